@@ -74,7 +74,11 @@ export interface PinnedMemory {
 export interface DeviceFunction {
   readonly program: Program
   /** What the driver's compiler used; `null` on the emulator. */
-  readonly resources: { readonly registers: number; readonly localBytes: number; readonly sharedBytes: number } | null
+  readonly resources: {
+    readonly registers: number
+    readonly localBytes: number
+    readonly sharedBytes: number
+  } | null
 }
 
 export interface LaunchShape {

@@ -1,0 +1,121 @@
+import { spawn } from 'node:child_process'
+import { readdirSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { dirname, join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/**
+ * Runs every test file in a process of its own, two at a time, and closes with one line `N passed, N failed`.
+ *
+ *   npm test                     every file but `test/gpu/`
+ *   npm test -- layout emulator  files whose path contains one of the words
+ *   npm run test:gpu             the files of `test/gpu/`, on the built code, one at a time
+ *
+ * A file that dies, closes without uvu's summary, or runs no test (a forgotten `test.run()`) counts as one failure.
+ */
+
+const root = dirname(fileURLToPath(import.meta.url))
+const suffix = import.meta.url.endsWith('.ts') ? '.test.ts' : '.test.js'
+const timeoutMs = 8 * 60_000
+
+interface Outcome {
+  readonly file: string
+  readonly passed: number
+  readonly failed: number
+  readonly skipped: number
+  readonly seconds: number
+  readonly output: string
+  readonly problem: string | undefined
+}
+
+function testFiles(dir: string): string[] {
+  return readdirSync(dir, { withFileTypes: true })
+    .flatMap((entry) => {
+      const path = join(dir, entry.name)
+      return entry.isDirectory() ? testFiles(path) : entry.name.endsWith(suffix) ? [path] : []
+    })
+    .sort()
+}
+
+function runFile(file: string): Promise<Outcome> {
+  const start = performance.now()
+  const args = suffix === '.test.ts' ? ['--import', 'tsx', file] : [file]
+  const child = spawn(process.execPath, args, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0' },
+  })
+  let output = ''
+  child.stdout.on('data', (chunk) => {
+    output += chunk
+  })
+  child.stderr.on('data', (chunk) => {
+    output += chunk
+  })
+  const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs)
+  return new Promise((resolve) => {
+    child.on('close', (code, signal) => {
+      clearTimeout(timer)
+      resolve(summarize(relative(root, file), output, code, signal, (performance.now() - start) / 1000))
+    })
+  })
+}
+
+function summarize(
+  file: string,
+  output: string,
+  code: number | null,
+  signal: string | null,
+  seconds: number,
+): Outcome {
+  const count = (label: string) =>
+    [...output.matchAll(new RegExp(`^\\s*${label}:\\s+(\\d+)`, 'gm'))].reduce(
+      (sum, match) => sum + Number(match[1]),
+      0,
+    )
+  const total = count('Total')
+  const passed = count('Passed')
+  const skipped = count('Skipped')
+  const failed = total - passed
+  let problem: string | undefined
+  if (signal) problem = `ended by ${signal}`
+  else if (total + skipped === 0) problem = 'ran no test: does it call test.run()?'
+  else if (code !== 0 && failed === 0) problem = `exited with code ${code}`
+  return { file, passed, failed: problem ? Math.max(failed, 1) : failed, skipped, seconds, output, problem }
+}
+
+function report(outcome: Outcome): void {
+  const { file, passed, failed, skipped, seconds, problem } = outcome
+  const verdict = failed ? 'FAIL' : 'ok  '
+  const counts = `${passed} passed${failed ? `, ${failed} failed` : ''}${skipped ? `, ${skipped} skipped` : ''}`
+  console.log(`${verdict} ${file}  ${counts}  ${seconds.toFixed(1)} s${problem ? `  (${problem})` : ''}`)
+  if (failed) console.log(outcome.output)
+  else for (const line of outcome.output.split('\n')) if (/^skipped: /.test(line)) console.log(`     ${line}`)
+}
+
+const args = process.argv.slice(2)
+const gpu = args.includes('--gpu')
+const words = args.filter((arg) => !arg.startsWith('--'))
+const files = testFiles(root)
+  .filter((file) => gpu === relative(root, file).startsWith('gpu'))
+  .filter((file) => words.length === 0 || words.some((word) => relative(root, file).includes(word)))
+
+const outcomes: Outcome[] = []
+const queue = [...files]
+const lanes = gpu ? 1 : Math.min(2, availableParallelism())
+await Promise.all(
+  Array.from({ length: lanes }, async () => {
+    for (let file = queue.shift(); file; file = queue.shift()) {
+      const outcome = await runFile(file)
+      outcomes.push(outcome)
+      report(outcome)
+    }
+  }),
+)
+
+const sum = (pick: (outcome: Outcome) => number) =>
+  outcomes.reduce((total, outcome) => total + pick(outcome), 0)
+const failed = sum((o) => o.failed)
+const skipped = sum((o) => o.skipped)
+if (files.length === 0) console.log(`no test file matches ${words.join(' ') || 'the folder'}`)
+console.log(`\n${sum((o) => o.passed)} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ''}`)
+process.exitCode = failed > 0 || files.length === 0 ? 1 : 0
