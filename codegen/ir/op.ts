@@ -1,0 +1,107 @@
+/**
+ * The typed IR between the frontend and PTX: virtual registers in structured control flow.
+ *
+ * Registers are mutable. A register written once is a *temporary*, and the optimising passes reason about those alone;
+ * one written several times is a variable of the source (a `let`, an element of `regs`). `spec.ts` states what each
+ * instruction takes and gives, and verifies a function after every pass.
+ */
+
+/**
+ * Types of registers. `address` is a 64-bit global address; an address in shared memory is a `u32` offset from the
+ * CTA's window. 8-bit types live in 16-bit registers between a load and a conversion.
+ */
+export type ValueType =
+  | 'bool'
+  | 'i8'
+  | 'u8'
+  | 'f16'
+  | 'bf16'
+  | 'i32'
+  | 'u32'
+  | 'f32'
+  | 'f16x2'
+  | 'bf16x2'
+  | 'address'
+
+export interface Register {
+  readonly kind: 'register'
+  readonly id: number
+  readonly type: ValueType
+}
+
+export interface Immediate {
+  readonly kind: 'immediate'
+  readonly type: ValueType
+  /** Integers exactly; floats as the nearest value of the type; `bool` as 0 or 1. */
+  readonly value: number
+}
+
+export type Operand = Register | Immediate
+
+/** Where an instruction comes from: a source position, and the call it was inlined at. */
+export interface Location {
+  readonly file: string
+  /** One-based. */
+  readonly line: number
+  readonly column: number
+  readonly inlined?: { readonly callee: string; readonly at: Location }
+}
+
+/** Instructions without control flow. Attributes are static: see `spec.ts` for those of each operation. */
+export interface Instruction {
+  readonly kind: 'instruction'
+  readonly op: string
+  readonly results: readonly Register[]
+  readonly args: readonly Operand[]
+  readonly attributes: Attributes
+  readonly location: Location
+}
+
+export type Attributes = Readonly<Record<string, string | number | boolean>>
+
+export interface If {
+  readonly kind: 'if'
+  readonly condition: Operand
+  readonly then: Block
+  readonly otherwise: Block
+  readonly location: Location
+}
+
+/**
+ * Repeats `body` then `step` until a `break`. `continue` goes to `step`. A `for (const i of range(n))` is
+ * `i = 0; loop { body: [if (i >= n) break; …], step: [i += 1] }`.
+ */
+export interface Loop {
+  readonly kind: 'loop'
+  readonly body: Block
+  readonly step: Block
+  readonly location: Location
+}
+
+export interface Jump {
+  readonly kind: 'break' | 'continue' | 'return'
+  readonly location: Location
+}
+
+export type Node = Instruction | If | Loop | Jump
+export type Block = Node[]
+
+/** A tile in shared memory; offsets are given by the allocation pass. */
+export interface SharedVariable {
+  readonly id: number
+  readonly name: string
+  readonly bytes: number
+  readonly align: number
+  readonly location: Location
+}
+
+/** A kernel before printing. `params` mirror `Program.params`; parameter `i` is read by the instruction `param` with attribute `index: i`. */
+export interface KernelIr {
+  readonly name: string
+  readonly params: readonly { readonly name: string; readonly type: 'address' | 'i32' | 'u32' | 'f32' }[]
+  readonly shared: readonly SharedVariable[]
+  readonly body: Block
+  readonly block: readonly [number, number, number]
+  readonly maxRegisters?: number
+  readonly blocksPerMultiprocessor?: number
+}

@@ -1,0 +1,8 @@
+export type { DType } from './dtype.ts'
+export { dtypeBytes } from './dtype.ts'
+export * from './intrinsics.ts'
+export * from './kernel.ts'
+export * from './layout/index.ts'
+export * from './math.ts'
+export * from './scalars.ts'
+export type { In, InOut, Out, Shared } from './tensor.ts'

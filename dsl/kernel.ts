@@ -1,0 +1,97 @@
+import type { DType } from './dtype.ts'
+
+/** Extents of a launch's shape words, static ones included. */
+export type Dims = Readonly<Record<string, number>>
+
+export type Dim3 = readonly [number] | readonly [number, number] | readonly [number, number, number]
+
+export interface KernelOptions<C> {
+  /** CTAs of a launch, from the extents of its shape words and its constants. Runs on the host. */
+  readonly grid: (dims: Dims, c: C) => Dim3
+  /** Threads of a CTA, from the constants alone, so that `blockDim` is static in the kernel. */
+  readonly block: Dim3 | ((c: C) => Dim3)
+  /** Cap on registers per thread (`.maxnreg`). */
+  readonly maxRegisters?: (c: C) => number
+  /** CTAs that should fit one multiprocessor (`.minnctapersm`). */
+  readonly blocksPerMultiprocessor?: (c: C) => number
+  /** The configurations that a tuner may try. */
+  readonly tune?: Space<C>
+}
+
+/**
+ * A kernel: where its source is, and how it is launched. It is a plain value; compiling and running it belong to the
+ * runtime (`prepare`).
+ */
+export interface Kernel<A = unknown, C = unknown> {
+  readonly name: string
+  /** `import.meta.url` of the file that declares it. */
+  readonly url: string
+  readonly options: KernelOptions<C>
+  /** Carries the types of the arguments and constants; never set. */
+  readonly types?: { readonly args: A; readonly config: C }
+}
+
+/**
+ * Declares a kernel.
+ *
+ * ```ts
+ * export const scale = kernel(
+ *   import.meta.url,
+ *   { grid: (d) => [ceilDiv(d.N, 256)], block: [256] },
+ *   function scale(a: { x: In<f32, 'N'>; factor: f32; out: Out<f32, 'N'> }) {
+ *     const i = blockIdx.x * blockDim.x + threadIdx.x
+ *     if (i < a.x.dim('N')) a.out.put(a.factor * a.x.at(i), i)
+ *   },
+ * )
+ * ```
+ *
+ * `body` is a named function of the run-time arguments `a` and the compile-time constants `c`. It never runs as
+ * JavaScript: the compiler reads its source from the file at `url`.
+ */
+export function kernel<A, C = Record<never, never>>(
+  url: string,
+  options: KernelOptions<C>,
+  body: (a: A, c: C) => void,
+): Kernel<A, C> {
+  if (!body.name) throw new Error('A kernel needs a named function: function myKernel(a, c) { … }')
+  return { name: body.name, url, options }
+}
+
+/** The threads of a CTA as three numbers. */
+export function blockOf<C>(k: Kernel<unknown, C>, c: C): [number, number, number] {
+  const { block } = k.options
+  const [x, y = 1, z = 1] = typeof block === 'function' ? block(c) : block
+  return [x, y, z]
+}
+
+/** A declared set of configurations: the product of the axes, less what the named rules remove. */
+export interface Space<C> {
+  readonly axes: Readonly<Record<string, readonly unknown[]>>
+  readonly rules: readonly { readonly why: string; readonly keep: (c: C) => boolean }[]
+  /** Keeps only configurations for which `keep` holds; `why` names the rule in reports. */
+  where(why: string, keep: (c: C) => boolean): Space<C>
+  /** The remaining configurations, in axis order. */
+  configurations(): C[]
+}
+
+export function space<const A extends Record<string, readonly unknown[]>>(
+  axes: A,
+): Space<{ -readonly [K in keyof A]: A[K][number] }> {
+  type C = { -readonly [K in keyof A]: A[K][number] }
+  const build = (rules: Space<C>['rules']): Space<C> => ({
+    axes,
+    rules,
+    where: (why, keep) => build([...rules, { why, keep }]),
+    configurations() {
+      let all: Record<string, unknown>[] = [{}]
+      for (const [name, values] of Object.entries(axes)) {
+        all = all.flatMap((c) => values.map((value) => ({ ...c, [name]: value })))
+      }
+      return (all as C[]).filter((c) => rules.every((rule) => rule.keep(c)))
+    },
+  })
+  return build([])
+}
+
+/** The dtype names that a constant may spell for `Elem<…>` parameters. */
+export type FloatDType = Extract<DType, 'f32' | 'f16' | 'bf16'>
