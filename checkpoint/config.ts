@@ -1,0 +1,251 @@
+import { z } from 'zod'
+import { CheckpointError } from './error.ts'
+import { readJsonFile } from './json-file.ts'
+
+/** The families whose layers `models/` can run, by the name that `config.json` gives in `architectures`. */
+export const architectures = ['LlamaForCausalLM', 'MistralForCausalLM', 'Qwen2ForCausalLM'] as const
+export type Architecture = (typeof architectures)[number]
+
+/** The shape of a Llama-like model. */
+export interface ModelConfig {
+  readonly architecture: Architecture
+  readonly hiddenSize: number
+  readonly layers: number
+  /** Query heads. */
+  readonly heads: number
+  /** Key and value heads; divides `heads`. */
+  readonly kvHeads: number
+  readonly headDim: number
+  readonly intermediateSize: number
+  readonly vocabSize: number
+  readonly normEpsilon: number
+  readonly rope: Rope
+  /** The output head is the embedding table. */
+  readonly tieEmbeddings: boolean
+  /** The q, k and v projections have a bias. No other projection ever has. */
+  readonly attentionBias: boolean
+  /** Positions that the model was made for. */
+  readonly maxPositions: number
+  /** Tokens that a layer sees at most, when the model has such a limit; `checkContext` refuses longer contexts. */
+  readonly slidingWindow: number | undefined
+  readonly bosId: number | undefined
+  /** Tokens that end a generation. `generation_config.json`, where present, has the last word. */
+  readonly eosIds: readonly number[]
+}
+
+export interface Rope {
+  readonly theta: number
+  readonly scaling: RopeScaling | undefined
+}
+
+export type RopeScaling =
+  | { readonly type: 'linear'; readonly factor: number }
+  | {
+      readonly type: 'llama3'
+      readonly factor: number
+      readonly lowFrequencyFactor: number
+      readonly highFrequencyFactor: number
+      readonly originalMaxPositions: number
+    }
+
+/** Sampling defaults that the model's authors suggest. */
+export interface GenerationConfig {
+  readonly eosIds: readonly number[] | undefined
+  /** `false` asks for greedy decoding. */
+  readonly sample: boolean | undefined
+  readonly temperature: number | undefined
+  readonly topP: number | undefined
+  readonly topK: number | undefined
+  readonly repetitionPenalty: number | undefined
+}
+
+const count = z.int().positive()
+const tokenId = z.int().nonnegative()
+const tokenIds = z.union([tokenId.transform((id) => [id]), z.array(tokenId)])
+
+const ropeFields = z.object({
+  rope_type: z.string().nullish(),
+  type: z.string().nullish(),
+  rope_theta: z.number().positive().nullish(),
+  factor: z.number().min(1).nullish(),
+  low_freq_factor: z.number().positive().nullish(),
+  high_freq_factor: z.number().positive().nullish(),
+  original_max_position_embeddings: count.nullish(),
+  partial_rotary_factor: z.number().nullish(),
+})
+
+const configFields = z.object({
+  architectures: z.array(z.string()).min(1),
+  hidden_size: count,
+  num_hidden_layers: count,
+  num_attention_heads: count,
+  num_key_value_heads: count.nullish(),
+  head_dim: count.nullish(),
+  intermediate_size: count,
+  vocab_size: count,
+  rms_norm_eps: z.number().positive(),
+  hidden_act: z.string(),
+  max_position_embeddings: count,
+  rope_theta: z.number().positive().nullish(),
+  rope_scaling: ropeFields.nullish(),
+  rope_parameters: ropeFields.nullish(),
+  partial_rotary_factor: z.number().nullish(),
+  tie_word_embeddings: z.boolean().nullish(),
+  attention_bias: z.boolean().nullish(),
+  mlp_bias: z.boolean().nullish(),
+  sliding_window: count.nullish(),
+  use_sliding_window: z.boolean().nullish(),
+  bos_token_id: tokenId.nullish(),
+  eos_token_id: tokenIds.nullish(),
+  quantization_config: z.looseObject({ quant_method: z.string().nullish() }).nullish(),
+})
+
+const generationFields = z.object({
+  eos_token_id: tokenIds.nullish(),
+  do_sample: z.boolean().nullish(),
+  temperature: z.number().nonnegative().nullish(),
+  top_p: z.number().positive().max(1).nullish(),
+  top_k: z.int().nonnegative().nullish(),
+  repetition_penalty: z.number().positive().nullish(),
+})
+
+type ConfigFields = z.infer<typeof configFields>
+type RopeFields = z.infer<typeof ropeFields>
+type Refuse = (fault: string) => never
+
+/** Reads a Hugging Face `config.json`. Throws `CheckpointError` for a model that Quattuor cannot run exactly. */
+export function readConfig(path: string): ModelConfig {
+  const value = readJsonFile(path)
+  const refuse = (fault: string): never => {
+    throw new CheckpointError(`${path}: ${fault}`)
+  }
+  // The family first: of an unknown one, other complaints would mislead.
+  const named = z.object({ architectures: z.array(z.string()).min(1) }).safeParse(value)
+  const architecture = named.success
+    ? architectures.find((known) => known === named.data.architectures[0])
+    : undefined
+  if (named.success && architecture === undefined)
+    refuse(
+      `the architecture ${named.data.architectures[0]} is not supported; supported are ${architectures.join(', ')}`,
+    )
+  const config = checked(configFields, value, refuse)
+  const heads = config.num_attention_heads
+  const kvHeads = config.num_key_value_heads ?? heads
+  if (heads % kvHeads !== 0)
+    refuse(`${heads} query heads cannot share ${kvHeads} key/value heads evenly; the file is damaged`)
+  if (config.head_dim == null && config.hidden_size % heads !== 0)
+    refuse(`hidden_size ${config.hidden_size} is not a multiple of ${heads} heads, and head_dim is not given`)
+  if (config.hidden_act !== 'silu') refuse(`hidden_act ${config.hidden_act} is not supported; silu is`)
+  if (config.mlp_bias) refuse('mlp_bias is not supported; only q, k and v projections may have a bias')
+  const quantizer = config.quantization_config
+  if (quantizer)
+    refuse(
+      `it is quantized by ${quantizer.quant_method ?? 'an unnamed method'}, which Quattuor does not read; ` +
+        'start from the floating-point checkpoint and run quattuor quantize',
+    )
+  const qwen = architecture === 'Qwen2ForCausalLM'
+  if (config.attention_bias && !qwen)
+    refuse(`attention_bias is not supported for ${architecture}, which would put a bias on o_proj as well`)
+  return {
+    architecture: architecture!,
+    hiddenSize: config.hidden_size,
+    layers: config.num_hidden_layers,
+    heads,
+    kvHeads,
+    headDim: config.head_dim ?? config.hidden_size / heads,
+    intermediateSize: config.intermediate_size,
+    vocabSize: config.vocab_size,
+    normEpsilon: config.rms_norm_eps,
+    rope: ropeOf(config, refuse),
+    tieEmbeddings: config.tie_word_embeddings ?? false,
+    attentionBias: qwen && config.attention_bias !== false,
+    maxPositions: config.max_position_embeddings,
+    // Qwen2 files carry a window that only counts where use_sliding_window says so.
+    slidingWindow: (qwen && !config.use_sliding_window ? undefined : config.sliding_window) ?? undefined,
+    bosId: config.bos_token_id ?? undefined,
+    eosIds: config.eos_token_id ?? [],
+  }
+}
+
+/** Reads a Hugging Face `generation_config.json`. Throws `CheckpointError`. */
+export function readGenerationConfig(path: string): GenerationConfig {
+  const fields = checked(generationFields, readJsonFile(path), (fault) => {
+    throw new CheckpointError(`${path}: ${fault}`)
+  })
+  return {
+    eosIds: fields.eos_token_id ?? undefined,
+    sample: fields.do_sample ?? undefined,
+    temperature: fields.temperature ?? undefined,
+    topP: fields.top_p ?? undefined,
+    topK: fields.top_k ?? undefined,
+    repetitionPenalty: fields.repetition_penalty ?? undefined,
+  }
+}
+
+/** Throws `CheckpointError` when the model cannot attend exactly over `tokens` positions. */
+export function checkContext(config: ModelConfig, tokens: number): void {
+  if (tokens > config.maxPositions)
+    throw new CheckpointError(
+      `a context of ${tokens} tokens was asked for, and the model was made for ${config.maxPositions}; ask for less`,
+    )
+  if (config.slidingWindow !== undefined && tokens > config.slidingWindow)
+    throw new CheckpointError(
+      `a context of ${tokens} tokens needs sliding-window attention, which is not supported yet; ` +
+        `ask for at most ${config.slidingWindow}`,
+    )
+}
+
+/** Transformers up to version 4 has `rope_theta` and `rope_scaling`; from 5 on `rope_parameters` holds both. */
+function ropeOf(config: ConfigFields, refuse: Refuse): Rope {
+  const { rope_parameters: parameters, rope_scaling: scaling } = config
+  const partial = parameters?.partial_rotary_factor ?? config.partial_rotary_factor ?? 1
+  if (partial !== 1) refuse(`partial_rotary_factor ${partial} is not supported; 1 is`)
+  if (
+    parameters?.rope_theta != null &&
+    config.rope_theta != null &&
+    parameters.rope_theta !== config.rope_theta
+  )
+    refuse(
+      `rope_theta is ${config.rope_theta} and rope_parameters has ${parameters.rope_theta}; ` +
+        'correct whichever is wrong',
+    )
+  return {
+    theta: parameters?.rope_theta ?? config.rope_theta ?? scaling?.rope_theta ?? 10000,
+    scaling: scalingOf(parameters ?? scaling, refuse),
+  }
+}
+
+function scalingOf(fields: RopeFields | null | undefined, refuse: Refuse): RopeScaling | undefined {
+  const type = fields?.rope_type ?? fields?.type ?? 'default'
+  const need = (key: keyof RopeFields & ('factor' | `${string}_factor` | `${string}_embeddings`)): number =>
+    fields?.[key] ?? refuse(`rope scaling ${type} needs ${key}`)
+  switch (type) {
+    case 'default':
+      return undefined
+    case 'linear':
+      return { type, factor: need('factor') }
+    case 'llama3': {
+      const scaling = {
+        type,
+        factor: need('factor'),
+        lowFrequencyFactor: need('low_freq_factor'),
+        highFrequencyFactor: need('high_freq_factor'),
+        originalMaxPositions: need('original_max_position_embeddings'),
+      } as const
+      if (scaling.highFrequencyFactor <= scaling.lowFrequencyFactor)
+        refuse('rope scaling llama3 needs a high_freq_factor above its low_freq_factor')
+      return scaling
+    }
+    default:
+      return refuse(`rope scaling ${type} is not supported yet; linear and llama3 are`)
+  }
+}
+
+function checked<T>(schema: z.ZodType<T>, value: unknown, refuse: Refuse): T {
+  const result = schema.safeParse(value)
+  if (result.success) return result.data
+  const issue = result.error.issues[0]!
+  return refuse(
+    `${issue.path.join('.') || 'the file'}: ${issue.message}; download the file again, or correct it`,
+  )
+}

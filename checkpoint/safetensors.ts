@@ -1,0 +1,268 @@
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { type DType, dtypeBytes } from '../dsl/dtype.ts'
+import { CheckpointError } from './error.ts'
+import { readJsonFile } from './json-file.ts'
+import { parseStrictJson } from './strict-json.ts'
+import type { HostTensor, StoredDType, TensorInfo, TensorSource } from './tensor.ts'
+
+/**
+ * A strict reader of safetensors files: an 8-byte little-endian header length, a JSON header, the data.
+ *
+ * Everything that the header says is checked against the file when it is opened, before a byte of data is used: known
+ * types, shape times element size equal to the byte range, ranges that cover the data without gap or overlap. Data
+ * is read when asked for. Source: the format's description at github.com/huggingface/safetensors.
+ */
+export interface SafetensorsFile extends TensorSource {
+  readonly path: string
+  /** The `__metadata__` map. */
+  readonly metadata: ReadonlyMap<string, string>
+}
+
+/** Names of the format's element types. */
+export const storedDTypes: Readonly<Record<string, { readonly dtype: StoredDType; readonly bytes: number }>> =
+  {
+    F64: { dtype: 'f64', bytes: 8 },
+    F32: { dtype: 'f32', bytes: 4 },
+    F16: { dtype: 'f16', bytes: 2 },
+    BF16: { dtype: 'bf16', bytes: 2 },
+    F8_E4M3: { dtype: 'f8e4m3', bytes: 1 },
+    F8_E5M2: { dtype: 'f8e5m2', bytes: 1 },
+    I64: { dtype: 'i64', bytes: 8 },
+    I32: { dtype: 'i32', bytes: 4 },
+    I16: { dtype: 'i16', bytes: 2 },
+    I8: { dtype: 'i8', bytes: 1 },
+    U64: { dtype: 'u64', bytes: 8 },
+    U32: { dtype: 'u32', bytes: 4 },
+    U16: { dtype: 'u16', bytes: 2 },
+    U8: { dtype: 'u8', bytes: 1 },
+    BOOL: { dtype: 'bool', bytes: 1 },
+  }
+
+/** The limit of the reference implementation, which keeps a hostile length from becoming an allocation. */
+const maxHeaderBytes = 100_000_000
+
+interface Entry extends TensorInfo {
+  readonly begin: number
+}
+
+interface Header {
+  readonly entries: ReadonlyMap<string, Entry>
+  readonly metadata: ReadonlyMap<string, string>
+  /** Where the data begin in the file. */
+  readonly dataStart: number
+}
+
+/** Opens a file and checks its whole header. Throws `CheckpointError`. */
+export function openSafetensors(path: string): SafetensorsFile {
+  const fd = openForReading(path)
+  let header: Header
+  try {
+    header = readHeader(path, fd)
+  } catch (error) {
+    closeSync(fd)
+    throw error
+  }
+  let open = true
+  const entry = (name: string): Entry => header.entries.get(name) ?? missingTensor(path, name)
+  const readInto = (dst: Uint8Array, name: string, byteOffset = 0): void => {
+    const { begin, byteLength } = entry(name)
+    if (byteOffset < 0 || byteOffset + dst.byteLength > byteLength)
+      throw new RangeError(
+        `tensor ${name} has ${byteLength} bytes; ${dst.byteLength} bytes from ${byteOffset} on were asked for`,
+      )
+    if (!open) throw new CheckpointError(`${path} was closed before tensor ${name} was read`)
+    readFully(path, fd, dst, header.dataStart + begin + byteOffset)
+  }
+  return {
+    path,
+    metadata: header.metadata,
+    names: [...header.entries.keys()],
+    has: (name) => header.entries.has(name),
+    info: entry,
+    readInto,
+    read: (name) => readWhole(path, entry(name), (dst) => readInto(dst, name)),
+    close: () => {
+      if (open) closeSync(fd)
+      open = false
+    },
+  }
+}
+
+/**
+ * Opens a checkpoint in several files by its `model.safetensors.index.json`, whose `weight_map` says which file holds
+ * a tensor. Files must lie beside the index. Throws `CheckpointError`.
+ */
+export function openShardedSafetensors(indexPath: string): TensorSource {
+  const shardOf = readIndex(indexPath)
+  const files = new Map<string, SafetensorsFile>()
+  const close = (): void => {
+    for (const file of files.values()) file.close()
+  }
+  const file = (name: string): SafetensorsFile => {
+    const shard = shardOf.get(name)
+    return shard === undefined ? missingTensor(indexPath, name) : files.get(shard)!
+  }
+  try {
+    for (const shard of new Set(shardOf.values()))
+      files.set(shard, openSafetensors(join(dirname(indexPath), shard)))
+    for (const [name, shard] of shardOf)
+      if (!files.get(shard)!.has(name))
+        throw new CheckpointError(
+          `${indexPath} says that ${shard} holds tensor ${name}, but it does not; download the checkpoint again`,
+        )
+  } catch (error) {
+    close()
+    throw error
+  }
+  return {
+    names: [...shardOf.keys()],
+    has: (name) => shardOf.has(name),
+    info: (name) => file(name).info(name),
+    read: (name) => file(name).read(name),
+    readInto: (dst, name, byteOffset) => file(name).readInto(dst, name, byteOffset),
+    close,
+  }
+}
+
+function missingTensor(path: string, name: string): never {
+  throw new CheckpointError(
+    `${path} has no tensor ${name}; is this the checkpoint that its config.json describes?`,
+  )
+}
+
+function readWhole(path: string, info: TensorInfo, fill: (dst: Uint8Array) => void): HostTensor {
+  const { name, dtype, shape, byteLength } = info
+  if (!(dtype in dtypeBytes))
+    throw new CheckpointError(
+      `${path}: tensor ${name} holds ${dtype}, which Quattuor does not compute with; ` +
+        'convert the checkpoint to bf16, f16 or f32',
+    )
+  const bytes = new Uint8Array(byteLength)
+  fill(bytes)
+  return { name, dtype: dtype as DType, shape, bytes }
+}
+
+function openForReading(path: string): number {
+  try {
+    return openSync(path, 'r')
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code
+    if (code === 'ENOENT')
+      throw new CheckpointError(`${path} is missing; download it, or point to the folder that has it`)
+    throw new CheckpointError(`${path} cannot be opened (${code}); check its permissions`)
+  }
+}
+
+function readFully(path: string, fd: number, dst: Uint8Array, position: number): void {
+  // Node reads at most 2 GiB a call.
+  const largest = 2 ** 30
+  for (let done = 0; done < dst.byteLength; ) {
+    const count = readSync(fd, dst, done, Math.min(largest, dst.byteLength - done), position + done)
+    if (count === 0) throw new CheckpointError(`${path} became shorter while it was read; download it again`)
+    done += count
+  }
+}
+
+function readHeader(path: string, fd: number): Header {
+  const refuse = (fault: string): never => {
+    throw new CheckpointError(`${path} is not a valid safetensors file: ${fault}; download it again`)
+  }
+  const stat = fstatSync(fd)
+  if (!stat.isFile())
+    throw new CheckpointError(`${path} is not a file; name the folder that holds the checkpoint`)
+  if (stat.size < 8) refuse(`it has ${stat.size} bytes, too few for a header length`)
+  const lengthBytes = new Uint8Array(8)
+  readFully(path, fd, lengthBytes, 0)
+  const length = new DataView(lengthBytes.buffer).getBigUint64(0, true)
+  if (length > BigInt(maxHeaderBytes))
+    refuse(`its header claims ${length} bytes, and ${maxHeaderBytes} is the most that is allowed`)
+  const dataStart = 8 + Number(length)
+  if (dataStart > stat.size)
+    refuse(
+      `its header claims ${length} bytes and the file has ${stat.size - 8} (the download may be incomplete)`,
+    )
+  const bytes = new Uint8Array(Number(length))
+  readFully(path, fd, bytes, 8)
+  let header: unknown
+  try {
+    header = parseStrictJson(bytes)
+  } catch (error) {
+    refuse(`its header is not strict JSON: ${(error as Error).message}`)
+  }
+  if (!isRecord(header)) return refuse('its header is not a JSON object')
+  const entries: Entry[] = []
+  const metadata = new Map<string, string>()
+  for (const [name, value] of Object.entries(header)) {
+    if (name !== '__metadata__') entries.push(parseEntry(name, value, refuse))
+    else if (!isRecord(value)) refuse('__metadata__ is not an object')
+    else
+      for (const [key, text] of Object.entries(value)) {
+        if (typeof text !== 'string') return refuse(`__metadata__ entry ${key} is not a string`)
+        metadata.set(key, text)
+      }
+  }
+  checkCover(entries, stat.size - dataStart, refuse)
+  return { entries: new Map(entries.map((entry) => [entry.name, entry])), metadata, dataStart }
+}
+
+function parseEntry(name: string, value: unknown, refuse: (fault: string) => never): Entry {
+  if (!isRecord(value)) return refuse(`tensor ${name} is not described by an object`)
+  const { dtype: tag, shape, data_offsets: offsets, ...rest } = value
+  const [extra] = Object.keys(rest)
+  if (extra !== undefined) refuse(`tensor ${name} has an unknown field ${extra}`)
+  const stored = typeof tag === 'string' && Object.hasOwn(storedDTypes, tag) ? storedDTypes[tag] : undefined
+  if (stored === undefined) return refuse(`tensor ${name} has an unknown element type ${JSON.stringify(tag)}`)
+  if (!Array.isArray(shape) || !shape.every(isCount))
+    return refuse(`tensor ${name} has a shape that is not a list of non-negative integers`)
+  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount) || offsets[0] > offsets[1])
+    return refuse(`tensor ${name} has data_offsets that are not two ascending non-negative integers`)
+  const [begin, end] = offsets as [number, number]
+  // In exact arithmetic: extents that multiply past 2^53 must not round into agreement.
+  const expected = shape.reduce((product, extent) => product * BigInt(extent), BigInt(stored.bytes))
+  if (expected !== BigInt(end - begin))
+    refuse(`tensor ${name} of shape [${shape}] in ${tag} needs ${expected} bytes, but has ${end - begin}`)
+  return { name, dtype: stored.dtype, shape, byteLength: end - begin, begin }
+}
+
+/** Data ranges in order of their start must follow one another exactly, from 0 to the end of the file. */
+function checkCover(entries: readonly Entry[], dataBytes: number, refuse: (fault: string) => never): void {
+  let end = 0
+  let previous = 'the header'
+  for (const entry of entries.toSorted((a, b) => a.begin - b.begin || a.byteLength - b.byteLength)) {
+    if (entry.begin < end) refuse(`tensors ${previous} and ${entry.name} overlap`)
+    if (entry.begin > end)
+      refuse(`${entry.begin - end} bytes between ${previous} and ${entry.name} belong to no tensor`)
+    end = entry.begin + entry.byteLength
+    previous = entry.name
+    if (end > dataBytes)
+      refuse(
+        `tensor ${entry.name} ends ${end - dataBytes} bytes past the end (the download may be incomplete)`,
+      )
+  }
+  if (end < dataBytes) refuse(`the last ${dataBytes - end} bytes belong to no tensor`)
+}
+
+function readIndex(path: string): Map<string, string> {
+  const refuse = (fault: string): never => {
+    throw new CheckpointError(`${path} is not a valid index of shards: ${fault}; download it again`)
+  }
+  const index = readJsonFile(path)
+  if (!isRecord(index) || !isRecord(index.weight_map)) return refuse('it has no weight_map')
+  const shardOf = new Map<string, string>()
+  for (const [name, shard] of Object.entries(index.weight_map)) {
+    // A plain file name: nothing that could lead out of the folder.
+    if (typeof shard !== 'string' || !/^[\w.-]+\.safetensors$/.test(shard) || shard !== basename(shard))
+      return refuse(
+        `tensor ${name} lies in ${JSON.stringify(shard)}, which is not the name of a file beside it`,
+      )
+    shardOf.set(name, shard)
+  }
+  if (shardOf.size === 0) refuse('its weight_map is empty')
+  return shardOf
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0

@@ -1,0 +1,59 @@
+import { type DType, dtypeBytes } from '../dsl/dtype.ts'
+import { f32FromBf16, f32FromF16 } from '../dsl/half.ts'
+import { CheckpointError } from './error.ts'
+
+/** A tensor in host memory: row-major, little-endian, `bytes` exactly the product of `shape` times the element size. */
+export interface HostTensor {
+  readonly name: string
+  readonly dtype: DType
+  readonly shape: readonly number[]
+  readonly bytes: Uint8Array
+}
+
+/** What a file says about a tensor. Types that Quattuor does not compute with can be listed, but not read. */
+export interface TensorInfo {
+  readonly name: string
+  readonly dtype: StoredDType
+  readonly shape: readonly number[]
+  readonly byteLength: number
+}
+
+export type StoredDType = DType | 'f64' | 'f8e4m3' | 'f8e5m2' | 'i64' | 'u64' | 'i16' | 'u16' | 'bool'
+
+/** Named tensors that are read from disk when asked for. */
+export interface TensorSource {
+  readonly names: readonly string[]
+  has(name: string): boolean
+  /** Throws `CheckpointError` when there is no such tensor. */
+  info(name: string): TensorInfo
+  /** Reads a whole tensor into fresh memory. */
+  read(name: string): HostTensor
+  /** Fills `dst` with the tensor's bytes from `byteOffset` on, so that weights can go straight to pinned memory. */
+  readInto(dst: Uint8Array, name: string, byteOffset?: number): void
+  close(): void
+}
+
+/** Number of elements. */
+export function elementCount(shape: readonly number[]): number {
+  return shape.reduce((product, extent) => product * extent, 1)
+}
+
+/** The values of an f32, f16 or bf16 tensor, widened exactly. Throws `CheckpointError` for integer tensors. */
+export function widen(tensor: HostTensor): Float32Array {
+  const { bytes, dtype, name } = tensor
+  const count = bytes.byteLength / dtypeBytes[dtype]
+  // A copy, because typed arrays want aligned memory and hosts that we run on are little-endian.
+  const aligned = () => new Uint8Array(bytes).buffer
+  switch (dtype) {
+    case 'f32':
+      return new Float32Array(aligned(), 0, count)
+    case 'f16':
+      return f32FromF16(new Uint16Array(aligned(), 0, count))
+    case 'bf16':
+      return f32FromBf16(new Uint16Array(aligned(), 0, count))
+    default:
+      throw new CheckpointError(
+        `tensor ${name} holds ${dtype} codes; only f32, f16 and bf16 tensors have values by themselves`,
+      )
+  }
+}
