@@ -13,7 +13,7 @@ export type Tuple<P extends readonly ValueType[]> = { readonly [K in keyof P]: V
 /** What a call leaves: nothing, or the one result. */
 export type Result<R extends readonly ValueType[]> = R extends readonly [infer T extends ValueType]
   ? Value<T>
-  : void
+  : undefined
 
 /** Something to call: a function of this module or an imported one. */
 export interface FunctionRef<
