@@ -102,7 +102,7 @@ export class IrBuilder {
     const location = this.location
     const thenBlock = this.#collect(then)
     const otherwiseBlock = this.#collect(otherwise)
-    this.#current.push({ kind: 'if', condition, then: thenBlock, otherwise: otherwiseBlock, location })
+    this.#current.push({ kind: 'if', condition, body: thenBlock, otherwise: otherwiseBlock, location })
   }
 
   /** Repeats `body` then `step` until a `break`; `continue` goes to `step`. */

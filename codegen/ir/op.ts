@@ -62,7 +62,7 @@ export type Attributes = Readonly<Record<string, string | number | boolean>>
 export interface If {
   readonly kind: 'if'
   readonly condition: Operand
-  readonly then: Block
+  readonly body: Block
   readonly otherwise: Block
   readonly location: Location
 }
