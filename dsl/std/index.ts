@@ -1,0 +1,2 @@
+export * from './reduce.ts'
+export * from './tile.ts'
