@@ -6,3 +6,9 @@ export const LOG2E = Math.LOG2E
 export function ceilDiv(a: number, b: number): number {
   return Math.floor((a + b - 1) / b)
 }
+
+/** Rounds to the nearest integer, ties to even, as `cvt.rni` does. */
+export function roundHalfEven(x: number): number {
+  const nearest = Math.round(x)
+  return Math.abs(x % 1) === 0.5 && nearest % 2 !== 0 ? nearest - 1 : nearest
+}

@@ -18,9 +18,9 @@ export type u8 = Flavor<'u8'>
 export type f16x2 = Flavor<'f16x2'>
 export type bf16x2 = Flavor<'bf16x2'>
 
+declare const element: unique symbol
 /** A value of the element type that the constant `Name` of the configuration spells (`'f16'`, `'bf16'`, …). */
-// biome-ignore lint/correctness/noUnusedVariables: the compiler reads the name from the source
-export type Elem<Name extends string> = number
+export type Elem<Name extends string> = number & { readonly [element]?: Name }
 
 export type Scalar = f32 | f16 | bf16 | i32 | u32 | i8 | u8 | f16x2 | bf16x2
 

@@ -1,3 +1,4 @@
+import type { DType } from './dtype.ts'
 import type { i32 } from './scalars.ts'
 
 /**
@@ -14,6 +15,8 @@ declare const meta: unique symbol
 
 interface Shaped<T, S extends string, L extends string> {
   readonly [meta]?: [T, L]
+  /** The element type: static. */
+  readonly dtype: DType
   /** The extent of a dimension. */
   dim(word: Words<S>): i32
 }
@@ -45,6 +48,7 @@ export interface InOut<T, S extends string, L extends string = 'row'> extends Sh
 /** A tile in shared memory: as `InOut`, with a static layout. */
 export interface Shared<T> {
   readonly [meta]?: [T, 'shared']
+  readonly dtype: DType
   readonly shape: readonly number[]
   at(...index: i32[]): T
   put(value: T, ...index: i32[]): void

@@ -1,0 +1,74 @@
+import type { DType, f16, f32, In, InOut, i32, Shared } from '../../dsl/index.ts'
+import { kv4 } from './kv4.ts'
+import { kv8 } from './kv8.ts'
+import { kv16 } from './kv16.ts'
+
+/** Tokens of one page of the key/value cache. */
+export const PAGE_TOKENS = 64
+
+/** A page row: page, key/value head, token within the page. */
+export type KvRow = readonly [i32, i32, i32]
+
+/** Two neighbouring elements of one head that a lane holds: the elements `column` and `column + 1`. */
+export interface KvPair {
+  readonly column: i32
+  readonly values: readonly [f32, f32]
+}
+
+/**
+ * A number format of the key/value cache: how a head's vector of one token is stored, and how attention reads it.
+ *
+ * A value is `code · scale + min`, with one fp16 scale and minimum per token and head, so that attention works on codes
+ * and applies scale and minimum after its products (q·k = scale · Σ q·code + min · Σ q). 16-bit formats store values.
+ */
+export interface KvFormat {
+  readonly name: string
+  /** Bits of one code. */
+  readonly bits: number
+  /** Whether scales and minima exist. */
+  readonly params: boolean
+  /** Device: stores the pairs of all lanes of a warp, one head of one token; lanes without `active` hold nothing. */
+  store(
+    pool: InOut<number, string>,
+    params: InOut<f16, string> | undefined,
+    row: KvRow,
+    pairs: readonly KvPair[],
+    active: readonly boolean[],
+  ): void
+  /** Device: Σ q[d] · code[d] over a head of D elements, with q in shared memory. */
+  dot(pool: In<number, string>, row: KvRow, q: Shared<f32>, D: number): f32
+  /** Device: the codes 2·pair and 2·pair + 1 as floats. */
+  pair(pool: In<number, string>, row: KvRow, pair: i32): readonly [f32, f32]
+  /** Device: scale and minimum of a row. */
+  scaleAndMin(params: In<f16, string> | undefined, row: KvRow): readonly [f32, f32]
+  /** Host: a head's vector as the cache will return it, for references. */
+  reference(values: Float64Array, dtype: 'f16' | 'bf16'): Float64Array
+}
+
+export type KvFormatName = 'kv4' | 'kv8' | 'kv16'
+
+export const kvFormats: Readonly<Record<KvFormatName, KvFormat>> = { kv4, kv8, kv16 }
+
+/** The constants that describe a cache's tensors to a kernel. */
+export interface KvConfig {
+  readonly kv: KvFormatName
+  /** Element type of the pools. */
+  readonly kvElement: DType
+  /** Elements of one row of a pool. */
+  readonly DC: number
+  /** Whether the kernel takes `kParams` and `vParams`. */
+  readonly kParams: boolean
+  readonly vParams: boolean
+}
+
+export function kvConfig(kv: KvFormatName, dtype: 'f16' | 'bf16', D: number): KvConfig {
+  const { bits, params } = kvFormats[kv]
+  const coded = bits < 16
+  return {
+    kv,
+    kvElement: coded ? 'u8' : dtype,
+    DC: coded ? (D * bits) / 8 : D,
+    kParams: params,
+    vParams: params,
+  }
+}

@@ -1,0 +1,35 @@
+import { bf16Bits, bf16Value, f16Bits, f16Value } from '../../dsl/half.ts'
+import { f32, load, store, to, unroll } from '../../dsl/index.ts'
+import type { KvFormat } from './kv.ts'
+
+/** Keys and values as they are, in the activations' own 16-bit type: no scale, no minimum. */
+export const kv16: KvFormat = {
+  name: 'kv16',
+  bits: 16,
+  params: false,
+  store(pool, _params, row, pairs, active) {
+    pairs.forEach(({ column, values }, i) => {
+      if (active[i]) {
+        const elements = values.map((value) => to(pool.dtype, value))
+        store(pool, [row[0], row[1], row[2], column], elements)
+      }
+    })
+  },
+  dot(pool, row, q, D) {
+    let sum = f32(0)
+    for (const first of unroll(0, D, 8)) {
+      const elements = load(pool, [row[0], row[1], row[2], first], 8)
+      elements.forEach((element, i) => {
+        sum += q.at(first + i) * f32(element)
+      })
+    }
+    return sum
+  },
+  pair(pool, row, pair) {
+    const [first, second] = load(pool, [row[0], row[1], row[2], 2 * pair], 2)
+    return [f32(first!), f32(second!)]
+  },
+  scaleAndMin: () => [f32(1), f32(0)],
+  reference: (values, dtype) =>
+    values.map((value) => (dtype === 'f16' ? f16Value(f16Bits(value)) : bf16Value(bf16Bits(value)))),
+}

@@ -1,0 +1,41 @@
+import { f32, loadWords, u8, u32, unroll } from '../../dsl/index.ts'
+import type { KvFormat } from './kv.ts'
+import { affineEncoder, affineReference, loadAffine } from './kv-affine.ts'
+
+const LEVELS = 15
+
+/**
+ * 4-bit keys and values: an unsigned code per element, two to a byte with the even element in the low nibble; one fp16
+ * scale and minimum per token and head.
+ */
+export const kv4: KvFormat = {
+  name: 'kv4',
+  bits: 4,
+  params: true,
+  store(pool, params, row, pairs, active) {
+    const encode = affineEncoder(params!, row, pairs, active, LEVELS)
+    pairs.forEach(({ column, values }, i) => {
+      if (active[i]) {
+        const byte = encode(values[0]) | (encode(values[1]) << 4)
+        pool.put(u8(byte), row[0], row[1], row[2], column >> 1)
+      }
+    })
+  },
+  dot(pool, row, q, D) {
+    let sum = f32(0)
+    // 32 codes at a time are one 16-byte load; head dimensions that are no multiple of 32 end with a shorter one.
+    for (const first of unroll(0, D, 32)) {
+      const words = loadWords(pool, [row[0], row[1], row[2], first / 2], Math.min(4, (D - first) / 8))
+      words.forEach((word, w) => {
+        for (const i of unroll(8)) sum += q.at(first + 8 * w + i) * f32((word >>> (4 * i)) & 15)
+      })
+    }
+    return sum
+  },
+  pair(pool, row, pair) {
+    const byte = u32(pool.at(row[0], row[1], row[2], pair))
+    return [f32(byte & 15), f32(byte >>> 4)]
+  },
+  scaleAndMin: (params, row) => loadAffine(params!, row),
+  reference: (values) => affineReference(values, LEVELS),
+}

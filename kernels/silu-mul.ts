@@ -1,0 +1,74 @@
+import {
+  blockIdx,
+  type Elem,
+  exp2,
+  f32,
+  type In,
+  type i8,
+  type i32,
+  kernel,
+  LOG2E,
+  type Out,
+  rcp,
+  staticAssert,
+  to,
+} from '../dsl/index.ts'
+import { loadRow, type RowShare, storeRow } from '../dsl/std/index.ts'
+import { storeQuantized } from './quantize-rows.ts'
+
+export interface SiluMulConfig {
+  readonly dtype: 'f16' | 'bf16'
+  /** Intermediate size, a multiple of 8. */
+  readonly I: number
+}
+
+/** Device: silu(gate) · up for the calling thread's share of a row, in f32. */
+function gated(x: In<number, string>, row: i32, share: RowShare, dtype: 'f16' | 'bf16'): f32[] {
+  const gate = loadRow(x, [row, 0], share, to(dtype, 0)).map((value) => f32(value))
+  const up = loadRow(x, [row, 1], share, to(dtype, 0)).map((value) => f32(value))
+  return gate.map((value, i) => value * rcp(1 + exp2(-value * LOG2E)) * up[i]!)
+}
+
+/** silu(gate) · up of each row; `x` holds a row's gate and then its up projection. One CTA per row. */
+export const siluMul = kernel(
+  import.meta.url,
+  { grid: (d) => [d.T!], block: [128] },
+  function siluMul(a: { x: In<Elem<'dtype'>, 'T 2 I'>; out: Out<Elem<'dtype'>, 'T I'> }, c: SiluMulConfig) {
+    staticAssert(c.I % 8 === 0, 'the intermediate size must be a multiple of 8')
+    const share = { columns: c.I, vec: 8 }
+    const y = gated(a.x, blockIdx.x, share, c.dtype)
+    storeRow(
+      a.out,
+      [blockIdx.x],
+      share,
+      y.map((value) => to(c.dtype, value)),
+    )
+  },
+)
+
+/** silu(gate) · up of each row, quantized to 8 bits in the same pass. */
+export const siluMulQuantize = kernel(
+  import.meta.url,
+  { grid: (d) => [d.T!], block: [128] },
+  function siluMulQuantize(
+    a: { x: In<Elem<'dtype'>, 'T 2 I'>; q: Out<i8, 'T I'>; scale: Out<f32, 'T'>; sum: Out<i32, 'T'> },
+    c: SiluMulConfig,
+  ) {
+    staticAssert(c.I % 8 === 0, 'the intermediate size must be a multiple of 8')
+    const share = { columns: c.I, vec: 8 }
+    storeQuantized(a, blockIdx.x, share, gated(a.x, blockIdx.x, share, c.dtype))
+  },
+)
+
+/** silu(gate) · up of rows of 2·I columns, in float64. */
+export function siluMulReference(x: Float64Array, I: number): Float64Array {
+  const rows = x.length / (2 * I)
+  const out = new Float64Array(rows * I)
+  for (let row = 0; row < rows; row++) {
+    for (let i = 0; i < I; i++) {
+      const gate = x[2 * row * I + i]!
+      out[row * I + i] = (gate / (1 + Math.exp(-gate))) * x[(2 * row + 1) * I + i]!
+    }
+  }
+  return out
+}
