@@ -1,12 +1,11 @@
 import { readFileSync, statSync } from 'node:fs'
 import { CheckpointError } from './error.ts'
-import { parseStrictJson } from './strict-json.ts'
 
 /** Far above any real configuration, index or tokenizer. */
 const maxBytes = 100_000_000
 
-/** Reads a JSON file of a checkpoint. Throws `CheckpointError` when it is missing, too large or not strict JSON. */
-export function readJsonFile(path: string): unknown {
+/** Reads a JSON file of a checkpoint. Throws `CheckpointError` when it is missing, too large, or refused by `parse`. */
+export function readJsonFile(path: string, parse: (bytes: Uint8Array) => unknown = parseJson): unknown {
   let bytes: Uint8Array
   try {
     const { size } = statSync(path)
@@ -25,8 +24,12 @@ export function readJsonFile(path: string): unknown {
     )
   }
   try {
-    return parseStrictJson(bytes)
+    return parse(bytes)
   } catch (error) {
-    throw new CheckpointError(`${path} is not strict JSON: ${(error as Error).message}; download it again`)
+    throw new CheckpointError(`${path} is not valid JSON: ${(error as Error).message}; download it again`)
   }
+}
+
+function parseJson(bytes: Uint8Array): unknown {
+  return JSON.parse(new TextDecoder('utf-8').decode(bytes))
 }

@@ -247,7 +247,7 @@ function readIndex(path: string): Map<string, string> {
   const refuse = (fault: string): never => {
     throw new CheckpointError(`${path} is not a valid index of shards: ${fault}; download it again`)
   }
-  const index = readJsonFile(path)
+  const index = readJsonFile(path, parseStrictJson)
   if (!isRecord(index) || !isRecord(index.weight_map)) return refuse('it has no weight_map')
   const shardOf = new Map<string, string>()
   for (const [name, shard] of Object.entries(index.weight_map)) {

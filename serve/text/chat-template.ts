@@ -1,0 +1,99 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Template } from '@huggingface/jinja'
+import { z } from 'zod'
+import { readJsonFile } from '../../checkpoint/json-file.ts'
+import { TextError } from './error.ts'
+
+/** A message as the OpenAI API has it; templates may read other fields too. */
+export interface ChatMessage {
+  readonly role: string
+  readonly content: unknown
+  readonly [field: string]: unknown
+}
+
+export interface ChatOptions {
+  /** Ends the prompt with the opening of the assistant's turn. Default true. */
+  readonly addGenerationPrompt?: boolean
+  readonly tools?: readonly unknown[]
+}
+
+/** A model's own way to write a conversation as one text. */
+export interface ChatTemplate {
+  /**
+   * The text of a conversation, special tokens spelled out: encode it with `addSpecial: false`. Throws `TextError`
+   * with the template's own words when it refuses the conversation.
+   */
+  render(messages: readonly ChatMessage[], options?: ChatOptions): string
+}
+
+const tokenText = z
+  .union([z.string(), z.object({ content: z.string() }).transform((token) => token.content)])
+  .nullish()
+
+const schema = z.object({
+  bos_token: tokenText,
+  eos_token: tokenText,
+  chat_template: z
+    .union([z.string(), z.array(z.object({ name: z.string(), template: z.string() }))])
+    .nullish(),
+})
+
+/** Far above any real template. */
+const maxSourceLength = 1_000_000
+
+/**
+ * Reads the chat template of a checkpoint folder, from `chat_template.jinja` or `tokenizer_config.json`; `undefined`
+ * when the model has none. Throws `CheckpointError` or `TextError`.
+ */
+export function loadChatTemplate(folder: string): ChatTemplate | undefined {
+  const path = join(folder, 'tokenizer_config.json')
+  if (!existsSync(path)) return undefined
+  const parsed = schema.safeParse(readJsonFile(path))
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0]!
+    throw new TextError(`${path}: ${issue.path.join('.')}: ${issue.message}; download the file again`)
+  }
+  const { bos_token: bosToken, eos_token: eosToken, chat_template: inline } = parsed.data
+  const ownPath = join(folder, 'chat_template.jinja')
+  const tokens = { bosToken: bosToken ?? '', eosToken: eosToken ?? '' }
+  if (existsSync(ownPath)) return createChatTemplate(ownPath, readFileSync(ownPath, 'utf8'), tokens)
+  const source = Array.isArray(inline) ? inline.find(({ name }) => name === 'default')?.template : inline
+  return source == null ? undefined : createChatTemplate(path, source, tokens)
+}
+
+/**
+ * A template from its Jinja source; `path` is what errors call it. The interpreter gives the template no access to the
+ * host. It runs in this thread and is not stopped, so take templates from the checkpoint and never from a request.
+ */
+export function createChatTemplate(
+  path: string,
+  source: string,
+  tokens: { readonly bosToken: string; readonly eosToken: string },
+): ChatTemplate {
+  if (source.length > maxSourceLength)
+    throw new TextError(
+      `${path}: a chat template of ${source.length} characters is refused; the file is damaged`,
+    )
+  let template: Template
+  try {
+    template = new Template(source)
+  } catch (error) {
+    throw new TextError(`${path}: the chat template is not valid Jinja: ${(error as Error).message}`)
+  }
+  return {
+    render: (messages, { addGenerationPrompt = true, tools } = {}) => {
+      try {
+        return template.render({
+          messages,
+          tools: tools ?? null,
+          add_generation_prompt: addGenerationPrompt,
+          bos_token: tokens.bosToken,
+          eos_token: tokens.eosToken,
+        })
+      } catch (error) {
+        throw new TextError(`the model's chat template refuses these messages: ${(error as Error).message}`)
+      }
+    },
+  }
+}
