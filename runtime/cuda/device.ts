@@ -1,0 +1,141 @@
+import type { Program } from '../../codegen/program.ts'
+import type { Target } from '../../codegen/target.ts'
+import {
+  type Device,
+  DeviceError,
+  type DeviceFunction,
+  type DeviceProperties,
+  type DeviceRange,
+  type LaunchArgument,
+  type LaunchShape,
+  type Stream,
+} from '../device.ts'
+import { Context } from './context.ts'
+import { loadDriver } from './driver.ts'
+import { CudaGraph } from './graph.ts'
+import { CudaLaunch } from './launch.ts'
+import {
+  CudaMemory,
+  CudaPinnedMemory,
+  copyMemory,
+  fillMemory,
+  memoryInfo,
+  readMemory,
+  Staging,
+  writeMemory,
+} from './memory.ts'
+import { CudaFunction } from './module.ts'
+import { describeGpu, deviceCount, initialize, requireTarget } from './properties.ts'
+import { CudaEvent, CudaStream, streamOf } from './stream.ts'
+
+export interface CudaOptions {
+  /** The driver library; default: `CUDA_DRIVER` in the environment, else `libcuda.so.1`. */
+  readonly library?: string
+}
+
+/** Opens a GPU by its number. Throws `DeviceError` when the driver or the GPU is not there. */
+export function openCuda(ordinal = 0, options: CudaOptions = {}): CudaDevice {
+  const driver = loadDriver(options.library)
+  initialize(driver)
+  const count = deviceCount(driver)
+  if (!Number.isInteger(ordinal) || ordinal < 0 || ordinal >= count)
+    throw new DeviceError(
+      'NO_GPU',
+      count === 0
+        ? 'the driver sees no GPU'
+        : `there is no cuda:${ordinal}: the driver sees ${count === 1 ? 'cuda:0 alone' : `cuda:0 to cuda:${count - 1}`}`,
+    )
+  const gpu = describeGpu(driver, ordinal)
+  return new CudaDevice(new Context(driver, ordinal), gpu, requireTarget(gpu))
+}
+
+/** A GPU. Streams made here do not wait for each other or for the default stream; events order them. */
+export class CudaDevice implements Device {
+  readonly name: string
+  readonly properties: DeviceProperties
+  readonly target: Target
+  readonly #context: Context
+  readonly #stream: CudaStream
+  readonly #functions = new Map<Program, CudaFunction>()
+  readonly #staging: Staging
+
+  constructor(context: Context, properties: DeviceProperties, target: Target) {
+    this.name = context.name
+    this.properties = properties
+    this.target = target
+    this.#context = context
+    this.#stream = new CudaStream(context)
+    this.#staging = new Staging(context)
+  }
+
+  allocate(bytes: number): CudaMemory {
+    return new CudaMemory(this.#context, bytes)
+  }
+
+  allocatePinned(bytes: number): CudaPinnedMemory {
+    return new CudaPinnedMemory(this.#context, bytes)
+  }
+
+  /** Bytes that can still be allocated, other processes counted. */
+  freeBytes(): number {
+    return memoryInfo(this.#context).free
+  }
+
+  write(dst: DeviceRange, src: ArrayBufferView, stream?: Stream): void {
+    writeMemory(this.#context, dst, src, this.#on(stream))
+  }
+
+  read(dst: ArrayBufferView, src: DeviceRange, stream?: Stream): Promise<void> {
+    return readMemory(this.#context, dst, src, this.#on(stream), this.#staging)
+  }
+
+  copy(dst: DeviceRange, src: DeviceRange, stream?: Stream): void {
+    copyMemory(this.#context, dst, src, this.#on(stream))
+  }
+
+  fill(dst: DeviceRange, byte: number, stream?: Stream): void {
+    fillMemory(this.#context, dst, byte, this.#on(stream))
+  }
+
+  load(program: Program): CudaFunction {
+    let fn = this.#functions.get(program)
+    if (!fn) {
+      fn = new CudaFunction(this.#context, program, this.properties.sharedBytesPerBlock)
+      this.#functions.set(program, fn)
+    }
+    return fn
+  }
+
+  prepareLaunch(fn: DeviceFunction, launch: LaunchShape, args: readonly LaunchArgument[]): CudaLaunch {
+    if (!(fn instanceof CudaFunction) || fn.context !== this.#context)
+      throw new DeviceError('WRONG_DEVICE', `kernel ${fn.program.name} was not loaded on ${this.name}`)
+    return new CudaLaunch(fn, launch, args, this.#stream)
+  }
+
+  createStream(): CudaStream {
+    return new CudaStream(this.#context)
+  }
+
+  createEvent(): CudaEvent {
+    return new CudaEvent(this.#context, this.#stream)
+  }
+
+  capture(enqueue: (stream: Stream) => void): CudaGraph {
+    return new CudaGraph(this.#context, enqueue, this.#stream)
+  }
+
+  synchronize(): Promise<void> {
+    return this.#context.synchronize()
+  }
+
+  /** Waits for what runs; a fault that surfaces now has no one to go to and is dropped with the context. */
+  async close(): Promise<void> {
+    if (this.#context.closed) return
+    await this.synchronize().catch(() => {})
+    this.#context.close()
+  }
+
+  #on(stream: Stream | undefined): CudaStream {
+    return stream ? streamOf(this.#context, stream) : this.#stream
+  }
+}

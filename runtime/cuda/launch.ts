@@ -1,0 +1,124 @@
+import type { Param } from '../../codegen/program.ts'
+import {
+  DeviceError,
+  type LaunchArgument,
+  type LaunchShape,
+  type PreparedLaunch,
+  type Stream,
+} from '../device.ts'
+import { addressOf } from './driver.ts'
+import type { CudaFunction } from './module.ts'
+import { type CudaStream, streamOf } from './stream.ts'
+
+/**
+ * Offsets in a launch's one block of memory, which the driver reads in place:
+ *
+ * - `CUlaunchConfig`, 56 bytes: grid, CTA, shared memory, stream, attributes and their count;
+ * - the `extra` list, five words: pointer and size of the argument block, each after its key, and the end;
+ * - the size that `extra` points to, and the arguments themselves.
+ *
+ * Launch attributes (clusters, programmatic launch) would follow as entries of 72 bytes, with their address and count
+ * at 40 and 48.
+ */
+const offset = { grid: 0, block: 12, shared: 24, stream: 32, extra: 56, size: 96, args: 104 } as const
+
+/** Keys of the `extra` list: `CU_LAUNCH_PARAM_BUFFER_POINTER`, `CU_LAUNCH_PARAM_BUFFER_SIZE`. */
+const extraKey = { pointer: 1, size: 2 } as const
+
+/** Where each parameter lies in the argument block: at its natural alignment, in declaration order. */
+export function argumentOffsets(params: readonly Param[]): { offsets: number[]; bytes: number } {
+  let bytes = 0
+  const offsets = params.map((param) => {
+    const size = param.kind === 'tensor' ? 8 : 4
+    const at = Math.ceil(bytes / size) * size
+    bytes = at + size
+    return at
+  })
+  return { offsets, bytes }
+}
+
+/** A launch packed once; running it again costs one call of the driver and no allocation. */
+export class CudaLaunch implements PreparedLaunch {
+  readonly fn: CudaFunction
+  readonly #view: DataView
+  readonly #address: number
+  readonly #offsets: readonly number[]
+  readonly #defaultStream: CudaStream
+  #stream: CudaStream | undefined
+
+  constructor(
+    fn: CudaFunction,
+    shape: LaunchShape,
+    args: readonly LaunchArgument[],
+    defaultStream: CudaStream,
+  ) {
+    const { program } = fn
+    if (args.length !== program.params.length)
+      throw new DeviceError(
+        'INVALID_LAUNCH',
+        `kernel ${program.name} takes ${program.params.length} arguments, got ${args.length}`,
+        fn.where,
+      )
+    this.fn = fn
+    this.#defaultStream = defaultStream
+    const { offsets, bytes } = argumentOffsets(program.params)
+    this.#offsets = offsets
+    const memory = new ArrayBuffer(offset.args + Math.max(bytes, 8))
+    const view = new DataView(memory)
+    this.#view = view
+    this.#address = addressOf(memory)
+    program.block.forEach((threads, i) => {
+      view.setUint32(offset.block + 4 * i, threads, true)
+    })
+    view.setUint32(offset.shared, program.sharedBytes, true)
+    setU64(view, offset.extra, extraKey.pointer)
+    setU64(view, offset.extra + 8, this.#address + offset.args)
+    setU64(view, offset.extra + 16, extraKey.size)
+    setU64(view, offset.extra + 24, this.#address + offset.size)
+    setU64(view, offset.size, bytes)
+    this.setGrid(shape.grid)
+    args.forEach((value, i) => {
+      this.setArgument(i, value)
+    })
+  }
+
+  run(stream?: Stream): void {
+    const { context } = this.fn
+    const on = stream ? streamOf(context, stream) : this.#defaultStream
+    if (on !== this.#stream) {
+      setU64(this.#view, offset.stream, on.handle)
+      this.#stream = on
+    }
+    const address = this.#address
+    const result = context.enter().cuLaunchKernelEx(address, this.fn.handle, 0, address + offset.extra)
+    if (result !== 0) context.fail(result, `launching kernel ${this.fn.program.name}`, this.fn)
+    on.launched.add(this.fn)
+  }
+
+  setArgument(index: number, value: LaunchArgument): void {
+    const param = this.fn.program.params[index]
+    if (!param)
+      throw new DeviceError(
+        'INVALID_LAUNCH',
+        `kernel ${this.fn.program.name} has no argument ${index}`,
+        this.fn.where,
+      )
+    const at = offset.args + this.#offsets[index]!
+    if (param.kind === 'tensor') setU64(this.#view, at, value)
+    else if (param.kind === 'dim' || param.dtype === 'i32') this.#view.setInt32(at, value, true)
+    else if (param.dtype === 'u32') this.#view.setUint32(at, value, true)
+    else this.#view.setFloat32(at, value, true)
+  }
+
+  setGrid(grid: readonly [number, number, number]): void {
+    this.#view.setUint32(offset.grid, grid[0], true)
+    this.#view.setUint32(offset.grid + 4, grid[1], true)
+    this.#view.setUint32(offset.grid + 8, grid[2], true)
+  }
+}
+
+/** Writes a whole number below 2^53 without making a BigInt. */
+function setU64(view: DataView, at: number, value: number): void {
+  view.setUint32(at, value % 2 ** 32, true)
+  view.setUint32(at + 4, Math.floor(value / 2 ** 32), true)
+}
