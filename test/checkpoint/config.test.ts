@@ -1,0 +1,167 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { checkContext, readConfig, readGenerationConfig } from '../../checkpoint/config.ts'
+import { assertRefuses, temporaryFolder } from './support.ts'
+
+const path = join(temporaryFolder(), 'config.json')
+
+const llama = {
+  architectures: ['LlamaForCausalLM'],
+  hidden_size: 4096,
+  num_hidden_layers: 32,
+  num_attention_heads: 32,
+  num_key_value_heads: 8,
+  intermediate_size: 14336,
+  vocab_size: 128256,
+  rms_norm_eps: 1e-5,
+  hidden_act: 'silu',
+  max_position_embeddings: 131072,
+  rope_theta: 500000,
+  rope_scaling: {
+    rope_type: 'llama3',
+    factor: 8,
+    low_freq_factor: 1,
+    high_freq_factor: 4,
+    original_max_position_embeddings: 8192,
+  },
+  bos_token_id: 128000,
+  eos_token_id: [128001, 128008, 128009],
+}
+const without = (key: keyof typeof llama) => ({ ...llama, [key]: undefined })
+const qwen = {
+  ...llama,
+  architectures: ['Qwen2ForCausalLM'],
+  rope_scaling: undefined,
+  sliding_window: 4096,
+  use_sliding_window: false,
+}
+
+const read = (value: unknown) => {
+  writeFileSync(path, typeof value === 'string' ? value : JSON.stringify(value))
+  return readConfig(path)
+}
+const refuses = (value: unknown, ...words: string[]) => assertRefuses(() => read(value), path, ...words)
+
+test('a Llama 3.1 configuration', () => {
+  assert.equal(read(llama), {
+    architecture: 'LlamaForCausalLM',
+    hiddenSize: 4096,
+    layers: 32,
+    heads: 32,
+    kvHeads: 8,
+    headDim: 128,
+    intermediateSize: 14336,
+    vocabSize: 128256,
+    normEpsilon: 1e-5,
+    rope: {
+      theta: 500000,
+      scaling: {
+        type: 'llama3',
+        factor: 8,
+        lowFrequencyFactor: 1,
+        highFrequencyFactor: 4,
+        originalMaxPositions: 8192,
+      },
+    },
+    tieEmbeddings: false,
+    attentionBias: false,
+    maxPositions: 131072,
+    slidingWindow: undefined,
+    bosId: 128000,
+    eosIds: [128001, 128008, 128009],
+  })
+})
+
+test('what older and smaller files leave out has its usual value', () => {
+  const old = read({
+    ...without('num_key_value_heads'),
+    rope_theta: undefined,
+    rope_scaling: null,
+    eos_token_id: 2,
+  })
+  assert.is(old.kvHeads, 32)
+  assert.equal(old.rope, { theta: 10000, scaling: undefined })
+  assert.equal(old.eosIds, [2])
+  assert.equal(read(without('eos_token_id')).eosIds, [])
+  assert.is(read({ ...llama, head_dim: 64 }).headDim, 64)
+})
+
+test('rope scaling is read in each of its spellings', () => {
+  const scaling = (rope: object) => read({ ...without('rope_scaling'), ...rope }).rope
+  const linear = { theta: 500000, scaling: { type: 'linear', factor: 4 } }
+  assert.equal(scaling({ rope_scaling: { type: 'linear', factor: 4 } }), linear)
+  assert.equal(scaling({ rope_parameters: { rope_type: 'linear', factor: 4, rope_theta: 500000 } }), linear)
+  assert.equal(scaling({ rope_theta: undefined, rope_parameters: { rope_type: 'default', rope_theta: 7 } }), {
+    theta: 7,
+    scaling: undefined,
+  })
+})
+
+test('rope scalings that are not computed are refused by name', () => {
+  for (const type of ['dynamic', 'yarn', 'longrope'])
+    refuses({ ...llama, rope_scaling: { type, factor: 2 } }, `rope scaling ${type}`, 'linear and llama3')
+  refuses({ ...llama, rope_scaling: { rope_type: 'linear' } }, 'linear needs factor')
+  refuses({ ...llama, rope_scaling: { rope_type: 'llama3', factor: 8 } }, 'needs low_freq_factor')
+  refuses({ ...llama, rope_scaling: { ...llama.rope_scaling, high_freq_factor: 1 } }, 'high_freq_factor')
+  refuses({ ...llama, partial_rotary_factor: 0.5 }, 'partial_rotary_factor 0.5')
+  refuses({ ...llama, rope_parameters: { rope_theta: 10000 } }, '500000', '10000')
+})
+
+test('Qwen 2 has a bias on q, k and v; Llama must not claim one', () => {
+  assert.ok(read(qwen).attentionBias)
+  refuses({ ...llama, attention_bias: true }, 'attention_bias', 'o_proj')
+  refuses({ ...llama, mlp_bias: true }, 'mlp_bias')
+})
+
+test('a sliding window matters from the context that passes it', () => {
+  const mistral = read({ ...llama, architectures: ['MistralForCausalLM'], sliding_window: 4096 })
+  assert.is(mistral.slidingWindow, 4096)
+  checkContext(mistral, 4096)
+  assertRefuses(() => checkContext(mistral, 4097), '4097', 'sliding-window', 'at most 4096')
+  assert.is(read(qwen).slidingWindow, undefined)
+  checkContext(read(qwen), 131072)
+  assertRefuses(() => checkContext(read(qwen), 131073), '131073', '131072')
+  assert.is(read({ ...qwen, use_sliding_window: true }).slidingWindow, 4096)
+})
+
+test('an unknown family is refused with the list of known ones, before anything else is looked at', () => {
+  refuses(
+    { architectures: ['GPT2LMHeadModel'] },
+    'GPT2LMHeadModel is not supported',
+    'LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM',
+  )
+})
+
+test('missing, mistyped and impossible fields are named', () => {
+  refuses(without('hidden_size'), 'hidden_size')
+  refuses({ ...llama, architectures: undefined }, 'architectures')
+  refuses({ ...llama, vocab_size: '128256' }, 'vocab_size')
+  refuses({ ...llama, num_hidden_layers: -1 }, 'num_hidden_layers')
+  refuses({ ...llama, num_key_value_heads: 5 }, '32 query heads', '5')
+  refuses({ ...llama, hidden_size: 4100 }, 'head_dim')
+  refuses({ ...llama, hidden_act: 'gelu' }, 'gelu')
+  refuses({ ...llama, quantization_config: { quant_method: 'awq' } }, 'awq', 'quattuor quantize')
+  refuses('{', 'not valid JSON')
+  refuses('[]', 'expected object')
+  assertRefuses(() => readConfig('/nonexistent/config.json'), '/nonexistent/config.json is missing')
+})
+
+test('generation defaults', () => {
+  const generation = (value: unknown) => {
+    writeFileSync(path, JSON.stringify(value))
+    return readGenerationConfig(path)
+  }
+  assert.equal(generation({ eos_token_id: 3, do_sample: true, temperature: 0.6, top_p: 0.9, top_k: 50 }), {
+    eosIds: [3],
+    sample: true,
+    temperature: 0.6,
+    topP: 0.9,
+    topK: 50,
+    repetitionPenalty: undefined,
+  })
+  assertRefuses(() => generation({ top_p: 2 }), 'top_p')
+})
+
+test.run()
