@@ -1,5 +1,5 @@
 import { ByteWriter } from './bytes.ts'
-import type { Global } from './module.ts'
+import type { Global, ModuleBuilder } from './module.ts'
 import {
   type I32,
   type Operations,
@@ -61,6 +61,7 @@ export class FunctionBuilder<
   R extends readonly ValueType[] = readonly ValueType[],
 > implements FunctionRef<P, R>
 {
+  readonly module: ModuleBuilder
   readonly params: P
   readonly results: R
   readonly name: string
@@ -87,7 +88,8 @@ export class FunctionBuilder<
   private readonly calls: [at: number, callee: FunctionRef][] = []
   private depth = 0
 
-  constructor(name: string, position: number, params: P, results: R) {
+  constructor(module: ModuleBuilder, name: string, position: number, params: P, results: R) {
+    this.module = module
     this.name = name
     this.position = position
     this.params = params

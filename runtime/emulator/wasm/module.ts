@@ -114,7 +114,7 @@ export class ModuleBuilder {
     options: { readonly export?: string } = {},
   ): FunctionBuilder<P, R> {
     const position = this.functions.length
-    const builder = new FunctionBuilder<P, R>(name, position, params, results)
+    const builder = new FunctionBuilder<P, R>(this, name, position, params, results)
     this.functions.push(builder as unknown as FunctionBuilder)
     this.typeOfFunction.push(this.typeIndex(params, results))
     if (options.export !== undefined)
