@@ -1,2 +1,5 @@
+export * from './bytes.ts'
+export * from './epilogue.ts'
+export * from './pipeline.ts'
 export * from './reduce.ts'
 export * from './tile.ts'

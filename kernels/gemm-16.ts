@@ -1,0 +1,79 @@
+import { type DType, type Elem, type In, kernel, type Out, staticAssert, type u32 } from '../dsl/index.ts'
+import { w16 } from './formats/w16.ts'
+import { type GemmConfig, gemm, gemmBlock, gemmGrid } from './gemm.ts'
+import { halves } from './gemm-reference.ts'
+
+export interface Gemm16Config extends GemmConfig {
+  /** Element type of the output: `dtype`, or 'f32'. */
+  readonly out: DType
+  /** One warp along K only: a second would change the order of the additions. */
+  readonly warpsK: 1
+}
+
+/**
+ * 16-bit weights and activations: out[m, n] = Σₖ w·x (+ bias[n] + residual[m, n]), summed in f32 along K in the order of
+ * the columns, 16 of them to an MMA. A row of the result does not depend on the tile or on M.
+ *
+ * `residual` may be `out`.
+ */
+export const gemm16 = kernel(
+  import.meta.url,
+  { grid: gemmGrid, block: gemmBlock },
+  function gemm16(
+    a: {
+      w: In<u32, 'NTiles KUnits 256', 'mma-w16'>
+      x: In<Elem<'dtype'>, 'M K'>
+      bias?: In<Elem<'dtype'>, 'N'>
+      residual?: In<Elem<'dtype'>, 'M N'>
+      out: Out<Elem<'out'>, 'M N'>
+    },
+    c: Gemm16Config,
+  ) {
+    staticAssert(c.warpsK === 1, 'gemm16 takes one warp along K: f32 sums must keep their order')
+    gemm(a, c, {
+      format: w16,
+      zero: 'register',
+      x: c.dtype,
+      out: c.out,
+      loadGroups() {},
+      rowParameters: () => ({ scale: 1, offset: 0 }),
+      feature: () => 0,
+      token: () => 0,
+      finish: (sums) => sums,
+    })
+  },
+)
+
+export interface Product16 {
+  readonly M: number
+  readonly N: number
+  readonly K: number
+  readonly dtype: 'f16' | 'bf16'
+  /** Bits of `dtype`: weights [N, K], activations [M, K], bias [N], residual [M, N]. */
+  readonly w: Uint16Array
+  readonly x: Uint16Array
+  readonly bias?: Uint16Array | undefined
+  readonly residual?: Uint16Array | undefined
+}
+
+/** The product in float64, and beside each element the sum of the magnitudes of its terms, which bounds its error. */
+export function gemm16Reference(p: Product16): { value: Float64Array; magnitude: Float64Array } {
+  const { M, N, K } = p
+  const of = (bits: Uint16Array): Float64Array => Float64Array.from(bits, halves[p.dtype].value)
+  const [w, x] = [of(p.w), of(p.x)]
+  const value = new Float64Array(M * N)
+  const magnitude = new Float64Array(M * N)
+  for (let m = 0; m < M; m++) {
+    for (let n = 0; n < N; n++) {
+      const at = m * N + n
+      const add = (term: number): void => {
+        value[at]! += term
+        magnitude[at]! += Math.abs(term)
+      }
+      for (let k = 0; k < K; k++) add(w[n * K + k]! * x[m * K + k]!)
+      if (p.bias) add(halves[p.dtype].value(p.bias[n]!))
+      if (p.residual) add(halves[p.dtype].value(p.residual[at]!))
+    }
+  }
+  return { value, magnitude }
+}

@@ -1,0 +1,42 @@
+import { bf16Bits, bf16Value, f16Bits, f16Value } from '../dsl/half.ts'
+
+/** The scaled part of a GEMM's reference: everything in the arithmetic of the kernel, one rounding after the other. */
+export interface ScaledProduct {
+  readonly M: number
+  readonly N: number
+  readonly K: number
+  readonly dtype: 'f16' | 'bf16'
+  /** Activations [M, K] and their scales [M]. */
+  readonly x: Int8Array
+  readonly xScale: Float32Array
+  /** Level-1 scales [N] as f16 bits. */
+  readonly scale: Uint16Array
+  /** [N] and [M, N] as bits of `dtype`. */
+  readonly bias?: Uint16Array | undefined
+  readonly residual?: Uint16Array | undefined
+}
+
+/** The value and the bits of a 16-bit float type. */
+export const halves = {
+  f16: { value: f16Value, bits: f16Bits },
+  bf16: { value: bf16Value, bits: bf16Bits },
+} as const
+
+/** `dtype(f32(W·x) · scale · xScale + bias + residual)` as bits, for integer weights [N, K]; the sums are exact. */
+export function scaledProduct(weights: Int8Array, p: ScaledProduct): Uint16Array {
+  const { M, N, K } = p
+  const { value, bits } = halves[p.dtype]
+  const out = new Uint16Array(M * N)
+  for (let n = 0; n < N; n++) {
+    const scale = f16Value(p.scale[n]!)
+    for (let m = 0; m < M; m++) {
+      let sum = 0
+      for (let k = 0; k < K; k++) sum += weights[n * K + k]! * p.x[m * K + k]!
+      let y = Math.fround(Math.fround(Math.fround(sum) * scale) * p.xScale[m]!)
+      if (p.bias) y = Math.fround(y + value(p.bias[n]!))
+      if (p.residual) y = Math.fround(y + value(p.residual[m * N + n]!))
+      out[m * N + n] = bits(y)
+    }
+  }
+  return out
+}

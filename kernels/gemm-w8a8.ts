@@ -1,0 +1,42 @@
+import { type Elem, type f16, f32, type In, type i8, kernel, type Out, type u32 } from '../dsl/index.ts'
+import { loadFloatPair } from '../dsl/std/index.ts'
+import { w8a8 } from './formats/w8a8.ts'
+import { type GemmConfig, gemm, gemmBlock, gemmGrid } from './gemm.ts'
+import { type ScaledProduct, scaledProduct } from './gemm-reference.ts'
+
+/**
+ * W8A8: out[m, n] = (Σₖ q·x) · scale[n] · xScale[m] (+ bias[n] + residual[m, n], in f32).
+ *
+ * `residual` may be `out`. The result does not depend on the tile or on M.
+ */
+export const gemmW8A8 = kernel(
+  import.meta.url,
+  { grid: gemmGrid, block: gemmBlock },
+  function gemmW8A8(
+    a: {
+      w: In<u32, 'NTiles KUnits 256', 'mma-w8'>
+      scale: In<f16, 'N'>
+      x: In<i8, 'M K'>
+      xScale: In<f32, 'M'>
+      bias?: In<Elem<'dtype'>, 'N'>
+      residual?: In<Elem<'dtype'>, 'M N'>
+      out: Out<Elem<'dtype'>, 'M N'>
+    },
+    c: GemmConfig,
+  ) {
+    gemm(a, c, {
+      format: w8a8,
+      zero: 'register',
+      x: 'i8',
+      out: c.dtype,
+      loadGroups() {},
+      rowParameters: () => ({ scale: 1, offset: 0 }),
+      feature: (n) => loadFloatPair(a.scale, [], n, c.N),
+      token: (m) => a.xScale.at(m),
+      finish: (sums, scale, xScale) => [f32(sums[0]) * scale[0] * xScale, f32(sums[1]) * scale[1] * xScale],
+    })
+  },
+)
+
+/** `gemmW8A8` on the host, bit for bit: codes [N, K]. */
+export const gemmW8A8Reference = (codes: Int8Array, p: ScaledProduct): Uint16Array => scaledProduct(codes, p)
