@@ -1,0 +1,52 @@
+import {
+  blockIdx,
+  exp2,
+  f32,
+  type In,
+  type i32,
+  kernel,
+  LOG2E,
+  log2,
+  type Out,
+  range,
+  threadIdx,
+} from '../dsl/index.ts'
+import { blockMax, blockSum } from '../dsl/std/index.ts'
+
+export interface LogProbsConfig {
+  /** Vocabulary. */
+  readonly V: number
+}
+
+const THREADS = 256
+
+/** The natural logarithm of the probability that each row of logits gives to its target id. One CTA per row. */
+export const logProbs = kernel(
+  import.meta.url,
+  { grid: (d) => [d.B!], block: [THREADS] },
+  function logProbs(
+    a: { logits: In<f32, 'B V'>; targets: In<i32, 'B'>; out: Out<f32, 'B'> },
+    c: LogProbsConfig,
+  ) {
+    const logits = a.logits.row(blockIdx.x)
+    let best = f32(f32.lowest)
+    for (const i of range(threadIdx.x, c.V, THREADS)) best = Math.max(best, logits.at(i))
+    const max = blockMax(best)
+    let mass = f32(0)
+    for (const i of range(threadIdx.x, c.V, THREADS)) mass += exp2((logits.at(i) - max) * LOG2E)
+    const total = blockSum(mass)
+    if (threadIdx.x === 0) {
+      a.out.put(logits.at(a.targets.at(blockIdx.x)) - max - log2(total) / LOG2E, blockIdx.x)
+    }
+  },
+)
+
+/** As the kernel, for rows of `V` logits, in float64. */
+export function logProbsReference(logits: Float64Array, targets: readonly number[], V: number): Float64Array {
+  return Float64Array.from(targets, (target, row) => {
+    const values = logits.subarray(row * V, (row + 1) * V)
+    const max = values.reduce((a, b) => Math.max(a, b))
+    const total = values.reduce((sum, value) => sum + Math.exp(value - max), 0)
+    return values[target]! - max - Math.log(total)
+  })
+}

@@ -1,0 +1,203 @@
+import type { ModelConfig } from '../checkpoint/config.ts'
+import { CheckpointError } from '../checkpoint/error.ts'
+import { type Checkpoint, openCheckpoint } from '../checkpoint/open.ts'
+import { embedTokens } from '../kernels/embed-tokens.ts'
+import type { KvFormatName } from '../kernels/formats/kv.ts'
+import { rmsNormRows } from '../kernels/rms-norm.ts'
+import type { Device, Stream } from '../runtime/device.ts'
+import { type Launch, prepare } from '../runtime/kernel.ts'
+import { Tensor } from '../runtime/tensor.ts'
+import { type Activations, allocateActivations } from './activations.ts'
+import { KvCache } from './kv-cache.ts'
+import { DecoderLayer, type StepLaunch } from './layer.ts'
+import { Linear } from './linear.ts'
+import { layerProjections } from './projections.ts'
+import { ropeTable } from './rope.ts'
+import type { StepInput, StepLimits } from './step.ts'
+import {
+  type ActivationType,
+  halfBits,
+  loadHalf,
+  loadHalfMatrix,
+  readTensor,
+  weightFormatOf,
+} from './weights.ts'
+
+export interface ModelOptions {
+  readonly limits: StepLimits
+  /** Pages of the key/value cache. */
+  readonly pages: number
+  /** Called after each layer has been loaded. */
+  readonly onProgress?: (loaded: number, total: number) => void
+}
+
+/** A Llama-like model on a device: weights, cache and the buffers of a step. */
+export class Model {
+  readonly device: Device
+  readonly config: ModelConfig
+  readonly limits: StepLimits
+  readonly cache: KvCache
+  readonly #activations: Activations
+  readonly #layers: readonly DecoderLayer[]
+  readonly #embed: Launch
+  readonly #finalNorm: Launch
+  readonly #head: Linear
+  readonly #owned: readonly Tensor[]
+
+  private constructor(parts: {
+    device: Device
+    config: ModelConfig
+    limits: StepLimits
+    cache: KvCache
+    activations: Activations
+    layers: readonly DecoderLayer[]
+    embed: Launch
+    finalNorm: Launch
+    head: Linear
+    owned: readonly Tensor[]
+  }) {
+    this.device = parts.device
+    this.config = parts.config
+    this.limits = parts.limits
+    this.cache = parts.cache
+    this.#activations = parts.activations
+    this.#layers = parts.layers
+    this.#embed = parts.embed
+    this.#finalNorm = parts.finalNorm
+    this.#head = parts.head
+    this.#owned = parts.owned
+  }
+
+  /** Loads a checkpoint and prepares the kernels of its layers. Throws `CheckpointError` or `DeviceError`. */
+  static async load(device: Device, checkpoint: Checkpoint, options: ModelOptions): Promise<Model> {
+    const { config } = checkpoint
+    const { limits, onProgress } = options
+    const type = activationType(checkpoint)
+    const quantized = weightFormatOf(checkpoint) !== 'w16'
+    const { vocabSize: V, hiddenSize: H, headDim: D, normEpsilon: eps } = config
+
+    const cache = new KvCache(device, config, kvFormatOf(checkpoint), type, options.pages)
+    const activations = allocateActivations(device, config, limits, type, quantized)
+    const positions = limits.pagesPerSequence * 64
+    const cosSin = Tensor.from(device, 'f32', [positions, D], ropeTable(config, positions))
+
+    const embedName = 'model.embed_tokens.weight'
+    const table = loadHalf(device, checkpoint, embedName, [V, H], type)
+    const headName = config.tieEmbeddings ? embedName : 'lm_head.weight'
+    const headWeights = loadHalfMatrix(device, halfBits(readTensor(checkpoint, headName, [V, H]), type), V, H)
+    const gamma = loadHalf(device, checkpoint, 'model.norm.weight', [H], type)
+
+    const projections = layerProjections(config)
+    const layers: DecoderLayer[] = []
+    for (let index = 0; index < config.layers; index++) {
+      layers.push(
+        await DecoderLayer.load({
+          device,
+          checkpoint,
+          index,
+          projections,
+          type,
+          cache,
+          activations,
+          cosSin,
+        }),
+      )
+      onProgress?.(index + 1, config.layers)
+    }
+    const { ids, x, logitRows, hidden, logits } = activations
+    return new Model({
+      device,
+      config,
+      limits,
+      cache,
+      activations,
+      layers,
+      embed: await prepare(device, embedTokens, { dtype: type, V, H }, { ids, table, out: x }),
+      finalNorm: await prepare(
+        device,
+        rmsNormRows,
+        { dtype: type, H },
+        { x, rows: logitRows, gamma, eps, out: hidden },
+      ),
+      head: new Linear(device, headWeights, { type, input: hidden, out: logits, residual: undefined }),
+      owned: [table, gamma, cosSin, headWeights.w],
+    })
+  }
+
+  /** f32 logits of the last step, one row per entry of its `logitRows`. */
+  get logits(): Tensor {
+    return this.#activations.logits
+  }
+
+  /** Enqueues one step. The logits are in `logits` when the stream gets there. */
+  async step(input: StepInput, stream?: Stream): Promise<void> {
+    const tokens = input.ids.length
+    const rows = input.logitRows.length
+    this.#upload(input, stream)
+    run(this.#embed, { T: tokens }, stream)
+    for (const layer of this.#layers) {
+      for (const { launch, word } of await layer.launches(tokens)) run(launch, { [word]: tokens }, stream)
+    }
+    if (rows === 0) return
+    run(this.#finalNorm, { R: rows }, stream)
+    run(await this.#head.launch(rows), { M: rows }, stream)
+  }
+
+  free(): void {
+    for (const layer of this.#layers) layer.free()
+    for (const tensor of this.#owned) tensor.free()
+    this.#activations.free()
+    this.cache.free()
+  }
+
+  #upload(input: StepInput, stream?: Stream): void {
+    const { ids, positions, slots, sequences, pages, logitRows } = this.#activations
+    const { limits } = this
+    const tokens = input.ids.length
+    if (tokens < 1 || tokens > limits.tokens || input.logitRows.length > limits.logitRows)
+      throw new RangeError(
+        `a step of ${tokens} tokens and ${input.logitRows.length} rows of logits is over the limits`,
+      )
+    ids.slice(0, tokens).write(input.ids, stream)
+    positions.slice(0, tokens).write(input.positions, stream)
+    slots.slice(0, tokens).write(input.slots, stream)
+    sequences.slice(0, tokens).write(input.sequences, stream)
+    const sequenceCount = input.pages.length / limits.pagesPerSequence
+    pages.slice(0, sequenceCount).write(input.pages, stream)
+    if (input.logitRows.length > 0) logitRows.slice(0, input.logitRows.length).write(input.logitRows, stream)
+  }
+}
+
+/** Runs a launch on as many rows as the step has, packing its arguments anew only where that number changes. */
+function run(launch: Launch, size: Readonly<Record<string, number>>, stream?: Stream): void {
+  const [word, extent] = Object.entries(size)[0]!
+  if (launch.dims[word] !== extent) launch.resize(size)
+  launch.run(stream)
+}
+
+/** Quantized models compute in f16, whose extra bits their activations can use; others in their own type. */
+function activationType(checkpoint: Checkpoint): ActivationType {
+  if (weightFormatOf(checkpoint) !== 'w16') return 'f16'
+  return checkpoint.format.name === 'f16' ? 'f16' : 'bf16'
+}
+
+function kvFormatOf(checkpoint: Checkpoint): KvFormatName {
+  const { bits, keyMean, keyHadamard } = checkpoint.format.kv
+  if (keyMean || keyHadamard)
+    throw new CheckpointError(
+      `${checkpoint.folder} transforms keys before it quantizes them, which this version does not; quantize it without`,
+    )
+  return `kv${bits}`
+}
+
+/** Opens a checkpoint folder and loads its model. */
+export async function loadModel(device: Device, folder: string, options: ModelOptions): Promise<Model> {
+  const checkpoint = openCheckpoint(folder)
+  try {
+    return await Model.load(device, checkpoint, options)
+  } finally {
+    checkpoint.close()
+  }
+}
+
+export type { StepLaunch }
