@@ -50,11 +50,19 @@ export const maxPinnedBytes = 2 ** 32 - 2 ** 16
 /** Buffers that lie in pinned memory, which the driver copies from and to directly. */
 const pinnedBuffers = new WeakSet<ArrayBufferLike>()
 
+/** Runs when no view of a freed piece is left. */
+const unreachable = new FinalizationRegistry<CudaPinnedMemory>((memory) => memory.giveBack())
+
+/**
+ * Pinned host memory, seen without a copy. A view of memory that the driver has taken back would read what is someone
+ * else's, and such a view cannot be detached on Node 20; so `free` gives the memory back once its views are garbage.
+ * Closing the device gives all of it back at once: views must not be used afterwards.
+ */
 export class CudaPinnedMemory implements PinnedMemory, Resource {
   readonly bytes: number
-  readonly view: Uint8Array
   readonly #context: Context
   readonly #address: number
+  #view: Uint8Array | undefined
 
   constructor(context: Context, bytes: number) {
     checkSize(bytes)
@@ -72,18 +80,29 @@ export class CudaPinnedMemory implements PinnedMemory, Resource {
     this.bytes = bytes
     const buffer = viewOf(this.#address, bytes)
     pinnedBuffers.add(buffer)
-    this.view = new Uint8Array(buffer)
+    this.#view = new Uint8Array(buffer)
     context.own(this)
   }
 
+  get view(): Uint8Array {
+    if (!this.#view) throw new DeviceError('FREED', `${megabytes(this.bytes)} of pinned memory were freed`)
+    return this.#view
+  }
+
   free(): void {
+    if (!this.#view) return
+    unreachable.register(this.#view.buffer, this)
+    this.#view = undefined
+  }
+
+  /** Gives the memory back at once; for pieces of which no view is left. */
+  giveBack(): void {
+    this.#view = undefined
     if (!this.#context.closed) this.#context.release(this)
   }
 
-  /** Empties the views first: they would otherwise read memory that is someone else's. */
   release(): void {
-    const { buffer } = this.view
-    structuredClone(buffer, { transfer: [buffer as ArrayBuffer] })
+    this.#view = undefined
     this.#context.driver.cuMemFreeHost(this.#address)
   }
 }
@@ -183,7 +202,7 @@ export class Staging {
 
   give(piece: CudaPinnedMemory): void {
     if (piece.bytes <= 2 ** 23 && this.#idle.length < 4 && !this.#context.closed) this.#idle.push(piece)
-    else piece.free()
+    else piece.giveBack()
   }
 }
 

@@ -63,7 +63,18 @@ test('f32 → f16 and bf16 round to the nearest value, ties to even, subnormals 
     const low = f16Value(random.integer(0, 0x7bfe))
     return ((low + f16Value(f16Bits(low) + 1)) / 2) * (random.uniform() < 0.5 ? -1 : 1)
   })
-  for (const x of [...values, ...around, ...ties, 65519.996, 65520, -65520, 2 ** -25, 2 ** -25 * 1.0001, 0, -0]) {
+  for (const x of [
+    ...values,
+    ...around,
+    ...ties,
+    65519.996,
+    65520,
+    -65520,
+    2 ** -25,
+    2 ** -25 * 1.0001,
+    0,
+    -0,
+  ]) {
     if (Number.isNaN(x)) continue
     const f32 = Math.fround(x)
     if (Math.abs(f32) === Number.POSITIVE_INFINITY) continue
@@ -76,7 +87,10 @@ test('f32 → f16 and bf16 round to the nearest value, ties to even, subnormals 
 test('conversion into part of a larger array leaves the rest alone, and a short destination is refused', () => {
   const src = anyFloats(13, 5)
   const dst = new Uint16Array(8).fill(7)
-  encodeF16(dst.subarray(1), src.map((x) => (Number.isNaN(x) ? 1 : x)))
+  encodeF16(
+    dst.subarray(1),
+    src.map((x) => (Number.isNaN(x) ? 1 : x)),
+  )
   assert.is(dst[0], 7)
   assert.equal([...dst.subarray(6)], [7, 7])
   assert.throws(() => encodeF16(new Uint16Array(4), src), /holds 4 elements and the source has 5/)

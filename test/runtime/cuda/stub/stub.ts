@@ -1,0 +1,108 @@
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import koffi from 'koffi'
+
+/** One launch that reached the driver. */
+export interface RecordedLaunch {
+  readonly grid: readonly [number, number, number]
+  readonly block: readonly [number, number, number]
+  readonly sharedBytes: number
+  readonly stream: number
+  readonly attributes: number
+  readonly function: number
+  readonly args: Buffer
+}
+
+/** The stub driver and what tests tell and ask it. */
+export interface Stub {
+  /** The library's file, for `openCuda` and `CUDA_DRIVER`. */
+  readonly library: string
+  reset(): void
+  /** Makes the call of `name` that follows `after` others answer `result`, once. */
+  fail(name: string, result: number, after?: number): void
+  /** What the error log holds when loading a module fails. */
+  jitLog(log: string): void
+  /** Lets the work in flight fault: the next wait, and everything after it, answers `result`. */
+  fault(result: number): void
+  /** Keeps streams and events busy from now on. */
+  busy(ms: number): void
+  devices(count: number, capability: number): void
+  threadsPerBlock(most: number): void
+  launches(): RecordedLaunch[]
+  /** Things made in the driver that were not given back. */
+  live(): number
+  optInBytes(): number
+  called(name: string): number
+}
+
+/**
+ * Compiles the stub into a temporary folder, removed when the process ends. Without a C compiler prints why the tests
+ * are skipped and returns `undefined`.
+ */
+export function buildStub(): Stub | undefined {
+  const folder = mkdtempSync(join(tmpdir(), 'quattuor-stub-'))
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
+  const library = join(folder, 'libcuda-stub.so')
+  const source = fileURLToPath(new URL('./libcuda.c', import.meta.url)).replace('/dist/test/', '/test/')
+  const built = spawnSync('cc', ['-shared', '-fPIC', '-O1', '-Wall', '-o', library, source], {
+    encoding: 'utf8',
+  })
+  if (built.error) {
+    console.log('skipped: the CUDA bindings on a stub driver, because there is no C compiler (cc)')
+    return undefined
+  }
+  if (built.status !== 0) throw new Error(`cc refuses the stub driver:\n${built.stderr}`)
+  return bind(library)
+}
+
+function bind(library: string): Stub {
+  const handle = koffi.load(library)
+  const text = 'str'
+  const pointer = 'void *'
+  const reset = handle.func('stub_reset', 'void', [])
+  const fail = handle.func('stub_fail', 'void', [text, 'int', 'int'])
+  const jitLog = handle.func('stub_jit_log', 'void', [text])
+  const fault = handle.func('stub_fault', 'void', ['int'])
+  const busy = handle.func('stub_busy', 'void', ['int'])
+  const devices = handle.func('stub_devices', 'void', ['int', 'int'])
+  const threads = handle.func('stub_threads', 'void', ['int'])
+  const count = handle.func('stub_launches', 'int', [])
+  const launch = handle.func('stub_launch', 'int', ['int', pointer, pointer, pointer])
+  const live = handle.func('stub_live', 'int', [])
+  const optIn = handle.func('stub_opt_in', 'int', [])
+  const called = handle.func('stub_called', 'int', [text])
+
+  const launchAt = (i: number): RecordedLaunch => {
+    const config = Buffer.alloc(56)
+    const args = Buffer.alloc(256)
+    const info = new BigUint64Array(2)
+    launch(i, config, args, info)
+    const word = (at: number) => config.readUInt32LE(at)
+    return {
+      grid: [word(0), word(4), word(8)],
+      block: [word(12), word(16), word(20)],
+      sharedBytes: word(24),
+      stream: Number(config.readBigUInt64LE(32)),
+      attributes: word(48),
+      function: Number(info[0]),
+      args: args.subarray(0, Number(info[1])),
+    }
+  }
+  return {
+    library,
+    reset,
+    fail: (name, result, after = 0) => fail(name, result, after),
+    jitLog,
+    fault,
+    busy,
+    devices,
+    threadsPerBlock: threads,
+    launches: () => Array.from({ length: count() as number }, (_, i) => launchAt(i)),
+    live,
+    optInBytes: optIn,
+    called,
+  }
+}
