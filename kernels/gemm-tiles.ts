@@ -1,0 +1,72 @@
+import { type WeightFormatName, weightFormats } from './formats/index.ts'
+import { packedShape, type WeightFormat } from './formats/weight.ts'
+import type { GemmTiles } from './gemm.ts'
+
+export interface GemmShape {
+  /** Tokens. */
+  readonly M: number
+  /** Features. */
+  readonly N: number
+  /** Columns, along which the products are summed. */
+  readonly K: number
+}
+
+/** The tile constants of a GEMM kernel, and the extents of its packed weights, which make them static. */
+export interface GemmConstants extends GemmTiles {
+  readonly NTiles: number
+  readonly KUnits: number
+}
+
+/**
+ * What is wanted before the shape and the target have their say.
+ *
+ * Up to 16 tokens the weights' bytes decide: few features a CTA, so that there are many, and the warps along K, so that
+ * each has copies under way. From 32 on, warps share tokens through larger tiles. One warp along K for 16-bit kernels,
+ * whose f32 sums must keep their order.
+ */
+function wish(M: number, exact: boolean): GemmTiles {
+  if (!exact) {
+    if (M <= 16) return { tileM: M <= 8 ? 8 : 16, tileN: 32, tileK: 128, stages: 6, warpsN: 2, warpsK: 1 }
+    if (M <= 64) return { tileM: M <= 32 ? 32 : 64, tileN: 64, tileK: 64, stages: 4, warpsN: 4, warpsK: 1 }
+    return { tileM: 128, tileN: 128, tileK: 32, stages: 4, warpsN: 4, warpsK: 1 }
+  }
+  if (M <= 16) return { tileM: M <= 8 ? 8 : 16, tileN: 32, tileK: 512, stages: 4, warpsN: 1, warpsK: 8 }
+  if (M <= 32) return { tileM: 32, tileN: 32, tileK: 512, stages: 4, warpsN: 2, warpsK: 4 }
+  if (M <= 64) return { tileM: 64, tileN: 64, tileK: 256, stages: 4, warpsN: 4, warpsK: 2 }
+  return { tileM: 128, tileN: 128, tileK: 128, stages: 4, warpsN: 4, warpsK: 1 }
+}
+
+/** Bytes of shared memory that a GEMM takes. */
+export function gemmSharedBytes(format: WeightFormat, t: GemmTiles): number {
+  const activations = t.tileM * t.tileK * (64 / format.columns)
+  const weights = (t.tileN * t.tileK * format.bits) / 8
+  const groups = format.group ? 2 * t.tileN * (t.tileK / format.group) : 0
+  return t.stages * (activations + weights + groups) + (t.warpsK - 1) * t.tileM * t.tileN * 4
+}
+
+/**
+ * The tile of a shape where no tuning record has it. The result of a GEMM does not depend on the choice.
+ *
+ * @param target bounds the shared memory (`Target` of the compiler).
+ */
+export function defaultTiles(
+  format: WeightFormatName,
+  { M, N, K }: GemmShape,
+  target: { readonly sharedBytes: number },
+): GemmConstants {
+  const f = weightFormats[format]
+  const multiple = Math.max(f.columns, f.group)
+  const tiles: { -readonly [Name in keyof GemmTiles]: number } = { ...wish(M, format !== 'w16') }
+  while (tiles.tileN > 16 && tiles.tileN / 2 >= N) {
+    tiles.tileN /= 2
+    tiles.warpsN = Math.min(tiles.warpsN, tiles.tileN / 16)
+  }
+  while (tiles.warpsK > 1 && K % (multiple * tiles.warpsK) !== 0) tiles.warpsK /= 2
+  const least = multiple * tiles.warpsK
+  let steps = Math.max(1, Math.floor(tiles.tileK / least))
+  while (K % (least * steps) !== 0) steps--
+  tiles.tileK = least * steps
+  while (tiles.stages > 2 && gemmSharedBytes(f, tiles) > target.sharedBytes) tiles.stages--
+  const [NTiles, KUnits] = packedShape(f, N, K)
+  return { ...tiles, NTiles, KUnits }
+}
