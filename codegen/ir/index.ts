@@ -1,0 +1,29 @@
+import { printPtx } from '../ptx/print.ts'
+import type { Target } from '../target.ts'
+import type { KernelIr } from './op.ts'
+import { allocateShared } from './passes/allocate-shared.ts'
+import { verify } from './verify.ts'
+
+export { IrBuilder } from './build.ts'
+export { printIr } from './print.ts'
+export { Refusal } from './refusal.ts'
+export { immediate } from './value.ts'
+
+export interface Lowered {
+  readonly ptx: string
+  /** Shared memory of one CTA in bytes. */
+  readonly sharedBytes: number
+  /** Files in the order of their `.file` numbers. */
+  readonly files: string[]
+}
+
+/**
+ * The PTX of a kernel. Throws `Refusal` for what its author did wrong: shared memory beyond the target's, threads that
+ * do not come together to a barrier, an instruction that the target lacks.
+ */
+export function lower(ir: KernelIr, target: Target): Lowered {
+  verify(ir)
+  const allocated = allocateShared(ir, target)
+  const { ptx, files } = printPtx(allocated.ir, target, allocated.align)
+  return { ptx, sharedBytes: allocated.bytes, files }
+}

@@ -1,0 +1,26 @@
+import type { Location } from './op.ts'
+
+/** What the middle and back end refuse. */
+export type RefusalCode = 'E0601' | 'E0602' | 'E0603' | 'E0604'
+
+export interface RefusalDetails {
+  readonly location?: Location
+  readonly notes?: readonly { readonly message: string; readonly location?: Location }[]
+  readonly help?: string
+}
+
+/**
+ * A kernel author's error that shows only in the IR. It knows lines and columns, not the text around them:
+ * `compile.ts`, which has the sources, makes a `Diagnostic` of it.
+ */
+export class Refusal extends Error {
+  override readonly name = 'Refusal'
+  readonly code: RefusalCode
+  readonly details: RefusalDetails
+
+  constructor(code: RefusalCode, sentence: string, details: RefusalDetails) {
+    super(sentence)
+    this.code = code
+    this.details = details
+  }
+}

@@ -1,0 +1,153 @@
+/**
+ * The PTX instructions that the compiler emits: one table, to be read beside chapter 9.7 of the PTX manual.
+ *
+ * `{a,b}` chooses one, and an empty choice leaves a modifier out. A row's figures are the lowest `.version` and the
+ * lowest target that have the instruction; most were there before PTX 7.0 and sm_80, where we begin, and have none.
+ * The operands are spelled as in the manual; a module uses the lowest `.version` that its instructions and its target
+ * allow.
+ */
+const table: readonly (readonly [
+  mnemonics: string,
+  operands: string,
+  version?: number,
+  capability?: number,
+])[] = [
+  // 9.7.1 Integer arithmetic
+  ['add.{s32,u32,s64}', 'd, a, b'],
+  ['sub.{s32,u32}', 'd, a, b'],
+  ['mul.{lo,hi}.{s32,u32}', 'd, a, b'],
+  ['mul.wide.{s32,u32}', 'd, a, b'],
+  ['mad.lo.{s32,u32}', 'd, a, b, c'],
+  ['mad.wide.{s32,u32}', 'd, a, b, c'],
+  ['div.{s32,u32}', 'd, a, b'],
+  ['rem.{s32,u32}', 'd, a, b'],
+  ['abs.s32', 'd, a'],
+  ['neg.s32', 'd, a'],
+  ['{min,max}.{s32,u32}', 'd, a, b'],
+  ['popc.b32', 'd, a'],
+  ['clz.b32', 'd, a'],
+  ['dp4a.{s32,u32}.{s32,u32}', 'd, a, b, c'],
+
+  // 9.7.3 Floating point: `.rn` is spelled out, because without it ptxas may fuse a product and a sum
+  ['{add,sub,mul}.rn.f32', 'd, a, b'],
+  ['fma.rn.f32', 'd, a, b, c'],
+  ['div.rn.f32', 'd, a, b'],
+  ['{abs,neg}.f32', 'd, a'],
+  ['{min,max}.f32', 'd, a, b'],
+  ['rcp.approx.f32', 'd, a'],
+  ['sqrt.rn.f32', 'd, a'],
+  ['rsqrt.approx.f32', 'd, a'],
+  ['{sin,cos,lg2,ex2}.approx.f32', 'd, a'],
+  ['tanh.approx.f32', 'd, a'],
+
+  // 9.7.4 Half precision
+  ['{add,sub,mul}.rn.{f16,f16x2}', 'd, a, b'],
+  ['{add,sub,mul}.rn.{bf16,bf16x2}', 'd, a, b', 78, 90],
+  ['fma.rn.{f16,f16x2,bf16,bf16x2}', 'd, a, b, c'],
+  ['{neg,abs}.{f16,f16x2,bf16,bf16x2}', 'd, a'],
+  ['{min,max}.{f16,f16x2,bf16,bf16x2}', 'd, a, b'],
+
+  // 9.7.6 Comparison and selection
+  ['setp.{eq,ne,lt,le,gt,ge}.{s32,u32}', 'p, a, b'],
+  ['setp.{eq,neu,lt,le,gt,ge}.{f32,f16}', 'p, a, b'],
+  ['selp.{b16,b32,b64,f32}', 'd, a, b, c'],
+
+  // 9.7.8 Logic and shift
+  ['{and,or,xor}.{pred,b32}', 'd, a, b'],
+  ['not.{pred,b32}', 'd, a'],
+  ['lop3.b32', 'd, a, b, c, immLut'],
+  ['shf.{l,r}.wrap.b32', 'd, a, b, c'],
+  ['shl.b32', 'd, a, b'],
+  ['shr.{s32,u32}', 'd, a, b'],
+
+  // 9.7.9 Data movement and conversion
+  ['mov.{pred,b16,b32,u32,b64,f32}', 'd, a'],
+  ['prmt.b32', 'd, a, b, c'],
+  ['ld.param.{u64,b32,f32}', 'd, [a]'],
+  ['ld.global{,.ca,.cg,.cs,.nc}{,.v2,.v4}.{s8,u8,b16,b32,f32}', 'd, [a]'],
+  ['ld.shared{,.v2,.v4}.{s8,u8,b16,b32,f32}', 'd, [a]'],
+  ['st.global{,.cg,.cs}{,.v2,.v4}.{b8,b16,b32,f32}', '[a], b'],
+  ['st.shared{,.v2,.v4}.{b8,b16,b32,f32}', '[a], b'],
+  ['cvt.rn.f32.{s8,u8,s32,u32}', 'd, a'],
+  ['cvt.rn.f16.{s8,u8,s32,u32,f32}', 'd, a'],
+  ['cvt.f32.f16', 'd, a'],
+  ['cvt.rn.bf16.f32', 'd, a'],
+  ['cvt.rn.{f16x2,bf16x2}.f32', 'd, a, b'],
+  ['cvt.{rni,rzi,rmi,rpi}.f32.f32', 'd, a'],
+  ['cvt.{rni,rzi,rmi,rpi}.{s32,u32}.{f32,f16}', 'd, a'],
+  ['cvt.{rni,rzi,rmi,rpi}.sat.{s8,u8}.{f32,f16}', 'd, a'],
+  ['cvt{,.sat}.{s8,u8,s32,u32}.{s8,u8,s32,u32}', 'd, a'],
+  ['cp.async.{ca,cg}.shared.global', '[d], [a], size, source?'],
+  ['cp.async.commit_group', ''],
+  ['cp.async.wait_group', 'n'],
+
+  // 9.7.12 Control flow
+  ['bra{,.uni}', 'label'],
+  ['ret', ''],
+
+  // 9.7.13 Synchronization and communication
+  ['bar.sync', 'a'],
+  ['bar.warp.sync', 'mask'],
+  ['membar.gl', ''],
+  ['atom.{global,shared}.{add,max,min}.{s32,u32}', 'd, [a], b'],
+  ['atom.{global,shared}.add.f32', 'd, [a], b'],
+  ['atom.{global,shared}.exch.b32', 'd, [a], b'],
+  ['atom.{global,shared}.cas.b32', 'd, [a], b, c'],
+  ['vote.sync.{all,any}.pred', 'd, a, mask'],
+  ['vote.sync.ballot.b32', 'd, a, mask'],
+  ['shfl.sync.{up,down,bfly,idx}.b32', 'd, a, b, c, mask'],
+  ['redux.sync.{add,min,max}.{s32,u32}', 'd, a, mask'],
+
+  // 9.7.14 Matrices in a warp
+  ['ldmatrix.sync.aligned.m8n8.{x1,x2,x4}{,.trans}.shared.b16', 'd, [a]'],
+  ['mma.sync.aligned.m16n8k32.row.col.s32.{s8,u8}.{s8,u8}.s32', 'd, a, b, c'],
+  ['mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32', 'd, a, b, c'],
+  ['mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32', 'd, a, b, c'],
+]
+
+export interface IsaEntry {
+  /** Fewest and most operands. */
+  readonly operands: readonly [number, number]
+  /** Lowest `.version`, times ten. */
+  readonly version: number
+  /** Lowest compute capability, times ten. */
+  readonly capability: number
+}
+
+/** Every mnemonic that a pattern with `{a,b}` stands for. */
+function expand(pattern: string): string[] {
+  const open = pattern.indexOf('{')
+  if (open < 0) return [pattern]
+  const close = pattern.indexOf('}', open)
+  const rest = expand(pattern.slice(close + 1))
+  return pattern
+    .slice(open + 1, close)
+    .split(',')
+    .flatMap((choice) => rest.map((tail) => pattern.slice(0, open) + choice + tail))
+}
+
+function countOperands(operands: string): readonly [number, number] {
+  const all = operands.split(', ').filter(Boolean)
+  return [all.filter((name) => !name.endsWith('?')).length, all.length]
+}
+
+/** The table by mnemonic. */
+export const isa: ReadonlyMap<string, IsaEntry> = new Map(
+  table.flatMap(([pattern, operands, version = 70, capability = 80]) =>
+    expand(pattern).map((mnemonic) => [mnemonic, { operands: countOperands(operands), version, capability }]),
+  ),
+)
+
+/** The lowest `.version` that knows a target, times ten. PTX manual, release notes. */
+export const versionOfTarget = {
+  sm_80: 70,
+  sm_86: 71,
+  sm_89: 78,
+  sm_90a: 80,
+  sm_100a: 86,
+  sm_103a: 88,
+  sm_120a: 87,
+} as const
+
+/** `.loc` with `function_name` and `inlined_at`. */
+export const versionOfInlinedLocations = 72

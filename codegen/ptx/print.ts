@@ -1,0 +1,48 @@
+import type { KernelIr } from '../ir/op.ts'
+import type { Target } from '../target.ts'
+import { writeBlock } from './control.ts'
+import { untyped } from './registers.ts'
+import { Writer } from './writer.ts'
+
+export interface Printed {
+  readonly ptx: string
+  /** Files in the order of their `.file` numbers. */
+  readonly files: string[]
+}
+
+/**
+ * Prints a kernel, whose shared variables have been allocated, as a PTX module. `sharedAlign` aligns the window of
+ * shared memory. Throws a diagnostic when the target lacks an instruction.
+ */
+export function printPtx(ir: KernelIr, target: Target, sharedAlign: number): Printed {
+  const w = new Writer(target)
+  writeBlock(w, ir.body)
+  const body = w.lines.splice(0)
+  for (const { name, type, text } of w.registers.constants()) w.line(`mov.${untyped[type]}`, name, text)
+  const params = ir.params.map(
+    ({ type }, i) => `  .param .${type === 'address' ? 'u64' : paramTypes[type]} param_${i}`,
+  )
+  const lines = [
+    `.version ${w.version()}`,
+    `.target ${target.name}`,
+    '.address_size 64',
+    '',
+    ...(ir.shared.length > 0 ? [`.extern .shared .align ${sharedAlign} .b8 shared_window[];`, ''] : []),
+    `.visible .entry ${ir.name}(`,
+    params.join(',\n'),
+    ')',
+    `.reqntid ${ir.block.join(', ')}`,
+    ...(ir.maxRegisters ? [`.maxnreg ${ir.maxRegisters}`] : []),
+    ...(ir.blocksPerMultiprocessor ? [`.minnctapersm ${ir.blocksPerMultiprocessor}`] : []),
+    '{',
+    ...w.registers.declarations(),
+    ...w.lines,
+    ...body,
+    '}',
+    ...w.locations.trailer(),
+    '',
+  ]
+  return { ptx: lines.join('\n'), files: w.locations.files }
+}
+
+const paramTypes = { i32: 's32', u32: 'u32', f32: 'f32' } as const
