@@ -13,7 +13,8 @@ import { coalesceModes, flatModes, tupleOfModes } from './modes.ts'
  */
 export function complement(l: Layout, cotarget: number): Layout {
   return during('complement', [l, cotarget], () => {
-    const { modes, span } = gaps(l)
+    const { modes, span, padding } = gaps(l)
+    if (padding) throw failure(padding)
     if (!Number.isInteger(cotarget) || cotarget < 1) throw failure('the cotarget must be a positive integer')
     if (cotarget % span !== 0) {
       throw failure(
@@ -27,23 +28,33 @@ export function complement(l: Layout, cotarget: number): Layout {
   })
 }
 
-/** The modes that fill the holes of a layout, and the span that it fills together with them. */
-export function gaps(l: Layout): { modes: Mode[]; span: number } {
+/** What lies between and beyond the elements of a layout. */
+export interface Gaps {
+  /** Modes that lead to further copies of the layout inside its holes. */
+  readonly modes: Mode[]
+  /** Offsets that the layout and those copies spread over. */
+  readonly span: number
+  /** Why some offsets below `span` are left out, if any are. */
+  readonly padding: string | undefined
+}
+
+/** @throws LayoutError if modes of `l` overlap or interleave, or if it is swizzled. */
+export function gaps(l: Layout): Gaps {
   if (l.swizzle)
     throw failure('a swizzled layout has no complement; take that of the layout before its swizzle')
   const modes: Mode[] = []
   let span = 1
+  let padding: string | undefined
   const steps = flatModes(l.shape, l.stride).filter((m) => m.extent > 1 && m.stride > 0)
   for (const { extent, stride } of steps.sort((a, b) => a.stride - b.stride)) {
-    if (stride % span !== 0) {
-      throw failure(
-        `stride ${stride} is not a multiple of ${span}, the span of the modes with smaller strides`,
-      )
-    }
-    modes.push({ extent: stride / span, stride: span })
+    if (stride < span)
+      throw failure(`mode ${extent}:${stride} starts inside the ${span} offsets of the modes before it`)
+    if (stride % span !== 0)
+      padding ??= `stride ${stride} is not a multiple of ${span}, the span of smaller strides`
+    modes.push({ extent: Math.floor(stride / span), stride: span })
     span = extent * stride
   }
-  return { modes, span }
+  return { modes, span, padding }
 }
 
 const failure = (condition: string): LayoutError => new LayoutError('complement', [], condition)

@@ -16,8 +16,8 @@ export const formatTiler = (t: Tiler): string =>
  * The layout `R` with `R(i) = a(b(i))`: `b` picks flat indices of `a`, and `R` takes every coordinate that `b` takes.
  * A list applies one tiler to each of the first modes of `a`; the modes after them stay.
  *
- * Not every such function is a layout. Each mode `s:d` of `b` has to run through whole modes of `a` (or stay inside
- * one), and the modes of `b` together may not carry from one mode of `a` into the next.
+ * Not every such function is a layout. Seen as a number whose digits are the modes of `a`, the index that a mode of `b`
+ * steps through must either never carry or run through whole digits, and modes of `b` together may not carry.
  *
  * @throws LayoutError where it is not, where `b` reaches beyond `a`, or if `b` is swizzled.
  */
@@ -66,12 +66,9 @@ function select(digits: readonly Digit[], extent: number, step: number): Mode[] 
   if (extent === 1) return []
   if (step === 0) return [{ extent, stride: 0 }]
   const out: Mode[] = []
-  for (const digit of digits) {
-    const last = (extent - 1) * step
-    if (last < digit.extent) {
-      digit.reach += last
-      return [...out, { extent, stride: step * digit.stride }]
-    }
+  for (const [i, digit] of digits.entries()) {
+    const straight = withoutCarry(digits.slice(i), extent, step)
+    if (straight) return [...out, straight]
     if (step % digit.extent === 0) {
       step /= digit.extent
       continue
@@ -91,9 +88,22 @@ function select(digits: readonly Digit[], extent: number, step: number): Mode[] 
     out.push({ extent: taken, stride: step * digit.stride })
     extent /= taken
     step = 1
-    if (extent === 1) return out
   }
   throw failure('the inner layout reaches beyond the outer one')
+}
+
+/** The single mode that the steps make if no digit of the flat index ever carries into the next, else undefined. */
+function withoutCarry(digits: readonly Digit[], extent: number, step: number): Mode | undefined {
+  let stride = 0
+  const reaches = digits.map((digit) => {
+    const part = step % digit.extent
+    step = Math.floor(step / digit.extent)
+    stride += part * digit.stride
+    return (extent - 1) * part
+  })
+  if (step > 0 || reaches.some((reach, i) => reach >= digits[i]!.extent)) return undefined
+  for (const [i, reach] of reaches.entries()) digits[i]!.reach += reach
+  return { extent, stride }
 }
 
 const failure = (condition: string): LayoutError => new LayoutError('compose', [], condition)

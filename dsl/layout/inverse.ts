@@ -32,7 +32,9 @@ export function leftInverse(l: Layout): Layout {
         `mode ${repeated.extent}:0 sends all its coordinates to one offset`,
       )
     }
-    return invert([...modes, ...gaps(l).modes])
+    const holes = gaps(l)
+    if (holes.padding) throw new LayoutError('leftInverse', [], holes.padding)
+    return invert([...modes, ...holes.modes])
   })
 }
 

@@ -8,7 +8,8 @@ import { coalesceModes, tupleOfModes } from './modes.ts'
 
 /**
  * Repeats `tile` in the arrangement that `tiling` gives: mode 0 of the result is `tile`, mode 1 has the coordinates of
- * `tiling` and leads to distinct copies; CuTe's `logical_product`. A swizzle of `tile` stays on the result.
+ * `tiling` and leads to distinct copies; CuTe's `logical_product`. A swizzle of `tile` stays on the result, and so does
+ * padding between its rows.
  *
  * @throws LayoutError where `complement` of the tile or `compose` with it would, or if `tiling` is swizzled.
  */
@@ -37,10 +38,11 @@ export function blockedProduct(tile: Layout, tiling: Layout): Layout {
   })
 }
 
-/** A layout of at least `size(tile) * copies` offsets' worth of repetitions of a tile, holes first. */
+/** A layout of at least `copies` offsets at which a copy of the tile meets no other, holes of the tile first. */
 function repetitions(tile: Layout, copies: number): Layout {
   const { modes, span } = gaps(tile)
-  const extent = Math.ceil((tile.size * copies) / span)
-  const { shape, stride } = tupleOfModes(coalesceModes([...modes, { extent, stride: span }]))
+  const inside = modes.reduce((n, m) => n * m.extent, 1)
+  const beyond = { extent: Math.ceil(copies / inside), stride: span }
+  const { shape, stride } = tupleOfModes(coalesceModes([...modes, beyond]))
   return layout(shape, stride)
 }
