@@ -1,0 +1,184 @@
+import type { DType } from '../../../dsl/dtype.ts'
+import { bf16Bits, bf16Value, f16Bits, f16Value } from '../../../dsl/half.ts'
+import { packedShape, type WeightFormatName, weightFormats } from '../../../kernels/formats/index.ts'
+import type { ZeroHandling } from '../../../kernels/formats/weight.ts'
+import type { GemmTiles } from '../../../kernels/gemm.ts'
+import { gemm16, gemm16Reference } from '../../../kernels/gemm-16.ts'
+import type { ScaledProduct } from '../../../kernels/gemm-reference.ts'
+import { defaultTiles } from '../../../kernels/gemm-tiles.ts'
+import {
+  gemmW4A8,
+  gemmW4A8Group,
+  gemmW4A8GroupReference,
+  gemmW4A8Reference,
+} from '../../../kernels/gemm-w4a8.ts'
+import { gemmW8A8, gemmW8A8Reference } from '../../../kernels/gemm-w8a8.ts'
+import { type Rng, rng } from '../../support/rng.ts'
+import { assertSame, type HostArguments, type HostTensor, type KernelCase } from '../../support/run-kernel.ts'
+
+export interface GemmOptions {
+  readonly M: number
+  readonly N: number
+  readonly K: number
+  readonly seed: number
+  readonly dtype?: 'f16' | 'bf16'
+  readonly bias?: boolean
+  readonly residual?: boolean
+  readonly zero?: ZeroHandling
+  /** Output type of gemm16; `dtype` unless given. */
+  readonly out?: DType
+  /** Replaces some or all of the default tile's constants. */
+  readonly tiles?: Partial<GemmTiles>
+}
+
+const target = { sharedBytes: 99 * 1024 }
+
+const list = <T>(n: number, f: (i: number) => T): T[] => Array.from({ length: n }, (_, i) => f(i))
+
+const bitsOf = { f16: f16Bits, bf16: bf16Bits } as const
+const valueOf = { f16: f16Value, bf16: bf16Value } as const
+
+function halfs(random: Rng, n: number, dtype: 'f16' | 'bf16', sigma: number): Uint16Array {
+  return Uint16Array.from(list(n, () => bitsOf[dtype](sigma * random.normal())))
+}
+
+/** The constants and the arguments that every GEMM has. */
+function common(format: WeightFormatName, o: GemmOptions, random: Rng) {
+  const dtype = o.dtype ?? 'f16'
+  const { M, N, K, bias = false, residual = false } = o
+  const config = { dtype, N, K, bias, residual, ...defaultTiles(format, o, target), ...o.tiles }
+  const biasBits = bias ? halfs(random, N, dtype, 1) : undefined
+  const residualBits = residual ? halfs(random, M * N, dtype, 1) : undefined
+  const args: Record<string, HostTensor> = { out: { dtype: o.out ?? dtype, shape: [M, N] } }
+  if (biasBits) args.bias = { dtype, shape: [N], data: biasBits }
+  if (residualBits) args.residual = { dtype, shape: [M, N], data: residualBits }
+  return { config, args, dtype, bias: biasBits, residual: residualBits }
+}
+
+function caseName(name: string, o: GemmOptions, tiles: GemmTiles): string {
+  const { tileM, tileN, tileK, stages, warpsN, warpsK } = tiles
+  const extras = [o.zero, o.dtype, o.out && `out ${o.out}`, o.bias && 'bias', o.residual && 'residual']
+  return (
+    `${name} M=${o.M} N=${o.N} K=${o.K} tile ${tileM}x${tileN}x${tileK} stages ${stages} ` +
+    `warps ${warpsN}x${warpsK} ${extras.filter(Boolean).join(' ')}`
+  )
+}
+
+/** Quantized activations as the quantizing kernels give them: codes in [−127, 127], with extremes in every row. */
+function activations(random: Rng, M: number, K: number) {
+  const x = Int8Array.from(list(M * K, (i) => (i % K < 2 ? (i % 2 ? 127 : -127) : random.integer(-127, 127))))
+  const xScale = Float32Array.from(list(M, () => 0.001 + 0.01 * random.uniform()))
+  const xSum = Int32Array.from(list(M, (m) => x.subarray(m * K, (m + 1) * K).reduce((sum, v) => sum + v, 0)))
+  return { x, xScale, xSum }
+}
+
+/** A case of an integer kernel: bit for bit. */
+function integerCase(
+  kernel: KernelCase['kernel'],
+  format: WeightFormatName,
+  o: GemmOptions,
+  make: (
+    random: Rng,
+    sums: Int32Array,
+  ) => { codes: Uint8Array | Int8Array; args: HostArguments; reference(p: ScaledProduct): Uint16Array },
+): KernelCase {
+  const random = rng(o.seed)
+  const { M, N, K } = o
+  const { config, args, dtype, bias, residual } = common(format, o, random)
+  const { x, xScale, xSum } = activations(random, M, K)
+  const scale = Uint16Array.from(list(N, () => f16Bits(0.001 + 0.02 * random.uniform())))
+  const { codes, args: own, reference } = make(random, xSum)
+  const f = weightFormats[format]
+  return {
+    name: caseName(kernel.name, o, config),
+    kernel,
+    config: o.zero ? { ...config, zero: o.zero } : config,
+    args: {
+      w: { dtype: 'u32', shape: packedShape(f, N, K), data: f.pack(codes, N, K), tag: f.tag },
+      scale: { dtype: 'f16', shape: [N], data: scale },
+      x: { dtype: 'i8', shape: [M, K], data: x },
+      xScale: { dtype: 'f32', shape: [M], data: xScale },
+      ...own,
+      ...args,
+    },
+    check({ out }) {
+      assertSame(out!, reference({ M, N, K, dtype, x, xScale, scale, bias, residual }), N)
+    },
+  }
+}
+
+export const w4a8Case = (o: GemmOptions): KernelCase =>
+  integerCase(gemmW4A8, 'w4a8', { zero: 'epilogue', ...o }, (random, sums) => {
+    const codes = Uint8Array.from(list(o.N * o.K, () => random.integer(0, 15)))
+    const zero = Uint8Array.from(list(o.N, () => random.integer(0, 15)))
+    return {
+      codes,
+      args: {
+        zero: { dtype: 'u8', shape: [o.N], data: zero },
+        xSum: { dtype: 'i32', shape: [o.M], data: sums },
+      },
+      reference: (p) => gemmW4A8Reference(codes, zero, p),
+    }
+  })
+
+/** Group parameters reach their bounds: with zero 'register' minima also wrap around, as −z · s2 of QServe does. */
+export const w4a8GroupCase = (o: GemmOptions): KernelCase =>
+  integerCase(gemmW4A8Group, 'w4a8-g128', { zero: 'epilogue', ...o }, (random, sums) => {
+    const G = o.K / 128
+    const codes = Uint8Array.from(list(o.N * o.K, () => random.integer(0, 15)))
+    const groupScale = Uint8Array.from(list(G * o.N, () => random.integer(1, 16)))
+    const groupMin = Int8Array.from(groupScale, (s) =>
+      o.zero === 'register' ? -s * random.integer(0, 15) : random.integer(-119, 126 - 15 * s),
+    )
+    return {
+      codes,
+      args: {
+        groupScale: { dtype: 'u8', shape: [G, o.N], data: groupScale },
+        groupMin: { dtype: 'i8', shape: [G, o.N], data: groupMin },
+        xSum: { dtype: 'i32', shape: [o.M], data: sums },
+      },
+      reference: (p) => gemmW4A8GroupReference(codes, groupScale, groupMin, p),
+    }
+  })
+
+export const w8a8Case = (o: GemmOptions): KernelCase =>
+  integerCase(gemmW8A8, 'w8a8', o, (random) => {
+    const codes = Int8Array.from(list(o.N * o.K, () => random.integer(-127, 127)))
+    return { codes, args: {}, reference: (p) => gemmW8A8Reference(codes, p) }
+  })
+
+/**
+ * A case of the 16-bit kernel, against float64. Each of K additions in f32 errs by at most 2⁻²² of the magnitudes summed
+ * so far (tensor cores may truncate), and the output is rounded once.
+ */
+export function gemm16Case(o: GemmOptions): KernelCase {
+  const random = rng(o.seed)
+  const { M, N, K } = o
+  const { config, args, dtype, bias, residual } = common('w16', o, random)
+  const out = o.out ?? dtype
+  const w = halfs(random, N * K, dtype, 0.1)
+  const x = halfs(random, M * K, dtype, 1)
+  const f = weightFormats.w16
+  return {
+    name: caseName(gemm16.name, o, config),
+    kernel: gemm16,
+    config: { ...config, out },
+    args: {
+      w: { dtype: 'u32', shape: packedShape(f, N, K), data: f.pack(w, N, K), tag: f.tag },
+      x: { dtype, shape: [M, K], data: x },
+      ...args,
+    },
+    check({ out: bits }) {
+      const { value, magnitude } = gemm16Reference({ M, N, K, dtype, w, x, bias, residual })
+      const rounding = out === 'f32' ? 0 : out === 'bf16' ? 2 ** -9 : 2 ** -11
+      value.forEach((expected, i) => {
+        const actual = out === 'f32' ? bits![i]! : valueOf[dtype](bits![i]!)
+        const bound = (K + 2) * 2 ** -22 * magnitude[i]! + rounding * Math.abs(expected) * 1.01 + 2 ** -25
+        if (!(Math.abs(actual - expected) <= bound)) {
+          const at = `[${Math.floor(i / N)}, ${i % N}]`
+          throw new Error(`out${at} is ${actual}, expected ${expected} within ${bound}`)
+        }
+      })
+    },
+  }
+}
