@@ -1,7 +1,7 @@
+import { f16, packHalves } from '../arithmetic/half-vectors.ts'
 import type { FunctionBuilder, FunctionRef, Local } from '../wasm/function.ts'
 import type { Global, ModuleBuilder } from '../wasm/module.ts'
 import type { I32, V128 } from '../wasm/operations.ts'
-import { halfOfHighBits, halvesFromFloats } from './half-vectors.ts'
 
 /**
  * `mma.sync.aligned.m16n8kK.row.col` on register files of 32 lanes.
@@ -62,7 +62,7 @@ export function mma(m: ModuleBuilder, scratch: Global<'i32'>, form: MmaForm): Fu
   const params = Array<'i32'>(d + a + b + c).fill('i32')
   return m.routine(name, params, [], (w) => {
     const args = w.args as readonly Local<'i32'>[]
-    writeMma(w as unknown as FunctionBuilder, scratch, form, {
+    writeMma(w, scratch, form, {
       d: args.slice(0, d),
       a: args.slice(d, d + a),
       b: args.slice(d + a, d + a + b),
@@ -189,9 +189,7 @@ function accumulatorIO(
         w.release(words, low, high)
       },
       store(r, even, odd) {
-        const words = halvesFromFloats(w, even, odd)
-        w.v128.store(at(d[upper]!), w.get(words), r * bytesPerRow)
-        w.release(words)
+        w.v128.store(at(d[upper]!), packHalves(w, f16, even, odd), r * bytesPerRow)
       },
     }
   }
@@ -256,6 +254,6 @@ function splitWord(
     case 'bf16':
       return [w.let(lowerHalf()), w.let(upperHalf())]
     case 'f16':
-      return [w.let(halfOfHighBits(w, lowerHalf())), w.let(halfOfHighBits(w, upperHalf()))]
+      return [w.let(f16.widen(w, lowerHalf())), w.let(f16.widen(w, upperHalf()))]
   }
 }

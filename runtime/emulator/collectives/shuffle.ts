@@ -46,7 +46,7 @@ export function shuffleConstant(
     const vectors = Array.from({ length: 8 }, (_, i) => w.let(w.v128.load(w.get(a!), i * 16)))
     for (let i = 0; i < 8; i++) {
       const sources = lanes.slice(4 * i, 4 * i + 4).map(({ source }) => source)
-      w.v128.store(w.get(d!), gatherWords(w as unknown as FunctionBuilder, vectors, sources), i * 16)
+      w.v128.store(w.get(d!), gatherWords(w, vectors, sources), i * 16)
       if (!p) continue
       const flags = lanes.slice(4 * i, 4 * i + 4).flatMap(({ inRange }) => [inRange ? 1 : 0, 0, 0, 0])
       w.v128.store(w.get(p), w.v128.const(flags), i * 16)
