@@ -1,0 +1,54 @@
+import { Command } from 'commander'
+import { type DeviceReport, describeDevices } from '../runtime/open-device.ts'
+import { type CacheStatistics, cacheFolder, programCache } from '../runtime/program-cache.ts'
+import { jsonOption } from './options.ts'
+import { packageVersion } from './package-info.ts'
+import { bytesText } from './progress.ts'
+
+export const doctorCommand = (): Command =>
+  new Command('doctor')
+    .description('Say what there is to run on, what would be used, and why.')
+    .addOption(jsonOption())
+    .addHelpText('after', '\nExample:\n  $ quattuor doctor')
+    .action(async ({ json }: { readonly json?: boolean }) => {
+      const devices = await describeDevices()
+      const cache = await programCache().statistics()
+      const versions = {
+        quattuor: packageVersion(),
+        node: process.versions.node,
+        platform: `${process.platform}-${process.arch}`,
+      }
+      if (json)
+        console.log(JSON.stringify({ ...versions, ...devices, cache: { folder: cacheFolder(), ...cache } }))
+      else console.log(doctorText(versions, devices, cache))
+    })
+
+function doctorText(
+  versions: { readonly quattuor: string; readonly node: string; readonly platform: string },
+  { driver, gpus, choice }: DeviceReport,
+  { store }: CacheStatistics,
+): string {
+  const rows: [string, string][] = [
+    ['quattuor', versions.quattuor],
+    ['node', `${versions.node} on ${versions.platform}`],
+    [
+      'driver',
+      driver.version === null ? `none: ${driver.problem}` : `CUDA ${driver.version} (${driver.library})`,
+    ],
+    ...gpus.map((gpu): [string, string] => [
+      gpu.name,
+      `${gpu.description}, compute capability ${gpu.capability}, ${gpu.multiprocessors} multiprocessors, ` +
+        `${bytesText(gpu.memoryBytes)}; ${gpu.target ? `kernels compile for ${gpu.target.name}` : 'not supported'}`,
+    ]),
+    ['emulator', 'always there'],
+    [
+      'cache',
+      store === null
+        ? 'off'
+        : `${cacheFolder()}: ${store.entries} programs, ${bytesText(store.bytes)}${store.problem ? `; ${store.problem}` : ''}`,
+    ],
+    ['would use', `${choice.name}, because ${choice.reason}`],
+  ]
+  const width = Math.max(...rows.map(([name]) => name.length))
+  return rows.map(([name, text]) => `${name.padEnd(width)}  ${text}`).join('\n')
+}

@@ -1,0 +1,60 @@
+import { writeFileSync } from 'node:fs'
+import { Command, Option } from 'commander'
+import { type MmaOperand, mma } from '../dsl/atoms/index.ts'
+import { type DrawAs, draw, drawOwners, parseLayout } from '../dsl/layout/index.ts'
+import { weightFormats } from '../kernels/formats/index.ts'
+import { suggest } from '../runtime/suggest.ts'
+import { UsageError } from './failure.ts'
+
+export const drawCommand = (): Command =>
+  new Command('draw')
+    .description('Draw a layout, the packing of a weight format, or the fragments of an MMA instruction.')
+    .argument('<what>', 'a layout such as "(8,2):(1,8)", or one of the names that the examples show')
+    .addOption(new Option('--svg', 'draw an SVG image instead of text'))
+    .option('-o, --out <file>', 'write to a file (an SVG image if it ends in .svg)')
+    .addHelpText(
+      'after',
+      `
+Names: ${[...drawings.keys()].join(', ')}
+
+Examples:
+  $ quattuor draw "(4,8):(8,1)"
+  $ quattuor draw w4a8 --out w4a8.svg
+  $ quattuor draw m16n8k32.u8s8.a`,
+    )
+    .action((what: string, { svg, out }: { readonly svg?: boolean; readonly out?: string }) => {
+      const as: DrawAs = svg || out?.endsWith('.svg') ? 'svg' : 'text'
+      const picture = pictureOf(what, as)
+      if (out === undefined) console.log(picture)
+      else writeFileSync(out, `${picture}\n`)
+    })
+
+/** Named drawings: a unit of packing of each weight format, and each operand of each MMA instruction. */
+const drawings = new Map<string, (as: DrawAs) => string>([
+  ...Object.values(weightFormats).map((format): [string, (as: DrawAs) => string] => [
+    format.name,
+    (as) => draw(format.layout(16, Math.max(format.columns, format.group)), as),
+  ]),
+  ...Object.values(mma)
+    .flatMap((shape) => Object.values(shape))
+    .flatMap(({ name, m, n, k, a, b, c }): [string, (as: DrawAs) => string][] => [
+      [`${name}.a`, owners(a, m, k)],
+      [`${name}.b`, owners(b, n, k)],
+      [`${name}.c`, owners(c, m, n)],
+    ]),
+])
+
+function owners({ layout }: MmaOperand, rows: number, columns: number) {
+  return (as: DrawAs): string => drawOwners(layout, rows, columns, as)
+}
+
+function pictureOf(what: string, as: DrawAs): string {
+  const named = drawings.get(what)
+  if (named) return named(as)
+  if (what.includes(':')) return draw(parseLayout(what.replaceAll(/\s/g, '')), as)
+  const near = suggest(what, [...drawings.keys()])
+  throw new UsageError(
+    `there is nothing called '${what}' to draw${near ? `; did you mean '${near}'?` : ''} ` +
+      'Give a layout such as "(8,2):(1,8)", or a name from quattuor draw --help',
+  )
+}

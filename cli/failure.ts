@@ -1,0 +1,62 @@
+import { Diagnostic } from '../codegen/diagnostics.ts'
+
+/** The user asked for something that cannot be done; the message says what to do instead. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError'
+}
+
+/** Errors whose message is one clear sentence for the user, by name: their classes live in modules loaded on demand. */
+const expected = new Set([
+  'ArgumentError',
+  'CheckpointError',
+  'DeviceError',
+  'DriverError',
+  'LayoutError',
+  'QuantizeError',
+  'RequestError',
+  'TensorError',
+  'TextError',
+  'UnknownDeviceError',
+  'UsageError',
+])
+
+export interface Failure {
+  readonly text: string
+  /** 2: what was asked for cannot be done. 1: Quattuor failed. */
+  readonly exitCode: 1 | 2
+}
+
+/** What to print for an error, and how to exit. */
+export function describeFailure(error: unknown): Failure {
+  if (error instanceof Diagnostic) return { text: error.render(), exitCode: 2 }
+  if (error instanceof Error && expected.has(error.name)) {
+    return { text: `quattuor: ${error.message}`, exitCode: 2 }
+  }
+  if (isFileError(error)) return { text: `quattuor: ${fileSentence(error)}`, exitCode: 2 }
+  const detail =
+    error instanceof Error ? (process.env.QUATTUOR_DEBUG ? error.stack : error.message) : String(error)
+  return {
+    text: `quattuor: internal error: ${detail}\nThis is a bug: please report it with the output of QUATTUOR_DEBUG=1.`,
+    exitCode: 1,
+  }
+}
+
+const isFileError = (error: unknown): error is NodeJS.ErrnoException =>
+  error instanceof Error && typeof (error as NodeJS.ErrnoException).code === 'string' && 'syscall' in error
+
+function fileSentence(error: NodeJS.ErrnoException): string {
+  const what = error.path ?? 'a file'
+  switch (error.code) {
+    case 'ENOENT':
+      return `${what} does not exist`
+    case 'EACCES':
+    case 'EPERM':
+      return `${what} may not be accessed; check its permissions`
+    case 'ENOSPC':
+      return `the disk is full; free some space and try again`
+    case 'EISDIR':
+      return `${what} is a folder and a file is expected`
+    default:
+      return error.message
+  }
+}

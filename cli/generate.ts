@@ -1,0 +1,220 @@
+import { Command } from 'commander'
+import { checkContext } from '../checkpoint/config.ts'
+import { openCheckpoint } from '../checkpoint/open.ts'
+import { Model } from '../models/model.ts'
+import { openDevice } from '../runtime/open-device.ts'
+import { GenerateLoop, RequestError } from '../serve/generate-loop.ts'
+import type { FinishReason, GenerateRequest } from '../serve/sequence.ts'
+import { loadChatTemplate } from '../serve/text/chat-template.ts'
+import { Detokenizer } from '../serve/text/detokenizer.ts'
+import { loadTokenizer, type Tokenizer } from '../serve/text/tokenizer.ts'
+import { UsageError } from './failure.ts'
+import { deviceOption, jsonOption, numberBetween, wholeNumber } from './options.ts'
+import { progressBar } from './progress.ts'
+
+interface GenerateOptions {
+  readonly prompt: readonly string[]
+  readonly chat: readonly string[]
+  readonly maxTokens: number
+  readonly temperature?: number
+  readonly topK?: number
+  readonly topP?: number
+  readonly minP: number
+  readonly seed: number
+  readonly device?: string
+  readonly json?: boolean
+}
+
+export const generateCommand = (): Command =>
+  new Command('generate')
+    .description('Continue a prompt, streaming the text.')
+    .argument('<model>', 'folder of a checkpoint, quantized by this program or floating-point')
+    .option('-p, --prompt <text>', 'text to continue; give it several times to run a batch', collect, [])
+    .option('-c, --chat <text>', "a user's message, put into the model's chat template", collect, [])
+    .option('-n, --max-tokens <n>', 'tokens to generate at most', wholeNumber(1), 128)
+    .option('-t, --temperature <t>', "0 is greedy (default: the model's suggestion)", numberBetween(0, 100))
+    .option('--top-k <k>', 'keep the k most likely tokens; 0 keeps all', wholeNumber(0))
+    .option('--top-p <p>', 'keep the most likely tokens that make up p', numberBetween(0, 1))
+    .option('--min-p <p>', 'keep tokens at least p times as likely as the likeliest', numberBetween(0, 1), 0)
+    .option('--seed <n>', 'the same seed gives the same text', wholeNumber(0), 0)
+    .addOption(deviceOption())
+    .addOption(jsonOption())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ quattuor generate examples/models/nano-w4a8kv4 --prompt "Once upon a time"
+  $ quattuor generate MODEL --chat "Tell me a story about a fox." --temperature 0.8 --seed 7
+  $ quattuor generate MODEL --prompt "The river" --max-tokens 64 --temperature 0 --json`,
+    )
+    .action(generate)
+
+function collect(value: string, before: readonly string[]): string[] {
+  return [...before, value]
+}
+
+/** One prompt and what has come of it. */
+interface Generation {
+  readonly request: GenerateRequest
+  readonly detokenizer: Detokenizer
+  readonly ids: number[]
+  text: string
+  finished: FinishReason | undefined
+}
+
+async function generate(folder: string, options: GenerateOptions): Promise<void> {
+  if (options.prompt.length + options.chat.length === 0)
+    throw new UsageError('there is nothing to continue; give --prompt TEXT or --chat TEXT')
+  const started = performance.now()
+  const checkpoint = openCheckpoint(folder)
+  const tokenizer = loadTokenizer(folder)
+  const generations = requestsOf(folder, options, tokenizer, checkpoint).map(
+    (request): Generation => ({
+      request,
+      detokenizer: new Detokenizer(tokenizer),
+      ids: [],
+      text: '',
+      finished: undefined,
+    }),
+  )
+  const longest = Math.max(...generations.map(({ request }) => request.prompt.length + request.maxTokens))
+  if (longest > checkpoint.config.maxPositions)
+    throw new RequestError(
+      `the prompt and ${options.maxTokens} new tokens make ${longest} tokens, and the model's context is ` +
+        `${checkpoint.config.maxPositions}; shorten the prompt or lower --max-tokens`,
+    )
+  checkContext(checkpoint.config, longest)
+
+  const device = await openDevice(options.device)
+  try {
+    const bar = progressBar('Loading')
+    const pagesPerSequence = Math.ceil(longest / 64)
+    const model = await Model.load(device, checkpoint, {
+      limits: {
+        tokens: Math.max(256, generations.length),
+        sequences: generations.length,
+        pagesPerSequence,
+        logitRows: generations.length,
+      },
+      pages: pagesPerSequence * generations.length,
+      onProgress: bar.update,
+    })
+    bar.stop()
+    const streaming = !options.json && generations.length === 1
+    if (streaming) process.stdout.write(options.prompt[0] ?? '')
+    const loaded = performance.now()
+    const timing = await runAll(await GenerateLoop.create(model), generations, (text) => {
+      if (streaming) process.stdout.write(text)
+    })
+    report(generations, options, {
+      device: device.name,
+      loadSeconds: (loaded - started) / 1000,
+      ...timing,
+    })
+  } finally {
+    await device.close()
+    checkpoint.close()
+  }
+}
+
+function requestsOf(
+  folder: string,
+  options: GenerateOptions,
+  tokenizer: Tokenizer,
+  { config, generationConfig }: ReturnType<typeof openCheckpoint>,
+): GenerateRequest[] {
+  const template = options.chat.length > 0 ? loadChatTemplate(folder) : undefined
+  if (options.chat.length > 0 && !template)
+    throw new UsageError(`${folder} has no chat template; use --prompt`)
+  const prompts = [
+    ...options.prompt.map((text) => tokenizer.encode(text)),
+    ...options.chat.map((content) =>
+      tokenizer.encode(template!.render([{ role: 'user', content }]), { addSpecial: false }),
+    ),
+  ]
+  const sampling = {
+    temperature: options.temperature ?? generationConfig?.temperature ?? 0,
+    topK: options.topK ?? generationConfig?.topK ?? 0,
+    topP: options.topP ?? generationConfig?.topP ?? 1,
+    minP: options.minP,
+    seed: options.seed,
+  }
+  return prompts.map((prompt) => ({
+    prompt,
+    maxTokens: options.maxTokens,
+    sampling,
+    stopIds: config.eosIds,
+  }))
+}
+
+interface Timing {
+  /** Seconds until the first token, and from there to the end. */
+  readonly promptSeconds: number
+  readonly decodeSeconds: number
+}
+
+async function runAll(
+  loop: GenerateLoop,
+  generations: readonly Generation[],
+  emit: (text: string) => void,
+): Promise<Timing> {
+  const started = performance.now()
+  let first: number | undefined
+  const byRequest = new Map(generations.map((generation) => [generation.request, generation]))
+  for (const { request } of generations) loop.add(request)
+  try {
+    while (loop.busy) {
+      for (const { request, id, finished } of await loop.step()) {
+        const generation = byRequest.get(request)!
+        first ??= performance.now()
+        let text = ''
+        if (id !== undefined) {
+          generation.ids.push(id)
+          text = generation.detokenizer.push(id)
+        }
+        if (finished) text += generation.detokenizer.end()
+        generation.text += text
+        generation.finished = finished
+        emit(text)
+      }
+    }
+  } finally {
+    loop.free()
+  }
+  const ended = performance.now()
+  return {
+    promptSeconds: ((first ?? ended) - started) / 1000,
+    decodeSeconds: (ended - (first ?? ended)) / 1000,
+  }
+}
+
+function report(
+  generations: readonly Generation[],
+  options: GenerateOptions,
+  run: Timing & { readonly device: string; readonly loadSeconds: number },
+): void {
+  // The first token of each sequence is the prompt's work; the rate is that of the others.
+  const decoded = generations.reduce((sum, { ids }) => sum + Math.max(0, ids.length - 1), 0)
+  const tokensPerSecond = run.decodeSeconds > 0 ? decoded / run.decodeSeconds : 0
+  const results = generations.map(({ request, ids, text, finished }) => ({
+    text,
+    ids,
+    promptTokens: request.prompt.length,
+    tokens: ids.length,
+    finishReason: finished,
+    tokensPerSecond,
+    device: run.device,
+  }))
+  if (options.json) {
+    console.log(JSON.stringify(results.length === 1 ? results[0] : results))
+    return
+  }
+  if (results.length > 1) for (const [i, { text }] of results.entries()) console.log(`--- ${i + 1}\n${text}`)
+  else process.stdout.write('\n')
+  const promptTokens = results.reduce((sum, result) => sum + result.promptTokens, 0)
+  console.error(
+    `\n${promptTokens} prompt tokens in ${run.promptSeconds.toFixed(2)} s, ` +
+      `${decoded} tokens at ${tokensPerSecond.toFixed(1)} tok/s on ${run.device} ` +
+      `(loaded in ${run.loadSeconds.toFixed(2)} s)`,
+  )
+}

@@ -1,0 +1,30 @@
+import { InvalidArgumentError, Option } from 'commander'
+
+/** `--device`, the same for every command that runs kernels. */
+export const deviceOption = () =>
+  new Option(
+    '--device <name>',
+    'where to run: cuda:0, cuda:1, … or emulator (default: a GPU if there is one)',
+  )
+
+export const jsonOption = () => new Option('--json', 'print one JSON object, for programs')
+
+/** Parses a whole number of at least `min`. */
+export const wholeNumber =
+  (min: number) =>
+  (text: string): number => {
+    const value = Number(text)
+    if (!Number.isSafeInteger(value) || value < min)
+      throw new InvalidArgumentError(`It must be a whole number of at least ${min}.`)
+    return value
+  }
+
+/** Parses a number from `min` to `max`. */
+export const numberBetween =
+  (min: number, max: number) =>
+  (text: string): number => {
+    const value = Number(text)
+    if (text.trim() === '' || !(value >= min && value <= max))
+      throw new InvalidArgumentError(`It must be a number from ${min} to ${max}.`)
+    return value
+  }

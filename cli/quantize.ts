@@ -1,0 +1,42 @@
+import { Command, Option } from 'commander'
+import { openCheckpoint } from '../checkpoint/open.ts'
+import { quantizeCheckpoint } from '../quantize/quantize-checkpoint.ts'
+import { recipeNamed, recipes } from '../quantize/recipe.ts'
+import { packageVersion } from './package-info.ts'
+import { bytesText, progressBar } from './progress.ts'
+
+export const quantizeCommand = (): Command =>
+  new Command('quantize')
+    .description('Quantize a floating-point checkpoint (round to nearest).')
+    .argument('<src>', 'folder of a Hugging Face checkpoint in safetensors')
+    .argument('<dst>', 'folder for the result, which must hold no weights yet')
+    .addOption(
+      new Option('-f, --format <name>', 'number format of the result')
+        .choices(Object.keys(recipes))
+        .default('w4a8kv4-g128'),
+    )
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ quattuor quantize models/llama models/llama-w4a8kv4-g128
+  $ quattuor quantize models/llama models/llama-w8a8kv8 --format w8a8kv8`,
+    )
+    .action(async (src: string, dst: string, { format }: { readonly format: string }) => {
+      const checkpoint = openCheckpoint(src)
+      const bar = progressBar('Quantizing', bytesText)
+      let written = 0
+      try {
+        await quantizeCheckpoint(dst, checkpoint, recipeNamed(format), {
+          producer: `quattuor ${packageVersion()}`,
+          onProgress(done, total) {
+            written = done
+            bar.update(done, total)
+          },
+        })
+      } finally {
+        bar.stop()
+        checkpoint.close()
+      }
+      console.log(`${dst}: ${format}, ${bytesText(written)}`)
+    })
