@@ -1,0 +1,39 @@
+import { type CheckpointFormat, formatName } from '../checkpoint/quantized.ts'
+import { weightFormats } from '../kernels/formats/index.ts'
+import { QuantizeError } from './error.ts'
+import type { QuantizedFormatName } from './round-to-nearest.ts'
+
+/** What is done to a model: data, so that a recipe can be named, stored and compared. */
+export interface Recipe {
+  /** The format of all projections of all layers; embeddings, norms and the output head stay as they are. */
+  readonly weights: QuantizedFormatName
+  readonly kvBits: CheckpointFormat['kv']['bits']
+  /** `weight-error` searches, row by row, the range with the least squared error. */
+  readonly clip: 'none' | 'weight-error'
+}
+
+export const recipes = {
+  w4a8kv4: { weights: 'w4a8', kvBits: 4, clip: 'none' },
+  'w4a8kv4-g128': { weights: 'w4a8-g128', kvBits: 4, clip: 'none' },
+  w8a8kv8: { weights: 'w8a8', kvBits: 8, clip: 'none' },
+} as const satisfies Record<string, Recipe>
+
+/** A recipe by name. Throws `QuantizeError` naming those that exist. */
+export function recipeNamed(name: string): Recipe {
+  if (Object.hasOwn(recipes, name)) return recipes[name as keyof typeof recipes]
+  throw new QuantizeError(`there is no recipe ${name}; there are ${Object.keys(recipes).join(', ')}`)
+}
+
+const zeros = { w4a8: 'integer', 'w4a8-g128': 'minimum', w8a8: 'none' } as const
+
+/** The description that a checkpoint made by a recipe carries. */
+export function formatOf(recipe: Recipe): CheckpointFormat {
+  const { bits, group, tag } = weightFormats[recipe.weights]
+  const zero = zeros[recipe.weights]
+  const format = {
+    weights: { bits: bits as 4 | 8, group, zero, layout: tag },
+    activations: { bits: 8, sum: zero === 'none' ? 'none' : 'codes' },
+    kv: { bits: recipe.kvBits, keyMean: false, keyHadamard: false },
+  } as const
+  return { name: formatName(format), ...format }
+}

@@ -1,0 +1,192 @@
+import { f16Bits, f16Value } from '../dsl/half.ts'
+import { roundHalfEven } from '../dsl/math.ts'
+import { QuantizeError } from './error.ts'
+import { assertFinite, type Matrix, type QuantizedMatrix, rowOf } from './matrix.ts'
+
+/**
+ * Round-to-nearest: every weight takes the nearest code of a grid that the range of its row, or group, fixes.
+ *
+ *   w8a8        s = fp16(max|w| / 127)                         q = clamp(rni(w / s), −127, 127)
+ *   w4a8        s = fp16((max − min) / 15), ranges include 0   q = clamp(rni(w / s) + z, 0, 15), z = rni(−min / s)
+ *   w4a8-g128   s = fp16(max|w| / 119)                         w8 = rni(clamp(w / s, −119, 119))
+ *               s2 = max(1, rni((max w8 − min w8) / 15))       q = clamp(rni((w8 − min w8) / s2), 0, 15)
+ *
+ * Quotients are those of f32, so that a GPU can repeat them. Scales are rounded to fp16 before codes are taken, since
+ * the kernels will multiply by the rounded ones; a scale of 0 becomes 1. The bound 119 keeps q · s2 + min in a signed
+ * byte for every group. Source: QServe (arXiv 2405.04532), section 4.1.
+ */
+export function roundToNearest(
+  matrix: Matrix,
+  format: QuantizedFormatName,
+  options: { readonly clip?: ClipRatio } = {},
+): QuantizedMatrix {
+  assertFinite(matrix)
+  const { rows } = matrix
+  const grid = rowGrids[format]
+  const result = grid.allocate(matrix)
+  for (let n = 0; n < rows; n++) {
+    const row = rowOf(matrix, n)
+    grid.fit(result, n, row, matrix.name, options.clip?.(grid, matrix, n) ?? 1)
+    grid.encode(result, n, row)
+  }
+  return result
+}
+
+export type QuantizedFormatName = 'w4a8' | 'w4a8-g128' | 'w8a8'
+
+/** Chooses the part of a row's range that its grid covers, from 0 (excluded) to 1; weights beyond saturate. */
+export type ClipRatio = (grid: RowGrid, matrix: Matrix, row: number) => number
+
+/** How one number format quantizes a row: choose the scales, then the codes; or take the codes back to weights. */
+export interface RowGrid {
+  allocate(matrix: Matrix): QuantizedMatrix
+  /** Sets the scales (and zero point or minima) of row `n` for `ratio` times the range of its weights. */
+  fit(dst: QuantizedMatrix, n: number, row: Float32Array, name: string, ratio: number): void
+  /** Sets the codes of row `n` under its scales. */
+  encode(dst: QuantizedMatrix, n: number, row: Float32Array): void
+  /** The weights that row `n` stands for. */
+  decode(dst: Float32Array, src: QuantizedMatrix, n: number): void
+}
+
+export const GROUP = 128
+/** Bound of level-1 codes of two-level weights. */
+export const LEVEL1_BOUND = 119
+
+const clamp = (x: number, low: number, high: number): number => Math.min(Math.max(x, low), high)
+const nearest = (x: number, scale: number): number => roundHalfEven(Math.fround(x / scale))
+
+/** The f16 bits of a scale; zero, also by underflow, becomes one. */
+function scaleBits(scale: number, name: string, n: number): number {
+  const bits = f16Bits(scale)
+  if (bits === 0x7c00)
+    throw new QuantizeError(
+      `tensor ${name} needs a scale of ${scale} in row ${n}, which f16 cannot hold; keep this model in bf16`,
+    )
+  return bits === 0 ? 0x3c00 : bits
+}
+
+function largestMagnitude(row: Float32Array): number {
+  let largest = 0
+  for (const value of row) largest = Math.max(largest, Math.abs(value))
+  return largest
+}
+
+const w8a8: RowGrid = {
+  allocate: ({ rows, columns }) => ({
+    rows,
+    columns,
+    codes: new Int8Array(rows * columns),
+    scale: new Uint16Array(rows),
+  }),
+  fit(dst, n, row, name, ratio) {
+    dst.scale[n] = scaleBits((largestMagnitude(row) * ratio) / 127, name, n)
+  },
+  encode({ codes, scale, columns }, n, row) {
+    const s = f16Value(scale[n]!)
+    for (let k = 0; k < columns; k++) codes[n * columns + k] = clamp(nearest(row[k]!, s), -127, 127)
+  },
+  decode(dst, { codes, scale, columns }, n) {
+    const s = f16Value(scale[n]!)
+    for (let k = 0; k < columns; k++) dst[k] = s * codes[n * columns + k]!
+  },
+}
+
+const w4a8: RowGrid = {
+  allocate: ({ rows, columns }) => ({
+    rows,
+    columns,
+    codes: new Uint8Array(rows * columns),
+    scale: new Uint16Array(rows),
+    zero: new Uint8Array(rows),
+  }),
+  fit(dst, n, row, name, ratio) {
+    let min = 0
+    let max = 0
+    for (const value of row) {
+      min = Math.min(min, value)
+      max = Math.max(max, value)
+    }
+    dst.scale[n] = scaleBits(((max - min) * ratio) / 15, name, n)
+    dst.zero![n] = clamp(nearest(-min * ratio, f16Value(dst.scale[n]!)), 0, 15)
+  },
+  encode({ codes, scale, zero, columns }, n, row) {
+    const s = f16Value(scale[n]!)
+    const z = zero![n]!
+    for (let k = 0; k < columns; k++) codes[n * columns + k] = clamp(nearest(row[k]!, s) + z, 0, 15)
+  },
+  decode(dst, { codes, scale, zero, columns }, n) {
+    const s = f16Value(scale[n]!)
+    for (let k = 0; k < columns; k++) dst[k] = s * (codes[n * columns + k]! - zero![n]!)
+  },
+}
+
+/** The second-level scale of a group whose level-1 codes lie from `min` to `max`: 1 to 16. */
+export const groupStep = (min: number, max: number): number => Math.max(1, roundHalfEven((max - min) / 15))
+
+/** The 4-bit code of a level-1 code. It stands for `min + step · code`. */
+export const groupCode = (level1: number, min: number, step: number): number =>
+  clamp(roundHalfEven((level1 - min) / step), 0, 15)
+
+const level1Code = (w: number, scale: number): number => clamp(nearest(w, scale), -LEVEL1_BOUND, LEVEL1_BOUND)
+
+const w4a8g128: RowGrid = {
+  allocate({ name, rows, columns }) {
+    if (columns % GROUP !== 0)
+      throw new QuantizeError(
+        `tensor ${name} has ${columns} columns, not a multiple of ${GROUP}; quantize this model with one scale per row`,
+      )
+    return {
+      rows,
+      columns,
+      codes: new Uint8Array(rows * columns),
+      scale: new Uint16Array(rows),
+      groupScale: new Uint8Array((rows * columns) / GROUP),
+      groupMin: new Int8Array((rows * columns) / GROUP),
+    }
+  },
+  fit(dst, n, row, name, ratio) {
+    dst.scale[n] = scaleBits((largestMagnitude(row) * ratio) / LEVEL1_BOUND, name, n)
+    const s = f16Value(dst.scale[n]!)
+    for (let start = 0; start < row.length; start += GROUP) {
+      let min = LEVEL1_BOUND
+      let max = -LEVEL1_BOUND
+      for (let k = start; k < start + GROUP; k++) {
+        const w8 = level1Code(row[k]!, s)
+        min = Math.min(min, w8)
+        max = Math.max(max, w8)
+      }
+      const group = (n * row.length + start) / GROUP
+      dst.groupScale![group] = groupStep(min, max)
+      dst.groupMin![group] = min
+    }
+  },
+  encode({ codes, scale, groupScale, groupMin, columns }, n, row) {
+    const s = f16Value(scale[n]!)
+    for (let k = 0; k < columns; k++) {
+      const group = Math.floor((n * columns + k) / GROUP)
+      codes[n * columns + k] = groupCode(level1Code(row[k]!, s), groupMin![group]!, groupScale![group]!)
+    }
+  },
+  decode(dst, { codes, scale, groupScale, groupMin, columns }, n) {
+    const s = f16Value(scale[n]!)
+    for (let k = 0; k < columns; k++) {
+      const group = Math.floor((n * columns + k) / GROUP)
+      dst[k] = s * (codes[n * columns + k]! * groupScale![group]! + groupMin![group]!)
+    }
+  },
+}
+
+export const rowGrids: Readonly<Record<QuantizedFormatName, RowGrid>> = {
+  w4a8,
+  'w4a8-g128': w4a8g128,
+  w8a8,
+}
+
+/** The weights that a quantized matrix stands for, [rows, columns]. */
+export function dequantize(src: QuantizedMatrix, format: QuantizedFormatName): Float32Array {
+  const { rows, columns } = src
+  const values = new Float32Array(rows * columns)
+  for (let n = 0; n < rows; n++)
+    rowGrids[format].decode(values.subarray(n * columns, (n + 1) * columns), src, n)
+  return values
+}
