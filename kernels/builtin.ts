@@ -1,0 +1,87 @@
+import type { Kernel } from '../dsl/kernel.ts'
+import { embedTokens } from './embed-tokens.ts'
+import type { WeightFormatName } from './formats/index.ts'
+import { type KvFormatName, kvConfig, kvFormats } from './formats/kv.ts'
+import { gemm16 } from './gemm-16.ts'
+import { defaultTiles } from './gemm-tiles.ts'
+import { gemmW4A8, gemmW4A8Group } from './gemm-w4a8.ts'
+import { gemmW8A8 } from './gemm-w8a8.ts'
+import { logProbs } from './log-probs.ts'
+import { pagedAttention } from './paged-attention.ts'
+import { quantizeRows } from './quantize-rows.ts'
+import { rmsNorm, rmsNormQuantize, rmsNormRows } from './rms-norm.ts'
+import { ropeAppend } from './rope-append.ts'
+import { sample } from './sample.ts'
+import { siluMul, siluMulQuantize } from './silu-mul.ts'
+
+/** A kernel of ours and a configuration that shows all of it. */
+export interface BuiltinKernel {
+  readonly kernel: Kernel
+  readonly config: Readonly<Record<string, unknown>>
+}
+
+/** A shape to compile for; kernels depend on it through their constants alone. */
+export interface BuiltinShape {
+  readonly dtype: 'f16' | 'bf16'
+  readonly hidden: number
+  readonly intermediate: number
+  readonly vocabulary: number
+  readonly heads: number
+  readonly kvHeads: number
+  readonly headDim: number
+}
+
+/** The smallest Llama that uses every feature: grouped queries, a head dimension of 128, groups of 128 columns. */
+export const defaultShape: BuiltinShape = {
+  dtype: 'f16',
+  hidden: 512,
+  intermediate: 1408,
+  vocabulary: 8192,
+  heads: 4,
+  kvHeads: 2,
+  headDim: 128,
+}
+
+/** Tokens for which GEMM tiles are chosen: a decode step, a small batch, a prompt. */
+const tokenCounts = [1, 32, 256]
+
+/**
+ * Every kernel of ours with the configurations that a model of that shape runs, whatever its formats.
+ *
+ * @param target bounds the shared memory of GEMM tiles.
+ */
+export function builtinKernels(
+  target: { readonly sharedBytes: number },
+  shape: BuiltinShape = defaultShape,
+): BuiltinKernel[] {
+  const { dtype, hidden: H, intermediate: I, vocabulary: V, heads: Hq, kvHeads: Hkv, headDim: D } = shape
+  const list: BuiltinKernel[] = []
+  // Constants are checked when a kernel is compiled; the list holds kernels of all types.
+  const add = <A, C>(kernel: Kernel<A, C>, config: Readonly<Record<string, unknown>>) =>
+    list.push({ kernel: kernel as unknown as Kernel, config })
+  const tiles = (format: WeightFormatName) =>
+    tokenCounts.map((M) => defaultTiles(format, { M, N: H, K: H }, target))
+
+  add(embedTokens, { dtype, V, H })
+  add(rmsNorm, { dtype, H })
+  add(rmsNormRows, { dtype, H })
+  add(rmsNormQuantize, { dtype, H })
+  add(quantizeRows, { dtype, H })
+  add(siluMul, { dtype, I })
+  add(siluMulQuantize, { dtype, I })
+  add(sample, { V })
+  add(logProbs, { V })
+  for (const kv of Object.keys(kvFormats) as KvFormatName[]) {
+    const heads = { dtype, D, Hq, Hkv, HqD: Hq * D, ...kvConfig(kv, dtype, D) }
+    add(ropeAppend, { ...heads, QKV: (Hq + 2 * Hkv) * D })
+    add(pagedAttention, heads)
+  }
+  const gemm = { dtype, N: H, K: H, bias: true, residual: true }
+  for (const tile of tiles('w16')) add(gemm16, { ...gemm, ...tile, out: 'f32' })
+  for (const tile of tiles('w8a8')) add(gemmW8A8, { ...gemm, ...tile })
+  for (const zero of ['epilogue', 'register']) {
+    for (const tile of tiles('w4a8')) add(gemmW4A8, { ...gemm, ...tile, zero })
+    for (const tile of tiles('w4a8-g128')) add(gemmW4A8Group, { ...gemm, ...tile, zero })
+  }
+  return list
+}
