@@ -2,10 +2,13 @@ import { fragmentOrder } from '../../dsl/atoms/fragment-order.ts'
 import { mma } from '../../dsl/atoms/index.ts'
 import type { Layout } from '../../dsl/index.ts'
 import { checkMatrix, orderWords, unorderWords, wordsOf } from './fragment-words.ts'
-import type { Codes, WeightFormat } from './weight.ts'
+import type { WeightFormat } from './weight.ts'
 
 /** What all formats of unsigned 4-bit codes beside 8-bit activations share: the packing. */
-type Packing = Pick<WeightFormat, 'bits' | 'tag' | 'columns' | 'loads' | 'layout' | 'pack' | 'unpack'>
+type Packing = Pick<
+  WeightFormat<Uint8Array>,
+  'bits' | 'tag' | 'columns' | 'loads' | 'layout' | 'pack' | 'unpack'
+>
 
 const CODES = 64
 const CODE_WORDS = CODES / 4
@@ -46,7 +49,7 @@ export const w4Packing = (name: string, group: number): Packing => ({
     checkMatrix({ name, columns: CODES, group }, codes.length, N, K)
     return orderWords(joinNibbles(wordsOf(codes)), N, K / 8)
   },
-  unpack(words, N, K): Codes {
+  unpack(words, N, K) {
     return new Uint8Array(splitNibbles(unorderWords(words, N, K / 8)).buffer)
   },
 })

@@ -16,7 +16,7 @@ const GROUP = 128
  * - 'register': min is added modulo 256, which leaves w8 as a signed byte. Three instructions more, but any byte min
  *   serves that gives the right w8 modulo 256, as in checkpoints of QServe.
  */
-export const w4a8g128: WeightFormat = {
+export const w4a8g128: WeightFormat<Uint8Array> = {
   name: 'w4a8-g128',
   group: GROUP,
   ...w4Packing('w4a8-g128', GROUP),

@@ -10,7 +10,7 @@ import type { WeightFormat } from './weight.ts'
  * z[n] · Σx; or it is subtracted from each code in registers, which costs two more instructions for four codes and
  * spares the epilogue Σx.
  */
-export const w4a8: WeightFormat = {
+export const w4a8: WeightFormat<Uint8Array> = {
   name: 'w4a8',
   group: 0,
   ...w4Packing('w4a8', 0),

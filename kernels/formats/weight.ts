@@ -22,8 +22,10 @@ export interface RowParameters {
  *
  * The unit of packing is 16 rows by 64 bytes of the activations: two k-steps of the MMA, 64 columns beside 8-bit
  * activations and 32 beside 16-bit ones. Each lane finds its part of a unit in 16-byte loads.
+ *
+ * `C` is the host array of its codes.
  */
-export interface WeightFormat {
+export interface WeightFormat<C extends Codes = Codes> {
   readonly name: string
   /** Bits of one code. */
   readonly bits: number
@@ -40,7 +42,7 @@ export interface WeightFormat {
   /** Packs codes [N, K] into words of shape `packedShape(format, N, K)`; padding rows hold code 0. */
   pack(codes: Codes, N: number, K: number): Uint32Array
   /** The inverse of `pack`. */
-  unpack(words: Uint32Array, N: number, K: number): Codes
+  unpack(words: Uint32Array, N: number, K: number): C
   /** The MMA instruction for activations of type `x`. */
   atom(x: 'i8' | 'f16' | 'bf16', zero: ZeroHandling): MmaAtom
   /**

@@ -35,11 +35,11 @@ const target = { sharedBytes: 99 * 1024 }
 
 const list = <T>(n: number, f: (i: number) => T): T[] => Array.from({ length: n }, (_, i) => f(i))
 
-const bitsOf = { f16: f16Bits, bf16: bf16Bits } as const
-const valueOf = { f16: f16Value, bf16: bf16Value } as const
+const roundTo = { f16: f16Bits, bf16: bf16Bits } as const
+const valuesOf = { f16: f16Value, bf16: bf16Value } as const
 
 function halfs(random: Rng, n: number, dtype: 'f16' | 'bf16', sigma: number): Uint16Array {
-  return Uint16Array.from(list(n, () => bitsOf[dtype](sigma * random.normal())))
+  return Uint16Array.from(list(n, () => roundTo[dtype](sigma * random.normal())))
 }
 
 /** The constants and the arguments that every GEMM has. */
@@ -172,7 +172,7 @@ export function gemm16Case(o: GemmOptions): KernelCase {
       const { value, magnitude } = gemm16Reference({ M, N, K, dtype, w, x, bias, residual })
       const rounding = out === 'f32' ? 0 : out === 'bf16' ? 2 ** -9 : 2 ** -11
       value.forEach((expected, i) => {
-        const actual = out === 'f32' ? bits![i]! : valueOf[dtype](bits![i]!)
+        const actual = out === 'f32' ? bits![i]! : valuesOf[dtype](bits![i]!)
         const bound = (K + 2) * 2 ** -22 * magnitude[i]! + rounding * Math.abs(expected) * 1.01 + 2 ** -25
         if (!(Math.abs(actual - expected) <= bound)) {
           const at = `[${Math.floor(i / N)}, ${i % N}]`
