@@ -88,7 +88,7 @@ async function unknownDevice(name: string): Promise<UnknownDeviceError> {
   const known = [...gpus.map((gpu) => gpu.name), 'emulator']
   const near = suggest(name, known)
   return new UnknownDeviceError(
-    `there is no device '${name}'${near ? `; did you mean '${near}'?` : ''} This machine has ${known.join(', ')}`,
+    `there is no device '${name}'${near ? `; did you mean '${near}'?` : '.'} This machine has ${known.join(', ')}`,
   )
 }
 

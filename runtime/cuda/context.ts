@@ -16,6 +16,29 @@ export interface Queue {
   synchronize(): Promise<void>
 }
 
+/** A handle that the driver gave: using it after it was taken back would crash the process, and is an error here. */
+export class Handle {
+  #value: number
+  readonly #noun: string
+
+  constructor(value: number, noun: string) {
+    this.#value = value
+    this.#noun = noun
+  }
+
+  get value(): number {
+    if (this.#value === 0) throw new DeviceError('DESTROYED', `the ${this.#noun} was destroyed`)
+    return this.#value
+  }
+
+  /** The handle, for giving it back. */
+  take(): number {
+    const { value } = this
+    this.#value = 0
+    return value
+  }
+}
+
 /** A GPU's primary context: makes itself current, checks results, and owns everything made in it. */
 export class Context {
   readonly driver: Driver

@@ -46,7 +46,8 @@ export function openCuda(ordinal = 0, options: CudaOptions = {}): CudaDevice {
         : `there is no cuda:${ordinal}: the driver sees ${count === 1 ? 'cuda:0 alone' : `cuda:0 to cuda:${count - 1}`}`,
     )
   const gpu = describeGpu(driver, ordinal)
-  return new CudaDevice(new Context(driver, ordinal), gpu, requireTarget(gpu))
+  const target = requireTarget(gpu)
+  return new CudaDevice(new Context(driver, ordinal), gpu, target)
 }
 
 /** A GPU. Streams made here do not wait for each other or for the default stream; events order them. */

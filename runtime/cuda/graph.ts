@@ -1,5 +1,5 @@
 import { DeviceError, type Graph, type Stream } from '../device.ts'
-import type { Context, Resource } from './context.ts'
+import { type Context, Handle, type Resource } from './context.ts'
 import { handleIn } from './driver.ts'
 import type { CudaFunction } from './module.ts'
 import { CudaStream, streamOf } from './stream.ts'
@@ -10,7 +10,7 @@ const threadLocal = 1
 /** Launches recorded once and replayed by one call. Argument values are those at the time of recording. */
 export class CudaGraph implements Graph, Resource {
   readonly #context: Context
-  readonly #executable: number
+  readonly #executable: Handle
   readonly #kernels: readonly CudaFunction[]
   readonly #defaultStream: CudaStream
 
@@ -24,7 +24,7 @@ export class CudaGraph implements Graph, Resource {
       const result = context.driver.cuGraphInstantiateWithFlags(out, graph, 0)
       context.driver.cuGraphDestroy(graph)
       context.check(result, 'making a graph executable')
-      this.#executable = handleIn(out)
+      this.#executable = new Handle(handleIn(out), 'graph')
       this.#kernels = [...stream.launched]
     } finally {
       stream.destroy()
@@ -34,8 +34,11 @@ export class CudaGraph implements Graph, Resource {
 
   launch(stream?: Stream): void {
     const on = stream ? streamOf(this.#context, stream) : this.#defaultStream
-    this.#context.check(this.#context.enter().cuGraphLaunch(this.#executable, on.handle), 'launching a graph')
-    for (const kernel of this.#kernels) on.launched.add(kernel)
+    this.#context.check(
+      this.#context.enter().cuGraphLaunch(this.#executable.value, on.handle),
+      'launching a graph',
+    )
+    on.note(...this.#kernels)
   }
 
   destroy(): void {
@@ -43,7 +46,7 @@ export class CudaGraph implements Graph, Resource {
   }
 
   release(): void {
-    this.#context.driver.cuGraphExecDestroy(this.#executable)
+    this.#context.driver.cuGraphExecDestroy(this.#executable.take())
   }
 }
 

@@ -85,14 +85,15 @@ export class CudaLaunch implements PreparedLaunch {
   run(stream?: Stream): void {
     const { context } = this.fn
     const on = stream ? streamOf(context, stream) : this.#defaultStream
+    const { handle } = on
     if (on !== this.#stream) {
-      setU64(this.#view, offset.stream, on.handle)
+      setU64(this.#view, offset.stream, handle)
       this.#stream = on
     }
     const address = this.#address
     const result = context.enter().cuLaunchKernelEx(address, this.fn.handle, 0, address + offset.extra)
     if (result !== 0) context.fail(result, `launching kernel ${this.fn.program.name}`, this.fn)
-    on.launched.add(this.fn)
+    on.note(this.fn)
   }
 
   setArgument(index: number, value: LaunchArgument): void {

@@ -1,5 +1,5 @@
 import { DeviceError, type Event, type Stream } from '../device.ts'
-import type { Context, Queue, Resource } from './context.ts'
+import { type Context, Handle, type Queue, type Resource } from './context.ts'
 import { handleIn } from './driver.ts'
 import { cudaResult } from './errors.ts'
 import type { CudaFunction } from './module.ts'
@@ -9,30 +9,37 @@ const nonBlocking = 1
 
 export class CudaStream implements Stream, Resource, Queue {
   readonly context: Context
-  readonly handle: number
   /** Kernels launched since the stream was last seen to be done. */
   readonly launched = new Set<CudaFunction>()
+  readonly #handle: Handle
+  #launches = 0
 
   constructor(context: Context) {
     this.context = context
     const out = new BigUint64Array(1)
     context.check(context.enter().cuStreamCreate(out, nonBlocking), 'creating a stream')
-    this.handle = handleIn(out)
+    this.#handle = new Handle(handleIn(out), 'stream')
     context.own(this)
     context.addQueue(this)
+  }
+
+  get handle(): number {
+    return this.#handle.value
+  }
+
+  /** Notes that kernels were enqueued. */
+  note(...kernels: readonly CudaFunction[]): void {
+    for (const kernel of kernels) this.launched.add(kernel)
+    this.#launches++
   }
 
   /** Asks first, so that a stream that is done costs no trip to the thread pool. */
   async synchronize(): Promise<void> {
     const driver = this.context.enter()
+    const launches = this.#launches
     let result = driver.cuStreamQuery(this.handle)
-    if (result === cudaResult.notReady) {
-      const waited = new Set(this.launched)
-      result = await driver.wait.streamSynchronize(this.handle)
-      if (result === cudaResult.success) for (const fn of waited) this.launched.delete(fn)
-    } else if (result === cudaResult.success) {
-      this.launched.clear()
-    }
+    if (result === cudaResult.notReady) result = await driver.wait.streamSynchronize(this.handle)
+    if (result === cudaResult.success && launches === this.#launches) this.launched.clear()
     this.context.check(result, 'waiting for a stream')
   }
 
@@ -46,14 +53,14 @@ export class CudaStream implements Stream, Resource, Queue {
   }
 
   release(): void {
-    this.context.driver.cuStreamDestroy_v2(this.handle)
+    this.context.driver.cuStreamDestroy_v2(this.#handle.take())
     this.context.removeQueue(this)
   }
 }
 
 export class CudaEvent implements Event, Resource {
   readonly context: Context
-  readonly handle: number
+  readonly #handle: Handle
   readonly #defaultStream: CudaStream
 
   constructor(context: Context, defaultStream: CudaStream) {
@@ -61,8 +68,12 @@ export class CudaEvent implements Event, Resource {
     this.#defaultStream = defaultStream
     const out = new BigUint64Array(1)
     context.check(context.enter().cuEventCreate(out, 0), 'creating an event')
-    this.handle = handleIn(out)
+    this.#handle = new Handle(handleIn(out), 'event')
     context.own(this)
+  }
+
+  get handle(): number {
+    return this.#handle.value
   }
 
   record(stream?: Stream): void {
@@ -92,7 +103,7 @@ export class CudaEvent implements Event, Resource {
   }
 
   release(): void {
-    this.context.driver.cuEventDestroy_v2(this.handle)
+    this.context.driver.cuEventDestroy_v2(this.#handle.take())
   }
 }
 

@@ -7,6 +7,7 @@ import { DriverError } from '../../../runtime/cuda/errors.ts'
 import { argumentOffsets } from '../../../runtime/cuda/launch.ts'
 import { maxPinnedBytes } from '../../../runtime/cuda/memory.ts'
 import type { DeviceError, Stream } from '../../../runtime/device.ts'
+import { assemble } from '../../support/ptxas.ts'
 import { rng } from '../../support/rng.ts'
 import { vectorAdd, vectorAddPtx } from '../../support/vector-add.ts'
 import { buildStub, type Stub } from './stub/stub.ts'
@@ -263,6 +264,10 @@ check('loading keeps the compiler’s notes and the resources, once per program'
   assert.match(fn.log, new RegExp(`${program.ptx.length} bytes of text`), 'the text is handed over whole')
 })
 
+test('the hand-written program of these tests assembles', () => {
+  assemble(vectorAddPtx('sm_80'), 'sm_80')
+})
+
 check('a refused program shows the driver’s log and the TypeScript line of the first error', () => {
   const ptx = vectorAddPtx('sm_80', 'bogus.f32 %f3, %f3;')
   const line = ptx.split('\n').findIndex((text) => text.includes('bogus')) + 1
@@ -393,6 +398,34 @@ check('events measure, order streams, and belong to their device', () => {
   assert.is(stub.called('cuStreamWaitEvent'), 1)
   const stranger = { synchronize: async () => {}, wait: () => {}, destroy: () => {} }
   assert.throws(() => a.record(stranger), /the stream is not one of cuda:0/)
+})
+
+check('a stream, event or graph that was destroyed is an error to use, not a crash', async () => {
+  const stream = device.createStream()
+  const event = device.createEvent()
+  const graph = device.capture(() => {})
+  const launch = device.prepareLaunch(device.load(vectorAdd()), { grid: [1, 1, 1] }, [16, 16, 1, 16, 1])
+  launch.run(stream)
+  for (const thing of [stream, event, graph, stream]) thing.destroy()
+  assert.throws(() => launch.run(stream), /the stream was destroyed/)
+  assert.throws(() => event.record(), /the event was destroyed/)
+  assert.throws(() => graph.launch(), /the graph was destroyed/)
+  await stream.synchronize().then(
+    () => assert.unreachable(),
+    (error: DeviceError) => assert.is(error.code, 'DESTROYED'),
+  )
+  await device.synchronize()
+})
+
+check('a kernel launched again during a wait stays under suspicion', async () => {
+  const launch = device.prepareLaunch(device.load(vectorAdd()), { grid: [1, 1, 1] }, [16, 16, 1, 16, 1])
+  launch.run()
+  stub.busy(10)
+  const waiting = device.synchronize()
+  launch.run()
+  await waiting
+  stub.fault(700)
+  assert.is((await rejection(device.synchronize())).kernel, 'vectorAdd')
 })
 
 check('a graph records launches instead of running them and replays them with their values of then', () => {
