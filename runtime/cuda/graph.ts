@@ -38,7 +38,7 @@ export class CudaGraph implements Graph, Resource {
       this.#context.enter().cuGraphLaunch(this.#executable.value, on.handle),
       'launching a graph',
     )
-    on.note(...this.#kernels)
+    for (const kernel of this.#kernels) on.note(kernel)
   }
 
   destroy(): void {

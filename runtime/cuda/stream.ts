@@ -27,9 +27,9 @@ export class CudaStream implements Stream, Resource, Queue {
     return this.#handle.value
   }
 
-  /** Notes that kernels were enqueued. */
-  note(...kernels: readonly CudaFunction[]): void {
-    for (const kernel of kernels) this.launched.add(kernel)
+  /** Notes that a kernel was enqueued. */
+  note(kernel: CudaFunction): void {
+    this.launched.add(kernel)
     this.#launches++
   }
 
