@@ -79,9 +79,10 @@ export function shuffle(m: ModuleBuilder, mode: ShuffleMode, predicate = false):
   return m.routine(`shfl.${mode}${predicate ? '.p' : ''}`, params, [], (w) => {
     const [d, a, b, c, mask, p] = w.args as readonly Local<'i32'>[]
     const { i32 } = w
-    // Sources are read before any destination is written: each lane's result waits in the vector of its group of lanes.
-    const outside = i32.xor(i32.and(i32.shr_u(w.get(c!), i32.const(8)), i32.const(31)), i32.const(31))
-    const notSegment = w.let(outside)
+    // All lanes read before any writes, for d may be a or b.
+    const notSegment = w.let(
+      i32.xor(i32.and(i32.shr_u(w.get(c!), i32.const(8)), i32.const(31)), i32.const(31)),
+    )
     const results = Array.from({ length: 32 }, (_, lane) => {
       const offset = (): I32 => i32.and(i32.load(w.get(b!), lane * 4), i32.const(31))
       const minLane = w.let(i32.and(i32.const(lane), i32.xor(w.get(notSegment), i32.const(31))))
@@ -101,7 +102,7 @@ export function shuffle(m: ModuleBuilder, mode: ShuffleMode, predicate = false):
         mode === 'up' ? i32.ge_s(w.get(j), w.get(maxLane)) : i32.le_s(w.get(j), w.get(maxLane)),
       )
       const source = w.select(w.get(j), i32.const(lane), w.get(inRange))
-      const value = w.let(i32.load(i32.add(w.get(a!), i32.shl(source, i32.const(2)))))
+      const value = w.let(i32.load(i32.add(i32.shl(source, i32.const(2)), w.get(a!))))
       w.release(minLane, maxLane, j)
       return { value, inRange }
     })

@@ -3,7 +3,8 @@
  * which a Node.js package does not load.
  */
 export interface WasmMemory {
-  readonly buffer: ArrayBuffer
+  /** A `SharedArrayBuffer` when the memory is shared. */
+  readonly buffer: ArrayBufferLike
   /** Adds pages of 64 KiB; gives the former number of pages. Throws RangeError past the maximum. */
   grow(pages: number): number
 }
