@@ -67,7 +67,7 @@ export function offsetPlan(l: Offsets): OffsetPlan {
  * The offset of a coordinate whose parts are numbers (folded here, and checked against the shape) or values of some
  * other kind, such as registers of a kernel (combined by `arithmetic`, and trusted to be in range).
  *
- * @param coords one coordinate per mode, or a single flat index over all modes, first mode fastest.
+ * @param coords one coordinate per mode; or one for the whole, a flat index over all modes with the first fastest.
  * @throws LayoutError if the coordinate does not fit the shape.
  */
 export function applyLayout<T>(
@@ -94,8 +94,8 @@ export function applyLayout<T>(
       sum = sum === undefined ? part : arithmetic.add(sum, part)
     }
   }
-  if (coords.length === 1) visit(l.shape, l.stride, coords[0]!)
-  else visit(l.shape, l.stride, coords)
+  const perMode = isTuple(l.shape) && coords.length === l.shape.length
+  visit(l.shape, l.stride, perMode || coords.length !== 1 ? coords : coords[0]!)
   if (sum === undefined) return arithmetic.constant(l.swizzle ? swizzleOffset(l.swizzle, base) : base)
   const offset = base === 0 ? sum : arithmetic.add(sum, arithmetic.constant(base))
   if (!l.swizzle) return offset
