@@ -7,12 +7,12 @@ import { type StoredDType, widen } from '../checkpoint/tensor.ts'
 import { type DType, dtypeBytes } from '../dsl/dtype.ts'
 import { packedShape, type WeightFormat, weightFormats } from '../kernels/formats/index.ts'
 import { layerProjections, type Projection } from '../models/projections.ts'
-import { quantizedTensors, readTensor } from '../models/weights.ts'
+import { halfBits, quantizedTensors, readTensor } from '../models/weights.ts'
 import { clipByWeightError } from './clip-search.ts'
 import { QuantizeError } from './error.ts'
 import { type QuantizedMatrix, stackRows } from './matrix.ts'
 import { formatOf, type Recipe } from './recipe.ts'
-import { roundToNearest } from './round-to-nearest.ts'
+import { type QuantizedFormatName, roundToNearest } from './round-to-nearest.ts'
 
 export interface QuantizeOptions {
   /** The program's name and version, for the metadata. */
@@ -47,7 +47,8 @@ export async function quantizeCheckpoint(
     path,
     tensors.flatMap((step) => step.plans),
     {
-      metadata: describeFormat(formatOf(recipe), options.producer),
+      // Element types describe a checkpoint that is not quantized.
+      metadata: recipe.weights === 'bf16' ? new Map() : describeFormat(formatOf(recipe), options.producer),
       ...(options.onProgress && { onProgress: options.onProgress }),
     },
   )
@@ -67,6 +68,11 @@ interface Step {
 }
 
 function* plan(src: Checkpoint, recipe: Recipe): Generator<Step> {
+  const { weights } = recipe
+  if (weights === 'bf16') {
+    for (const name of src.tensors.names) yield roundStep(src, name)
+    return
+  }
   const quantized = new Set<string>()
   for (let layer = 0; layer < src.config.layers; layer++)
     for (const projection of Object.values(layerProjections(src.config))) {
@@ -74,7 +80,7 @@ function* plan(src: Checkpoint, recipe: Recipe): Generator<Step> {
       for (const part of projection.parts)
         for (const suffix of projection.bias ? ['weight', 'bias'] : ['weight'])
           quantized.add(`${prefix}${part.path}.${suffix}`)
-      yield projectionStep(src, recipe, prefix, projection)
+      yield projectionStep(src, { ...recipe, weights }, prefix, projection)
       if (projection.bias) yield biasStep(src, prefix, projection)
     }
   for (const name of src.tensors.names) if (!quantized.has(name)) yield copyStep(src, name)
@@ -85,6 +91,14 @@ function copyStep(src: Checkpoint, name: string): Step {
   return {
     plans: [{ name, dtype: ownType(name, dtype), shape }],
     produce: () => [[name, src.tensors.read(name).bytes]],
+  }
+}
+
+function roundStep(src: Checkpoint, name: string): Step {
+  const { shape } = src.tensors.info(name)
+  return {
+    plans: [{ name, dtype: 'bf16', shape }],
+    produce: () => [[name, bytesOf(halfBits(src.tensors.read(name), 'bf16'))]],
   }
 }
 
@@ -108,7 +122,16 @@ function biasStep(src: Checkpoint, prefix: string, projection: Projection): Step
   }
 }
 
-function projectionStep(src: Checkpoint, recipe: Recipe, prefix: string, projection: Projection): Step {
+interface QuantizingRecipe extends Recipe {
+  readonly weights: QuantizedFormatName
+}
+
+function projectionStep(
+  src: Checkpoint,
+  recipe: QuantizingRecipe,
+  prefix: string,
+  projection: Projection,
+): Step {
   const { n, k, path, parts } = projection
   const format: WeightFormat = weightFormats[recipe.weights]
   const multiple = Math.max(format.columns, format.group)

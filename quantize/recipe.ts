@@ -1,12 +1,15 @@
-import { type CheckpointFormat, formatName } from '../checkpoint/quantized.ts'
+import { type CheckpointFormat, floatFormat, formatName } from '../checkpoint/quantized.ts'
 import { weightFormats } from '../kernels/formats/index.ts'
 import { QuantizeError } from './error.ts'
 import type { QuantizedFormatName } from './round-to-nearest.ts'
 
 /** What is done to a model: data, so that a recipe can be named, stored and compared. */
 export interface Recipe {
-  /** The format of all projections of all layers; embeddings, norms and the output head stay as they are. */
-  readonly weights: QuantizedFormatName
+  /**
+   * The format of all projections of all layers; embeddings, norms and the output head stay as they are. `bf16`
+   * quantizes nothing and rounds every tensor to bf16.
+   */
+  readonly weights: QuantizedFormatName | 'bf16'
   readonly kvBits: CheckpointFormat['kv']['bits']
   /** `weight-error` searches, row by row, the range with the least squared error. */
   readonly clip: 'none' | 'weight-error'
@@ -16,6 +19,7 @@ export const recipes = {
   w4a8kv4: { weights: 'w4a8', kvBits: 4, clip: 'none' },
   'w4a8kv4-g128': { weights: 'w4a8-g128', kvBits: 4, clip: 'none' },
   w8a8kv8: { weights: 'w8a8', kvBits: 8, clip: 'none' },
+  bf16: { weights: 'bf16', kvBits: 16, clip: 'none' },
 } as const satisfies Record<string, Recipe>
 
 /** A recipe by name. Throws `QuantizeError` naming those that exist. */
@@ -28,6 +32,7 @@ const zeros = { w4a8: 'integer', 'w4a8-g128': 'minimum', w8a8: 'none' } as const
 
 /** The description that a checkpoint made by a recipe carries. */
 export function formatOf(recipe: Recipe): CheckpointFormat {
+  if (recipe.weights === 'bf16') return floatFormat('bf16')
   const { bits, group, tag } = weightFormats[recipe.weights]
   const zero = zeros[recipe.weights]
   const format = {

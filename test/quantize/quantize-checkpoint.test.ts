@@ -81,7 +81,8 @@ const quantize = async (src: Checkpoint, recipe: Recipe): Promise<Checkpoint> =>
 
 const arrayOf = ({ bytes }: { bytes: Uint8Array }): ArrayBuffer => new Uint8Array(bytes).buffer as ArrayBuffer
 
-for (const [name, recipe] of Object.entries(recipes))
+for (const name of ['w4a8kv4', 'w4a8kv4-g128', 'w8a8kv8'] as const) {
+  const recipe = recipes[name]
   test(`${name}: projections are stored as their nearest codes in the order of the format`, async () => {
     const src = await writeModel()
     const dst = await quantize(src, recipe)
@@ -123,6 +124,18 @@ for (const [name, recipe] of Object.entries(recipes))
     src.close()
     dst.close()
   })
+}
+
+test('bf16: every tensor is rounded, none renamed, and the element types describe the result', async () => {
+  const src = await writeModel()
+  const dst = await quantize(src, recipes.bf16)
+  assert.equal([...dst.tensors.names].sort(), [...src.tensors.names].sort())
+  assert.is(dst.format.name, 'bf16')
+  for (const name of src.tensors.names)
+    assert.equal(dst.tensors.read(name).bytes, src.tensors.read(name).bytes)
+  src.close()
+  dst.close()
+})
 
 test('other tensors are copied as they are, and stacked biases are the biases in order', async () => {
   const src = await writeModel()
