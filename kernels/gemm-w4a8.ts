@@ -19,8 +19,8 @@ import {
   unroll,
 } from '../dsl/index.ts'
 import { loadFloatPair, loadPair, replicateByte } from '../dsl/std/index.ts'
-import { w4a8, w4a8Weight } from './formats/w4a8.ts'
-import { w4a8g128, w4a8g128Weight } from './formats/w4a8-g128.ts'
+import { w4a8 } from './formats/w4a8.ts'
+import { w4a8g128 } from './formats/w4a8-g128.ts'
 import type { ZeroHandling } from './formats/weight.ts'
 import { type GemmConfig, gemm, gemmBlock, gemmGrid } from './gemm.ts'
 import { type ScaledProduct, scaledProduct } from './gemm-reference.ts'
@@ -145,10 +145,10 @@ export const gemmW4A8Group = kernel(
 
 /** `gemmW4A8` on the host, bit for bit: codes [N, K] and zero points [N]. */
 export function gemmW4A8Reference(codes: Uint8Array, zero: Uint8Array, p: ScaledProduct): Uint16Array {
-  return scaledProduct(
-    Int8Array.from(codes, (q, i) => w4a8Weight(q, zero[Math.floor(i / p.K)]!)),
-    p,
+  const weights = Int8Array.from(codes, (q, i) =>
+    w4a8.operand(q, { scale: 1, offset: zero[Math.floor(i / p.K)]! }, 'register'),
   )
+  return scaledProduct(weights, p)
 }
 
 /** `gemmW4A8Group` on the host, bit for bit: codes [N, K], group scales and minima [K / 128, N]. */
@@ -160,7 +160,7 @@ export function gemmW4A8GroupReference(
 ): Uint16Array {
   const weights = Int8Array.from(codes, (q, i) => {
     const at = Math.floor((i % p.K) / w4a8g128.group) * p.N + Math.floor(i / p.K)
-    return w4a8g128Weight(q, groupScale[at]!, groupMin[at]!)
+    return w4a8g128.operand(q, { scale: groupScale[at]!, offset: groupMin[at]! }, 'register')
   })
   return scaledProduct(weights, p)
 }

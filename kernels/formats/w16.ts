@@ -21,4 +21,5 @@ export const w16: WeightFormat<Uint16Array> = {
   unpack: (words, N, K) => new Uint16Array(unorderWords(words, N, K / 2).buffer),
   atom: (x) => (x === 'bf16' ? mma.m16n8k16.bf16 : mma.m16n8k16.f16),
   fragments: (words) => [words.slice(0, 4), words.slice(4, 8)],
+  operand: (code) => code,
 }

@@ -30,8 +30,8 @@ export const w4a8g128: WeightFormat<Uint8Array> = {
       }),
     )
   },
+  operand(code, row, zero) {
+    const sum = code * row.scale + row.offset
+    return zero === 'register' ? (sum << 24) >> 24 : sum
+  },
 }
-
-/** The signed byte w8 of a code: modulo 256, as the kernel with zero 'register' has it. */
-export const w4a8g128Weight = (code: number, scale: number, min: number): number =>
-  ((code * scale + min) << 24) >> 24

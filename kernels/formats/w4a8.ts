@@ -22,7 +22,5 @@ export const w4a8: WeightFormat<Uint8Array> = {
       ),
     )
   },
+  operand: (code, row, zero) => (zero === 'register' ? code - row.offset : code),
 }
-
-/** The integer weight of a code, before the scale. */
-export const w4a8Weight = (code: number, zero: number): number => code - zero

@@ -21,4 +21,5 @@ export const w8a8: WeightFormat<Int8Array> = {
   unpack: (words, N, K) => new Int8Array(unorderWords(words, N, K / 4).buffer),
   atom: () => mma.m16n8k32.s8s8,
   fragments: (words) => [words.slice(0, 4), words.slice(4, 8)],
+  operand: (code) => code,
 }

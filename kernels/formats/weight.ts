@@ -13,7 +13,7 @@ export type Codes = Uint8Array | Int8Array | Uint16Array
 export interface RowParameters {
   /** Multiplies each code. */
   readonly scale: u32
-  /** A byte, replicated to four, that is added to or subtracted from the scaled codes. */
+  /** A byte, replicated to four on the device, that is added to or subtracted from the scaled codes. */
   readonly offset: u32
 }
 
@@ -54,6 +54,8 @@ export interface WeightFormat<C extends Codes = Codes> {
     rows: readonly RowParameters[],
     zero: ZeroHandling,
   ): readonly (readonly u32[])[]
+  /** Host: the integer (for 16-bit formats the bits) that `fragments` makes of one code. */
+  operand(code: number, row: { readonly scale: number; readonly offset: number }, zero: ZeroHandling): number
 }
 
 /** Rows of a unit: those of the MMA. */

@@ -1,14 +1,9 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type Codes, packedShape, weightFormats } from '../../kernels/formats/index.ts'
-import { rng } from '../support/rng.ts'
-
-function randomCodes(bits: number, count: number, seed: number): Codes {
-  const random = rng(seed)
-  if (bits === 4) return Uint8Array.from({ length: count }, () => random.integer(0, 15))
-  if (bits === 8) return Int8Array.from({ length: count }, () => random.integer(-128, 127))
-  return Uint16Array.from({ length: count }, () => random.integer(0, 65535))
-}
+import { packedShape, type WeightFormatName, weightFormats } from '../../kernels/formats/index.ts'
+import { openDevice } from '../../runtime/open-device.ts'
+import { runCase } from '../support/run-kernel.ts'
+import { dequantizeCase, randomCodes } from './cases/dequantize.ts'
 
 const codeAt = (words: Uint32Array, bits: number, position: number): number =>
   (words[Math.floor((position * bits) / 32)]! >>> ((position * bits) % 32)) & (2 ** bits - 1)
@@ -53,6 +48,15 @@ for (const format of Object.values(weightFormats)) {
     assert.throws(() => format.pack(randomCodes(format.bits, 16 * 24, 4), 16, 24), /multiple of/)
     assert.throws(() => format.pack(randomCodes(format.bits, N * K - 1, 4), N, K), /expects 37/)
   })
+}
+
+const device = await openDevice('emulator')
+
+for (const name of Object.keys(weightFormats) as WeightFormatName[]) {
+  for (const zero of ['epilogue', 'register'] as const) {
+    test(`${name} gives the MMA its operand on the device, zero in the ${zero}`, () =>
+      runCase(device, dequantizeCase(name, zero, 5)))
+  }
 }
 
 test.run()
