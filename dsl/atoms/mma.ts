@@ -31,9 +31,13 @@ function operand(dtype: DType, fragment: Layout): MmaOperand {
   return { dtype, registers: (fragment.size / 32) * (dtypeBytes[dtype] / 4), layout: fragment }
 }
 
+/** (lane, value) → element, from the strides of t = lane % 4 and g = lane / 4 and the modes of a lane's values. */
+const fragment = (lane: [t: number, g: number], values: number[], steps: number[]): Layout =>
+  layout([[4, 8], values], [lane, steps])
+
 /**
- * The fragments of `mma.sync.m16n8k*` (PTX ISA, "Matrix Fragments for mma.m16n8k16 / m16n8k32"). With g = lane / 4 and
- * t = lane % 4, a register holds 32 bits of consecutive k: of A, rows g and g + 8, then the same half of k further;
+ * The fragments of `mma.sync.m16n8k*` (PTX ISA, "Matrix Fragments for mma.m16n8k16 / m16n8k32"). A
+ * register holds 32 bits of consecutive k: of A, rows g and g + 8, then the same half of k further;
  * of B, column g; of C, two columns of row g, then of row g + 8.
  */
 function m16n8(k: number, a: DType, b: DType, c: DType, types: string): MmaAtom {
@@ -44,45 +48,9 @@ function m16n8(k: number, a: DType, b: DType, c: DType, types: string): MmaAtom 
     m: 16,
     n: 8,
     k,
-    a: operand(
-      a,
-      layout(
-        [
-          [4, 8],
-          [packed, 2, 2],
-        ],
-        [
-          [16 * packed, 1],
-          [16, 8, 16 * half],
-        ],
-      ),
-    ),
-    b: operand(
-      b,
-      layout(
-        [
-          [4, 8],
-          [packed, 2],
-        ],
-        [
-          [8 * packed, 1],
-          [8, 8 * half],
-        ],
-      ),
-    ),
-    c: operand(
-      c,
-      layout(
-        [
-          [4, 8],
-          [2, 2],
-        ],
-        [
-          [32, 1],
-          [16, 8],
-        ],
-      ),
-    ),
+    a: operand(a, fragment([16 * packed, 1], [packed, 2, 2], [16, 8, 16 * half])),
+    b: operand(b, fragment([8 * packed, 1], [packed, 2], [8, 8 * half])),
+    c: operand(c, fragment([32, 1], [2, 2], [16, 8])),
   })
 }
 
