@@ -1,0 +1,68 @@
+import { suite } from 'uvu'
+import type { Device } from '../../runtime/device.ts'
+import { describeDevices, openDevice } from '../../runtime/open-device.ts'
+import { dequantizeCase } from '../kernels/cases/dequantize.ts'
+import { gemm16Case, w4a8Case, w4a8GroupCase, w8a8Case } from '../kernels/cases/gemm.ts'
+import { type KernelCase, runCase } from '../support/run-kernel.ts'
+
+/** The GEMM kernels on a GPU: the cases of the emulator's tests at more and larger shapes. */
+const { gpus } = await describeDevices()
+const gpu = gpus.find((each) => each.target)
+const test = suite('GEMM on CUDA')
+if (!gpu) {
+  console.log('skipped: the GEMM kernels on CUDA, because no GPU')
+  test.skip('needs a GPU', () => {})
+}
+const check = (gpu ? test : test.skip) as typeof test
+
+let device: Device
+test.before(async () => {
+  if (gpu) device = await openDevice(gpu.name)
+})
+test.after(async () => {
+  await device?.close()
+})
+
+const run = (c: KernelCase) => check(c.name, () => runCase(device, c))
+
+for (const zero of ['epilogue', 'register'] as const) {
+  for (const format of ['w4a8', 'w4a8-g128', 'w8a8', 'w16'] as const) run(dequantizeCase(format, zero, 1))
+}
+
+let seed = 100
+for (const M of [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65, 127, 129, 300]) {
+  for (const [N, K] of [
+    [16, 128],
+    [176, 1408],
+    [512, 1024],
+    [1040, 2048],
+  ] as const) {
+    const extras = { bias: seed % 2 === 0, residual: seed % 3 === 0 }
+    const dtype = seed % 5 === 0 ? 'bf16' : 'f16'
+    const zero = seed % 4 < 2 ? 'epilogue' : 'register'
+    const options = { M, N, K, seed: seed++, dtype, zero, ...extras } as const
+    run(w4a8Case(options))
+    run(w4a8GroupCase(options))
+    run(w8a8Case({ ...options, zero: undefined }))
+    if (N < 1000) run(gemm16Case({ ...options, zero: undefined }))
+  }
+}
+
+for (const tileM of [8, 16, 32, 64, 128]) {
+  for (const [tileN, warpsN] of [
+    [16, 1],
+    [32, 1],
+    [64, 2],
+    [128, 4],
+  ] as const) {
+    for (const warpsK of tileM * tileN <= 2048 ? [1, 2, 4] : [1]) {
+      for (const stages of [2, 3]) {
+        const tiles = { tileM, tileN, tileK: 128 * warpsK, warpsN, warpsK, stages }
+        run(w4a8Case({ M: 77, N: 144, K: 1024, seed: seed++, tiles }))
+        run(w4a8GroupCase({ M: 77, N: 144, K: 1024, seed: seed++, tiles }))
+      }
+    }
+  }
+}
+
+test.run()
