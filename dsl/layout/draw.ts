@@ -103,30 +103,39 @@ function renderSvg(grids: readonly Grid[]): string {
   const width = 7 * longest + 10
   const height = 22
   const margin = 28
-  const out: string[] = []
+  const cells: string[] = []
+  const labels: string[] = []
+  const heads: string[] = []
   let top = 0
   let right = 0
-  const text = (x: number, y: number, value: string, style = '') =>
-    out.push(`<text x="${x}" y="${y}"${style}>${escapeXml(value)}</text>`)
+  const text = (x: number, y: number, value: string) => `<text x="${x}" y="${y}">${escapeXml(value)}</text>`
   for (const g of grids) {
-    text(margin, top + 16, g.title, ' text-anchor="start" font-weight="bold"')
+    heads.push(text(margin + 3.5 * g.title.length, top + 16, g.title))
     const y0 = top + 44
-    for (const c of range(g.columns)) text(margin + (c + 0.5) * width, y0 - 7, `${c}`, ' fill="#777"')
+    for (const c of range(g.columns)) heads.push(text(margin + (c + 0.5) * width, y0 - 7, `${c}`))
     for (const r of range(g.rows)) {
-      text(margin / 2, y0 + r * height + 15, `${r}`, ' fill="#777"')
+      heads.push(text(margin / 2, y0 + r * height + 15, `${r}`))
       for (const c of range(g.columns)) {
         const shade = g.shade(r, c)
         const [x, y] = [margin + c * width, y0 + r * height]
         const fill = shade < 0 ? '#fff' : palette[shade]
-        out.push(`<rect x="${x}" y="${y}" width="${width}" height="${height}" fill="${fill}" stroke="#999"/>`)
-        text(x + width / 2, y + 15, g.label(r, c))
+        cells.push(`<path d="M${x} ${y}h${width}v${height}h-${width}z" fill="${fill}"/>`)
+        labels.push(text(x + width / 2, y + 15, g.label(r, c)))
       }
     }
     top = y0 + g.rows * height + 8
     right = Math.max(right, margin + g.columns * width + 8, margin + 8 * g.title.length)
   }
-  const head = `<svg xmlns="http://www.w3.org/2000/svg" width="${right}" height="${top}" viewBox="0 0 ${right} ${top}"`
-  return `${head} font-family="monospace" font-size="11" text-anchor="middle">\n${out.join('\n')}\n</svg>\n`
+  const size = `width="${right}" height="${top}" viewBox="0 0 ${right} ${top}"`
+  const font = 'font-family="monospace" font-size="11" text-anchor="middle"'
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" ${size} ${font}>`,
+    `<rect width="${right}" height="${top}" fill="#fff"/>`,
+    `<g stroke="#999">${cells.join('')}</g>`,
+    `<g>${labels.join('')}</g>`,
+    `<g fill="#666">${heads.join('')}</g>`,
+    '</svg>\n',
+  ].join('\n')
 }
 
 const longer = (g: Grid, i: number, n: number): number =>
