@@ -159,8 +159,8 @@ export function insertBits(w: FunctionBuilder, a: I32, b: I32, position: I32, le
     const { i32, i64 } = r
     const [source, target, at, bits] = r.args
     const shift = r.let(i64.extend_i32_u(atMost(r, 63, i32.and(r.get(at), i32.const(0xff)))))
-    const count = i64.extend_i32_u(atMost(r, 32, i32.and(r.get(bits), i32.const(0xff))))
-    const ones = i64.sub(i64.shl(i64.const(1), count), i64.const(1))
+    const count = r.let(i64.extend_i32_u(atMost(r, 32, i32.and(r.get(bits), i32.const(0xff)))))
+    const ones = i64.sub(i64.shl(i64.const(1), r.get(count)), i64.const(1))
     const mask = r.let(i32.wrap_i64(i64.shl(ones, r.get(shift))))
     const moved: I64 = i64.shl(i64.extend_i32_u(r.get(source)), r.get(shift))
     const inserted = i32.and(i32.wrap_i64(moved), r.get(mask))

@@ -181,7 +181,10 @@ export function roundToFormat(w: FunctionBuilder, format: HalfFormat, x: V128): 
     power(format.maxExponent + 1),
   )
   const magic = w.let(w.f64x2.mul(clamped, w.f64x2.splat(w.f64.const(1.5 * 2 ** (52 - format.fractionBits)))))
-  const result = w.f64x2.sub(w.f64x2.add(w.get(value), w.get(magic)), w.get(magic))
+  const rounded = w.f64x2.sub(w.f64x2.add(w.get(value), w.get(magic)), w.get(magic))
+  // What became zero keeps its sign.
+  const sign = (): V128 => w.v128.and(w.get(value), w.i64x2.splat(w.i64.const(1n << 63n)))
+  const result = w.v128.or(rounded, sign())
   w.release(value, magic)
   return result
 }

@@ -1,5 +1,6 @@
 import type { FunctionBuilder, FunctionRef } from '../wasm/function.ts'
-import type { F32, F64, I32 } from '../wasm/operations.ts'
+import type { F32, I32 } from '../wasm/operations.ts'
+import { sumToOdd } from './odd-sum.ts'
 
 /** `.ftz`: subnormal values become zeros of the same sign. */
 export function flush(w: FunctionBuilder, x: F32): F32 {
@@ -60,25 +61,11 @@ export function fma(w: FunctionBuilder, a: F32, b: F32, c: F32): F32 {
   return result
 }
 
-/**
- * The f32 nearest to the exact sum of two f64: rounds it to odd in f64 first, which a second rounding does not spoil
- * (Boldo and Melquiond, "Emulation of FMA and correctly rounded sums: proved algorithms using rounding to odd").
- */
+/** The f32 nearest to the exact sum of two f64. */
 function roundedSum(w: FunctionBuilder): FunctionRef<readonly ['f64', 'f64'], readonly ['f32']> {
   return w.module.routine('f32.rounded_sum', ['f64', 'f64'], ['f32'], (r) => {
     const [x, y] = r.args
-    const { f64, i64, i32 } = r
-    const sum = r.let(f64.add(r.get(x), r.get(y)))
-    // Knuth's two-sum: what the addition lost, exactly.
-    const yPart = r.let(f64.sub(r.get(sum), r.get(x)))
-    const lostX = f64.sub(r.get(x), f64.sub(r.get(sum), r.get(yPart)))
-    const lost = r.let(f64.add(lostX, f64.sub(r.get(y), r.get(yPart))))
-    const bits = r.let(i64.reinterpret_f64(r.get(sum)))
-    const even = i64.eqz(i64.and(r.get(bits), i64.const(1)))
-    r.if(i32.and(even, f64.ne(r.get(lost), f64.const(0))), () => {
-      const away = i32.eq(f64.gt(r.get(lost), f64.const(0)), f64.gt(r.get(sum), f64.const(0)))
-      r.set(bits, i64.add(r.get(bits), r.select(i64.const(1), i64.const(-1), away)))
-    })
-    r.f32.demote_f64(f64.reinterpret_i64(r.get(bits)) as F64)
+    const sum = sumToOdd(r, r.f64x2.splat(r.get(x)), r.f64x2.splat(r.get(y)))
+    r.f32.demote_f64(r.f64x2.extract_lane(sum, 0))
   })
 }

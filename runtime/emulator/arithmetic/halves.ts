@@ -2,6 +2,7 @@ import type { FunctionBuilder, Local } from '../wasm/function.ts'
 import type { F32, I32, V128 } from '../wasm/operations.ts'
 import { type HalfName, packLowLanes, roundToFormat } from './convert.ts'
 import { type HalfFormat, halfFormats } from './half-vectors.ts'
+import { sumToOdd } from './odd-sum.ts'
 
 /**
  * Arithmetic on `f16`, `f16x2`, `bf16` and `bf16x2`: every result is rounded once, to nearest even, subnormals kept.
@@ -52,16 +53,16 @@ function combine(w: FunctionBuilder, operation: HalfOperation, x: Local<'v128'>,
 }
 
 /**
- * `fma.rn.f16x2` and its sisters, through f64. Where the f64 sum is inexact, the product or the addend is so much
- * smaller than half an ulp of the result that it decides nothing.
+ * `fma.rn.f16x2` and its sisters, through f64: the product is exact there, and the sum is rounded to odd, which the
+ * second rounding does not spoil.
  */
 export function halfFma(w: FunctionBuilder, name: HalfName, a: I32, b: I32, c: I32, relu = false): I32 {
   const suffix = relu ? '.relu' : ''
   const routine = w.module.routine(`fma.rn${suffix}.${name}x2`, ['i32', 'i32', 'i32'], ['i32'], (r) => {
     const format = halfFormats[name]
     const [x, y, z] = r.args.map((arg) => r.let(r.f64x2.promote_low_f32x4(unpack(r, format, r.get(arg)))))
-    const exact = r.f64x2.add(r.f64x2.mul(r.get(x!), r.get(y!)), r.get(z!))
-    const rounded = r.let(r.f32x4.demote_f64x2_zero(roundToFormat(r, format, exact)))
+    const sum = sumToOdd(r, r.f64x2.mul(r.get(x!), r.get(y!)), r.get(z!))
+    const rounded = r.let(r.f32x4.demote_f64x2_zero(roundToFormat(r, format, sum)))
     // `.relu`: negative results and NaN give +0 and the canonical NaN.
     const result = relu ? r.f32x4.max(r.get(rounded), r.f32x4.splat(r.f32.const(0))) : r.get(rounded)
     packLowLanes(r, format.narrow(r, result))
