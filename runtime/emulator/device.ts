@@ -1,0 +1,284 @@
+import type { Program } from '../../codegen/program.ts'
+import { type Target, type TargetName, targets } from '../../codegen/target.ts'
+import {
+  type Device,
+  DeviceError,
+  type DeviceFunction,
+  type DeviceMemory,
+  type DeviceProperties,
+  type DeviceRange,
+  type Event,
+  type Graph,
+  type LaunchArgument,
+  type LaunchShape,
+  type PinnedMemory,
+  type PreparedLaunch,
+  type Stream,
+} from '../device.ts'
+import { CtaRunner, describeFailure, type WarpFunction } from './run/cta.ts'
+import { Heap } from './run/heap.ts'
+import { type EmulatorFunction, instantiate, type LoadedKernel, loadKernel } from './run/kernel.ts'
+import { EmulatorLaunch, type LaunchRecord } from './run/launch.ts'
+
+export interface EmulatorOptions {
+  /** Reports what a GPU forgives: slower by far. Default: off. */
+  readonly checks?: boolean
+  /** Order of the warps of a CTA between barriers. Default: `in-order`. */
+  readonly schedule?: 'in-order' | 'shuffled'
+  /** Of the shuffled schedule. */
+  readonly seed?: number
+  /** The target whose limits the emulator has. Default: `sm_90a`. */
+  readonly target?: TargetName
+  /** Device memory in bytes, at most 4 GiB less 64 KiB (the default). */
+  readonly memoryBytes?: number
+}
+
+const maxMemoryBytes = 2 ** 32 - 2 ** 16
+
+/** Opens the PTX emulator: a device on the CPU. Its memory is its own; several may be open. */
+export function openEmulator(options: EmulatorOptions = {}): EmulatorDevice {
+  return new EmulatorDevice(options)
+}
+
+/** Runs kernels when they are enqueued; what goes wrong is reported by the next wait, once. */
+export class EmulatorDevice implements Device {
+  readonly name = 'emulator'
+  readonly properties: DeviceProperties
+  readonly target: Target
+  readonly #options: EmulatorOptions
+  readonly #heap: Heap
+  readonly #kernels = new Map<string, LoadedKernel>()
+  readonly #functions = new Map<Program, EmulatorFunction>()
+  readonly #warps = new Map<LoadedKernel, WarpFunction>()
+  readonly #pinned = new WeakSet<ArrayBufferLike>()
+  #arena = { address: 0, bytes: 0 }
+  #failure: DeviceError | undefined
+  #recording: { stream: Stream; work: (() => void)[] } | undefined
+  #launches = 0
+  #closed = false
+
+  constructor(options: EmulatorOptions) {
+    this.#options = options
+    this.target = targets[options.target ?? 'sm_90a']
+    const memoryBytes = Math.min(options.memoryBytes ?? maxMemoryBytes, maxMemoryBytes)
+    this.#heap = new Heap(memoryBytes)
+    this.properties = {
+      description: 'PTX emulator',
+      multiprocessors: 1,
+      memoryBytes,
+      l2Bytes: 0,
+      sharedBytesPerBlock: this.target.sharedBytes,
+      driver: null,
+    }
+  }
+
+  allocate(bytes: number): DeviceMemory {
+    this.#requireOpen()
+    const heap = this.#heap
+    const address = heap.allocate(bytes)
+    let freed = false
+    return {
+      address,
+      bytes,
+      free() {
+        if (freed) return
+        freed = true
+        heap.free(address)
+      },
+    }
+  }
+
+  allocatePinned(bytes: number): PinnedMemory {
+    const view = new Uint8Array(bytes)
+    this.#pinned.add(view.buffer)
+    return { bytes, view, free() {} }
+  }
+
+  write(dst: DeviceRange, src: ArrayBufferView, stream?: Stream): void {
+    this.#checkRange(dst, src.byteLength, 'write')
+    const recorded = this.#recording?.stream === stream && !this.#pinned.has(src.buffer)
+    const live = new Uint8Array(src.buffer, src.byteOffset, src.byteLength)
+    const bytes = recorded ? live.slice() : live
+    this.#enqueue(stream, () => this.#heap.bytes(dst.address, bytes.length).set(bytes))
+  }
+
+  async read(dst: ArrayBufferView, src: DeviceRange, stream?: Stream): Promise<void> {
+    this.#checkRange(src, dst.byteLength, 'read')
+    if (stream !== undefined && this.#recording?.stream === stream)
+      throw new DeviceError('INVALID_CAPTURE', 'what a graph records must be enqueued without waiting')
+    this.#report()
+    const bytes = new Uint8Array(dst.buffer, dst.byteOffset, dst.byteLength)
+    bytes.set(this.#heap.bytes(src.address, bytes.length))
+  }
+
+  copy(dst: DeviceRange, src: DeviceRange, stream?: Stream): void {
+    this.#checkRange(dst, src.bytes, 'copy')
+    this.#enqueue(stream, () =>
+      this.#heap.bytes(dst.address, src.bytes).set(this.#heap.bytes(src.address, src.bytes)),
+    )
+  }
+
+  fill(dst: DeviceRange, byte: number, stream?: Stream): void {
+    this.#enqueue(stream, () => this.#heap.bytes(dst.address, dst.bytes).fill(byte))
+  }
+
+  load(program: Program): EmulatorFunction {
+    this.#requireOpen()
+    let fn = this.#functions.get(program)
+    if (!fn) {
+      const key = `${program.name}|${program.block.join()}|${program.sharedBytes}|${program.ptx}`
+      let loaded = this.#kernels.get(key)
+      if (!loaded) {
+        loaded = loadKernel(program, this.#options.checks ?? false)
+        this.#kernels.set(key, loaded)
+      }
+      if (program.sharedBytes > this.target.sharedBytes)
+        throw new DeviceError(
+          'INVALID_LAUNCH',
+          `kernel ${program.name} needs ${program.sharedBytes} bytes of shared memory; ${this.target.name} has ${this.target.sharedBytes}`,
+          { kernel: program.name },
+        )
+      fn = { program, loaded, resources: null }
+      this.#functions.set(program, fn)
+    }
+    return fn
+  }
+
+  prepareLaunch(fn: DeviceFunction, launch: LaunchShape, args: readonly LaunchArgument[]): PreparedLaunch {
+    const own = this.#functions.get(fn.program)
+    if (own !== fn)
+      throw new DeviceError('WRONG_DEVICE', `kernel ${fn.program.name} was not loaded on ${this.name}`)
+    return new EmulatorLaunch(own, launch, args, (record, stream) => {
+      if (this.#recording !== undefined && this.#recording.stream === stream) {
+        const copy = { ...record, params: record.params.slice() }
+        this.#enqueue(stream, () => this.#launch(copy))
+      } else this.#enqueue(stream, () => this.#launch(record))
+    })
+  }
+
+  createStream(): Stream {
+    return { synchronize: () => this.synchronize(), wait: () => {}, destroy: () => {} }
+  }
+
+  createEvent(): Event {
+    return new EmulatorEvent(this)
+  }
+
+  capture(enqueue: (stream: Stream) => void): Graph {
+    const stream = this.createStream()
+    const work: (() => void)[] = []
+    const outer = this.#recording
+    this.#recording = { stream, work }
+    try {
+      const returned: unknown = enqueue(stream)
+      if (returned instanceof Promise) {
+        returned.catch(() => {})
+        throw new DeviceError('INVALID_CAPTURE', 'what a graph records must be enqueued without waiting')
+      }
+    } finally {
+      this.#recording = outer
+    }
+    return {
+      launch: (on?: Stream) => {
+        for (const step of work) this.#enqueue(on, step)
+      },
+      destroy: () => {},
+    }
+  }
+
+  async synchronize(): Promise<void> {
+    this.#report()
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#functions.clear()
+    this.#kernels.clear()
+    this.#warps.clear()
+  }
+
+  #requireOpen(): void {
+    if (this.#closed) throw new DeviceError('CLOSED', 'the emulator was closed')
+  }
+
+  #checkRange(range: DeviceRange, bytes: number, verb: string): void {
+    this.#requireOpen()
+    if (bytes > range.bytes)
+      throw new DeviceError('INVALID_ARGUMENT', `cannot ${verb} ${bytes} bytes: the range has ${range.bytes}`)
+  }
+
+  /** Runs work in order; after a failure nothing runs until it was reported. */
+  #enqueue(stream: Stream | undefined, work: () => void): void {
+    this.#requireOpen()
+    if (this.#recording !== undefined && this.#recording.stream === stream) this.#recording.work.push(work)
+    else if (!this.#failure) work()
+  }
+
+  #report(): void {
+    const failure = this.#failure
+    this.#failure = undefined
+    if (failure) throw failure
+  }
+
+  #launch({ fn, grid, params }: LaunchRecord): void {
+    const { loaded } = fn
+    const { layout, kernel } = loaded
+    this.#requireArena(layout.bytes)
+    const arena = this.#arena.address
+    this.#heap.bytes(arena + layout.params, params.length).set(params)
+    const { schedule, seed = 1 } = this.#options
+    const shuffled = schedule === 'shuffled' ? Math.imul(seed + this.#launches, 0x9e3779b1) : undefined
+    this.#launches++
+    try {
+      const runner = new CtaRunner(
+        { grid, block: fn.program.block, layout, seed: shuffled },
+        this.#warpOf(loaded),
+        this.#heap.memory,
+        arena,
+      )
+      const count = grid[0] * grid[1] * grid[2]
+      for (let cta = 0; cta < count; cta++) runner.run(cta)
+    } catch (error) {
+      this.#failure = describeFailure(kernel, error)
+    }
+  }
+
+  #requireArena(bytes: number): void {
+    if (this.#arena.bytes >= bytes) return
+    if (this.#arena.bytes > 0) this.#heap.free(this.#arena.address)
+    // At a multiple of the shared window's alignment.
+    const address = this.#heap.allocate(bytes + 1024)
+    this.#arena = { address: Math.ceil(address / 1024) * 1024, bytes }
+    this.#warps.clear()
+  }
+
+  #warpOf(loaded: LoadedKernel): WarpFunction {
+    let warp = this.#warps.get(loaded)
+    if (!warp) {
+      warp = instantiate(loaded.module, this.#heap.memory, this.#arena.address + loaded.layout.scratch)
+      this.#warps.set(loaded, warp)
+    }
+    return warp
+  }
+}
+
+class EmulatorEvent implements Event {
+  readonly #device: EmulatorDevice
+  #time: number | undefined
+
+  constructor(device: EmulatorDevice) {
+    this.#device = device
+  }
+  record(): void {
+    this.#time = performance.now()
+  }
+  synchronize(): Promise<void> {
+    return this.#device.synchronize()
+  }
+  elapsedSince(earlier: Event): number {
+    if (!(earlier instanceof EmulatorEvent) || this.#time === undefined || earlier.#time === undefined)
+      throw new DeviceError('INVALID_ARGUMENT', 'both events must have been recorded')
+    return this.#time - earlier.#time
+  }
+  destroy(): void {}
+}

@@ -1,0 +1,26 @@
+import { scratchBytes } from '../translate/collective.ts'
+
+const align = (value: number, to: number): number => Math.ceil(value / to) * to
+
+/** Where the private memory of one worker holds what a kernel needs, as offsets from its start. */
+export interface ArenaLayout {
+  readonly scratch: number
+  readonly params: number
+  /** The CTA's shared window, aligned so that swizzled addresses behave as on a GPU. */
+  readonly shared: number
+  readonly states: number
+  readonly stateBytes: number
+  readonly bytes: number
+}
+
+/** The parameter space of a kernel: PTX manual, "Kernel Function Parameters". */
+const maxParamBytes = 4352
+
+export function layOutArena(warps: number, stateBytes: number, sharedBytes: number): ArenaLayout {
+  const params = align(scratchBytes, 64)
+  const shared = align(params + maxParamBytes, 1024)
+  const states = align(shared + sharedBytes, 64)
+  // An odd number of cache lines apart, so that the same register of all warps does not fall into one cache set.
+  const padded = align(stateBytes, 128) + 64
+  return { scratch: 0, params, shared, states, stateBytes: padded, bytes: states + warps * padded }
+}

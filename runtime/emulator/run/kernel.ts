@@ -1,0 +1,74 @@
+import type { Program } from '../../../codegen/program.ts'
+import { DeviceError, type DeviceFunction } from '../../device.ts'
+import type { Kernel } from '../ptx/module.ts'
+import { parsePtx } from '../ptx/parser.ts'
+import { checkModule } from '../translate/emit/checked.ts'
+import { environment, type Translation, translate } from '../translate/translate.ts'
+import { type WasmGlobal, type WasmMemory, type WasmModule, WebAssembly } from '../wasm/host.ts'
+import { type ArenaLayout, layOutArena } from './arena.ts'
+import { faultImport, type WarpFunction } from './cta.ts'
+
+/** A translated kernel, shared by all programs with the same text, shape and shared memory. */
+export interface LoadedKernel {
+  readonly kernel: Kernel
+  readonly translation: Translation
+  readonly module: WasmModule
+  readonly layout: ArenaLayout
+  readonly sharedBytes: number
+}
+
+export interface EmulatorFunction extends DeviceFunction {
+  readonly loaded: LoadedKernel
+}
+
+/** Translates the kernel of a program. */
+export function loadKernel(program: Program, checks: boolean): LoadedKernel {
+  const module = parsePtx(program.ptx)
+  const kernel = module.kernels.find((candidate) => candidate.name === program.name)
+  if (!kernel)
+    throw new DeviceError('EMULATOR_INVALID_PTX', `the PTX text has no kernel ${program.name}`, {
+      kernel: program.name,
+    })
+  checkShape(program, kernel)
+  const dynamic = kernel.sharedVariables.find((variable) => variable.bytes === 0)
+  const sharedBytes = Math.max(kernel.staticSharedBytes, (dynamic?.offset ?? 0) + program.sharedBytes)
+  const translation = translate(kernel, { block: program.block, sharedBytes, checks })
+  const threads = program.block[0] * program.block[1] * program.block[2]
+  return {
+    kernel,
+    translation,
+    module: new WebAssembly.Module(translation.module),
+    layout: layOutArena(Math.ceil(threads / 32), translation.stateBytes, sharedBytes),
+    sharedBytes,
+  }
+}
+
+function checkShape(program: Program, kernel: Kernel): void {
+  const refuse = (problem: string): never => {
+    throw new DeviceError('INVALID_LAUNCH', `kernel ${program.name}: ${problem}`, { kernel: program.name })
+  }
+  const threads = program.block[0] * program.block[1] * program.block[2]
+  if (!Number.isInteger(threads) || threads < 1 || threads > 1024)
+    refuse(`a CTA of ${program.block.join(' x ')} threads cannot be launched; at most 1024 are possible`)
+  const required = kernel.requiredThreads
+  if (required && program.block.some((extent, axis) => extent !== required[axis]) && kernel.exactThreads)
+    refuse(`the PTX text asks for CTAs of ${required.join(' x ')} threads, not ${program.block.join(' x ')}`)
+  if (program.params.length !== kernel.params.length)
+    refuse(`the program has ${program.params.length} parameters, the PTX text ${kernel.params.length}`)
+}
+
+/** Instantiates the module over the device's memory, with the private memory of one worker. */
+export function instantiate(
+  module: WasmModule,
+  memory: WasmMemory,
+  scratch: number,
+  checks: Readonly<Record<string, unknown>> = {},
+): WarpFunction {
+  const instance = new WebAssembly.Instance(module, {
+    [environment]: { memory, fault: faultImport },
+    [checkModule]: checks,
+  })
+  const global: WasmGlobal = instance.exports.scratch
+  global.value = scratch
+  return instance.exports.warp
+}

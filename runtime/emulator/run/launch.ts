@@ -1,0 +1,76 @@
+import {
+  DeviceError,
+  type LaunchArgument,
+  type LaunchShape,
+  type PreparedLaunch,
+  type Stream,
+} from '../../device.ts'
+import type { EmulatorFunction } from './kernel.ts'
+
+/** One run of a kernel as it is enqueued: later changes of the prepared launch do not reach it. */
+export interface LaunchRecord {
+  readonly fn: EmulatorFunction
+  readonly grid: readonly [number, number, number]
+  readonly params: Uint8Array
+}
+
+/** A launch whose argument block is packed once. */
+export class EmulatorLaunch implements PreparedLaunch {
+  readonly fn: EmulatorFunction
+  readonly #params: Uint8Array
+  readonly #view: DataView
+  readonly #enqueue: (record: LaunchRecord, stream: Stream | undefined) => void
+  #grid!: readonly [number, number, number]
+
+  constructor(
+    fn: EmulatorFunction,
+    shape: LaunchShape,
+    args: readonly LaunchArgument[],
+    enqueue: (record: LaunchRecord, stream: Stream | undefined) => void,
+  ) {
+    const { params } = fn.program
+    if (args.length !== params.length)
+      throw new DeviceError(
+        'INVALID_LAUNCH',
+        `kernel ${fn.program.name} takes ${params.length} arguments, got ${args.length}`,
+        { kernel: fn.program.name },
+      )
+    this.fn = fn
+    this.#enqueue = enqueue
+    this.#params = new Uint8Array(Math.max(fn.loaded.kernel.paramBytes, 8))
+    this.#view = new DataView(this.#params.buffer)
+    this.setGrid(shape.grid)
+    args.forEach((value, index) => {
+      this.setArgument(index, value)
+    })
+  }
+
+  run(stream?: Stream): void {
+    this.#enqueue({ fn: this.fn, grid: this.#grid, params: this.#params }, stream)
+  }
+
+  setArgument(index: number, value: LaunchArgument): void {
+    const param = this.fn.program.params[index]
+    const slot = this.fn.loaded.kernel.params[index]
+    if (!param || !slot)
+      throw new DeviceError('INVALID_LAUNCH', `kernel ${this.fn.program.name} has no argument ${index}`, {
+        kernel: this.fn.program.name,
+      })
+    if (param.kind === 'tensor') {
+      this.#view.setUint32(slot.offset, value % 2 ** 32, true)
+      this.#view.setUint32(slot.offset + 4, Math.floor(value / 2 ** 32), true)
+    } else if (param.kind === 'dim' || param.dtype === 'i32') this.#view.setInt32(slot.offset, value, true)
+    else if (param.dtype === 'u32') this.#view.setUint32(slot.offset, value, true)
+    else this.#view.setFloat32(slot.offset, value, true)
+  }
+
+  setGrid(grid: readonly [number, number, number]): void {
+    if (grid.some((extent) => !Number.isInteger(extent) || extent < 1 || extent > 0x7fffffff))
+      throw new DeviceError(
+        'INVALID_LAUNCH',
+        `kernel ${this.fn.program.name} cannot be launched on a grid of ${grid.join(' x ')}`,
+        { kernel: this.fn.program.name },
+      )
+    this.#grid = [...grid]
+  }
+}

@@ -1,0 +1,277 @@
+import { ldmatrix, type MatrixCount } from '../collectives/ldmatrix.ts'
+import { type MmaElement, mma, mmaScratchBytes } from '../collectives/mma.ts'
+import { type ReduxOperation, redux } from '../collectives/redux.ts'
+import { type ShuffleMode, shuffle, shuffleConstant } from '../collectives/shuffle.ts'
+import { broadcast, type VoteMode, vote } from '../collectives/vote.ts'
+import type { Instruction, Operand } from '../ptx/module.ts'
+import type { Local } from '../wasm/function.ts'
+import { type I32, onStack } from '../wasm/operations.ts'
+import { header } from './layout.ts'
+import { faults } from './translate.ts'
+import type { WarpWriter } from './warp.ts'
+
+/** Registers in private memory for operands that have no array of lanes: literals, uniform registers, sinks. */
+const temporaries = 16
+const temporaryBytes = 128
+
+/** Bytes of private memory behind the global `scratch`. */
+export const scratchBytes = mmaScratchBytes + temporaries * temporaryBytes
+
+/** Writes an instruction that the lanes of a warp execute together, on their register arrays. */
+export function writeCollective(warp: WarpWriter, instruction: Instruction): void {
+  const writer = new CollectiveWriter(warp, instruction)
+  switch (instruction.op) {
+    case 'shfl':
+      return writer.shuffle()
+    case 'vote':
+      return writer.vote()
+    case 'redux':
+      return writer.redux()
+    case 'activemask':
+      return writer.activeMask()
+    case 'ldmatrix':
+      return writer.loadMatrix()
+    case 'mma':
+      return writer.multiply()
+    default:
+      return writer.synchronize()
+  }
+}
+
+class CollectiveWriter {
+  private readonly warp: WarpWriter
+  private readonly instruction: Instruction
+  private used = 0
+
+  constructor(warp: WarpWriter, instruction: Instruction) {
+    this.warp = warp
+    this.instruction = instruction
+  }
+
+  private get operands(): readonly (Operand | undefined)[] {
+    return this.instruction.operands
+  }
+
+  private isUniform(operand: Operand): boolean {
+    return operand.kind !== 'register' || this.warp.analysis.uniform.has(operand.register.id)
+  }
+
+  private pushTemporary(index: number): I32 {
+    const { w, scratch } = this.warp
+    return w.i32.add(w.getGlobal(scratch), w.i32.const(mmaScratchBytes + index * temporaryBytes))
+  }
+
+  /** Gives a way to push the address of an operand's array; fills a temporary where it has none. */
+  private source(operand: Operand): () => I32 {
+    const { warp } = this
+    const { w } = warp
+    if (operand.kind === 'register' && !this.isUniform(operand)) {
+      if (operand.negated) return this.fail('a negated predicate does not fit here')
+      return () => warp.slot(operand.register)
+    }
+    const index = this.used++
+    if (operand.kind === 'special') this.fillSpecial(index, operand.name)
+    else w.call(broadcast(warp.m), this.pushTemporary(index), this.uniformValue(operand), w.i32.const(-1))
+    return () => this.pushTemporary(index)
+  }
+
+  private fillSpecial(index: number, name: string): void {
+    const { w } = this.warp
+    if (name !== '%laneid' && name !== '%tid.x') this.fail(`${name} does not fit here`)
+    const { block, firstThread } = this.warp.context
+    if (name === '%tid.x' && (block[1] > 1 || block[2] > 1)) this.fail('%tid.x does not fit here')
+    for (let lane = 0; lane < 32; lane++) {
+      const value = name === '%laneid' ? w.i32.const(lane) : w.i32.add(w.get(firstThread), w.i32.const(lane))
+      const local = w.let(value)
+      w.i32.store(this.pushTemporary(index), w.get(local), lane * 4)
+      w.release(local)
+    }
+  }
+
+  private uniformValue(operand: Operand): I32 {
+    const e = this.warp.uniformEmitter()
+    e.instruction = this.instruction
+    return e.i32(operand)
+  }
+
+  private result(operand: Operand | undefined): () => I32 {
+    if (operand?.kind === 'register') return () => this.warp.slot(operand.register)
+    const index = this.used++
+    return () => this.pushTemporary(index)
+  }
+
+  private elements(index: number): readonly Operand[] {
+    const operand = this.operands[index]!
+    return operand.kind === 'vector' ? operand.elements : [operand]
+  }
+
+  private fail(problem: string): never {
+    const e = this.warp.uniformEmitter()
+    e.instruction = this.instruction
+    return e.fail(problem)
+  }
+
+  /** The lanes that execute must be those of the mask that have not ended. */
+  private checkMask(mask: Operand): void {
+    const { w, active, live } = this.warp
+    const isFull = mask.kind === 'integer' && BigInt.asUintN(32, mask.value) === 0xffffffffn
+    const expected = isFull ? w.get(live) : w.i32.and(this.maskValue(mask), w.get(live))
+    w.if(w.i32.ne(expected, w.get(active)), () =>
+      this.warp.writeFault(faults.divergentCollective, this.instruction),
+    )
+  }
+
+  /** A mask in a register is that of the first lane that runs: all must name the same. */
+  private maskValue(mask: Operand): I32 {
+    const { w, warp } = { w: this.warp.w, warp: this.warp }
+    if (this.isUniform(mask)) return this.uniformValue(mask)
+    if (mask.kind !== 'register') return this.fail('a mask is expected')
+    const lane = w.i32.shl(w.i32.ctz(w.get(warp.active)), w.i32.const(2))
+    return w.i32.load(w.i32.add(lane, warp.slot(mask.register)))
+  }
+
+  /** `.aligned` instructions need all 32 lanes. */
+  private requireFullWarp(): void {
+    const { w, active } = this.warp
+    w.if(w.i32.ne(w.get(active), w.i32.const(-1)), () =>
+      this.warp.writeFault(faults.divergentCollective, this.instruction),
+    )
+  }
+
+  /** Runs one of two ways by whether all 32 lanes take part. */
+  private whenFull(full: () => void, partial: () => void): void {
+    const { w, active } = this.warp
+    w.if(w.i32.eq(w.get(active), w.i32.const(-1)), full, partial)
+  }
+
+  /** Stores the value on the stack for every active lane. */
+  private spread(d: Operand, value: I32): void {
+    const { warp } = this
+    const { w } = warp
+    if (d.kind === 'sink') return w.drop(value)
+    if (d.kind !== 'register') return this.fail('a register is expected')
+    if (this.isUniform(d)) return w.set(warp.uniformLocal(d.register) as Local<'i32'>, value)
+    const local = w.let(value)
+    w.call(broadcast(warp.m), warp.slot(d.register), w.get(local), w.get(warp.active))
+    w.release(local)
+  }
+
+  shuffle(): void {
+    const { warp } = this
+    const { w, m } = warp
+    const [d, p, a, b, c, mask] = this.operands
+    const mode = this.instruction.modifiers.mode as ShuffleMode
+    this.checkMask(mask!)
+    const from = this.source(a!)
+    const to = this.result(d!)
+    const predicate = p ? this.result(p) : undefined
+    const pushPredicate = (): I32[] => (predicate ? [predicate()] : [])
+    if (c!.kind !== 'integer' && !this.isUniform(c!)) this.fail('the clamp must be the same for all lanes')
+    const general = (): void => {
+      const index = this.used
+      const offsets = this.source(b!)
+      w.call(
+        shuffle(m, mode, predicate !== undefined),
+        to(),
+        from(),
+        offsets(),
+        this.uniformValue(c!),
+        w.get(warp.active),
+        ...pushPredicate(),
+      )
+      this.used = index
+    }
+    if (b!.kind !== 'integer' || c!.kind !== 'integer') return general()
+    const constant = shuffleConstant(m, mode, Number(b!.value), Number(c!.value), predicate !== undefined)
+    this.whenFull(() => w.call(constant, to(), from(), ...pushPredicate()), general)
+  }
+
+  vote(): void {
+    const { warp } = this
+    const { w } = warp
+    const [d, a, mask] = this.operands as [Operand, Operand, Operand]
+    this.checkMask(mask)
+    const negate = a.kind === 'register' && a.negated
+    const plain = a.kind === 'register' && negate && !this.isUniform(a) ? { ...a, negated: false } : a
+    const routine = vote(warp.m, this.instruction.modifiers.mode as VoteMode, negate && plain !== a)
+    const from = this.source(plain)
+    this.spread(d, w.call(routine, from(), w.get(warp.active)))
+  }
+
+  redux(): void {
+    const { warp } = this
+    const { w } = warp
+    const [d, a, mask] = this.operands as [Operand, Operand, Operand]
+    this.checkMask(mask)
+    const { action, type } = this.instruction.modifiers
+    const operation = (action === 'min' || action === 'max' ? `${action}.${type}` : action) as ReduxOperation
+    const from = this.source(a)
+    this.spread(d, w.call(redux(warp.m, operation), from(), w.get(warp.active)))
+  }
+
+  activeMask(): void {
+    const { w, active } = this.warp
+    this.spread(this.operands[0]!, w.get(active))
+  }
+
+  loadMatrix(): void {
+    const { warp } = this
+    const { w } = warp
+    const [, address] = this.operands
+    if (address?.kind !== 'address') return this.fail('an address is expected')
+    this.requireFullWarp()
+    const count = Number(this.instruction.modifiers.num![1]) as MatrixCount
+    const { base, offset } = address
+    const addresses = this.source(base.kind === 'symbol' ? base : (base as Operand))
+    const { checks } = warp.analysis
+    if (checks) {
+      for (let lane = 0; lane < 8 * count; lane++)
+        w.call(
+          checks.matrixRow,
+          w.i32.sub(
+            w.i32.add(w.i32.load(addresses(), lane * 4), w.i32.const(offset)),
+            w.get(warp.context.shared),
+          ),
+          w.i32.add(w.get(warp.context.firstThread), w.i32.const(lane)),
+          w.i32.const(checks.site(this.instruction)),
+        )
+      w.call(checks.endRegion)
+    }
+    const results = this.elements(0)
+    if (results.length !== count) this.fail(`${count} registers are expected`)
+    const to = results.map((element) => this.result(element))
+    const routine = ldmatrix(warp.m, count, this.instruction.modifiers.trans !== undefined)
+    // Shared addresses are linear-memory addresses already, so the base is only the operand's offset.
+    w.call(routine, ...to.map((push) => push()), addresses(), w.i32.const(offset))
+  }
+
+  multiply(): void {
+    const { warp } = this
+    const { shape, atype, btype, dtype, satfinite } = this.instruction.modifiers
+    if (satfinite) this.fail('the emulator has no .satfinite')
+    if (dtype === 'f32' && atype !== btype) this.fail('both operands must have one type')
+    this.requireFullWarp()
+    const k = Number(/k(\d+)$/.exec(shape!)![1]) as 8 | 16 | 32
+    const routine = mma(warp.m, warp.scratch, {
+      k,
+      a: atype as MmaElement,
+      b: btype as MmaElement,
+      accumulator: dtype as 's32' | 'f32',
+    })
+    const results = this.elements(0).map((element) => this.result(element))
+    const sources = [1, 2, 3].flatMap((index) => this.elements(index).map((element) => this.source(element)))
+    if (results.length + sources.length !== routine.params.length)
+      this.fail(`${routine.params.length} registers are expected`)
+    warp.w.call(routine, ...[...results, ...sources].map((push) => push()))
+  }
+
+  /** bar.warp.sync: the lanes of a warp run a region to its end one after the other, so only the mask matters. */
+  synchronize(): void {
+    const { warp } = this
+    const { w } = warp
+    this.checkMask(this.operands[0]!)
+    const { checks } = warp.analysis
+    if (checks) w.call(checks.warpSync, w.i32.load(w.get(warp.context.state), header.warp))
+    void onStack
+  }
+}

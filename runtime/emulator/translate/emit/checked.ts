@@ -1,0 +1,61 @@
+import type { Instruction } from '../../ptx/module.ts'
+import type { FunctionRef } from '../../wasm/function.ts'
+import type { ModuleBuilder } from '../../wasm/module.ts'
+
+type Access = FunctionRef<readonly ['i32', 'i32', 'i32', 'i32'], readonly []>
+type GlobalAccess = FunctionRef<readonly ['f64', 'i32', 'i32', 'i32'], readonly []>
+
+/** The checker's functions as imports of a translated module (`CheckImports` in `checks/interface.ts`). */
+export interface CheckCalls {
+  readonly loadGlobal: GlobalAccess
+  readonly storeGlobal: GlobalAccess
+  readonly atomicGlobal: GlobalAccess
+  readonly loadShared: Access
+  readonly storeShared: Access
+  readonly atomicShared: Access
+  readonly asyncCopy: FunctionRef<readonly ['i32', 'f64', 'i32', 'i32', 'i32', 'i32'], readonly []>
+  readonly commitGroup: FunctionRef<readonly ['i32'], readonly []>
+  readonly waitGroup: FunctionRef<readonly ['i32', 'i32'], readonly []>
+  readonly fenceGlobal: FunctionRef<readonly ['i32'], readonly []>
+  readonly matrixRow: FunctionRef<readonly ['i32', 'i32', 'i32'], readonly []>
+  readonly warpSync: FunctionRef<readonly ['i32'], readonly []>
+  readonly endRegion: FunctionRef<readonly [], readonly []>
+  /** Numbers the instruction among `sites`. */
+  site(instruction: Instruction): number
+  readonly sites: readonly Instruction[]
+}
+
+export const checkModule = 'checks'
+
+export function importChecks(m: ModuleBuilder): CheckCalls {
+  const access = (name: string): Access =>
+    m.importFunction(checkModule, name, ['i32', 'i32', 'i32', 'i32'], [])
+  const globalAccess = (name: string): GlobalAccess =>
+    m.importFunction(checkModule, name, ['f64', 'i32', 'i32', 'i32'], [])
+  const sites: Instruction[] = []
+  const numbers = new Map<number, number>()
+  return {
+    loadGlobal: globalAccess('loadGlobal'),
+    storeGlobal: globalAccess('storeGlobal'),
+    atomicGlobal: globalAccess('atomicGlobal'),
+    loadShared: access('loadShared'),
+    storeShared: access('storeShared'),
+    atomicShared: access('atomicShared'),
+    asyncCopy: m.importFunction(checkModule, 'asyncCopy', ['i32', 'f64', 'i32', 'i32', 'i32', 'i32'], []),
+    commitGroup: m.importFunction(checkModule, 'commitGroup', ['i32'], []),
+    waitGroup: m.importFunction(checkModule, 'waitGroup', ['i32', 'i32'], []),
+    fenceGlobal: m.importFunction(checkModule, 'fenceGlobal', ['i32'], []),
+    matrixRow: m.importFunction(checkModule, 'matrixRow', ['i32', 'i32', 'i32'], []),
+    warpSync: m.importFunction(checkModule, 'warpSync', ['i32'], []),
+    endRegion: m.importFunction(checkModule, 'endRegion', [], []),
+    sites,
+    site(instruction) {
+      let number = numbers.get(instruction.index)
+      if (number === undefined) {
+        number = sites.push(instruction) - 1
+        numbers.set(instruction.index, number)
+      }
+      return number
+    },
+  }
+}

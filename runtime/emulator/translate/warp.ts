@@ -1,0 +1,358 @@
+import type { Instruction, Kernel, Register } from '../ptx/module.ts'
+import type { FunctionBuilder, FunctionRef, Label, Local } from '../wasm/function.ts'
+import type { Global, ModuleBuilder } from '../wasm/module.ts'
+import type { I32 } from '../wasm/operations.ts'
+import type { BitSet } from './bits.ts'
+import { writeCollective } from './collective.ts'
+import type { CheckCalls } from './emit/checked.ts'
+import { Emitter, type KernelContext } from './emit/emitter.ts'
+import { writeInstruction } from './emit/instruction.ts'
+import { type Graph, isBarrier, successors } from './graph.ts'
+import { finished, header } from './layout.ts'
+import type { Liveness } from './liveness.ts'
+import type { Placement } from './placement.ts'
+import { RegionWriter } from './region-writer.ts'
+import type { Region } from './regions.ts'
+import { environment, faults, type TranslationOptions } from './translate.ts'
+import { registerValueType } from './types.ts'
+
+export interface Analysis {
+  readonly kernel: Kernel
+  readonly options: TranslationOptions
+  readonly graph: Graph
+  readonly liveness: Liveness
+  readonly uniform: BitSet
+  readonly regions: ReadonlyMap<number, Region>
+  readonly placement: Placement
+  readonly checks: CheckCalls | undefined
+}
+
+/**
+ * Writes the function that runs one warp from the start, or from where it waited, to the next barrier or to its end.
+ *
+ * The function is a loop around a `br_table` over *places*: regions and collectives that are reached from several
+ * sides, and the places behind barriers. Lanes that part ways wait at their places; the lanes at the earliest place in
+ * the graph's order run first, so that all have met again before the code behind them runs.
+ */
+export class WarpWriter {
+  readonly m: ModuleBuilder
+  readonly analysis: Analysis
+  readonly w: FunctionBuilder<readonly ['i32', 'i32'], readonly ['i32']>
+  readonly context: KernelContext
+  /** Lanes that run here. */
+  readonly active: Local<'i32'>
+  /** Lanes that have not ended. */
+  readonly live: Local<'i32'>
+  readonly scratch: Global<'i32'>
+  private readonly place: Local<'i32'>
+  private readonly fault: FunctionRef<readonly ['i32', 'i32'], readonly []>
+  private readonly uniforms = new Map<number, Local>()
+  /** Nodes with a place of their own, in the graph's order; barriers have a second one behind them. */
+  private readonly places: readonly number[]
+  private readonly barriers: readonly number[]
+  private readonly incoming: ReadonlyMap<number, number>
+  private dispatch!: Label
+
+  constructor(m: ModuleBuilder, analysis: Analysis) {
+    this.m = m
+    this.analysis = analysis
+    const { kernel, options, graph } = analysis
+    this.fault = m.importFunction(environment, 'fault', ['i32', 'i32'], [])
+    this.scratch = m.global('i32', 0, { export: 'scratch' })
+    this.w = m.function('warp', ['i32', 'i32'], ['i32'], { export: 'warp' })
+    const { w } = this
+    this.active = w.local('i32')
+    this.live = w.local('i32')
+    this.place = w.local('i32')
+    this.context = {
+      m,
+      kernel,
+      block: options.block,
+      state: w.args[0],
+      firstThread: w.local('i32'),
+      shared: w.local('i32'),
+      params: w.local('i32'),
+      sharedBytes: options.sharedBytes,
+      checks: analysis.checks,
+    }
+    this.incoming = this.countIncoming()
+    this.places = graph.order.filter((id) => id === graph.entry || this.incoming.get(id)! > 1)
+    this.barriers = graph.nodes.filter((n) => n.collective && isBarrier(n.collective)).map((n) => n.id)
+  }
+
+  /** Jumps to a node from other regions and collectives; choices between several exits count twice. */
+  private countIncoming(): Map<number, number> {
+    const { graph, regions } = this.analysis
+    const incoming = new Map<number, number>()
+    const add = (to: number, count: number): void => void incoming.set(to, (incoming.get(to) ?? 0) + count)
+    for (const node of graph.nodes) if (node.collective) for (const to of successors(node.exit)) add(to, 1)
+    for (const region of regions.values()) {
+      const agreed = this.agreesOnExit(region)
+      for (const to of region.exits) add(to, agreed ? 1 : 2)
+    }
+    return incoming
+  }
+
+  /** Whether all lanes that run leave the region the same way. */
+  agreesOnExit(region: Region): boolean {
+    if (region.exits.length + Number(region.mayEnd) < 2) return true
+    return this.decidingNode(region) !== undefined
+  }
+
+  /** The node whose uniform branch is the only way out of a region with two exits. */
+  decidingNode(region: Region): number | undefined {
+    const { graph, uniform } = this.analysis
+    const outs = region.nodes.filter((id) => {
+      const { exit } = graph.nodes[id]!
+      return exit.kind === 'end' || successors(exit).some((to) => region.exits.includes(to))
+    })
+    const [only] = outs
+    if (outs.length !== 1 || only === undefined) return undefined
+    const { exit } = graph.nodes[only]!
+    if (exit.kind !== 'branch' || !uniform.has(exit.condition.register.id)) return undefined
+    return successors(exit).every((to) => region.exits.includes(to)) ? only : undefined
+  }
+
+  uniformLocal(register: Register): Local {
+    let local = this.uniforms.get(register.id)
+    if (!local) {
+      local = this.w.local(registerValueType[register.type])
+      this.uniforms.set(register.id, local)
+    }
+    return local
+  }
+
+  /** An emitter for code that runs once for the warp. */
+  uniformEmitter(): Emitter {
+    return new Emitter(this.context, this.asAny, undefined, (register) => this.uniformLocal(register))
+  }
+
+  /** The builder without its signature, as helpers want it. */
+  get asAny(): FunctionBuilder {
+    return this.w as unknown as FunctionBuilder
+  }
+
+  /** Pushes the address of a register's array of lanes. */
+  slot(register: Register): I32 {
+    const { w } = this
+    return w.i32.add(w.get(w.args[0]), w.i32.const(this.analysis.placement.lanes.get(register.id)!))
+  }
+
+  write(): void {
+    const { w, context } = this
+    const [state, resume] = w.args
+    const { graph } = this.analysis
+    w.set(this.live, w.i32.load(w.get(state), header.live))
+    w.set(this.active, w.get(this.live))
+    w.set(context.firstThread, w.i32.shl(w.i32.load(w.get(state), header.warp), w.i32.const(5)))
+    w.set(context.shared, w.i32.load(w.get(state), header.shared))
+    w.set(context.params, w.i32.load(w.get(state), header.params))
+    w.set(this.place, w.get(resume))
+    this.dispatch = w.beginLoop()
+    w.if(w.i32.ne(w.get(this.active), w.get(this.live)), () => {
+      w.set(
+        this.place,
+        w.call(regroup(this.m), w.get(state), w.get(this.active), w.get(this.live), w.get(this.place)),
+      )
+      w.set(this.active, w.i32.load(w.get(state), header.active))
+    })
+    const count = this.places.length + this.barriers.length
+    const labels = Array.from({ length: count }, () => w.beginBlock()).reverse()
+    w.brTable(w.get(this.place), labels, labels[0]!)
+    for (const id of this.places) {
+      w.end()
+      this.writeNode(id)
+    }
+    for (const id of this.barriers) {
+      w.end()
+      this.restoreUniforms(id)
+      this.writeTransfer(successors(graph.nodes[id]!.exit)[0]!)
+    }
+    w.end()
+    w.unreachable()
+  }
+
+  private placeOf(id: number): number {
+    return this.places.indexOf(id)
+  }
+
+  /** Goes on at a node: in place when this is the only way to it, through the dispatch loop otherwise. */
+  writeTransfer(id: number): void {
+    const { w } = this
+    if (id !== this.analysis.graph.entry && this.incoming.get(id)! < 2) return this.writeNode(id)
+    w.set(this.place, w.i32.const(this.placeOf(id)))
+    w.br(this.dispatch)
+  }
+
+  private writeNode(id: number): void {
+    const { graph, regions } = this.analysis
+    const node = graph.nodes[id]!
+    const region = regions.get(id)
+    if (region) return new RegionWriter(this, region).write()
+    const collective = node.collective!
+    const next = successors(node.exit)[0]!
+    if (isBarrier(collective)) return this.writeBarrier(id, collective)
+    writeCollective(this, collective)
+    this.writeTransfer(next)
+  }
+
+  /** Pushes the number that a lane leaves in `lanePlaces` when it goes to a node. */
+  pushPlace(id: number): I32 {
+    return this.w.i32.const(this.placeOf(id))
+  }
+
+  /** All active lanes have ended. */
+  writeEnd(): void {
+    const { w } = this
+    w.set(this.live, w.i32.and(w.get(this.live), w.i32.xor(w.get(this.active), w.i32.const(-1))))
+    w.set(this.active, w.i32.const(0))
+    this.writeRegroup()
+  }
+
+  /** Goes on with those lanes that wait elsewhere; ends the warp when there are none. */
+  writeRegroup(): void {
+    const { w } = this
+    w.if(w.i32.eqz(w.get(this.live)), () => w.return(w.i32.const(finished)))
+    w.set(this.place, w.i32.const(-1))
+    w.br(this.dispatch)
+  }
+
+  /** Goes on at the place that all lanes agreed on, or apart. */
+  writeDispatch(place: I32): void {
+    const { w } = this
+    w.set(this.place, place)
+    w.br(this.dispatch)
+  }
+
+  /** Leaves `active` different from `live` so that the dispatch loop looks for the lanes to run. */
+  writeDiverged(): void {
+    const { w } = this
+    w.set(this.active, w.i32.const(0))
+    w.set(this.place, w.i32.const(-1))
+    w.br(this.dispatch)
+  }
+
+  writeFault(kind: number, instruction: Instruction): void {
+    const { w } = this
+    w.call(this.fault, w.i32.const(kind), w.i32.const(instruction.index))
+    w.unreachable()
+  }
+
+  private writeBarrier(id: number, instruction: Instruction): void {
+    const { w } = this
+    const [state] = w.args
+    w.if(w.i32.ne(w.get(this.active), w.get(this.live)), () =>
+      this.writeFault(faults.divergentBarrier, instruction),
+    )
+    this.saveUniforms(id)
+    const e = this.uniformEmitter()
+    e.instruction = instruction
+    const [number, threads] = instruction.operands
+    w.i32.store(w.get(state), e.i32(number!), header.barrier)
+    w.i32.store(w.get(state), threads ? e.i32(threads) : w.i32.const(0), header.barrierThreads)
+    w.i32.store(w.get(state), w.get(this.live), header.live)
+    w.return(w.i32.const(this.places.length + this.barriers.indexOf(id)))
+  }
+
+  private *savedUniforms(id: number): Generator<{ local: Local; offset: number }> {
+    const { kernel, liveness, uniform, placement } = this.analysis
+    for (const register of liveness.liveOut[id]!) {
+      if (!uniform.has(register)) continue
+      yield {
+        local: this.uniformLocal(kernel.registers[register]!),
+        offset: placement.uniforms.get(register)!,
+      }
+    }
+  }
+
+  private saveUniforms(id: number): void {
+    for (const { local, offset } of this.savedUniforms(id))
+      storeLocal(this.asAny, this.w.args[0], local, offset)
+  }
+
+  private restoreUniforms(id: number): void {
+    for (const { local, offset } of this.savedUniforms(id))
+      loadLocal(this.asAny, this.w.args[0], local, offset)
+  }
+
+  /** Writes instructions whose operands are uniform, once for the warp. */
+  writeUniform(e: Emitter, instruction: Instruction): void {
+    writeInstruction(e, instruction)
+  }
+}
+
+/** `local = memory[base + offset]`. */
+export function loadLocal(w: FunctionBuilder, base: Local<'i32'>, local: Local, offset: number): void {
+  const address = w.get(base)
+  switch (local.type) {
+    case 'i32':
+      return w.set(local as Local<'i32'>, w.i32.load(address, offset))
+    case 'i64':
+      return w.set(local as Local<'i64'>, w.i64.load(address, offset))
+    case 'f32':
+      return w.set(local as Local<'f32'>, w.f32.load(address, offset))
+    case 'f64':
+      return w.set(local as Local<'f64'>, w.f64.load(address, offset))
+    default:
+      return w.set(local as Local<'v128'>, w.v128.load(address, offset))
+  }
+}
+
+/** `memory[base + offset] = local`. */
+export function storeLocal(w: FunctionBuilder, base: Local<'i32'>, local: Local, offset: number): void {
+  const address = w.get(base)
+  switch (local.type) {
+    case 'i32':
+      return w.i32.store(address, w.get(local as Local<'i32'>), offset)
+    case 'i64':
+      return w.i64.store(address, w.get(local as Local<'i64'>), offset)
+    case 'f32':
+      return w.f32.store(address, w.get(local as Local<'f32'>), offset)
+    case 'f64':
+      return w.f64.store(address, w.get(local as Local<'f64'>), offset)
+    default:
+      return w.v128.store(address, w.get(local as Local<'v128'>), offset)
+  }
+}
+
+/**
+ * Takes the state, the active and the live lanes and the place of the active ones (-1: already noted in
+ * `header.place`). Notes the active lanes that wait at the earliest place in the state and gives that place.
+ */
+function regroup(m: ModuleBuilder): FunctionRef<readonly ['i32', 'i32', 'i32', 'i32'], readonly ['i32']> {
+  return m.routine('regroup', ['i32', 'i32', 'i32', 'i32'], ['i32'], (w) => {
+    const [state, active, live, place] = w.args
+    const lane = w.local('i32')
+    const first = w.let(w.i32.const(0x7fffffff))
+    const mask = w.local('i32')
+    const forEachLane = (lanes: Local<'i32'>, body: () => void): void => {
+      w.set(mask, w.get(lanes))
+      w.block((done) =>
+        w.loop((again) => {
+          w.brIf(done, w.i32.eqz(w.get(mask)))
+          w.set(lane, w.i32.ctz(w.get(mask)))
+          body()
+          w.set(mask, w.i32.and(w.get(mask), w.i32.sub(w.get(mask), w.i32.const(1))))
+          w.br(again)
+        }),
+      )
+    }
+    const slot = (): I32 => w.i32.add(w.get(state), w.i32.shl(w.get(lane), w.i32.const(1)))
+    w.if(w.i32.ge_s(w.get(place), w.i32.const(0)), () =>
+      forEachLane(active, () => w.i32.store16(slot(), w.get(place), header.lanePlaces)),
+    )
+    w.set(active, w.i32.const(0))
+    forEachLane(live, () => {
+      const at = w.let(w.i32.load16_u(slot(), header.lanePlaces))
+      w.if(w.i32.lt_s(w.get(at), w.get(first)), () => {
+        w.set(first, w.get(at))
+        w.set(active, w.i32.const(0))
+      })
+      const bit = w.i32.shl(w.i32.eq(w.get(at), w.get(first)), w.get(lane))
+      w.set(active, w.i32.or(bit, w.get(active)))
+      w.release(at)
+    })
+    w.i32.store(w.get(state), w.get(active), header.active)
+    w.get(first)
+  })
+}
