@@ -1,7 +1,9 @@
 import { printPtx } from '../ptx/print.ts'
 import type { Target } from '../target.ts'
 import type { KernelIr } from './op.ts'
+import { optimize } from './optimize.ts'
 import { allocateShared } from './passes/allocate-shared.ts'
+import { checkUniformity } from './passes/check-uniformity.ts'
 import { verify } from './verify.ts'
 
 export { IrBuilder } from './build.ts'
@@ -19,11 +21,13 @@ export interface Lowered {
 
 /**
  * The PTX of a kernel. Throws `Refusal` for what its author did wrong: shared memory beyond the target's, threads that
- * do not come together to a barrier, an instruction that the target lacks.
+ * do not come together to a barrier, an instruction that the target lacks. `optimize: false` prints the IR as it is.
  */
-export function lower(ir: KernelIr, target: Target): Lowered {
+export function lower(ir: KernelIr, target: Target, options: { optimize?: boolean } = {}): Lowered {
   verify(ir)
+  checkUniformity(ir)
   const allocated = allocateShared(ir, target)
-  const { ptx, files } = printPtx(allocated.ir, target, allocated.align)
+  const final = options.optimize === false ? allocated.ir : optimize(allocated.ir)
+  const { ptx, files } = printPtx(final, target, allocated.align)
   return { ptx, sharedBytes: allocated.bytes, files }
 }

@@ -1,15 +1,8 @@
 import type { Block, If, Instruction, Jump, Loop, Node } from '../ir/op.ts'
 import { isPure, ops } from '../ir/spec.ts'
+import type { Level } from '../ir/uniformity.ts'
 import { writeInstruction } from './instructions.ts'
 import type { Writer } from './writer.ts'
-
-/** Where `break` and `continue` of the loop around go. */
-interface Targets {
-  readonly exit: string
-  readonly next: string
-  /** Labels that something jumps to; the others are not written. */
-  readonly used: Set<string>
-}
 
 /**
  * Writes structured control as labels and branches. Three shapes keep the text, and what ptxas and the emulator see of
@@ -19,77 +12,21 @@ interface Targets {
  * - an `if` of a few simple instructions: each guarded, without a branch;
  * - a loop that begins with its test, `loop { t = …; if (t) break; … }`: the test once before the loop and once at
  *   its bottom, so that an iteration has one branch.
+ *
+ * `conditions` says how uniform each `if` is; a branch that all lanes take alike is `bra.uni`.
  */
-export function writeBlock(w: Writer, block: Block): void {
-  writeNodes(w, block, undefined)
-  w.line('ret')
+export function writeBody(w: Writer, block: Block, conditions: ReadonlyMap<If, Level>): void {
+  const control = new ControlWriter(w, conditions)
+  control.nodes(block, undefined)
+  if (block.at(-1)?.kind !== 'return') w.line('ret')
 }
 
-function writeNodes(w: Writer, block: readonly Node[], targets: Targets | undefined): void {
-  for (const node of block) {
-    w.at(node.location)
-    switch (node.kind) {
-      case 'instruction':
-        writeInstruction(w, node)
-        break
-      case 'if':
-        writeIf(w, node, targets)
-        break
-      case 'loop':
-        writeLoop(w, node)
-        break
-      default:
-        writeJump(w, node, targets)
-    }
-  }
-}
-
-function writeJump(w: Writer, { kind }: Jump, targets: Targets | undefined): void {
-  if (kind === 'return') w.line('ret')
-  else jumpTo(w, kind === 'break' ? targets!.exit : targets!.next, targets)
-}
-
-function jumpTo(w: Writer, label: string, targets: Targets | undefined): void {
-  targets?.used.add(label)
-  w.line(w.guard ? 'bra' : 'bra.uni', label)
-}
-
-/** Runs `write` with its instructions guarded by a predicate, or by its negation. */
-function guarded(w: Writer, predicate: string, negated: boolean, write: () => void): void {
-  w.guard = `@${negated ? '!' : ''}${predicate} `
-  write()
-  w.guard = ''
-}
-
-function writeIf(w: Writer, node: If, targets: Targets | undefined): void {
-  const { condition, body, otherwise } = node
-  if (body.length === 0 && otherwise.length === 0) return
-  const p = w.inRegister(condition)
-  // What runs when the condition holds, or when it does not if that is all there is.
-  const negated = body.length === 0
-  const first = negated ? otherwise : body
-  const second = negated ? [] : otherwise
-  if (second.length === 0 && isGuardable(first, node)) {
-    guarded(w, p, negated, () => writeNodes(w, first, targets))
-    return
-  }
-  const alone = first[0]!
-  if (first.length === 1 && isJump(alone)) {
-    w.at(alone.location)
-    guarded(w, p, negated, () => writeJump(w, alone, targets))
-    writeNodes(w, second, targets)
-    return
-  }
-  const n = w.nextLabel()
-  const [other, end] = [`$else${n}`, `$end${n}`]
-  guarded(w, p, !negated, () => w.line('bra', second.length > 0 ? other : end))
-  writeNodes(w, first, targets)
-  if (second.length > 0) {
-    if (!isJump(first.at(-1)!)) w.line('bra.uni', end)
-    w.label(other)
-    writeNodes(w, second, targets)
-  }
-  w.label(end)
+/** Where `break` and `continue` of the loop around go. */
+interface Targets {
+  readonly exit: string
+  readonly next: string
+  /** Labels that something jumps to; the others are not written. */
+  readonly used: Set<string>
 }
 
 const isJump = (node: Node): node is Jump =>
@@ -98,7 +35,7 @@ const isJump = (node: Node): node is Jump =>
 /** Longest `if` that is guarded instruction by instruction. */
 const longestGuarded = 4
 
-/** Operations that take several instructions, or must not stand under a guard. */
+/** Operations that may take several instructions, which a guard would all repeat. */
 const unguarded = new Set(['select', 'convert'])
 
 function isGuardable(block: Block, { condition }: If): boolean {
@@ -120,6 +57,8 @@ const longestTest = 4
 interface TestedLoop {
   readonly test: readonly Instruction[]
   readonly exit: If
+  /** Whether the loop is left when the condition does not hold. */
+  readonly negated: boolean
   readonly rest: readonly Node[]
 }
 
@@ -128,34 +67,117 @@ function testedLoop({ body }: Loop): TestedLoop | undefined {
   const at = body.findIndex((node) => node.kind !== 'instruction' || !isPure(node))
   const exit = body[at]
   if (at < 0 || at > longestTest || exit?.kind !== 'if') return undefined
-  if (exit.body.length !== 1 || exit.body[0]!.kind !== 'break' || exit.otherwise.length > 0) return undefined
-  return { test: body.slice(0, at) as Instruction[], exit, rest: body.slice(at + 1) }
+  const both = [...exit.body, ...exit.otherwise]
+  if (both.length !== 1 || both[0]!.kind !== 'break') return undefined
+  const test = body.slice(0, at) as Instruction[]
+  return { test, exit, negated: exit.body.length === 0, rest: body.slice(at + 1) }
 }
 
-function writeLoop(w: Writer, node: Loop): void {
-  const n = w.nextLabel()
-  const top = `$loop${n}`
-  const tested = testedLoop(node)
-  const next = node.step.length > 0 || tested ? `$next${n}` : top
-  const targets: Targets = { exit: `$exit${n}`, next, used: new Set() }
-  if (tested)
-    writeTest(w, tested, () =>
-      guarded(w, w.inRegister(tested.exit.condition), false, () => jumpTo(w, targets.exit, targets)),
-    )
-  w.label(top)
-  writeNodes(w, tested?.rest ?? node.body, targets)
-  if (next !== top && targets.used.has(next)) w.label(next)
-  writeNodes(w, node.step, undefined)
-  if (tested)
-    writeTest(w, tested, () =>
-      guarded(w, w.inRegister(tested.exit.condition), true, () => w.line('bra', top)),
-    )
-  else w.line('bra.uni', top)
-  if (targets.used.has(targets.exit)) w.label(targets.exit)
-}
+class ControlWriter {
+  readonly #w: Writer
+  readonly #conditions: ReadonlyMap<If, Level>
 
-function writeTest(w: Writer, { test, exit }: TestedLoop, branch: () => void): void {
-  writeNodes(w, test, undefined)
-  w.at(exit.location)
-  branch()
+  constructor(w: Writer, conditions: ReadonlyMap<If, Level>) {
+    this.#w = w
+    this.#conditions = conditions
+  }
+
+  nodes(block: readonly Node[], targets: Targets | undefined): void {
+    for (const node of block) {
+      this.#w.at(node.location)
+      switch (node.kind) {
+        case 'instruction':
+          writeInstruction(this.#w, node)
+          break
+        case 'if':
+          this.#if(node, targets)
+          break
+        case 'loop':
+          this.#loop(node)
+          break
+        default:
+          this.#jump(node, targets)
+      }
+    }
+  }
+
+  #jump({ kind }: Jump, targets: Targets | undefined, uniform = true): void {
+    if (kind === 'return') {
+      this.#w.line('ret')
+      return
+    }
+    const label = kind === 'break' ? targets!.exit : targets!.next
+    targets!.used.add(label)
+    this.#branch(label, uniform)
+  }
+
+  #branch(label: string, uniform: boolean): void {
+    this.#w.line(uniform ? 'bra.uni' : 'bra', label)
+  }
+
+  #isUniform(node: If): boolean {
+    return this.#conditions.get(node)! < 2
+  }
+
+  /** Runs `write` with its instructions guarded by the condition, or by its negation. */
+  #guarded({ condition }: If, negated: boolean, write: () => void): void {
+    const w = this.#w
+    w.guard = `@${negated ? '!' : ''}${w.inRegister(condition)} `
+    write()
+    w.guard = ''
+  }
+
+  #if(node: If, targets: Targets | undefined): void {
+    // What runs when the condition holds, or when it does not if that is all there is.
+    const negated = node.body.length === 0
+    const first = negated ? node.otherwise : node.body
+    const second = negated ? [] : node.otherwise
+    const [alone] = first
+    if (!alone) return
+    if (second.length === 0 && isGuardable(first, node)) {
+      this.#guarded(node, negated, () => this.nodes(first, targets))
+      return
+    }
+    if (first.length === 1 && isJump(alone)) {
+      this.#w.at(alone.location)
+      this.#guarded(node, negated, () => this.#jump(alone, targets, this.#isUniform(node)))
+      this.nodes(second, targets)
+      return
+    }
+    const n = this.#w.nextLabel()
+    const [other, end] = [`$else${n}`, `$end${n}`]
+    this.#guarded(node, !negated, () => this.#branch(second.length > 0 ? other : end, this.#isUniform(node)))
+    this.nodes(first, targets)
+    if (second.length > 0) {
+      if (!isJump(first.at(-1)!)) this.#branch(end, true)
+      this.#w.label(other)
+      this.nodes(second, targets)
+    }
+    this.#w.label(end)
+  }
+
+  #loop(node: Loop): void {
+    const n = this.#w.nextLabel()
+    const top = `$loop${n}`
+    const tested = testedLoop(node)
+    const next = node.step.length > 0 || tested ? `$next${n}` : top
+    const targets: Targets = { exit: `$exit${n}`, next, used: new Set() }
+    if (tested) {
+      targets.used.add(targets.exit)
+      this.#test(tested, targets.exit, tested.negated)
+    }
+    this.#w.label(top)
+    this.nodes(tested?.rest ?? node.body, targets)
+    if (next !== top && targets.used.has(next)) this.#w.label(next)
+    this.nodes(node.step, undefined)
+    if (tested) this.#test(tested, top, !tested.negated)
+    else this.#branch(top, true)
+    if (targets.used.has(targets.exit)) this.#w.label(targets.exit)
+  }
+
+  #test({ test, exit }: TestedLoop, label: string, negated: boolean): void {
+    this.nodes(test, undefined)
+    this.#w.at(exit.location)
+    this.#guarded(exit, negated, () => this.#branch(label, this.#isUniform(exit)))
+  }
 }
