@@ -168,7 +168,8 @@ const identities: Readonly<Record<string, Identity>> = {
     const [a, b] = node.args as [Operand, Operand]
     if (is(b, 0)) return a
     const whole = isConst(b) && b.value < 32 ? splitSum(a, 2 ** b.value, known) : undefined
-    if (whole && known.facts.of(a).min >= 0) return { ...node, args: [whole, b] }
+    if (whole && known.facts.of(a).min >= 0)
+      return { op: node.op, args: [whole, b], attributes: node.attributes }
     return shiftChain(node, known)
   },
   compare({ args, attributes }, { facts }) {
