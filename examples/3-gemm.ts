@@ -11,6 +11,7 @@ import {
   type In,
   type i8,
   i32,
+  idiv,
   kernel,
   laneIdx,
   loadWords,
@@ -44,7 +45,7 @@ export const gemm = kernel(
 
     const acc = regs(4, i32(0))
     for (const k of range(0, c.K, atom.k)) {
-      const weights = loadWords(a.w, [(n0 * c.K + k * 16) / 4 + laneIdx * 4], 4)
+      const weights = loadWords(a.w, [idiv(n0 * c.K + k * 16, 4) + laneIdx * 4], 4)
       const low = loadWords(a.x, [token, k + 4 * part], 1)
       const high = loadWords(a.x, [token, k + 4 * part + 16], 1)
       mma(atom, acc, weights, [low[0]!, high[0]!])

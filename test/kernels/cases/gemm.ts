@@ -170,7 +170,7 @@ export function gemm16Case(o: GemmOptions): KernelCase {
     },
     check({ out: bits }) {
       const { value, magnitude } = gemm16Reference({ M, N, K, dtype, w, x, bias, residual })
-      const rounding = out === 'f32' ? 0 : out === 'bf16' ? 2 ** -9 : 2 ** -11
+      const rounding = out === 'f32' ? 0 : out === 'bf16' ? 2 ** -8 : 2 ** -11
       value.forEach((expected, i) => {
         const actual = out === 'f32' ? bits![i]! : valuesOf[dtype](bits![i]!)
         const bound = (K + 2) * 2 ** -22 * magnitude[i]! + rounding * Math.abs(expected) * 1.01 + 2 ** -25
