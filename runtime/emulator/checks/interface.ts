@@ -3,7 +3,7 @@
  *
  * A checked launch runs on the calling thread. The translated kernel imports the functions of `CheckImports` (module
  * name of the translator's choice) and calls one per memory access, before the access itself, thread by thread in any
- * order. The emulator's driver calls `beginLaunch`, `beginCta`, the ordering calls, `endRegion`, `endCta`, `endLaunch`.
+ * order. The emulator's driver calls `beginLaunch`, `beginCta`, the ordering calls, `endCta`, `endLaunch`.
  *
  * - `thread` is the linear index in the CTA; warp and lane follow from it (thread >> 5, thread & 31).
  * - Global addresses are device addresses, passed as f64 so that a wild 64-bit one arrives whole
@@ -37,6 +37,10 @@ export interface CheckImports {
   fenceGlobal(thread: number): void
   /** `ldmatrix`: thread `thread` provides the address of one 16-byte row. Call per row, all rows of a matrix in order. */
   matrixRow(address: number, thread: number, site: number): void
+  /** `bar.warp.sync`. Shuffles, votes and `mma` order no memory, so they do not count. */
+  warpSync(warp: number): void
+  /** A thread loop between two suspension points ended: closes the memory requests counted so far. */
+  endRegion(): void
 }
 
 /** A PTX instruction that a report may name. */
@@ -123,11 +127,7 @@ export interface Checks {
   arrive(key: number, warp: number): void
   /** A warp passes the barrier: it sees what the warps that arrived did. */
   pass(key: number, warp: number): void
-  /** `bar.warp.sync`. Shuffles, votes and `mma` order no memory, so they do not count. */
-  warpSync(warp: number): void
-  /** A thread loop between two suspension points ended: closes the memory requests counted so far. */
-  endRegion(): void
-  /** Adds executions of the instruction at `site` (or of any other with the same opcode text). */
+  /** Adds executions of an instruction, one per thread, to the counts by class. */
   countInstruction(opcode: string, executions: number): void
   endCta(): void
   /** Also to be called when the kernel threw; the report then holds what was found before. */
