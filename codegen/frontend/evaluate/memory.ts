@@ -111,6 +111,8 @@ export class Tensor implements Memory {
 
   member(ev: Evaluator, name: string, node: { readonly span: Span }): Value {
     switch (name) {
+      case 'dtype':
+        return this.dtype
       case 'dim':
         return new Builtin('dim', [1, 1], (e, [word], site) => this.#dim(e, word, site))
       case 'at':
@@ -123,8 +125,10 @@ export class Tensor implements Memory {
         })
       case 'row':
         return new Builtin('row', [1, 8], (e, index, site) => this.#row(e, index, site))
+      case 'dtype':
+        return this.dtype
     }
-    throw unknownMember(ev, this, name, node, ['dim', 'at', 'put', 'row'])
+    throw unknownMember(ev, this, name, node, ['dim', 'at', 'put', 'row', 'dtype'])
   }
 
   check(ev: Evaluator, use: 'read' | 'write', node: { readonly span: Span }): void {
@@ -315,6 +319,8 @@ export class SharedTile implements Memory {
 
   member(ev: Evaluator, name: string, node: { readonly span: Span }): Value {
     switch (name) {
+      case 'dtype':
+        return this.dtype
       case 'shape':
         return this.shape.slice(this.#leading.length)
       case 'at':
@@ -337,7 +343,7 @@ export class SharedTile implements Memory {
           ])
         })
     }
-    throw unknownMember(ev, this, name, node, ['at', 'put', 'row', 'shape'])
+    throw unknownMember(ev, this, name, node, ['at', 'put', 'row', 'shape', 'dtype'])
   }
 
   address(ev: Evaluator, index: readonly Index[], site: CallSite): Address {
