@@ -1,8 +1,14 @@
 import { Diagnostic } from '../codegen/diagnostics.ts'
+import { colored } from './color.ts'
 
 /** The user asked for something that cannot be done; the message says what to do instead. */
 export class UsageError extends Error {
   override readonly name = 'UsageError'
+}
+
+/** The command has said itself what is wrong, but for a last line. */
+export class Reported extends Error {
+  override readonly name = 'Reported'
 }
 
 /** Errors whose message is one clear sentence for the user, by name: their classes live in modules loaded on demand. */
@@ -28,7 +34,8 @@ export interface Failure {
 
 /** What to print for an error, and how to exit. */
 export function describeFailure(error: unknown): Failure {
-  if (error instanceof Diagnostic) return { text: error.render(), exitCode: 2 }
+  if (error instanceof Diagnostic) return { text: colored(error.render()), exitCode: 2 }
+  if (error instanceof Reported) return { text: error.message, exitCode: 2 }
   if (error instanceof Error && expected.has(error.name)) {
     return { text: `quattuor: ${error.message}`, exitCode: 2 }
   }

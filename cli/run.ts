@@ -1,13 +1,17 @@
 import { Command, CommanderError } from 'commander'
-import { checkCommand } from './check.ts'
-import { compileCommand } from './compile.ts'
-import { doctorCommand } from './doctor.ts'
-import { drawCommand } from './draw.ts'
-import { evalCommand } from './eval.ts'
 import { describeFailure } from './failure.ts'
-import { generateCommand } from './generate.ts'
 import { packageVersion } from './package-info.ts'
-import { quantizeCommand } from './quantize.ts'
+
+/** Loads one command each, so that starting one does not wait for the others' modules. */
+const commands: Readonly<Record<string, () => Promise<Command>>> = {
+  generate: async () => (await import('./generate.ts')).generateCommand(),
+  quantize: async () => (await import('./quantize.ts')).quantizeCommand(),
+  eval: async () => (await import('./eval.ts')).evalCommand(),
+  compile: async () => (await import('./compile.ts')).compileCommand(),
+  check: async () => (await import('./check.ts')).checkCommand(),
+  draw: async () => (await import('./draw.ts')).drawCommand(),
+  doctor: async () => (await import('./doctor.ts')).doctorCommand(),
+}
 
 /** Runs the command line and returns the exit code: 0, 2 for what the user can mend, 1 for a bug. */
 export async function run(args: readonly string[]): Promise<number> {
@@ -17,27 +21,20 @@ export async function run(args: readonly string[]): Promise<number> {
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'quattuor: ')) })
     .showSuggestionAfterError()
-  const commands = [
-    generateCommand,
-    quantizeCommand,
-    compileCommand,
-    checkCommand,
-    drawCommand,
-    evalCommand,
-    doctorCommand,
-  ]
-  for (const command of commands) program.addCommand(command().copyInheritedSettings(program))
+  const named = args[0] !== undefined && Object.hasOwn(commands, args[0])
+  const wanted = named ? [commands[args[0]!]!] : Object.values(commands)
+  for (const load of wanted) program.addCommand((await load()).copyInheritedSettings(program))
   // Subcommands of subcommands must not end the process either.
   for (const command of program.commands)
     for (const inner of command.commands) inner.copyInheritedSettings(program)
 
   try {
     await program.parseAsync(args, { from: 'user' })
-    return typeof process.exitCode === 'number' ? process.exitCode : 0
+    return 0
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
     const { text, exitCode } = describeFailure(error)
-    console.error(text)
+    if (text) console.error(text)
     return exitCode
   }
 }
