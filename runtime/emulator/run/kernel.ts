@@ -1,6 +1,6 @@
 import type { Program } from '../../../codegen/program.ts'
 import { DeviceError, type DeviceFunction } from '../../device.ts'
-import type { Kernel } from '../ptx/module.ts'
+import type { Kernel, PtxModule } from '../ptx/module.ts'
 import { parsePtx } from '../ptx/parser.ts'
 import { checkModule } from '../translate/emit/checked.ts'
 import { environment, type Translation, translate } from '../translate/translate.ts'
@@ -21,10 +21,13 @@ export interface EmulatorFunction extends DeviceFunction {
   readonly loaded: LoadedKernel
 }
 
+/** The text parsed last: programs of one text are usually loaded one after the other. */
+let latest: { readonly text: string; readonly module: PtxModule } | undefined
+
 /** Translates the kernel of a program. */
 export function loadKernel(program: Program, checks: boolean): LoadedKernel {
-  const module = parsePtx(program.ptx)
-  const kernel = module.kernels.find((candidate) => candidate.name === program.name)
+  if (latest?.text !== program.ptx) latest = { text: program.ptx, module: parsePtx(program.ptx) }
+  const kernel = latest.module.kernels.find((candidate) => candidate.name === program.name)
   if (!kernel)
     throw new DeviceError('EMULATOR_INVALID_PTX', `the PTX text has no kernel ${program.name}`, {
       kernel: program.name,

@@ -1,5 +1,5 @@
 import type { Operand } from '../../ptx/module.ts'
-import type { I32 } from '../../wasm/operations.ts'
+import type { I32, I64 } from '../../wasm/operations.ts'
 import type { Emitter } from './emitter.ts'
 
 /** lop3: any function of three bits, given as its truth table; bit 4a + 2b + c of the table is the result. */
@@ -63,8 +63,8 @@ export function permute(e: Emitter, [d, a, b, selector]: readonly Operand[]): vo
     const byte = r.local('i32')
     for (let i = 0; i < 4; i++) {
       const nibble = (): I32 => i32.shr_u(r.get(s), i32.const(4 * i))
-      const shift = i64.extend_i32_u(i32.shl(i32.and(nibble(), i32.const(7)), i32.const(3)))
-      r.set(byte, i32.wrap_i64(i64.shr_u(r.get(pair), shift)))
+      const shift = (): I64 => i64.extend_i32_u(i32.shl(i32.and(nibble(), i32.const(7)), i32.const(3)))
+      r.set(byte, i32.wrap_i64(i64.shr_u(r.get(pair), shift())))
       const sign = i32.shr_s(i32.extend8_s(r.get(byte)), i32.const(7))
       const chosen = r.select(sign, r.get(byte), i32.and(nibble(), i32.const(8)))
       const placed = i32.shl(i32.and(chosen, i32.const(0xff)), i32.const(8 * i))
