@@ -314,8 +314,8 @@ const comparisons: Case[] = all.flatMap((type) =>
 testInstructions([
   ...binary('add', all, (a, b) => a + b),
   ...binary('sub', all, (a, b) => a - b),
-  ...binary('min', all, (a, b) => (a < b ? a : b)),
-  ...binary('max', all, (a, b) => (a > b ? a : b)),
+  ...binary('min', all, (a, b) => Math.min(a, b)),
+  ...binary('max', all, (a, b) => Math.max(a, b)),
   // PTX leaves division by zero open; these are the emulator's choices.
   ...binary('div', all, (a, b) => (b === 0n ? -1n : a / b)),
   ...binary('rem', all, (a, b) => (b === 0n ? a : a % b)),
