@@ -49,7 +49,8 @@ export function printInstruction({ op, results, args, attributes }: Instruction)
 }
 
 export function printOperand(operand: Operand): string {
-  return operand.kind === 'register' ? `%${operand.id}` : `${operand.value}:${operand.type}`
+  if (operand.kind === 'register') return `%${operand.id}`
+  return `${Object.is(operand.value, -0) ? '-0' : operand.value}:${operand.type}`
 }
 
 /** A node on one line: what a message needs to name it. */

@@ -31,7 +31,7 @@ export function eliminateCommon(ir: KernelIr): KernelIr {
   const key = ({ op, results, args, attributes }: Instruction): string => {
     const keys = args.map(keyOf)
     if (commutative.has(op)) keys.sort()
-    if (commutativeProduct.has(op) && keys[0]! > keys[1]!) keys.push(...keys.splice(0, 2).reverse())
+    if (commutativeProduct.has(op)) keys.unshift(...keys.splice(0, 2).sort())
     let text = `${op} ${results[0]!.type} ${keys}`
     for (const name in attributes) text += ` ${name} ${attributes[name]}`
     return text

@@ -39,7 +39,9 @@ for (const name of Object.keys(targets) as TargetName[]) {
 
 test('the lowest version that the target allows is declared', () => {
   const versions = (Object.keys(targets) as TargetName[]).map((name) => {
-    const [, version] = /^\.version (.*)$/m.exec(lower(everyForm(['add']), targets[name], { optimize: false }).ptx)!
+    const [, version] = /^\.version (.*)$/m.exec(
+      lower(everyForm(['add']), targets[name], { optimize: false }).ptx,
+    )!
     return `${name} ${version}`
   })
   assert.equal(versions, [
