@@ -198,7 +198,8 @@ export class Checker implements Checks {
     thread: number,
     site: number,
   ): void {
-    if (address % bytes === 0) return
+    // Widths are powers of two.
+    if ((address & (bytes - 1)) === 0) return
     const what = this.sentence(space, kind, address, bytes, thread, site)
     this.fail('misaligned', space, site, `${what}, which is not a multiple of ${bytes}.`)
   }

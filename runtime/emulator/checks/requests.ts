@@ -116,8 +116,8 @@ function distinct(row: Float64Array, unit: number): number {
   return count
 }
 
-const words = new Int32Array(banks)
-const perBank = new Int32Array(banks)
+const wordsOfBank = new Int32Array(banks * lanes)
+const inBank = new Int32Array(banks)
 
 /**
  * A request of up to 4 bytes a lane passes at once, of 8 bytes in halves of the warp, of 16 in quarters. A pass serves
@@ -127,20 +127,23 @@ function countWavefronts(counters: SiteCounters, row: Float64Array, bytes: numbe
   const wordsPerLane = Math.max(1, bytes >> 2)
   const groupLanes = lanes / wordsPerLane
   for (let group = 0; group < lanes; group += groupLanes) {
-    let count = 0
+    let passes = 0
+    inBank.fill(0)
     for (let lane = group; lane < group + groupLanes; lane++) {
       if (row[lane]! < 0) continue
-      for (let i = 0; i < wordsPerLane; i++) words[count++] = (row[lane]! >> 2) + i
+      const first = row[lane]! >> 2
+      for (let word = first; word < first + wordsPerLane; word++) {
+        const bank = word % banks
+        const known = inBank[bank]!
+        let i = 0
+        while (i < known && wordsOfBank[bank * lanes + i] !== word) i++
+        if (i < known) continue
+        wordsOfBank[bank * lanes + known] = word
+        inBank[bank] = known + 1
+        if (known + 1 > passes) passes = known + 1
+      }
     }
-    if (count === 0) continue
-    const used = words.subarray(0, count).sort()
-    perBank.fill(0)
-    let passes = 0
-    for (let i = 0; i < count; i++) {
-      if (i > 0 && used[i] === used[i - 1]) continue
-      const inBank = ++perBank[used[i]! % banks]!
-      if (inBank > passes) passes = inBank
-    }
+    if (passes === 0) continue
     counters.wavefronts += passes
     counters.bankConflicts += passes - 1
   }

@@ -50,7 +50,7 @@ export class Shadow {
   }
 
   private page(address: number): Page {
-    const index = Math.floor(address / pageBytes)
+    const index = (address / pageBytes) | 0
     if (index >= this.pageNumbers.length) {
       const grown = new Int32Array(Math.max(index + 1, this.pageNumbers.length * 2))
       grown.set(this.pageNumbers)
@@ -82,7 +82,7 @@ export class Shadow {
   setInitialised(address: number, bytes: number, initialised = true): void {
     for (let at = address; at < address + bytes; ) {
       const page = this.page(at)
-      const offset = at % pageBytes
+      const offset = at & (pageBytes - 1)
       const length = Math.min(address + bytes - at, pageBytes - offset)
       if (offset % 4 === 0 && length % 4 === 0)
         page.initialised.fill(initialised ? allInitialised : 0, offset / 4, (offset + length) / 4)
@@ -98,12 +98,12 @@ export class Shadow {
     const step = dst % 4 === 0 && src % 4 === 0 && bytes % 4 === 0 ? 4 : 1
     const flags = Uint8Array.from({ length: bytes / step }, (_, i) =>
       step === 4
-        ? this.page(src + 4 * i).initialised[((src + 4 * i) % pageBytes) >> 2]!
+        ? this.page(src + 4 * i).initialised[((src + 4 * i) & (pageBytes - 1)) >> 2]!
         : Number(this.isInitialised(src + i, 1)),
     )
     flags.forEach((flag, i) => {
       const at = dst + step * i
-      if (step === 4) this.page(at).initialised[(at % pageBytes) >> 2] = flag
+      if (step === 4) this.page(at).initialised[(at & (pageBytes - 1)) >> 2] = flag
       else this.setInitialised(at, 1, flag === 1)
     })
   }
@@ -111,7 +111,7 @@ export class Shadow {
   /** Whether all bytes were written; the access lies within one page, as aligned ones do. */
   isInitialised(address: number, bytes: number): boolean {
     const { initialised } = this.page(address)
-    const offset = address % pageBytes
+    const offset = address & (pageBytes - 1)
     if (bytes < 4) {
       const mask = ((1 << bytes) - 1) << (offset & 3)
       return (initialised[offset >> 2]! & mask) === mask
@@ -136,7 +136,7 @@ export class Shadow {
   ): Conflict | undefined {
     const page = this.page(address)
     page.cells ??= new Int32Array(pageWords * cellSize)
-    const offset = address % pageBytes
+    const offset = address & (pageBytes - 1)
     if (bytes < 4) return this.recordBytes(page, kind, offset, bytes, access, site, stale)
     let conflict: Conflict | undefined
     for (let at = offset; at < offset + bytes; at += 4) {
@@ -212,7 +212,7 @@ export class Shadow {
   setPending(address: number, bytes: number, site: number | undefined): void {
     const page = this.page(address)
     page.pending ??= new Int32Array(pageWords)
-    const first = (address % pageBytes) >> 2
+    const first = (address & (pageBytes - 1)) >> 2
     for (let word = first; word < first + (bytes >> 2); word++) {
       this.pendingWords += Number(site !== undefined) - Number(page.pending[word] !== 0)
       page.pending[word] = site === undefined ? 0 : site + 1
@@ -224,7 +224,7 @@ export class Shadow {
     if (this.pendingWords === 0) return undefined
     const { pending } = this.page(address)
     if (!pending) return undefined
-    const offset = address % pageBytes
+    const offset = address & (pageBytes - 1)
     for (let word = offset >> 2; word <= (offset + bytes - 1) >> 2; word++)
       if (pending[word]) return pending[word]! - 1
     return undefined
