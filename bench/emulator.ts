@@ -1,0 +1,111 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import benny from 'benny'
+import { Command } from 'commander'
+import { wholeNumber } from '../cli/options.ts'
+import { openEmulator } from '../runtime/emulator/device.ts'
+import { prepareProgram } from '../runtime/kernel.ts'
+import { Tensor } from '../runtime/tensor.ts'
+import { runBench } from './command.ts'
+import { loadForShapes, measureDecode, startDecoding } from './decode-rate.ts'
+import { median } from './measure.ts'
+import { mmaLoop, mmaLoopProducts } from './mma-loop.ts'
+import { profiledDevice } from './profile.ts'
+import { type QuantizedModel, quantizedModels } from './quantized-models.ts'
+import { type Row, writeResults } from './results.ts'
+import { table } from './table.ts'
+
+interface EmulatorOptions {
+  readonly profile?: boolean
+  readonly prompt: number
+  readonly tokens: number
+}
+
+/** CTAs of the MMA loop: enough for every core to have some. */
+const mmaCtas = 16
+
+/** G multiply-accumulates a second of `mma.m16n8k32` on registers. */
+async function measureMma(): Promise<Row> {
+  const device = openEmulator()
+  const out = Tensor.allocate(device, 'i32', [128 * mmaCtas])
+  const launch = prepareProgram(device, mmaLoop(), () => [mmaCtas], { out })
+  const run = () => {
+    launch.run()
+    return device.synchronize()
+  }
+  await run()
+  const { results } = await benny.suite(
+    'mma.m16n8k32 on the emulator',
+    benny.add('mma', run, { minSamples: 5, maxTime: 2 }),
+  )
+  await device.close()
+  const seconds = results[0]!.details.median
+  return { measured: 'mma.m16n8k32 s8', value: (mmaCtas * mmaLoopProducts) / seconds / 1e9, unit: 'G MAC/s' }
+}
+
+async function measureModel({ name, folder }: QuantizedModel, options: EmulatorOptions): Promise<Row> {
+  const shape = { batch: 1, promptTokens: options.prompt, tokens: options.tokens }
+  const device = openEmulator()
+  try {
+    const { model } = await loadForShapes(device, folder, [shape])
+    const { tokensPerSecond, stepMs, promptMs } = await measureDecode(model, shape)
+    return { measured: `${name} decode, batch 1`, value: tokensPerSecond, unit: 'tok/s', stepMs, promptMs }
+  } finally {
+    await device.close()
+  }
+}
+
+/** Milliseconds of each kernel in a decode step, and what the host needs between them; medians over some steps. */
+async function profileModel({ name, folder }: QuantizedModel, options: EmulatorOptions): Promise<void> {
+  const shape = { batch: 1, promptTokens: options.prompt, tokens: options.tokens }
+  const profiled = profiledDevice(openEmulator())
+  try {
+    const { model } = await loadForShapes(profiled.device, folder, [shape])
+    const { loop } = await startDecoding(model, shape)
+    profiled.start()
+    const steps: number[] = []
+    while (loop.busy) {
+      const started = performance.now()
+      await loop.step()
+      steps.push(performance.now() - started)
+    }
+    const kernels = (await profiled.shares()).map((share) => {
+      const launches = share.launches / steps.length
+      return { name: share.name, launches, 'ms each': share.ms, 'ms a step': share.ms * launches }
+    })
+    const stepMs = median(steps)
+    const host = stepMs - kernels.reduce((sum, kernel) => sum + kernel['ms a step'], 0)
+    const rows = [
+      ...kernels,
+      { name: 'between launches', 'ms a step': host },
+      { name: 'decode step', 'ms a step': stepMs },
+    ]
+    console.log(`\n${name}, a decode step after ${options.prompt} tokens\n${table(rows, 3)}`)
+  } finally {
+    await profiled.device.close()
+  }
+}
+
+await runBench(
+  new Command('bench:emulator')
+    .description('Speed of the PTX emulator without checks: MMA rate, and decoding of W4A8KV4 models.')
+    .option('--profile', 'print the milliseconds of each kernel in a decode step')
+    .option('--prompt <n>', 'tokens of the prompt', wholeNumber(1), 32)
+    .option('--tokens <n>', 'decode steps to time', wholeNumber(1), 16)
+    .action(async (options: EmulatorOptions) => {
+      const folder = mkdtempSync(join(tmpdir(), 'quattuor-bench-'))
+      try {
+        const rows = [await measureMma()]
+        const models = await quantizedModels(folder)
+        for (const model of models) rows.push(await measureModel(model, options))
+        console.log(table(rows))
+        const device = openEmulator()
+        console.log(`wrote ${writeResults(device, 'emulator', rows)}`)
+        await device.close()
+        if (options.profile) for (const model of models) await profileModel(model, options)
+      } finally {
+        rmSync(folder, { recursive: true })
+      }
+    }),
+)

@@ -1,0 +1,57 @@
+import type { Device, Stream } from '../runtime/device.ts'
+
+/** The middle one of some numbers, or the mean of the two in the middle. */
+export function median(values: readonly number[]): number {
+  if (values.length === 0) throw new RangeError('no numbers have no median')
+  const sorted = [...values].sort((a, b) => a - b)
+  const middle = sorted.length >> 1
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
+}
+
+/** Something that enqueues one launch, as `Launch` does. */
+export interface Runnable {
+  run(stream?: Stream): void
+}
+
+const replays = 9
+/** So long that what a replay costs besides its launches, a few µs, does not show. */
+const replayMicroseconds = 2000
+const mostLaunches = 2000
+
+/**
+ * Microseconds of one launch: graphs of so many launches that a replay takes about 2 ms, taking turns among `launches`
+ * (which should read other memory each, more than the caches hold), timed by events on the device; the median of nine
+ * replays. Includes the gap between two launches of a graph, about 1 µs on a GPU, and no time of the host.
+ */
+export async function launchMicroseconds(device: Device, launches: readonly Runnable[]): Promise<number> {
+  const turns = (count: number) => launches.length * Math.ceil(count / launches.length)
+  const [estimate] = await replayMicrosecondsOf(device, launches, turns(16), 1)
+  const count = turns(Math.min(mostLaunches, replayMicroseconds / (estimate! / turns(16))))
+  return median(await replayMicrosecondsOf(device, launches, count, replays)) / count
+}
+
+/** Captures `count` launches and times replays of them, after one that is not timed. */
+async function replayMicrosecondsOf(
+  device: Device,
+  launches: readonly Runnable[],
+  count: number,
+  times: number,
+): Promise<number[]> {
+  const graph = device.capture((stream) => {
+    for (let i = 0; i < count; i++) launches[i % launches.length]!.run(stream)
+  })
+  const events = Array.from({ length: times + 1 }, () => device.createEvent())
+  try {
+    graph.launch()
+    events[0]!.record()
+    for (const event of events.slice(1)) {
+      graph.launch()
+      event.record()
+    }
+    await device.synchronize()
+    return events.slice(1).map((event, i) => 1000 * event.elapsedSince(events[i]!))
+  } finally {
+    for (const event of events) event.destroy()
+    graph.destroy()
+  }
+}

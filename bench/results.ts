@@ -1,0 +1,79 @@
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join, relative } from 'node:path'
+import type { Device } from '../runtime/device.ts'
+import { packageRoot } from '../runtime/package-root.ts'
+
+/** One line of a result: names of what was measured and figures. */
+export type Row = Readonly<Record<string, string | number | boolean | null>>
+
+/** What says how the rows came about. */
+export interface ResultHeader {
+  /** The command that measures again. */
+  readonly command: string
+  readonly date: string
+  /** `null` where neither git nor the caller knows it. */
+  readonly commit: string | null
+  /** The driver's version; `null` on the emulator. */
+  readonly driver: string | null
+  /** Clock of the multiprocessors at the end of the measurement; `null` where nvidia-smi does not say. */
+  readonly smClockMHz: number | null
+}
+
+/** The folder of a device's results: `nvidia-h200`, `emulator-cpu`. */
+export const deviceSlug = (device: Device): string =>
+  device.name === 'emulator'
+    ? 'emulator-cpu'
+    : device.properties.description
+        .toLowerCase()
+        .replace(/[^a-z0-9]+/g, '-')
+        .replace(/^-|-$/g, '')
+
+/** Writes `bench/results/DEVICE/NAME.json` of `npm run bench:NAME`; returns its path from the package's folder. */
+export function writeResults(
+  device: Device,
+  name: string,
+  rows: readonly Row[],
+  options: { readonly commit?: string | undefined } = {},
+): string {
+  const args = process.argv.slice(2)
+  const header: ResultHeader = {
+    command: `npm run bench:${name}${args.length > 0 ? ` -- ${args.join(' ')}` : ''}`,
+    date: new Date().toISOString(),
+    commit: options.commit ?? process.env.QUATTUOR_COMMIT ?? gitCommit(),
+    ...gpuState(device),
+  }
+  const folder = join(packageRoot(), 'bench', 'results', deviceSlug(device))
+  mkdirSync(folder, { recursive: true })
+  const path = join(folder, `${name}.json`)
+  const lines = rows.map((row) => `    ${JSON.stringify(row)}`).join(',\n')
+  // One line a row, so that two runs can be compared line by line.
+  const head = JSON.stringify(header, null, 2).replace(/\n\}$/, '')
+  writeFileSync(path, `${head},\n  "rows": [\n${lines}\n  ]\n}\n`)
+  return relative(packageRoot(), path)
+}
+
+/** The commit, with `-dirty` where files differ from it. */
+const gitCommit = (): string | null =>
+  outputOf('git', ['-C', packageRoot(), 'describe', '--always', '--dirty', '--abbrev=12', '--exclude=*'])
+
+function gpuState(device: Device): Pick<ResultHeader, 'driver' | 'smClockMHz'> {
+  const [, ordinal] = /^cuda:(\d+)$/.exec(device.name) ?? []
+  if (ordinal === undefined) return { driver: null, smClockMHz: null }
+  const query = ['--query-gpu=driver_version,clocks.sm', '--format=csv,noheader,nounits', '-i', ordinal]
+  const [driver, clock] = outputOf('nvidia-smi', query)?.split(', ') ?? []
+  const smClockMHz = Number(clock)
+  return {
+    driver: driver ?? `CUDA ${device.properties.driver}`,
+    smClockMHz: Number.isFinite(smClockMHz) ? smClockMHz : null,
+  }
+}
+
+/** What a program prints; `null` where it is not there or fails. */
+function outputOf(program: string, args: readonly string[]): string | null {
+  try {
+    return execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
+  } catch {
+    return null
+  }
+}
