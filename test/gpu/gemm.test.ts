@@ -1,5 +1,4 @@
 import { suite } from 'uvu'
-import type { Device } from '../../runtime/device.ts'
 import { describeDevices, openDevice } from '../../runtime/open-device.ts'
 import { dequantizeCase } from '../kernels/cases/dequantize.ts'
 import { gemm16Case, w4a8Case, w4a8GroupCase, w8a8Case } from '../kernels/cases/gemm.ts'
@@ -15,15 +14,13 @@ if (!gpu) {
 }
 const check = (gpu ? test : test.skip) as typeof test
 
-let device: Device
-test.before(async () => {
-  if (gpu) device = await openDevice(gpu.name)
-})
+// Not in a `before` hook, whose errors uvu does not show.
+const device = gpu && (await openDevice(gpu.name))
 test.after(async () => {
   await device?.close()
 })
 
-const run = (c: KernelCase) => check(c.name, () => runCase(device, c))
+const run = (c: KernelCase) => check(c.name, () => runCase(device!, c))
 
 for (const zero of ['epilogue', 'register'] as const) {
   for (const format of ['w4a8', 'w4a8-g128', 'w8a8', 'w16'] as const) run(dequantizeCase(format, zero, 1))
