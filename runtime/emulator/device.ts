@@ -15,6 +15,8 @@ import {
   type PreparedLaunch,
   type Stream,
 } from '../device.ts'
+import type { LaunchReport } from './checks/interface.ts'
+import { CheckedLauncher } from './run/checked-launch.ts'
 import { CtaRunner, describeFailure, type WarpFunction } from './run/cta.ts'
 import { Heap } from './run/heap.ts'
 import { type EmulatorFunction, instantiate, type LoadedKernel, loadKernel } from './run/kernel.ts'
@@ -50,6 +52,7 @@ export class EmulatorDevice implements Device {
   readonly #kernels = new Map<string, LoadedKernel>()
   readonly #functions = new Map<Program, EmulatorFunction>()
   readonly #warps = new Map<LoadedKernel, WarpFunction>()
+  readonly #checked: CheckedLauncher | undefined
   readonly #pinned = new WeakSet<ArrayBufferLike>()
   #arena = { address: 0, bytes: 0 }
   #failure: DeviceError | undefined
@@ -62,6 +65,7 @@ export class EmulatorDevice implements Device {
     this.target = targets[options.target ?? 'sm_90a']
     const memoryBytes = Math.min(options.memoryBytes ?? maxMemoryBytes, maxMemoryBytes)
     this.#heap = new Heap(memoryBytes)
+    if (options.checks) this.#checked = new CheckedLauncher(this.#heap)
     this.properties = {
       description: 'PTX emulator',
       multiprocessors: 1,
@@ -75,7 +79,9 @@ export class EmulatorDevice implements Device {
   allocate(bytes: number): DeviceMemory {
     this.#requireOpen()
     const heap = this.#heap
+    const checker = this.#checked?.checker
     const address = heap.allocate(bytes)
+    checker?.allocated(address, bytes)
     let freed = false
     return {
       address,
@@ -83,6 +89,7 @@ export class EmulatorDevice implements Device {
       free() {
         if (freed) return
         freed = true
+        checker?.freed(address)
         heap.free(address)
       },
     }
@@ -99,7 +106,10 @@ export class EmulatorDevice implements Device {
     const recorded = this.#recording?.stream === stream && !this.#pinned.has(src.buffer)
     const live = new Uint8Array(src.buffer, src.byteOffset, src.byteLength)
     const bytes = recorded ? live.slice() : live
-    this.#enqueue(stream, () => this.#heap.bytes(dst.address, bytes.length).set(bytes))
+    this.#enqueue(stream, () => {
+      this.#heap.bytes(dst.address, bytes.length).set(bytes)
+      this.#checked?.checker.initialised(dst.address, bytes.length)
+    })
   }
 
   async read(dst: ArrayBufferView, src: DeviceRange, stream?: Stream): Promise<void> {
@@ -113,13 +123,17 @@ export class EmulatorDevice implements Device {
 
   copy(dst: DeviceRange, src: DeviceRange, stream?: Stream): void {
     this.#checkRange(dst, src.bytes, 'copy')
-    this.#enqueue(stream, () =>
-      this.#heap.bytes(dst.address, src.bytes).set(this.#heap.bytes(src.address, src.bytes)),
-    )
+    this.#enqueue(stream, () => {
+      this.#heap.bytes(dst.address, src.bytes).set(this.#heap.bytes(src.address, src.bytes))
+      this.#checked?.checker.copied(dst.address, src.address, src.bytes)
+    })
   }
 
   fill(dst: DeviceRange, byte: number, stream?: Stream): void {
-    this.#enqueue(stream, () => this.#heap.bytes(dst.address, dst.bytes).fill(byte))
+    this.#enqueue(stream, () => {
+      this.#heap.bytes(dst.address, dst.bytes).fill(byte)
+      this.#checked?.checker.initialised(dst.address, dst.bytes)
+    })
   }
 
   load(program: Program): EmulatorFunction {
@@ -220,7 +234,15 @@ export class EmulatorDevice implements Device {
     if (failure) throw failure
   }
 
-  #launch({ fn, grid, params }: LaunchRecord): void {
+  /** What the launches since the last call did, with checks: findings, memory requests, instructions by class. */
+  takeReports(): readonly LaunchReport[] {
+    const reports = this.#checked?.reports ?? []
+    if (this.#checked) this.#checked.reports = []
+    return reports
+  }
+
+  #launch(record: LaunchRecord): void {
+    const { fn, grid, params } = record
     const { loaded } = fn
     const { layout, kernel } = loaded
     this.#requireArena(layout.bytes)
@@ -230,6 +252,7 @@ export class EmulatorDevice implements Device {
     const shuffled = schedule === 'shuffled' ? Math.imul(seed + this.#launches, 0x9e3779b1) : undefined
     this.#launches++
     try {
+      if (this.#checked) return this.#checked.run(record, arena, shuffled)
       const runner = new CtaRunner(
         { grid, block: fn.program.block, layout, seed: shuffled },
         this.#warpOf(loaded),
@@ -255,7 +278,9 @@ export class EmulatorDevice implements Device {
   #warpOf(loaded: LoadedKernel): WarpFunction {
     let warp = this.#warps.get(loaded)
     if (!warp) {
-      warp = instantiate(loaded.module, this.#heap.memory, this.#arena.address + loaded.layout.scratch)
+      warp = instantiate(loaded.module, this.#heap.memory, {
+        scratch: this.#arena.address + loaded.layout.scratch,
+      })
       this.#warps.set(loaded, warp)
     }
     return warp

@@ -118,6 +118,8 @@ export interface SourceLocation {
 export interface Instruction {
   readonly index: number
   readonly op: string
+  /** With its modifiers, as the text spells it: `ld.global.v4.b32`. */
+  readonly opcode: string
   readonly form: Form
   /** The modifiers by the names of the form's slots; a flag such as `.ftz` maps to its own name. */
   readonly modifiers: Readonly<Record<string, string | undefined>>

@@ -323,6 +323,7 @@ class Parser {
     body.instructions.push({
       index: body.instructions.length,
       op: op!,
+      opcode: spelling,
       ...decoded,
       guard,
       text,

@@ -1,7 +1,6 @@
 import { DeviceError } from '../../device.ts'
 import type { Instruction, Kernel } from '../ptx/module.ts'
-import { finished, header } from '../translate/layout.ts'
-import { faults } from '../translate/translate.ts'
+import { faults, finished, header } from '../translate/layout.ts'
 import type { WasmMemory } from '../wasm/host.ts'
 import type { ArenaLayout } from './arena.ts'
 
@@ -142,7 +141,7 @@ export class CtaRunner {
           resume[warp] = next
           const barrier = words[(state + header.barrier) >> 2]!
           status[warp] = barrier + 1
-          observer?.arrive(barrier, warp)
+          if (observer && words[(state + header.barrierThreads) >> 2] !== 0) observer.arrive(barrier, warp)
         }
       }
       if (running > 0) this.openBarriers(running)

@@ -60,18 +60,27 @@ function checkShape(program: Program, kernel: Kernel): void {
     refuse(`the program has ${program.params.length} parameters, the PTX text ${kernel.params.length}`)
 }
 
-/** Instantiates the module over the device's memory, with the private memory of one worker. */
+/** The addresses of memory that a module's functions use beside the warp's state. */
+export interface PrivateMemory {
+  readonly scratch: number
+  readonly counters?: number
+}
+
+/** Instantiates a module over the device's memory. */
 export function instantiate(
   module: WasmModule,
   memory: WasmMemory,
-  scratch: number,
-  checks: Readonly<Record<string, unknown>> = {},
+  { scratch, counters }: PrivateMemory,
+  checks: object = {},
 ): WarpFunction {
-  const instance = new WebAssembly.Instance(module, {
+  const { exports } = new WebAssembly.Instance(module, {
     [environment]: { memory, fault: faultImport },
-    [checkModule]: checks,
+    [checkModule]: checks as Readonly<Record<string, unknown>>,
   })
-  const global: WasmGlobal = instance.exports.scratch
-  global.value = scratch
-  return instance.exports.warp
+  const setGlobal = (global: WasmGlobal, value: number): void => {
+    global.value = value
+  }
+  setGlobal(exports.scratch, scratch)
+  if (counters !== undefined) setGlobal(exports.counters, counters)
+  return exports.warp
 }

@@ -6,8 +6,7 @@ import { broadcast, type VoteMode, vote } from '../collectives/vote.ts'
 import type { Instruction, Operand } from '../ptx/module.ts'
 import type { Local } from '../wasm/function.ts'
 import { type I32, onStack } from '../wasm/operations.ts'
-import { header } from './layout.ts'
-import { faults } from './translate.ts'
+import { faults, header } from './layout.ts'
 import type { WarpWriter } from './warp.ts'
 
 /** Registers in private memory for operands that have no array of lanes: literals, uniform registers, sinks. */

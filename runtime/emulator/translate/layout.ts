@@ -26,3 +26,6 @@ export const header = {
 
 /** What the warp function returns when all threads have ended; otherwise it returns the place to resume at. */
 export const finished = -1
+
+/** What `fault` is called with. */
+export const faults = { divergentBarrier: 0, divergentCollective: 1, trap: 2 } as const

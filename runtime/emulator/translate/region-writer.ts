@@ -34,8 +34,9 @@ export class RegionWriter {
     const { graph } = warp.analysis
     for (const id of region.nodes) this.code.set(id, [...graph.nodes[id]!.instructions])
     this.hoistUniform()
-    if (this.lanesHaveWork()) this.writeLaneLoop()
-    else this.writeAgreedExit()
+    if (this.lanesHaveWork()) return this.writeLaneLoop()
+    warp.writeCount(region.head, false)
+    this.writeAgreedExit()
   }
 
   /** Runs the uniform instructions of the head before the lanes do the rest, unless the region loops back to it. */
@@ -215,6 +216,7 @@ export class RegionWriter {
       // An edge back to the head from inside stays inside only if the region owns the loop.
       isOutside: (_from, to) => !inside.has(to),
       writeBody: (id) => {
+        warp.writeCount(id, true)
         for (const instruction of this.code.get(id)!) {
           this.current = instruction
           writeInstruction(e, instruction)

@@ -25,13 +25,12 @@ export interface Translation {
   readonly stateBytes: number
   /** The memory instructions that checks number. */
   readonly sites: readonly Instruction[]
+  /** What each of the counted nodes executes; empty without checks. */
+  readonly counted: readonly (readonly Instruction[])[]
 }
 
 /** Module name of the memory and of `fault(kind, instruction)`. */
 export const environment = 'env'
-
-/** What `fault` is called with. */
-export const faults = { divergentBarrier: 0, divergentCollective: 1, trap: 2 } as const
 
 /** Translates a kernel for one shape of CTA. Throws a `DeviceError` that names the line of what it cannot execute. */
 export function translate(kernel: Kernel, options: TranslationOptions): Translation {
@@ -48,5 +47,11 @@ export function translate(kernel: Kernel, options: TranslationOptions): Translat
   const checks = options.checks ? importChecks(m) : undefined
   const writer = new WarpWriter(m, { kernel, options, graph, liveness, uniform, regions, placement, checks })
   writer.write()
-  return { kernel, module: m.encode(), stateBytes: placement.bytes, sites: checks?.sites ?? [] }
+  return {
+    kernel,
+    module: m.encode(),
+    stateBytes: placement.bytes,
+    sites: checks?.sites ?? [],
+    counted: checks ? graph.nodes.map((n) => (n.collective ? [n.collective] : n.instructions)) : [],
+  }
 }

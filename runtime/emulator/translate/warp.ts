@@ -6,14 +6,13 @@ import type { BitSet } from './bits.ts'
 import { writeCollective } from './collective.ts'
 import type { CheckCalls } from './emit/checked.ts'
 import { Emitter, type KernelContext } from './emit/emitter.ts'
-import { writeInstruction } from './emit/instruction.ts'
 import { type Graph, isBarrier, successors } from './graph.ts'
-import { finished, header } from './layout.ts'
+import { faults, finished, header } from './layout.ts'
 import type { Liveness } from './liveness.ts'
 import type { Placement } from './placement.ts'
 import { RegionWriter } from './region-writer.ts'
 import type { Region } from './regions.ts'
-import { environment, faults, type TranslationOptions } from './translate.ts'
+import { environment, type TranslationOptions } from './translate.ts'
 import { registerValueType } from './types.ts'
 
 export interface Analysis {
@@ -45,7 +44,6 @@ export class WarpWriter {
   readonly live: Local<'i32'>
   readonly scratch: Global<'i32'>
   private readonly place: Local<'i32'>
-  private readonly fault: FunctionRef<readonly ['i32', 'i32'], readonly []>
   private readonly uniforms = new Map<number, Local>()
   /** Nodes with a place of their own, in the graph's order; barriers have a second one behind them. */
   private readonly places: readonly number[]
@@ -57,7 +55,7 @@ export class WarpWriter {
     this.m = m
     this.analysis = analysis
     const { kernel, options, graph } = analysis
-    this.fault = m.importFunction(environment, 'fault', ['i32', 'i32'], [])
+    const fault = m.importFunction(environment, 'fault', ['i32', 'i32'], [])
     this.scratch = m.global('i32', 0, { export: 'scratch' })
     this.w = m.function('warp', ['i32', 'i32'], ['i32'], { export: 'warp' })
     const { w } = this
@@ -73,6 +71,7 @@ export class WarpWriter {
       shared: w.local('i32'),
       params: w.local('i32'),
       sharedBytes: options.sharedBytes,
+      fault,
       checks: analysis.checks,
     }
     this.incoming = this.countIncoming()
@@ -191,6 +190,7 @@ export class WarpWriter {
     if (region) return new RegionWriter(this, region).write()
     const collective = node.collective!
     const next = successors(node.exit)[0]!
+    this.writeCount(id, false)
     if (isBarrier(collective)) return this.writeBarrier(id, collective)
     writeCollective(this, collective)
     this.writeTransfer(next)
@@ -234,7 +234,7 @@ export class WarpWriter {
 
   writeFault(kind: number, instruction: Instruction): void {
     const { w } = this
-    w.call(this.fault, w.i32.const(kind), w.i32.const(instruction.index))
+    w.call(this.context.fault, w.i32.const(kind), w.i32.const(instruction.index))
     w.unreachable()
   }
 
@@ -275,9 +275,17 @@ export class WarpWriter {
       loadLocal(this.asAny, this.w.args[0], local, offset)
   }
 
-  /** Writes instructions whose operands are uniform, once for the warp. */
-  writeUniform(e: Emitter, instruction: Instruction): void {
-    writeInstruction(e, instruction)
+  /** Adds the active lanes, or the one lane of a lane loop, to the executions of a node. */
+  writeCount(node: number, oneLane: boolean): void {
+    const { checks } = this.analysis
+    if (!checks) return
+    const { w } = this
+    const offset = 8 * node
+    const lanes = oneLane ? w.i64.const(1) : w.i64.extend_i32_u(w.i32.popcnt(w.get(this.active)))
+    const more = w.let(lanes)
+    const address = w.getGlobal(checks.counters)
+    w.i64.store(address, w.i64.add(w.i64.load(w.getGlobal(checks.counters), offset), w.get(more)), offset)
+    w.release(more)
   }
 }
 

@@ -1,6 +1,6 @@
 import type { Instruction } from '../../ptx/module.ts'
 import type { FunctionRef } from '../../wasm/function.ts'
-import type { ModuleBuilder } from '../../wasm/module.ts'
+import type { Global, ModuleBuilder } from '../../wasm/module.ts'
 
 type Access = FunctionRef<readonly ['i32', 'i32', 'i32', 'i32'], readonly []>
 type GlobalAccess = FunctionRef<readonly ['f64', 'i32', 'i32', 'i32'], readonly []>
@@ -20,6 +20,8 @@ export interface CheckCalls {
   readonly matrixRow: FunctionRef<readonly ['i32', 'i32', 'i32'], readonly []>
   readonly warpSync: FunctionRef<readonly ['i32'], readonly []>
   readonly endRegion: FunctionRef<readonly [], readonly []>
+  /** Address of a 64-bit count for each node of the graph. */
+  readonly counters: Global<'i32'>
   /** Numbers the instruction among `sites`. */
   site(instruction: Instruction): number
   readonly sites: readonly Instruction[]
@@ -48,6 +50,7 @@ export function importChecks(m: ModuleBuilder): CheckCalls {
     matrixRow: m.importFunction(checkModule, 'matrixRow', ['i32', 'i32', 'i32'], []),
     warpSync: m.importFunction(checkModule, 'warpSync', ['i32'], []),
     endRegion: m.importFunction(checkModule, 'endRegion', [], []),
+    counters: m.global('i32', 0, { export: 'counters' }),
     sites,
     site(instruction) {
       let number = numbers.get(instruction.index)

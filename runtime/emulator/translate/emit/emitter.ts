@@ -1,6 +1,6 @@
 import { DeviceError } from '../../../device.ts'
 import type { Instruction, Kernel, Operand, Register } from '../../ptx/module.ts'
-import type { FunctionBuilder, Local } from '../../wasm/function.ts'
+import type { FunctionBuilder, FunctionRef, Local } from '../../wasm/function.ts'
 import type { ModuleBuilder } from '../../wasm/module.ts'
 import { type F32, type F64, type I32, type I64, onStack, type Value } from '../../wasm/operations.ts'
 import { header } from '../layout.ts'
@@ -19,6 +19,8 @@ export interface KernelContext {
   readonly params: Local<'i32'>
   /** Extent of the CTA's shared window. */
   readonly sharedBytes: number
+  /** Reports what a kernel must not do: kind (`faults.ts`) and number of the instruction. Does not come back. */
+  readonly fault: FunctionRef<readonly ['i32', 'i32'], readonly []>
   /** Present when memory accesses are checked. */
   readonly checks: CheckCalls | undefined
 }

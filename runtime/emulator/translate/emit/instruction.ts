@@ -1,4 +1,5 @@
 import type { Instruction, Operand } from '../../ptx/module.ts'
+import { faults } from '../layout.ts'
 import { registerValueType } from '../types.ts'
 import { dot4, logic3, permute } from './bytes.ts'
 import { convert } from './convert.ts'
@@ -94,7 +95,10 @@ const writers: Readonly<Record<string, Writer>> = {
   st: store,
   sub: byType(addOrSubtract, arithmetic),
   tanh: unary,
-  trap: (e) => e.w.unreachable(),
+  trap: (e) => {
+    e.w.call(e.context.fault, e.w.i32.const(faults.trap), e.w.i32.const(e.instruction.index))
+    e.w.unreachable()
+  },
   xor: bitwise,
 }
 

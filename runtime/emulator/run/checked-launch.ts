@@ -1,0 +1,90 @@
+import { DeviceError } from '../../device.ts'
+import { Checker } from '../checks/checker.ts'
+import type { Finding, FindingKind, LaunchReport, Site } from '../checks/interface.ts'
+import type { Instruction } from '../ptx/module.ts'
+import { CtaRunner, describeFailure } from './cta.ts'
+import type { Heap } from './heap.ts'
+import { instantiate, type LoadedKernel } from './kernel.ts'
+import type { LaunchRecord } from './launch.ts'
+
+const codes: Readonly<Record<FindingKind, string>> = {
+  'out-of-bounds': 'EMULATOR_OUT_OF_BOUNDS',
+  'use-after-free': 'EMULATOR_USE_AFTER_FREE',
+  misaligned: 'EMULATOR_MISALIGNED',
+  uninitialised: 'EMULATOR_UNINITIALISED_READ',
+  race: 'EMULATOR_RACE',
+  'pending-copy': 'EMULATOR_PENDING_COPY',
+}
+
+function siteOf({ opcode, line, location }: Instruction): Site {
+  return { opcode, line, location: location && `${location.file}:${location.line}` }
+}
+
+/** Runs launches with every memory access checked and counted. */
+export class CheckedLauncher {
+  readonly checker = new Checker()
+  /** One per launch, the latest last, until taken. */
+  reports: LaunchReport[] = []
+  private readonly heap: Heap
+
+  constructor(heap: Heap) {
+    this.heap = heap
+  }
+
+  /** Throws the launch's first fault as a `DeviceError`. */
+  run({ fn, grid }: LaunchRecord, arena: number, seed: number | undefined): void {
+    const { loaded } = fn
+    const { layout, translation, kernel } = loaded
+    const { checker, heap } = this
+    const counters = heap.allocate(Math.max(8 * translation.counted.length, 8))
+    heap.bytes(counters, 8 * translation.counted.length).fill(0)
+    checker.beginLaunch({
+      kernel: kernel.name,
+      sites: translation.sites.map(siteOf),
+      grid,
+      block: fn.program.block,
+      sharedBytes: loaded.sharedBytes,
+    })
+    let failure: DeviceError | undefined
+    try {
+      const scratch = arena + layout.scratch
+      const warp = instantiate(loaded.module, heap.memory, { scratch, counters }, checker.imports)
+      const plan = { grid, block: fn.program.block, layout, seed }
+      const runner = new CtaRunner(plan, warp, heap.memory, arena, checker)
+      const count = grid[0] * grid[1] * grid[2]
+      for (let cta = 0; cta < count; cta++) runner.run(cta)
+    } catch (error) {
+      failure = describeFailure(kernel, error)
+    } finally {
+      this.count(loaded, counters)
+      heap.free(counters)
+    }
+    const report = checker.endLaunch()
+    this.reports.push(report)
+    failure ??= findingError(report)
+    if (failure) throw failure
+  }
+
+  private count({ translation }: LoadedKernel, counters: number): void {
+    const executions = new BigUint64Array(this.heap.memory.buffer, counters, translation.counted.length)
+    translation.counted.forEach((instructions, node) => {
+      const times = Number(executions[node])
+      if (times > 0) for (const { opcode } of instructions) this.checker.countInstruction(opcode, times)
+    })
+  }
+}
+
+/**
+ * The first of the gravest findings as an error; the message tells how many more there are. Memory that is read before
+ * it was written often shows a missing barrier, so races come first.
+ */
+function findingError({ kernel, findings }: LaunchReport): DeviceError | undefined {
+  const grave = (kind: FindingKind): boolean => kind !== 'uninitialised'
+  const first: Finding | undefined = findings.find(({ kind }) => grave(kind)) ?? findings[0]
+  if (!first) return undefined
+  const more = findings.length > 1 ? ` (and ${findings.length - 1} more findings in this launch)` : ''
+  return new DeviceError(codes[first.kind], `kernel ${kernel}: ${first.message}${more}`, {
+    kernel,
+    location: first.site.location,
+  })
+}
