@@ -24,7 +24,7 @@ export interface KernelChoice {
 export const kernelOption = () =>
   new Option('-k, --kernel <name>', 'only this kernel of the files; may be repeated')
     .argParser(collect)
-    .default([], "each kernel's tuning space")
+    .default([], 'all')
 
 export const configOption = () =>
   new Option('-c, --config <json>', 'constants of the kernels, such as \'{"H": 512}\'; may be repeated')
@@ -61,7 +61,7 @@ export async function chooseTarget(name: string | undefined): Promise<Target> {
   }
   if (Object.hasOwn(targets, name)) return targets[name as TargetName]
   const known = Object.keys(targets)
-  const near = suggest(name, known)
+  const near = known.find((each) => each.startsWith(name)) ?? suggest(name, known)
   throw new UsageError(
     `there is no target '${name}'${near ? `; did you mean '${near}'?` : '.'} There are ${known.join(', ')}`,
   )

@@ -2,8 +2,14 @@ import { Command, Option } from 'commander'
 import { openCheckpoint } from '../checkpoint/open.ts'
 import { quantizeCheckpoint } from '../quantize/quantize-checkpoint.ts'
 import { recipeNamed, recipes } from '../quantize/recipe.ts'
+import { jsonOption } from './options.ts'
 import { packageVersion } from './package-info.ts'
 import { bytesText, progressBar } from './progress.ts'
+
+interface QuantizeOptions {
+  readonly format: string
+  readonly json?: boolean
+}
 
 export const quantizeCommand = (): Command =>
   new Command('quantize')
@@ -15,6 +21,7 @@ export const quantizeCommand = (): Command =>
         .choices(Object.keys(recipes))
         .default('w4a8kv4-g128'),
     )
+    .addOption(jsonOption())
     .addHelpText(
       'after',
       `
@@ -22,7 +29,7 @@ Examples:
   $ quattuor quantize models/llama models/llama-w4a8kv4-g128
   $ quattuor quantize models/llama models/llama-w8a8kv8 --format w8a8kv8`,
     )
-    .action(async (src: string, dst: string, { format }: { readonly format: string }) => {
+    .action(async (src: string, dst: string, { format, json }: QuantizeOptions) => {
       const checkpoint = openCheckpoint(src)
       const bar = progressBar('Quantizing', bytesText)
       let written = 0
@@ -38,5 +45,6 @@ Examples:
         bar.stop()
         checkpoint.close()
       }
-      console.log(`${dst}: ${format}, ${bytesText(written)}`)
+      if (json) console.log(JSON.stringify({ folder: dst, format, bytes: written }))
+      else console.log(`${dst}: ${format}, ${bytesText(written)}`)
     })
