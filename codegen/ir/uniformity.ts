@@ -70,10 +70,10 @@ class Analysis {
   readonly conditions = new Map<If, Level>()
   readonly #ir: KernelIr
   readonly #definitions: Definitions
-  readonly #levels = new Map<number, Level>()
-  readonly #forms = new Map<number, ThreadForm | 'none'>()
+  readonly #levels: (Level | undefined)[] = []
+  readonly #forms: (ThreadForm | 'none' | undefined)[] = []
   /** The innermost loop that writes a temporary. */
-  readonly #owners = new Map<number, Loop>()
+  readonly #owners: (Loop | undefined)[] = []
   readonly #parents = new Map<Loop, Loop | undefined>()
   /** What parts threads by leaving a loop early. */
   readonly #exits = new Map<Loop, Cause>()
@@ -166,25 +166,25 @@ class Analysis {
     const level = this.#resultLevel(node)
     for (const { id } of node.results) {
       const isTemporary = this.#definitions.isTemporary(id)
-      if (isTemporary && this.#loops.length > 0) this.#owners.set(id, this.#loops.at(-1)!)
+      if (isTemporary && this.#loops.length > 0) this.#owners[id] = this.#loops.at(-1)
       this.#raise(id, isTemporary ? level : max(level, here.level))
       this.#setForm(id, this.#formOf(node), here.level)
     }
   }
 
   #raise(id: number, level: Level): void {
-    const before = this.#levels.get(id)
+    const before = this.#levels[id]
     if (before !== undefined && before >= level) return
-    this.#levels.set(id, level)
+    this.#levels[id] = level
     if (before !== undefined || level > 0) this.changed = true
   }
 
   #levelOf(operand: Operand): Level {
     if (operand.kind === 'immediate') return 0
-    let level = this.#levels.get(operand.id) ?? 0
+    let level = this.#levels[operand.id] ?? 0
     // Threads that left a loop at different times hold what it computed at different times.
     for (
-      let loop = this.#owners.get(operand.id);
+      let loop = this.#owners[operand.id];
       loop && !this.#loops.includes(loop);
       loop = this.#parents.get(loop)
     )
@@ -258,7 +258,7 @@ class Analysis {
   }
 
   #form(operand: Operand): ThreadForm | undefined {
-    const form = operand.kind === 'register' ? this.#forms.get(operand.id) : undefined
+    const form = operand.kind === 'register' ? this.#forms[operand.id] : undefined
     return form === 'none' ? undefined : form
   }
 
@@ -279,7 +279,7 @@ class Analysis {
 
   /** Joins what the writes of a variable give. */
   #setForm(id: number, form: ThreadForm | undefined, control: Level): void {
-    const before = this.#forms.get(id)
+    const before = this.#forms[id]
     let after: ThreadForm | 'none' = form ?? 'none'
     if (form && !this.#definitions.isTemporary(id)) after = { ...form, level: max(form.level, control) }
     if (before === 'none') return
@@ -287,7 +287,7 @@ class Analysis {
       after = { multiple: divisor(before.multiple, after.multiple), level: max(before.level, after.level) }
     if (before && after !== 'none' && before.multiple === after.multiple && before.level === after.level)
       return
-    this.#forms.set(id, after)
+    this.#forms[id] = after
     if (before || after !== 'none') this.changed = true
   }
 

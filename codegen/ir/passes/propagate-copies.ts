@@ -14,72 +14,97 @@ import type { Block, KernelIr, Operand, Register } from '../op.ts'
  * any more are `eliminateDead`'s.
  */
 export function propagateCopies(ir: KernelIr): KernelIr {
-  const values = new Map<number, Operand>()
-  /** Registers that are known to equal this one. */
-  const equals = new Map<number, Set<number>>()
-
-  const forget = (id: number): void => {
-    const value = values.get(id)
-    if (value?.kind === 'register') equals.get(value.id)?.delete(id)
-    values.delete(id)
-    for (const other of equals.get(id) ?? []) values.delete(other)
-    equals.delete(id)
-  }
-  const learn = (dst: Register, src: Operand): void => {
-    if (src.kind === 'register') {
-      if (src.id === dst.id) return
-      let same = equals.get(src.id)
-      if (!same) {
-        same = new Set()
-        equals.set(src.id, same)
-      }
-      same.add(dst.id)
-    }
-    values.set(dst.id, src)
-  }
-  const read = (operand: Operand): Operand =>
-    operand.kind === 'register' ? (values.get(operand.id) ?? operand) : operand
-
+  const values = new Values()
   const inBlock = (block: Block): Block =>
     block.map((node) => {
       switch (node.kind) {
         case 'instruction': {
-          const args = node.args.some((arg) => arg.kind === 'register' && values.has(arg.id))
-            ? node.args.map(read)
-            : node.args
-          for (const { id } of node.results) forget(id)
-          if (node.op === 'move') learn(node.results[0]!, args[0]!)
-          return args === node.args ? node : { ...node, args }
+          const changed = node.args.some((arg) => values.read(arg) !== arg)
+          const args = changed ? node.args.map((arg) => values.read(arg)) : node.args
+          for (const { id } of node.results) values.forget(id)
+          if (node.op === 'move') values.learn(node.results[0]!, args[0]!)
+          return changed ? { ...node, args } : node
         }
         case 'if': {
-          const condition = read(node.condition)
-          const written = assigned(node.body, node.otherwise)
-          const body = inBranch(node.body)
-          const otherwise = inBranch(node.otherwise)
-          for (const id of written) forget(id)
+          const condition = values.read(node.condition)
+          const body = values.branch(() => inBlock(node.body))
+          const otherwise = values.branch(() => inBlock(node.otherwise))
+          values.forgetAll(assigned(node.body, node.otherwise))
           return { ...node, condition, body, otherwise }
         }
         case 'loop': {
           const written = assigned(node.body, node.step)
-          for (const id of written) forget(id)
+          values.forgetAll(written)
           const body = inBlock(node.body)
-          if (hasContinue(node.body)) for (const id of assigned(node.body)) forget(id)
+          if (hasContinue(node.body)) values.forgetAll(assigned(node.body))
           const step = inBlock(node.step)
-          for (const id of written) forget(id)
+          values.forgetAll(written)
           return { ...node, body, step }
         }
         default:
           return node
       }
     })
-  /** One branch of an `if`: what is known before it holds again for the other. */
-  const inBranch = (block: Block): Block => {
-    const before = new Map(values)
-    const result = inBlock(block)
-    values.clear()
-    equals.clear()
-    for (const [id, value] of before) learn({ kind: 'register', id, type: value.type }, value)
+  return { ...ir, body: inBlock(ir.body) }
+}
+
+/** What registers are known to equal. */
+class Values {
+  readonly #values = new Map<number, Operand>()
+  /** Registers whose value is this one. */
+  readonly #equals = new Map<number, Set<number>>()
+  /** What was known of registers before it changed, since the outermost branch was entered. */
+  readonly #before: [id: number, value: Operand | undefined][] = []
+  #branches = 0
+
+  read(operand: Operand): Operand {
+    return operand.kind === 'register' ? (this.#values.get(operand.id) ?? operand) : operand
+  }
+
+  learn(dst: Register, src: Operand): void {
+    if (src.kind === 'immediate' || src.id !== dst.id) this.#set(dst.id, src)
+  }
+
+  forget(id: number): void {
+    this.#set(id, undefined)
+    for (const other of this.#equals.get(id) ?? []) this.#set(other, undefined)
+  }
+
+  forgetAll(ids: ReadonlySet<number>): void {
+    for (const id of ids) this.forget(id)
+  }
+
+  /** Runs `visit`, and knows afterwards what was known before. */
+  branch<T>(visit: () => T): T {
+    const start = this.#before.length
+    this.#branches++
+    const result = visit()
+    this.#branches--
+    while (this.#before.length > start) {
+      const [id, value] = this.#before.pop()!
+      this.#change(id, value)
+    }
     return result
   }
-  return { ...ir, body: inBlock(ir.body) }
+
+  #set(id: number, value: Operand | undefined): void {
+    const before = this.#values.get(id)
+    if (before === value) return
+    if (this.#branches > 0) this.#before.push([id, before])
+    this.#change(id, value)
+  }
+
+  #change(id: number, value: Operand | undefined): void {
+    const before = this.#values.get(id)
+    if (before?.kind === 'register') this.#equals.get(before.id)?.delete(id)
+    if (!value) {
+      this.#values.delete(id)
+      return
+    }
+    this.#values.set(id, value)
+    if (value.kind === 'immediate') return
+    const equals = this.#equals.get(value.id)
+    if (equals) equals.add(id)
+    else this.#equals.set(value.id, new Set([id]))
+  }
 }
