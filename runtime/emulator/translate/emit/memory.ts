@@ -315,9 +315,15 @@ export function asyncCopy(e: Emitter, operands: readonly (Operand | undefined)[]
     else if (bytes === 8) w.i64.store(w.get(target), w.i64.load(w.get(source)))
     else w.i32.store(w.get(target), w.i32.load(w.get(source)))
   }
+  const zeroAll = (): void => {
+    if (bytes === 16) w.v128.store(w.get(target), w.i64x2.splat(w.i64.const(0)))
+    else if (bytes === 8) w.i64.store(w.get(target), w.i64.const(0))
+    else w.i32.store(w.get(target), w.i32.const(0))
+  }
   const copyPart = (): void => {
-    w.memoryFill(w.get(target), w.i32.const(0), w.i32.const(bytes))
-    w.memoryCopy(w.get(target), w.get(source), pushBytes())
+    zeroAll()
+    // Of no bytes the address may be anything, and memory.copy would look at it.
+    w.if(pushBytes(), () => w.memoryCopy(w.get(target), w.get(source), pushBytes()))
   }
   if (sourceBytes) w.if(w.i32.eq(w.get(sourceBytes), w.i32.const(bytes)), copyAll, copyPart)
   else if (constantBytes === bytes) copyAll()
