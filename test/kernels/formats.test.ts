@@ -1,7 +1,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { packedShape, type WeightFormatName, weightFormats } from '../../kernels/formats/index.ts'
-import { openDevice } from '../../runtime/open-device.ts'
+import { openEmulator } from '../../runtime/emulator/device.ts'
 import { runCase } from '../support/run-kernel.ts'
 import { dequantizeCase, randomCodes } from './cases/dequantize.ts'
 
@@ -50,7 +50,7 @@ for (const format of Object.values(weightFormats)) {
   })
 }
 
-const device = await openDevice('emulator')
+const device = openEmulator({ checks: true, schedule: 'shuffled', seed: 1 })
 
 for (const name of Object.keys(weightFormats) as WeightFormatName[]) {
   for (const zero of ['epilogue', 'register'] as const) {

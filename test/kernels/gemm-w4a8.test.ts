@@ -1,9 +1,9 @@
 import { test } from 'uvu'
-import { openDevice } from '../../runtime/open-device.ts'
+import { openEmulator } from '../../runtime/emulator/device.ts'
 import { runCase } from '../support/run-kernel.ts'
 import { type GemmOptions, w4a8Case, w4a8GroupCase } from './cases/gemm.ts'
 
-const device = await openDevice('emulator')
+const device = openEmulator({ checks: true, schedule: 'shuffled', seed: 1 })
 
 /** Odd numbers of tokens, tiles that tokens and features do not fill, every way to share the work among warps. */
 const cases: readonly GemmOptions[] = [

@@ -1,9 +1,9 @@
 import { test } from 'uvu'
-import { openDevice } from '../../runtime/open-device.ts'
+import { openEmulator } from '../../runtime/emulator/device.ts'
 import { runCase } from '../support/run-kernel.ts'
 import { type GemmOptions, w8a8Case } from './cases/gemm.ts'
 
-const device = await openDevice('emulator')
+const device = openEmulator({ checks: true, schedule: 'shuffled', seed: 1 })
 
 const cases: readonly GemmOptions[] = [
   { M: 1, N: 32, K: 512, seed: 1 },

@@ -1,11 +1,11 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { openDevice } from '../../../runtime/open-device.ts'
+import { openEmulator } from '../../../runtime/emulator/device.ts'
 import { rng } from '../../support/rng.ts'
 import { assertSame, runKernel } from '../../support/run-kernel.ts'
 import { bytes, reductions, ring, rows } from './kernels.ts'
 
-const device = await openDevice('emulator')
+const device = openEmulator({ checks: true, schedule: 'shuffled', seed: 1 })
 const list = <T>(n: number, f: (i: number) => T): T[] => Array.from({ length: n }, (_, i) => f(i))
 
 /** The sum in the order of the butterfly: halves, then quarters. */
