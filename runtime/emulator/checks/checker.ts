@@ -1,5 +1,6 @@
 import { DeviceError } from '../../device.ts'
 import { AllocationMap } from './allocations.ts'
+import { findingCodes } from './finding-codes.ts'
 import { classify } from './instruction-class.ts'
 import type {
   CheckImports,
@@ -99,13 +100,16 @@ export class Checker implements Checks {
     this.low = new Float64Array(2 * launch.sites.length)
     this.high = new Float64Array(2 * launch.sites.length)
     const [x, y, z] = launch.block
-    if (this.order.beginLaunch(x * y * z)) this.globalShadow.clearAccesses()
+    if (this.order.beginLaunch(x * y * z)) {
+      this.globalShadow.clearAccesses()
+      this.sharedShadow.clearAccesses()
+    }
   }
 
   beginCta(cta: number): void {
     this.cta = cta
     this.order.beginCta(cta)
-    this.sharedShadow.clear()
+    this.sharedShadow.clearContents()
     this.groups.clear()
     this.open.clear()
   }
@@ -377,7 +381,7 @@ export class Checker implements Checks {
     this.add(kind, space, site, undefined, () => message)
     const { kernel, sites } = this.launch
     const location = sites[site]!.location
-    throw new DeviceError(`EMULATOR_${kind.toUpperCase().replaceAll('-', '_')}`, message, {
+    throw new DeviceError(findingCodes[kind], message, {
       kernel,
       ...(location === undefined ? {} : { location }),
     })

@@ -64,10 +64,12 @@ export class Shadow {
     return this.pages[number]!
   }
 
-  /** Forgets everything. */
-  clear(): void {
-    this.pageNumbers.fill(0)
-    this.pages.length = 1
+  /** Forgets what is initialised and which copies are under way; accesses stay, to be told by their names. */
+  clearContents(): void {
+    for (const page of this.pages) {
+      page.initialised.fill(0)
+      page.pending = undefined
+    }
     this.pendingWords = 0
   }
 

@@ -1,20 +1,12 @@
 import { DeviceError } from '../../device.ts'
 import { Checker } from '../checks/checker.ts'
-import type { Finding, FindingKind, LaunchReport, Site } from '../checks/interface.ts'
+import { findingCodes } from '../checks/finding-codes.ts'
+import type { Finding, LaunchReport, Site } from '../checks/interface.ts'
 import type { Instruction } from '../ptx/module.ts'
 import { CtaRunner, describeFailure } from './cta.ts'
 import type { Heap } from './heap.ts'
 import { instantiate, type LoadedKernel } from './kernel.ts'
 import type { LaunchRecord } from './launch.ts'
-
-const codes: Readonly<Record<FindingKind, string>> = {
-  'out-of-bounds': 'EMULATOR_OUT_OF_BOUNDS',
-  'use-after-free': 'EMULATOR_USE_AFTER_FREE',
-  misaligned: 'EMULATOR_MISALIGNED',
-  uninitialised: 'EMULATOR_UNINITIALISED_READ',
-  race: 'EMULATOR_RACE',
-  'pending-copy': 'EMULATOR_PENDING_COPY',
-}
 
 function siteOf({ opcode, line, location }: Instruction): Site {
   return { opcode, line, location: location && `${location.file}:${location.line}` }
@@ -83,7 +75,7 @@ function findingError({ kernel, findings }: LaunchReport): DeviceError | undefin
   const first: Finding | undefined = findings.find(({ kind }) => grave(kind)) ?? findings[0]
   if (!first) return undefined
   const more = findings.length > 1 ? ` (and ${findings.length - 1} more findings in this launch)` : ''
-  return new DeviceError(codes[first.kind], `kernel ${kernel}: ${first.message}${more}`, {
+  return new DeviceError(findingCodes[first.kind], `kernel ${kernel}: ${first.message}${more}`, {
     kernel,
     location: first.site.location,
   })
