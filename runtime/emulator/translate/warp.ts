@@ -44,7 +44,8 @@ export class WarpWriter {
   readonly live: Local<'i32'>
   readonly scratch: Global<'i32'>
   private readonly place: Local<'i32'>
-  private readonly uniforms = new Map<number, Local>()
+  /** Made before any scratch local: one of those, handed out again, would be overwritten on the way back in a loop. */
+  private readonly uniforms: ReadonlyMap<number, Local>
   /** Nodes with a place of their own, in the graph's order; barriers have a second one behind them. */
   private readonly places: readonly number[]
   private readonly barriers: readonly number[]
@@ -62,6 +63,9 @@ export class WarpWriter {
     this.active = w.local('i32')
     this.live = w.local('i32')
     this.place = w.local('i32')
+    this.uniforms = new Map(
+      [...analysis.uniform].map((id) => [id, w.local(registerValueType[kernel.registers[id]!.type])]),
+    )
     this.context = {
       m,
       kernel,
@@ -113,12 +117,7 @@ export class WarpWriter {
   }
 
   uniformLocal(register: Register): Local {
-    let local = this.uniforms.get(register.id)
-    if (!local) {
-      local = this.w.local(registerValueType[register.type])
-      this.uniforms.set(register.id, local)
-    }
-    return local
+    return this.uniforms.get(register.id)!
   }
 
   /** An emitter for code that runs once for the warp. */
