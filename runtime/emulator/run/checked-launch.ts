@@ -1,7 +1,7 @@
 import { DeviceError } from '../../device.ts'
 import { Checker } from '../checks/checker.ts'
 import { findingCodes } from '../checks/finding-codes.ts'
-import type { Finding, LaunchReport, Site } from '../checks/interface.ts'
+import type { Finding, FindingKind, LaunchReport, Site } from '../checks/interface.ts'
 import type { Instruction } from '../ptx/module.ts'
 import { CtaRunner, describeFailure } from './cta.ts'
 import type { Heap } from './heap.ts'
@@ -71,7 +71,7 @@ export class CheckedLauncher {
  * it was written often shows a missing barrier, so races come first.
  */
 function findingError({ kernel, findings }: LaunchReport): DeviceError | undefined {
-  const grave = (kind: FindingKind): boolean => kind !== 'uninitialised'
+  const grave = (kind: Finding['kind']): boolean => kind !== 'uninitialised'
   const first: Finding | undefined = findings.find(({ kind }) => grave(kind)) ?? findings[0]
   if (!first) return undefined
   const more = findings.length > 1 ? ` (and ${findings.length - 1} more findings in this launch)` : ''
