@@ -221,7 +221,7 @@ class CollectiveWriter {
     this.requireFullWarp()
     const count = Number(this.instruction.modifiers.num![1]) as MatrixCount
     const { base, offset } = address
-    const addresses = this.source(base.kind === 'symbol' ? base : (base as Operand))
+    const addresses = this.addressesApartFrom(base as Operand, this.elements(0))
     const { checks } = warp.analysis
     if (checks) {
       for (let lane = 0; lane < 8 * count; lane++)
@@ -242,6 +242,20 @@ class CollectiveWriter {
     const routine = ldmatrix(warp.m, count, this.instruction.modifiers.trans !== undefined)
     // Shared addresses are linear-memory addresses already, so the base is only the operand's offset.
     w.call(routine, ...to.map((push) => push()), addresses(), w.i32.const(offset))
+  }
+
+  /** Results are stored one after the other, so addresses in the place of one of them are moved away first. */
+  private addressesApartFrom(base: Operand, results: readonly Operand[]): () => I32 {
+    const { warp } = this
+    const { w } = warp
+    const addresses = this.source(base)
+    const { lanes } = warp.analysis.placement
+    const slot = (operand: Operand): number | undefined =>
+      operand.kind === 'register' ? lanes.get(operand.register.id) : undefined
+    if (slot(base) === undefined || !results.some((result) => slot(result) === slot(base))) return addresses
+    const index = this.used++
+    w.memoryCopy(this.pushTemporary(index), addresses(), w.i32.const(temporaryBytes))
+    return () => this.pushTemporary(index)
   }
 
   multiply(): void {

@@ -8,7 +8,7 @@ import type { Instruction, Kernel, RegisterOperand } from '../ptx/module.ts'
 export interface Node {
   readonly id: number
   instructions: Instruction[]
-  readonly collective: Instruction | undefined
+  collective: Instruction | undefined
   exit: Exit
 }
 

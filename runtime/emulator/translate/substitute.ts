@@ -25,7 +25,7 @@ export function substituteCopies(graph: Graph): void {
     const [result, source] = instruction.operands
     if (isCopy(instruction) && result?.kind === 'register') copies.set(result.register.id, source!)
   }
-  // Collectives take their operands from register files, so what they read stays a register.
+  // Matrix operands and addresses of collectives come from register files, so they stay registers.
   for (const instruction of all) {
     if (!isCollective(instruction)) continue
     for (const operand of instruction.operands)
@@ -40,6 +40,7 @@ export function substituteCopies(graph: Graph): void {
   const replace = (instruction: Instruction): Instruction =>
     mapReads(instruction, (register) => copies.get(register.id))
   for (const node of graph.nodes) {
+    if (node.collective) node.collective = replace(node.collective)
     node.instructions = node.instructions
       .filter((i) => {
         const [result] = i.operands
