@@ -61,7 +61,8 @@ export function defaultTiles(
     tiles.tileN /= 2
     tiles.warpsN = Math.min(tiles.warpsN, tiles.tileN / 16)
   }
-  while (tiles.warpsK > 1 && K % (multiple * tiles.warpsK) !== 0) tiles.warpsK /= 2
+  const fits = (warps: number): boolean => K % (multiple * warps) === 0 && multiple * warps <= tiles.tileK
+  while (tiles.warpsK > 1 && !fits(tiles.warpsK)) tiles.warpsK /= 2
   const least = multiple * tiles.warpsK
   let steps = Math.max(1, Math.floor(tiles.tileK / least))
   while (K % (least * steps) !== 0) steps--

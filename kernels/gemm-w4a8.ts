@@ -22,7 +22,7 @@ import { loadFloatPair, loadPair, replicateByte } from '../dsl/std/index.ts'
 import { w4a8 } from './formats/w4a8.ts'
 import { w4a8g128 } from './formats/w4a8-g128.ts'
 import type { ZeroHandling } from './formats/weight.ts'
-import { type GemmConfig, gemm, gemmBlock, gemmGrid } from './gemm.ts'
+import { featureRow, type GemmConfig, gemm, gemmBlock, gemmGrid } from './gemm.ts'
 import { type ScaledProduct, scaledProduct } from './gemm-reference.ts'
 
 export interface GemmW4A8Config extends GemmConfig {
@@ -81,9 +81,9 @@ export const gemmW4A8 = kernel(
         return { scale: 1, offset: replicateByte(u32(a.zero.at(n))) }
       },
       feature: (n) => {
-        const scale = loadFloatPair(a.scale, [], n, c.N)
+        const scale = loadFloatPair(a.scale, [], n, featureRow(c))
         if (c.zero === 'register') return { scale, zero: [0, 0] as const }
-        const [first, second] = loadPair(a.zero, [], n, c.N)
+        const [first, second] = loadPair(a.zero, [], n, featureRow(c))
         return { scale, zero: [i32(first), i32(second)] as const }
       },
       token: (m) => ({ scale: a.xScale.at(m), sum: c.zero === 'epilogue' ? a.xSum.at(m) : 0 }),
@@ -122,7 +122,7 @@ export const gemmW4A8Group = kernel(
           const first = (copy % parts) * 16
           if (copy < groups * parts) {
             const from = [step * groups + group, feature + first]
-            const valid = c.N % c.tileN === 0 || feature + first < c.N
+            const valid = featureRow(c).covered || feature + first < c.N
             copyAsync(scales, [stage, group, first], a.groupScale, from, 16, valid)
             copyAsync(mins, [stage, group, first], a.groupMin, from, 16, valid)
           }
@@ -133,7 +133,7 @@ export const gemmW4A8Group = kernel(
         const byte = c.zero === 'register' ? min & 255 : min + 128
         return { scale: u32(scales.at(stage, group, feature)), offset: replicateByte(u32(byte)) }
       },
-      feature: (n) => loadFloatPair(a.scale, [], n, c.N),
+      feature: (n) => loadFloatPair(a.scale, [], n, featureRow(c)),
       token: (m) => ({ scale: a.xScale.at(m), sum: c.zero === 'epilogue' ? a.xSum.at(m) : 0 }),
       finish: (sums, scale, token) => {
         const correction = c.zero === 'epilogue' ? 128 : 0

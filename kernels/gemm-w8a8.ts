@@ -1,7 +1,7 @@
 import { type Elem, type f16, f32, type In, type i8, kernel, type Out, type u32 } from '../dsl/index.ts'
 import { loadFloatPair } from '../dsl/std/index.ts'
 import { w8a8 } from './formats/w8a8.ts'
-import { type GemmConfig, gemm, gemmBlock, gemmGrid } from './gemm.ts'
+import { featureRow, type GemmConfig, gemm, gemmBlock, gemmGrid } from './gemm.ts'
 import { type ScaledProduct, scaledProduct } from './gemm-reference.ts'
 
 /**
@@ -31,7 +31,7 @@ export const gemmW8A8 = kernel(
       out: c.dtype,
       loadGroups() {},
       rowParameters: () => ({ scale: 1, offset: 0 }),
-      feature: (n) => loadFloatPair(a.scale, [], n, c.N),
+      feature: (n) => loadFloatPair(a.scale, [], n, featureRow(c)),
       token: (m) => a.xScale.at(m),
       finish: (sums, scale, xScale) => [f32(sums[0]) * scale[0] * xScale, f32(sums[1]) * scale[1] * xScale],
     })

@@ -28,6 +28,7 @@ import {
   copyTile,
   featurePairs,
   loadFloatPair,
+  type PairedRow,
   pairFeatures,
   pairToken,
   pipeline,
@@ -93,6 +94,12 @@ export const gemmGrid = (d: { readonly M?: number; readonly N?: number }, c: Gem
   Math.ceil(d.M! / c.tileM),
   Math.ceil(d.N! / c.tileN),
 ]
+
+/** The rows of everything that has one element a feature. */
+export const featureRow = (c: { readonly N: number; readonly tileN: number }): PairedRow => ({
+  length: c.N,
+  covered: c.N % c.tileN === 0,
+})
 
 export const gemmBlock = (c: GemmTiles): [number] => [32 * c.warpsN * c.warpsK]
 
@@ -165,7 +172,7 @@ export function gemm<F, T>(a: GemmArguments, c: GemmConfig, parts: GemmParts<F, 
         })
         for (const s of unroll(strips)) {
           const strip = blockIdx.y * (c.tileN / 16) + firstStrip + s
-          const valid = c.N % c.tileN === 0 || strip * 16 < c.N
+          const valid = featureRow(c).covered || strip * 16 < c.N
           for (const u of unroll(units)) {
             const unit = firstUnit + u
             for (const part of unroll(format.loads)) {
@@ -203,13 +210,14 @@ export function gemm<F, T>(a: GemmArguments, c: GemmConfig, parts: GemmParts<F, 
 
   if (c.warpsK > 1) sumSlices(acc.flat(), c, parts.x === 'i8' ? 'i32' : 'f32', warpN, warpK)
   if (warpK === 0) {
+    const row = featureRow(c)
     const columns = each(strips, (s) =>
       pairFeatures().map((feature) => {
         const n = n0 + (firstStrip + s) * 16 + feature
         return {
           n,
           own: parts.feature(n),
-          bias: c.bias ? loadFloatPair(a.bias!, [], n, c.N) : ([0, 0] as const),
+          bias: c.bias ? loadFloatPair(a.bias!, [], n, row) : ([0, 0] as const),
         }
       }),
     ).flat()
@@ -225,11 +233,11 @@ export function gemm<F, T>(a: GemmArguments, c: GemmConfig, parts: GemmParts<F, 
             second = second + bias[1]
           }
           if (c.residual) {
-            const residual = loadFloatPair(a.residual!, [m], n, c.N)
+            const residual = loadFloatPair(a.residual!, [m], n, row)
             first = first + residual[0]
             second = second + residual[1]
           }
-          storePair(a.out, [m], n, c.N, parts.out, [first, second])
+          storePair(a.out, [m], n, row, parts.out, [first, second])
         })
       }
     }

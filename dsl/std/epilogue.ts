@@ -28,45 +28,53 @@ export function featurePairs<T extends number>(acc: readonly T[]): readonly (rea
   })
 }
 
-/** Elements `n` and `n + 1` of a row of length `N`; past its end, the last elements stand in. */
+/** A row of a matrix that a CTA reads or writes in pairs of elements. */
+export interface PairedRow {
+  readonly length: number
+  /** Whether every pair asked for lies in the row, so that none needs a mask. */
+  readonly covered: boolean
+}
+
+/** Elements `n` (even) and `n + 1` of a row; past its end, the last elements stand in. */
 export function loadPair<T extends number>(
   src: In<T, string, string> | InOut<T, string, string>,
-  row: readonly i32[],
+  index: readonly i32[],
   n: i32,
-  N: number,
+  row: PairedRow,
 ): readonly [T, T] {
-  if (N % 2 === 0) {
-    const [first, second] = load(src, [...row, Math.min(n, N - 2)], 2)
+  if (row.length % 2 === 0) {
+    const [first, second] = load(src, [...index, row.covered ? n : Math.min(n, row.length - 2)], 2)
     return [first!, second!]
   }
-  return [src.at(...row, Math.min(n, N - 1)), src.at(...row, Math.min(n + 1, N - 1))]
+  const last = row.length - 1
+  return [src.at(...index, Math.min(n, last)), src.at(...index, Math.min(n + 1, last))]
 }
 
 /** As `loadPair`, of 16-bit or 32-bit floats widened to f32. */
 export function loadFloatPair(
   src: In<number, string, string> | InOut<number, string, string>,
-  row: readonly i32[],
+  index: readonly i32[],
   n: i32,
-  N: number,
+  row: PairedRow,
 ): readonly [f32, f32] {
-  const [first, second] = loadPair(src, row, n, N)
+  const [first, second] = loadPair(src, index, n, row)
   return [f32(first), f32(second)]
 }
 
-/** Rounds two values to `dtype` and stores them as elements `n` and `n + 1` of a row of length `N`, where they exist. */
+/** Rounds two values to `dtype` and stores them as elements `n` (even) and `n + 1` of a row, where they exist. */
 export function storePair(
   dst: Out<number, string, string>,
-  row: readonly i32[],
+  index: readonly i32[],
   n: i32,
-  N: number,
+  row: PairedRow,
   dtype: DType,
   values: readonly [f32, f32],
 ): void {
   const [first, second] = [to(dtype, values[0]), to(dtype, values[1])]
-  if (N % 2 === 0) {
-    if (n < N) store(dst, [...row, n], [first, second])
+  if (row.length % 2 === 0) {
+    if (row.covered || n < row.length) store(dst, [...index, n], [first, second])
   } else {
-    if (n < N) dst.put(first, ...row, n)
-    if (n + 1 < N) dst.put(second, ...row, n + 1)
+    if (n < row.length) dst.put(first, ...index, n)
+    if (n + 1 < row.length) dst.put(second, ...index, n + 1)
   }
 }
