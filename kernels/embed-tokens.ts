@@ -1,15 +1,6 @@
-import {
-  blockIdx,
-  type Elem,
-  type In,
-  type i32,
-  kernel,
-  type Out,
-  regs,
-  staticAssert,
-  to,
-} from '../dsl/index.ts'
+import { blockIdx, type Elem, type In, type i32, kernel, type Out, staticAssert, to } from '../dsl/index.ts'
 import { loadRow, storeRow } from '../dsl/std/index.ts'
+import { rowThreads } from './row-threads.ts'
 
 export interface EmbedTokensConfig {
   readonly dtype: 'f16' | 'bf16'
@@ -22,7 +13,7 @@ export interface EmbedTokensConfig {
 /** One row of the embedding table per token; an id outside the vocabulary gives zeros. One CTA per token. */
 export const embedTokens = kernel(
   import.meta.url,
-  { grid: (d) => [d.T!], block: [64] },
+  { grid: (d) => [d.T!], block: (c: EmbedTokensConfig) => [rowThreads(c.H)] },
   function embedTokens(
     a: { ids: In<i32, 'T'>; table: In<Elem<'dtype'>, 'V H'>; out: Out<Elem<'dtype'>, 'T H'> },
     c: EmbedTokensConfig,
@@ -30,20 +21,23 @@ export const embedTokens = kernel(
     staticAssert(c.H % 8 === 0, 'the hidden size must be a multiple of 8')
     const share = { columns: c.H, vec: 8 }
     const id = a.ids.at(blockIdx.x)
-    if (id >= 0 && id < c.V) {
-      storeRow(a.out, [blockIdx.x], share, loadRow(a.table, [id], share, to(c.dtype, 0)))
-    } else {
-      const zeros = regs(Math.ceil(c.H / (8 * 64)) * 8, to(c.dtype, 0))
-      storeRow(a.out, [blockIdx.x], share, zeros)
-    }
+    const known = id >= 0 && id < c.V
+    const row = loadRow(a.table, [known ? id : 0], share, to(c.dtype, 0))
+    storeRow(
+      a.out,
+      [blockIdx.x],
+      share,
+      row.map((value) => (known ? value : to(c.dtype, 0))),
+    )
   },
 )
 
 /** Rows of a table of width `H`. */
-export function embedTokensReference(ids: readonly number[], table: Float64Array, H: number): Float64Array {
+export function embedTokensReference(ids: ArrayLike<number>, table: Float64Array, H: number): Float64Array {
   const out = new Float64Array(ids.length * H)
-  ids.forEach((id, t) => {
+  for (let t = 0; t < ids.length; t++) {
+    const id = ids[t]!
     if (id >= 0 && (id + 1) * H <= table.length) out.set(table.subarray(id * H, (id + 1) * H), t * H)
-  })
+  }
   return out
 }

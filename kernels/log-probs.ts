@@ -8,32 +8,30 @@ import {
   LOG2E,
   log2,
   type Out,
-  range,
   threadIdx,
 } from '../dsl/index.ts'
-import { blockMax, blockSum } from '../dsl/std/index.ts'
+import { blockSum } from '../dsl/std/index.ts'
+import { eachLogit, largestLogit, logitThreads } from './logits.ts'
 
 export interface LogProbsConfig {
   /** Vocabulary. */
   readonly V: number
 }
 
-const THREADS = 256
-
 /** The natural logarithm of the probability that each row of logits gives to its target id. One CTA per row. */
 export const logProbs = kernel(
   import.meta.url,
-  { grid: (d) => [d.B!], block: [THREADS] },
+  { grid: (d) => [d.B!], block: (c: LogProbsConfig) => [logitThreads(c.V)] },
   function logProbs(
     a: { logits: In<f32, 'B V'>; targets: In<i32, 'B'>; out: Out<f32, 'B'> },
     c: LogProbsConfig,
   ) {
     const logits = a.logits.row(blockIdx.x)
-    let best = f32(f32.lowest)
-    for (const i of range(threadIdx.x, c.V, THREADS)) best = Math.max(best, logits.at(i))
-    const max = blockMax(best)
+    const max = largestLogit(logits, c.V)
     let mass = f32(0)
-    for (const i of range(threadIdx.x, c.V, THREADS)) mass += exp2((logits.at(i) - max) * LOG2E)
+    eachLogit(logits, c.V, (logit) => {
+      mass += exp2((logit - max) * LOG2E)
+    })
     const total = blockSum(mass)
     if (threadIdx.x === 0) {
       a.out.put(logits.at(a.targets.at(blockIdx.x)) - max - log2(total) / LOG2E, blockIdx.x)

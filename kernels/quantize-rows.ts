@@ -13,6 +13,7 @@ import {
 } from '../dsl/index.ts'
 import { roundHalfEven } from '../dsl/math.ts'
 import { blockMax, blockSumI32, loadRow, type RowShare, storeRow } from '../dsl/std/index.ts'
+import { rowThreads } from './row-threads.ts'
 
 /** Where quantized activations go: codes, one scale per row, and the exact sum of a row's codes. */
 export interface QuantizedRows {
@@ -55,7 +56,7 @@ export interface QuantizeRowsConfig {
 /** Quantizes each row of a matrix to 8 bits. One CTA per row. */
 export const quantizeRows = kernel(
   import.meta.url,
-  { grid: (d) => [d.T!], block: [128] },
+  { grid: (d) => [d.T!], block: (c: QuantizeRowsConfig) => [rowThreads(c.H)] },
   function quantizeRows(
     a: { x: In<Elem<'dtype'>, 'T H'>; q: Out<i8, 'T H'>; scale: Out<f32, 'T'>; sum: Out<i32, 'T'> },
     c: QuantizeRowsConfig,

@@ -13,6 +13,7 @@ import {
 } from '../dsl/index.ts'
 import { blockSum, loadRow, type RowShare, storeRow } from '../dsl/std/index.ts'
 import { storeQuantized } from './quantize-rows.ts'
+import { rowThreads } from './row-threads.ts'
 
 export interface RmsNormConfig {
   readonly dtype: 'f16' | 'bf16'
@@ -39,7 +40,7 @@ function normalized(
 /** RMSNorm of each row, one CTA per row. */
 export const rmsNorm = kernel(
   import.meta.url,
-  { grid: (d) => [d.T!], block: [128] },
+  { grid: (d) => [d.T!], block: (c: RmsNormConfig) => [rowThreads(c.H)] },
   function rmsNorm(
     a: {
       x: In<Elem<'dtype'>, 'T H'>
@@ -64,7 +65,7 @@ export const rmsNorm = kernel(
 /** RMSNorm of the rows that `rows` names, in its order: the tokens whose logits are wanted. */
 export const rmsNormRows = kernel(
   import.meta.url,
-  { grid: (d) => [d.R!], block: [128] },
+  { grid: (d) => [d.R!], block: (c: RmsNormConfig) => [rowThreads(c.H)] },
   function rmsNormRows(
     a: {
       x: In<Elem<'dtype'>, 'T H'>
@@ -90,7 +91,7 @@ export const rmsNormRows = kernel(
 /** RMSNorm of each row, quantized to 8 bits in the same pass. */
 export const rmsNormQuantize = kernel(
   import.meta.url,
-  { grid: (d) => [d.T!], block: [128] },
+  { grid: (d) => [d.T!], block: (c: RmsNormConfig) => [rowThreads(c.H)] },
   function rmsNormQuantize(
     a: {
       x: In<Elem<'dtype'>, 'T H'>

@@ -127,12 +127,15 @@ export const ropeAppend = kernel(
   },
 )
 
-/** One rotated head, in float64: `x` is the head's vector, `angles` its D/2 angles. */
-export function ropeReference(x: Float64Array, angles: Float64Array): Float64Array {
+/**
+ * One rotated head, with the roundings of the kernel: `x` is the head's vector, `cosSin` the D/2 cosines and then the
+ * sines of its position.
+ */
+export function ropeReference(x: Float64Array, cosSin: Float32Array): Float64Array {
   const half = x.length / 2
   return x.map((value, i) => {
-    const angle = angles[i % half]!
+    const [cos, sin] = [cosSin[i % half]!, cosSin[half + (i % half)]!]
     const partner = i < half ? -x[i + half]! : x[i - half]!
-    return value * Math.cos(angle) + partner * Math.sin(angle)
+    return Math.fround(Math.fround(value * cos) + Math.fround(partner * sin))
   })
 }

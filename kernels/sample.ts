@@ -1,27 +1,31 @@
 import {
   barrier,
+  blockDim,
   blockIdx,
-  ceilDiv,
   exp2,
   f32,
   type In,
   i32,
   kernel,
   LOG2E,
+  laneIdx,
+  load,
   type Out,
   range,
   shared,
+  shuffleUp,
   threadIdx,
   u32,
+  unroll,
+  warpIdx,
 } from '../dsl/index.ts'
 import { blockMax, blockMaxI32, blockSum, blockSumI32 } from '../dsl/std/index.ts'
+import { eachLogit, largestLogit, logitThreads } from './logits.ts'
 
 export interface SampleConfig {
   /** Vocabulary. */
   readonly V: number
 }
-
-const THREADS = 256
 
 /**
  * Chooses one token per row of logits.
@@ -29,14 +33,14 @@ const THREADS = 256
  * `temperature` 0 takes the largest logit, the lowest id among equals. Otherwise the softmax of logits / temperature is
  * cut by top-k (0: off), then by top-p over what top-k left (1: off), then by min-p relative to the most likely token
  * (0: off), and a token is drawn from what remains; ties at a cut are kept. The draw is a hash of (`seed`, `step`), so a
- * request's tokens depend on its own seed alone.
+ * request's tokens depend on its own seed alone. A row without a finite logit gives id 0.
  *
  * No sort: a cut is the smallest kept logit, found by bisection over the bit patterns of floats (32 passes over the
  * row, each counting or summing in a fixed order).
  */
 export const sample = kernel(
   import.meta.url,
-  { grid: (d) => [d.B!], block: [THREADS] },
+  { grid: (d) => [d.B!], block: (c: SampleConfig) => [logitThreads(c.V)] },
   function sample(
     a: {
       logits: In<f32, 'B V'>
@@ -54,26 +58,22 @@ export const sample = kernel(
     const logits = a.logits.row(row)
     const temperature = a.temperature.at(row)
 
-    let best = f32(f32.lowest)
-    for (const i of range(threadIdx.x, c.V, THREADS)) best = Math.max(best, logits.at(i))
-    const max = blockMax(best)
-
     if (temperature === 0) {
-      let first = i32(c.V)
-      for (const i of range(threadIdx.x, c.V, THREADS)) {
-        if (logits.at(i) === max && i < first) first = i
-      }
-      const id = -blockMaxI32(-first)
+      const id = firstLargest(logits, c.V)
       if (threadIdx.x === 0) a.ids.put(id, row)
     } else {
-      // Probabilities relative to the largest: exp2((logit − max)·toLog2).
-      const toLog2 = LOG2E / temperature
+      // Probabilities relative to the largest: exp2((logit − max)·toLog2). The bound keeps 0·toLog2 a number.
+      const max = largestLogit(logits, c.V)
+      const toLog2 = Math.min(LOG2E / temperature, 2 ** 100)
       const topK = a.topK.at(row)
       const topP = a.topP.at(row)
+      const minP = a.minP.at(row)
       const weigh: Weigh = (logit, cut) => (orderedBits(logit) >= cut ? exp2((logit - max) * toLog2) : f32(0))
       const keptMass = (cut: u32) => {
         let mass = f32(0)
-        for (const i of range(threadIdx.x, c.V, THREADS)) mass += weigh(logits.at(i), cut)
+        eachLogit(logits, c.V, (logit) => {
+          mass += weigh(logit, cut)
+        })
         return blockSum(mass)
       }
 
@@ -81,59 +81,100 @@ export const sample = kernel(
       if (topK > 0 && topK < c.V) {
         cut = largestCut((candidate) => {
           let kept: i32 = 0
-          for (const i of range(threadIdx.x, c.V, THREADS))
-            kept += i32(orderedBits(logits.at(i)) >= candidate)
+          eachLogit(logits, c.V, (logit) => {
+            kept += i32(orderedBits(logit) >= candidate)
+          })
           return blockSumI32(kept) >= topK
         })
       }
       if (topP < 1) {
         const atLeast = cut
-        const wanted = topP * keptMass(atLeast)
-        cut = largestCut((candidate) => keptMass(Math.max(candidate, atLeast)) >= wanted)
-        cut = Math.max(cut, atLeast)
+        // The largest logit weighs 1: it stays whatever top-p is.
+        const wanted = Math.max(topP * keptMass(atLeast), 1)
+        cut = Math.max(
+          atLeast,
+          largestCut((candidate) => keptMass(Math.max(candidate, atLeast)) >= wanted),
+        )
       }
-      const minP = a.minP.at(row)
-      const weightOf = (logit: f32) => {
+      draw(a.ids, row, logits, c.V, uniform(a.seed.at(row), a.step.at(row)), (logit) => {
         const weight = weigh(logit, cut)
         return weight >= minP ? weight : f32(0)
-      }
-
-      // Each thread owns a run of consecutive ids, so that the running total goes through ids in order.
-      const perThread = ceilDiv(c.V, THREADS)
-      const from = threadIdx.x * perThread
-      const to = Math.min(from + perThread, c.V)
-      let mine = f32(0)
-      for (const i of range(from, to)) mine += weightOf(logits.at(i))
-      const masses = shared<f32>('f32', [THREADS])
-      masses.put(mine, threadIdx.x)
-      barrier()
-      let before = f32(0)
-      let total = f32(0)
-      for (const t of range(THREADS)) {
-        const mass = masses.at(t)
-        before = t < threadIdx.x ? before + mass : before
-        total += mass
-      }
-      const goal = uniform(a.seed.at(row), a.step.at(row)) * total
-
-      // The first id at which the running total passes the goal; rounding may leave none, then the last kept id.
-      let chosen = i32(c.V)
-      let lastKept: i32 = -1
-      let sum = before
-      for (const i of range(from, to)) {
-        const weight = weightOf(logits.at(i))
-        sum += weight
-        if (weight > 0) {
-          lastKept = i
-          if (sum > goal && i < chosen) chosen = i
-        }
-      }
-      const first = -blockMaxI32(-chosen)
-      const last = blockMaxI32(lastKept)
-      if (threadIdx.x === 0) a.ids.put(first < c.V ? first : last, row)
+      })
     }
   },
 )
+
+/** Device: the lowest id of the largest logit, to every thread. */
+function firstLargest(logits: In<f32, string>, V: number): i32 {
+  let largest = f32(f32.lowest)
+  let id = i32(V)
+  eachLogit(logits, V, (logit, i) => {
+    const larger = logit > largest || (id === V && logit === largest)
+    largest = larger ? logit : largest
+    id = larger ? i : id
+  })
+  const max = blockMax(largest)
+  const first = -blockMaxI32(largest === max ? -id : i32(-V))
+  return first < V ? first : 0
+}
+
+/**
+ * Device: draws an id by its weight and stores it. The running total goes through the threads in order and through each
+ * thread's own logits; the first id that takes it past `at` (0 to 1) of the whole is drawn. Rounding may leave none: then
+ * the last that has a weight.
+ */
+function draw(
+  ids: Out<i32, 'B'>,
+  row: i32,
+  logits: In<f32, string>,
+  V: number,
+  at: f32,
+  weightOf: (logit: f32) => f32,
+): void {
+  let mine = f32(0)
+  eachLogit(logits, V, (logit) => {
+    mine += weightOf(logit)
+  })
+  const { before, total } = blockScan(mine)
+  const goal = at * total
+
+  let passing: i32 = -1
+  let last: i32 = -1
+  let sum = before
+  eachLogit(logits, V, (logit, id) => {
+    const weight = weightOf(logit)
+    sum += weight
+    const kept = weight > 0
+    passing = kept && sum > goal && passing < 0 ? id : passing
+    last = kept ? id : last
+  })
+  // The first thread that passes the goal ranks highest; below all of those, the last thread with a weight.
+  const rank = passing >= 0 ? 2 * blockDim.x - threadIdx.x : last >= 0 ? threadIdx.x : i32(-1)
+  const best = blockMaxI32(rank)
+  const id = passing >= 0 ? passing : Math.max(last, 0)
+  if (rank === best && (rank >= 0 || threadIdx.x === 0)) ids.put(id, row)
+}
+
+/** Device: the sum over all threads, and that over the threads before the calling one, added in a fixed order. */
+function blockScan(value: f32): { readonly before: f32; readonly total: f32 } {
+  let upToHere = value
+  for (const step of unroll(5)) {
+    const lower = shuffleUp(upToHere, 2 ** step)
+    upToHere = laneIdx >= 2 ** step ? upToHere + lower : upToHere
+  }
+  const lower = shuffleUp(upToHere, 1)
+  let before = laneIdx > 0 ? lower : f32(0)
+  const warps = blockDim.x / 32
+  const sums = shared<f32>('f32', [warps])
+  if (laneIdx === 31) sums.put(upToHere, warpIdx)
+  barrier()
+  let total = f32(0)
+  load(sums, [0], warps).forEach((sum, warp) => {
+    before = warp < warpIdx ? before + sum : before
+    total += sum
+  })
+  return { before, total }
+}
 
 /** Bits whose unsigned order is the order of floats: −∞ first, +∞ last. */
 function orderedBits(x: f32): u32 {
@@ -195,7 +236,7 @@ export function keptReference(logits: Float64Array, s: SampleSettings): Map<numb
       }
     }
   }
-  const ids = kept().filter((id) => weights[id]! >= s.minP)
+  const ids = kept().filter((id) => weights[id]! > 0 && weights[id]! >= s.minP)
   const total = mass(ids)
   return new Map(ids.map((id) => [id, weights[id]! / total]))
 }

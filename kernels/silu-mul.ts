@@ -15,6 +15,7 @@ import {
 } from '../dsl/index.ts'
 import { loadRow, type RowShare, storeRow } from '../dsl/std/index.ts'
 import { storeQuantized } from './quantize-rows.ts'
+import { rowThreads } from './row-threads.ts'
 
 export interface SiluMulConfig {
   readonly dtype: 'f16' | 'bf16'
@@ -32,7 +33,7 @@ function gated(x: In<number, string>, row: i32, share: RowShare, dtype: 'f16' | 
 /** silu(gate) · up of each row; `x` holds a row's gate and then its up projection. One CTA per row. */
 export const siluMul = kernel(
   import.meta.url,
-  { grid: (d) => [d.T!], block: [128] },
+  { grid: (d) => [d.T!], block: (c: SiluMulConfig) => [rowThreads(c.I)] },
   function siluMul(a: { x: In<Elem<'dtype'>, 'T 2 I'>; out: Out<Elem<'dtype'>, 'T I'> }, c: SiluMulConfig) {
     staticAssert(c.I % 8 === 0, 'the intermediate size must be a multiple of 8')
     const share = { columns: c.I, vec: 8 }
@@ -49,7 +50,7 @@ export const siluMul = kernel(
 /** silu(gate) · up of each row, quantized to 8 bits in the same pass. */
 export const siluMulQuantize = kernel(
   import.meta.url,
-  { grid: (d) => [d.T!], block: [128] },
+  { grid: (d) => [d.T!], block: (c: SiluMulConfig) => [rowThreads(c.I)] },
   function siluMulQuantize(
     a: { x: In<Elem<'dtype'>, 'T 2 I'>; q: Out<i8, 'T I'>; scale: Out<f32, 'T'>; sum: Out<i32, 'T'> },
     c: SiluMulConfig,

@@ -2,13 +2,16 @@ import { f16Bits, f16Value } from '../../dsl/half.ts'
 import { f16, f32, type In, type InOut, i32, laneIdx, load, store } from '../../dsl/index.ts'
 import { roundHalfEven } from '../../dsl/math.ts'
 import { warpMax, warpMin } from '../../dsl/std/index.ts'
-import type { KvPair, KvRow } from './kv.ts'
+import type { EncodedRow, KvPair, KvRow } from './kv.ts'
 
-/** The smallest normal fp16 number: scales below it would lose precision and push codes past their range. */
-const SMALLEST_SCALE = 2 ** -14
+/**
+ * The smallest positive fp16 number, for vectors without a range. Subnormal scales are kept: they err by 2⁻²⁵ at most,
+ * which costs the last code less than a floor at the smallest normal number would cost every code.
+ */
+const SMALLEST_SCALE = 2 ** -24
 
-/** The largest finite fp16 number, as a float that no extreme value exceeds. */
-const NO_VALUE = 65504
+/** The largest finite fp16 number. Values are clamped to it, so that minima and scales stay finite for bf16 models. */
+const LARGEST = 65504
 
 /**
  * What the coded formats share: one scale and one minimum per token and head. Finds them over the warp's active lanes,
@@ -24,16 +27,16 @@ export function affineEncoder(
   active: readonly boolean[],
   levels: number,
 ): (value: f32) => i32 {
-  let low = f32(NO_VALUE)
-  let high = f32(-NO_VALUE)
+  let low = f32(LARGEST)
+  let high = f32(-LARGEST)
   pairs.forEach((pair, i) => {
     for (const value of pair.values) {
       low = active[i] ? Math.min(low, value) : low
       high = active[i] ? Math.max(high, value) : high
     }
   })
-  const min = warpMin(low)
-  const range = warpMax(high) - min
+  const min = Math.max(warpMin(low), -LARGEST)
+  const range = Math.min(warpMax(high), LARGEST) - min
   const scaleCode = f16(Math.max(range / levels, SMALLEST_SCALE))
   const minCode = f16(min)
   if (laneIdx === 0) store(params, [row[0], row[1], row[2], 0], [scaleCode, minCode])
@@ -53,14 +56,22 @@ export function loadAffine(params: In<f16, string>, row: KvRow): readonly [f32, 
   return [f32(scale!), f32(min!)]
 }
 
-/** A head's vector after coding and decoding, on the host. */
-export function affineReference(values: Float64Array, levels: number): Float64Array {
-  const min = values.reduce((a, b) => Math.min(a, b))
-  const max = values.reduce((a, b) => Math.max(a, b))
-  const scale = f16Value(f16Bits(Math.max(Math.fround(Math.fround(max - min) / levels), SMALLEST_SCALE)))
-  const offset = f16Value(f16Bits(min))
-  return values.map((value) => {
+/** Host: codes, one to an element, with the roundings of the device. */
+export function affineEncode(values: Float64Array, levels: number): EncodedRow {
+  const clamped = (value: number) => Math.min(Math.max(value, -LARGEST), LARGEST)
+  const min = clamped(values.reduce((a, b) => Math.min(a, b)))
+  const range = Math.fround(clamped(values.reduce((a, b) => Math.max(a, b))) - min)
+  const params = [f16Bits(Math.max(Math.fround(range / levels), SMALLEST_SCALE)), f16Bits(min)]
+  const [scale, offset] = params.map(f16Value) as [number, number]
+  const codes = Uint8Array.from(values, (value) => {
     const x = Math.fround(Math.fround(value - offset) / scale)
-    return roundHalfEven(Math.min(Math.max(x, 0), levels)) * scale + offset
+    return roundHalfEven(Math.min(Math.max(x, 0), levels))
   })
+  return { codes, params }
+}
+
+/** Host: the values of codes, one to an element. */
+export function affineDecode({ codes, params }: EncodedRow): Float64Array {
+  const [scale, offset] = params.map(f16Value) as [number, number]
+  return Float64Array.from(codes, (code) => code * scale + offset)
 }

@@ -41,8 +41,18 @@ export interface KvFormat {
   pair(pool: In<number, string>, row: KvRow, pair: i32): readonly [f32, f32]
   /** Device: scale and minimum of a row. */
   scaleAndMin(params: In<f16, string> | undefined, row: KvRow): readonly [f32, f32]
-  /** Host: a head's vector as the cache will return it, for references. */
-  reference(values: Float64Array, dtype: 'f16' | 'bf16'): Float64Array
+  /** Host: what `store` makes of a head's vector of f32 values, bit for bit. */
+  encode(values: Float64Array, dtype: 'f16' | 'bf16'): EncodedRow
+  /** Host: the vector that a row of the pool stands for. */
+  decode(row: EncodedRow, dtype: 'f16' | 'bf16'): Float64Array
+}
+
+/** One row of a pool on the host. */
+export interface EncodedRow {
+  /** As many elements as the pool's rows have: packed codes, or the bits of 16-bit floats. */
+  readonly codes: Uint8Array | Uint16Array
+  /** The f16 bits of scale and minimum; empty where the format has none. */
+  readonly params: readonly number[]
 }
 
 export type KvFormatName = 'kv4' | 'kv8' | 'kv16'

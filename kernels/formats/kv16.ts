@@ -30,6 +30,9 @@ export const kv16: KvFormat = {
     return [f32(first!), f32(second!)]
   },
   scaleAndMin: () => [f32(1), f32(0)],
-  reference: (values, dtype) =>
-    values.map((value) => (dtype === 'f16' ? f16Value(f16Bits(value)) : bf16Value(bf16Bits(value)))),
+  encode: (values, dtype) => ({
+    codes: Uint16Array.from(values, dtype === 'f16' ? f16Bits : bf16Bits),
+    params: [],
+  }),
+  decode: ({ codes }, dtype) => Float64Array.from(codes, dtype === 'f16' ? f16Value : bf16Value),
 }

@@ -1,6 +1,6 @@
 import { f32, loadWords, u8, u32, unroll } from '../../dsl/index.ts'
 import type { KvFormat } from './kv.ts'
-import { affineEncoder, affineReference, loadAffine } from './kv-affine.ts'
+import { affineDecode, affineEncode, affineEncoder, loadAffine } from './kv-affine.ts'
 
 const LEVELS = 15
 
@@ -37,5 +37,19 @@ export const kv4: KvFormat = {
     return [f32(byte & 15), f32(byte >>> 4)]
   },
   scaleAndMin: (params, row) => loadAffine(params!, row),
-  reference: (values) => affineReference(values, LEVELS),
+  encode(values) {
+    const { codes, params } = affineEncode(values, LEVELS)
+    const bytes = Uint8Array.from(
+      { length: codes.length / 2 },
+      (_, i) => codes[2 * i]! | (codes[2 * i + 1]! << 4),
+    )
+    return { codes: bytes, params }
+  },
+  decode({ codes, params }) {
+    const nibbles = Uint8Array.from(
+      { length: 2 * codes.length },
+      (_, i) => (codes[i >> 1]! >> (4 * (i & 1))) & 15,
+    )
+    return affineDecode({ codes: nibbles, params })
+  },
 }

@@ -1,6 +1,6 @@
-import { f32, load, loadWords, u8, u32, unroll } from '../../dsl/index.ts'
+import { f32, load, loadWords, store, u8, u32, unroll } from '../../dsl/index.ts'
 import type { KvFormat } from './kv.ts'
-import { affineEncoder, affineReference, loadAffine } from './kv-affine.ts'
+import { affineDecode, affineEncode, affineEncoder, loadAffine } from './kv-affine.ts'
 
 const LEVELS = 255
 
@@ -13,8 +13,8 @@ export const kv8: KvFormat = {
     const encode = affineEncoder(params!, row, pairs, active, LEVELS)
     pairs.forEach(({ column, values }, i) => {
       if (active[i]) {
-        pool.put(u8(encode(values[0])), row[0], row[1], row[2], column)
-        pool.put(u8(encode(values[1])), row[0], row[1], row[2], column + 1)
+        const codes = values.map((value) => u8(encode(value)))
+        store(pool, [row[0], row[1], row[2], column], codes)
       }
     })
   },
@@ -33,5 +33,6 @@ export const kv8: KvFormat = {
     return [f32(u32(first!)), f32(u32(second!))]
   },
   scaleAndMin: (params, row) => loadAffine(params!, row),
-  reference: (values) => affineReference(values, LEVELS),
+  encode: (values) => affineEncode(values, LEVELS),
+  decode: affineDecode,
 }
