@@ -8,6 +8,8 @@ import { immediate, isInteger, normalize, sameOperand } from './value.ts'
 export interface Known {
   readonly definitions: Definitions
   readonly facts: Facts
+  /** Puts an instruction before the one that is being simplified, and gives its result. */
+  readonly emit: (op: string, args: readonly Operand[], attributes: Attributes) => Operand
 }
 
 /** An instruction becomes one of its operands, or another instruction of the same result. */
@@ -108,8 +110,8 @@ const identities: Readonly<Record<string, Identity>> = {
   },
   mulWide: ({ args }) => (is(args[1]!, 0) ? immediate('address', 0) : undefined),
   /** A quotient by a power of two is exact in the reciprocal, too. */
-  div({ args }, { facts }) {
-    const [a, b] = args as [Operand, Operand]
+  div(node, known) {
+    const [a, b] = node.args as [Operand, Operand]
     if (!isConst(b)) return undefined
     if (b.value === 1) return a
     const log = log2(Math.abs(b.value))
@@ -117,20 +119,21 @@ const identities: Readonly<Record<string, Identity>> = {
       return log !== undefined && Math.abs(log) <= 126
         ? { op: 'mul', args: [a, immediate('f32', 1 / b.value)] }
         : undefined
-    const { min, max } = facts.of(a)
+    const { min, max } = known.facts.of(a)
     if (b.value <= 0 || min < 0) return undefined
     if (max < b.value) return immediate(a.type, 0)
-    return log === undefined
-      ? undefined
-      : { op: 'shr', args: [a, immediate('u32', log)], attributes: { arithmetic: false } }
+    if (log === undefined) return quotient(node, b.value, known)
+    return { op: 'shr', args: [a, immediate('u32', log)], attributes: { arithmetic: false } }
   },
-  rem({ args }, { facts }) {
+  rem({ args }, known) {
     const [a, b] = args as [Operand, Operand]
-    const { min, max, unit } = facts.of(a)
+    const { min, max, unit } = known.facts.of(a)
     if (!isConst(b) || b.value <= 0 || min < 0) return undefined
     if (max < b.value) return a
     if (unit % b.value === 0) return immediate(a.type, 0)
-    return log2(b.value) === undefined ? undefined : { op: 'and', args: [a, immediate(a.type, b.value - 1)] }
+    if (log2(b.value) !== undefined) return { op: 'and', args: [a, immediate(a.type, b.value - 1)] }
+    const sum = multipleAdded(a, b.value, known)
+    return sum && { op: 'rem', args: [sum.rest, b] }
   },
   min: (node, known) => extreme(node, known, (a, b) => a.max <= b.min),
   max: (node, known) => extreme(node, known, (a, b) => a.min >= b.max),
@@ -170,7 +173,10 @@ const identities: Readonly<Record<string, Identity>> = {
     const whole = isConst(b) && b.value < 32 ? splitSum(a, 2 ** b.value, known) : undefined
     if (whole && known.facts.of(a).min >= 0)
       return { op: node.op, args: [whole, b], attributes: node.attributes }
-    return shiftChain(node, known)
+    return (
+      shiftChain(node, known) ??
+      (isConst(b) && b.value < 31 ? quotient(node, 2 ** b.value, known) : undefined)
+    )
   },
   compare({ args, attributes }, { facts }) {
     const [a, b] = args as [Operand, Operand]
@@ -283,6 +289,24 @@ function splitSum(operand: Operand, unit: number, known: Known): Operand | undef
     const { min, unit: factor } = known.facts.of(multiple)
     return factor >= unit && min >= 0 && rest.min >= 0 && rest.max < unit
   })
+}
+
+/** That an operand is a sum, without overflow and of nothing negative, with a constant multiple of `unit`. */
+function multipleAdded(operand: Operand, unit: number, known: Known) {
+  const sum = from('add', operand, known)
+  const [rest, multiple] = sum?.args ?? []
+  if (!rest || !isConst(multiple) || multiple.value % unit !== 0) return undefined
+  const { min, max } = known.facts.of(rest)
+  const fits = min >= 0 && min + multiple.value >= 0 && max + multiple.value < 2 ** 31
+  return fits ? { rest, multiple: multiple.value } : undefined
+}
+
+/** A quotient of such a sum: `(x + 128) >> 3` → `(x >> 3) + 16`, which unrolled iterations share. */
+function quotient(node: Instruction, unit: number, known: Known): Simpler | undefined {
+  const sum = multipleAdded(node.args[0]!, unit, known)
+  if (!sum) return undefined
+  const shared = known.emit(node.op, [sum.rest, node.args[1]!], node.attributes)
+  return { op: 'add', args: [shared, immediate(shared.type, sum.multiple / unit)] }
 }
 
 /** Two shifts the same way by constants: one by their sum. */

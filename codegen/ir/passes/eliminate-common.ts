@@ -16,6 +16,8 @@ export function eliminateCommon(ir: KernelIr): KernelIr {
   const definitions = new Definitions(ir)
   const writes: number[] = []
   const known = new Map<string, Instruction>()
+  /** Temporaries that turned out to be others: expressions of both are the same. */
+  const same = new Map<number, number>()
 
   const write = (id: number): void => {
     if (!definitions.isTemporary(id)) writes[id] = (writes[id] ?? 0) + 1
@@ -26,7 +28,8 @@ export function eliminateCommon(ir: KernelIr): KernelIr {
   const keyOf = (operand: Operand): string => {
     if (operand.kind === 'immediate')
       return `${Object.is(operand.value, -0) ? '-0' : operand.value}${operand.type}`
-    return definitions.isTemporary(operand.id) ? `%${operand.id}` : `%${operand.id}.${writes[operand.id]}`
+    const id = same.get(operand.id) ?? operand.id
+    return definitions.isTemporary(id) ? `%${id}` : `%${id}.${writes[id]}`
   }
   const key = ({ op, results, args, attributes }: Instruction): string => {
     const keys = args.map(keyOf)
@@ -46,6 +49,7 @@ export function eliminateCommon(ir: KernelIr): KernelIr {
           if (found)
             return node.results.map((dst, i) => {
               write(dst.id)
+              if (definitions.isTemporary(dst.id)) same.set(dst.id, found.results[i]!.id)
               return { ...node, op: 'move', results: [dst], args: [found.results[i]!], attributes: {} }
             })
           if (shared(node) && node.results.every(({ id }) => definitions.isTemporary(id))) {

@@ -2,7 +2,8 @@ import { assigned, Definitions } from '../definitions.ts'
 import { evaluate } from '../evaluate.ts'
 import { Facts } from '../facts.ts'
 import { simplify } from '../identities.ts'
-import type { Block, If, Instruction, KernelIr, Loop, Node, Operand } from '../op.ts'
+import type { Attributes, Block, If, Instruction, KernelIr, Loop, Node, Operand } from '../op.ts'
+import { type Fresh, freshRegisters } from '../rewrite.ts'
 import { isPure } from '../spec.ts'
 import { immediate } from '../value.ts'
 
@@ -28,8 +29,12 @@ class Folder {
   readonly #definitions: Definitions
   readonly #facts: Facts
   readonly #values = new Map<number, Operand>()
+  readonly #fresh: Fresh
+  /** Instructions to be put before the current one. */
+  readonly #emitted: Instruction[] = []
 
   constructor(ir: KernelIr) {
+    this.#fresh = freshRegisters(ir)
     this.#definitions = new Definitions(ir)
     this.#facts = new Facts(ir.block)
   }
@@ -37,8 +42,10 @@ class Folder {
   block(block: Block): Block {
     return block.flatMap((node): Block => {
       switch (node.kind) {
-        case 'instruction':
-          return [this.#instruction(node)]
+        case 'instruction': {
+          const simpler = this.#instruction(node)
+          return [...this.#emitted.splice(0), simpler]
+        }
         case 'if':
           return this.#if(node)
         case 'loop':
@@ -58,14 +65,24 @@ class Folder {
     if (node.args.some((arg) => this.#read(arg) !== arg))
       result = { ...node, args: node.args.map((arg) => this.#read(arg)) }
     if (isPure(result) && result.results.length === 1) result = this.#simplest(result)
-    for (const { id } of result.results) {
-      if (!this.#definitions.isTemporary(id)) continue
-      this.#definitions.replace(id, result)
-      this.#facts.learn(result)
-      if (result.op === 'move' && this.#definitions.isStable(result.args[0]!))
-        this.#values.set(id, result.args[0]!)
-    }
+    for (const { id } of result.results) if (this.#definitions.isTemporary(id)) this.#learn(id, result)
     return result
+  }
+
+  /** Notes what writes a temporary. */
+  #learn(id: number, node: Instruction): void {
+    this.#definitions.replace(id, node)
+    this.#facts.learn(node)
+    if (node.op === 'move' && this.#definitions.isStable(node.args[0]!)) this.#values.set(id, node.args[0]!)
+  }
+
+  /** An instruction before `node`, with a result of the same type. */
+  #emit(node: Instruction, op: string, args: readonly Operand[], attributes: Attributes): Operand {
+    const result = this.#fresh(node.results[0]!.type)
+    const simplest = this.#simplest({ ...node, op, results: [result], args, attributes })
+    this.#emitted.push(simplest)
+    this.#learn(result.id, simplest)
+    return this.#read(result)
   }
 
   #simplest(node: Instruction): Instruction {
@@ -83,7 +100,11 @@ class Folder {
     const { type } = node.results[0]!
     const simpler =
       value === undefined
-        ? simplify(node, { definitions: this.#definitions, facts: this.#facts })
+        ? simplify(node, {
+            definitions: this.#definitions,
+            facts: this.#facts,
+            emit: (op, args, attributes) => this.#emit(node, op, args, attributes),
+          })
         : immediate(type, value)
     if (!simpler) return undefined
     if (!('kind' in simpler)) return { ...node, ...simpler, attributes: simpler.attributes ?? {} }
