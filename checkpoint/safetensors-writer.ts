@@ -61,18 +61,26 @@ export class SafetensorsWriter {
     const plan = layOut(path, tensors, options.metadata ?? new Map())
     const temporaryPath = `${path}.${process.pid}.partial`
     const needed = plan.header.byteLength + plan.total
-    let file: FileHandle
+    // Until the writer listens, signals wait: none may find the file made and nobody to remove it.
+    const waiting: NodeJS.Signals[] = []
+    const hold = (signal: NodeJS.Signals) => {
+      waiting.push(signal)
+    }
+    process.on('SIGINT', hold).on('SIGTERM', hold)
+    let writer: SafetensorsWriter
     try {
       const { bavail, bsize } = await statfs(dirname(path))
       if (bavail * bsize < needed)
         throw new CheckpointError(
           `${path} needs ${needed} bytes and the disk has ${bavail * bsize} free; free some, or write to another disk`,
         )
-      file = await open(temporaryPath, 'w')
+      writer = new SafetensorsWriter(path, temporaryPath, await open(temporaryPath, 'w'), plan, options)
     } catch (error) {
       throw writeFailure(path, error)
+    } finally {
+      process.off('SIGINT', hold).off('SIGTERM', hold)
+      for (const signal of waiting) process.kill(process.pid, signal)
     }
-    const writer = new SafetensorsWriter(path, temporaryPath, file, plan, options)
     await writer.#writeAt(plan.header, 0)
     return writer
   }

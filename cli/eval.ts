@@ -7,12 +7,13 @@ import { openDevice } from '../runtime/open-device.ts'
 import { perplexity } from '../serve/perplexity.ts'
 import { loadTokenizer } from '../serve/text/tokenizer.ts'
 import { UsageError } from './failure.ts'
+import { checkKnownTokens } from './known-tokens.ts'
 import { deviceOption, jsonOption, wholeNumber } from './options.ts'
 import { progressBar } from './progress.ts'
 
 interface PerplexityOptions {
   readonly text: string
-  readonly window: number
+  readonly window?: number
   readonly limit?: number
   readonly device?: string
   readonly json?: boolean
@@ -24,7 +25,7 @@ export const evalCommand = (): Command =>
       .description('Perplexity of a text, in windows that share no context.')
       .argument('<model>', 'folder of a checkpoint')
       .requiredOption('--text <file>', 'text file')
-      .option('--window <n>', 'tokens of a window', wholeNumber(2), 1024)
+      .option('--window <n>', "tokens of a window (default: 1024, or the model's context)", wholeNumber(2))
       .option('--limit <n>', 'take only the first n tokens of the text', wholeNumber(2))
       .addOption(deviceOption())
       .addOption(jsonOption())
@@ -40,11 +41,12 @@ Example:
 async function evaluate(folder: string, options: PerplexityOptions): Promise<void> {
   const checkpoint = openCheckpoint(folder)
   const { config, format } = checkpoint
-  const { window } = options
+  const window = options.window ?? Math.min(1024, config.maxPositions)
   if (window > config.maxPositions)
     throw new UsageError(`the model's context is ${config.maxPositions} tokens; lower --window ${window}`)
   checkContext(config, window)
-  const ids = loadTokenizer(folder).encode(readFileSync(options.text, 'utf8')).slice(0, options.limit)
+  const ids = loadTokenizer(folder).encode(readText(options.text)).slice(0, options.limit)
+  checkKnownTokens(ids, config, folder)
   if (ids.length < 2) throw new UsageError(`${options.text} has fewer than two tokens; give a longer text`)
 
   const device = await openDevice(options.device)
@@ -69,5 +71,14 @@ async function evaluate(folder: string, options: PerplexityOptions): Promise<voi
   } finally {
     await device.close()
     checkpoint.close()
+  }
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    // Reading a folder fails without its name.
+    throw Object.assign(error as NodeJS.ErrnoException, { path })
   }
 }

@@ -9,13 +9,14 @@ import { loadChatTemplate } from '../serve/text/chat-template.ts'
 import { Detokenizer } from '../serve/text/detokenizer.ts'
 import { loadTokenizer, type Tokenizer } from '../serve/text/tokenizer.ts'
 import { UsageError } from './failure.ts'
+import { checkKnownTokens } from './known-tokens.ts'
 import { deviceOption, jsonOption, numberBetween, wholeNumber } from './options.ts'
 import { progressBar } from './progress.ts'
 
 interface GenerateOptions {
   readonly prompt: readonly string[]
   readonly chat: readonly string[]
-  readonly maxTokens: number
+  readonly maxTokens?: number
   readonly temperature?: number
   readonly topK?: number
   readonly topP?: number
@@ -31,7 +32,7 @@ export const generateCommand = (): Command =>
     .argument('<model>', 'folder of a checkpoint, quantized by this program or floating-point')
     .option('-p, --prompt <text>', 'text to continue; give it several times to run a batch', collect, [])
     .option('-c, --chat <text>', "a user's message, put into the model's chat template", collect, [])
-    .option('-n, --max-tokens <n>', 'tokens to generate at most', wholeNumber(1), 128)
+    .option('-n, --max-tokens <n>', 'tokens to generate at most (default: 128, or what fits)', wholeNumber(1))
     .option('-t, --temperature <t>', "0 is greedy (default: the model's suggestion)", numberBetween(0, 100))
     .option('--top-k <k>', 'keep the k most likely tokens; 0 keeps all', wholeNumber(0))
     .option('--top-p <p>', 'keep the most likely tokens that make up p', numberBetween(0, 1))
@@ -78,11 +79,6 @@ async function generate(folder: string, options: GenerateOptions): Promise<void>
     }),
   )
   const longest = Math.max(...generations.map(({ request }) => request.prompt.length + request.maxTokens))
-  if (longest > checkpoint.config.maxPositions)
-    throw new RequestError(
-      `the prompt and ${options.maxTokens} new tokens make ${longest} tokens, and the model's context is ` +
-        `${checkpoint.config.maxPositions}; shorten the prompt or lower --max-tokens`,
-    )
   checkContext(checkpoint.config, longest)
 
   const device = await openDevice(options.device)
@@ -101,11 +97,11 @@ async function generate(folder: string, options: GenerateOptions): Promise<void>
     })
     bar.stop()
     const streaming = !options.json && generations.length === 1
-    if (streaming) process.stdout.write(options.prompt[0] ?? '')
     const loaded = performance.now()
-    const timing = await runAll(await GenerateLoop.create(model), generations, (text) => {
+    const emit = (text: string) => {
       if (streaming) process.stdout.write(text)
-    })
+    }
+    const timing = await runAll(await GenerateLoop.create(model), generations, options.prompt[0] ?? '', emit)
     report(generations, options, {
       device: device.name,
       loadSeconds: (loaded - started) / 1000,
@@ -132,6 +128,7 @@ function requestsOf(
       tokenizer.encode(template!.render([{ role: 'user', content }]), { addSpecial: false }),
     ),
   ]
+  for (const prompt of prompts) checkKnownTokens(prompt, config, folder)
   const sampling = {
     temperature: options.temperature ?? generationConfig?.temperature ?? 0,
     topK: options.topK ?? generationConfig?.topK ?? 0,
@@ -141,10 +138,25 @@ function requestsOf(
   }
   return prompts.map((prompt) => ({
     prompt,
-    maxTokens: options.maxTokens,
+    maxTokens: maxTokensOf(prompt.length, config.maxPositions, options.maxTokens),
     sampling,
     stopIds: config.eosIds,
   }))
+}
+
+/** Tokens to generate after a prompt: as many as asked for, else 128 or what the context has room for. */
+function maxTokensOf(promptTokens: number, context: number, wanted: number | undefined): number {
+  const room = context - promptTokens
+  if (room < 1)
+    throw new RequestError(
+      `the prompt has ${promptTokens} tokens and the model's context is ${context}; shorten it`,
+    )
+  if (wanted !== undefined && wanted > room)
+    throw new RequestError(
+      `the prompt's ${promptTokens} tokens and ${wanted} new ones make ${promptTokens + wanted}, and the model's ` +
+        `context is ${context}; shorten the prompt or lower --max-tokens to ${room}`,
+    )
+  return wanted ?? Math.min(128, room)
 }
 
 interface Timing {
@@ -156,13 +168,15 @@ interface Timing {
 async function runAll(
   loop: GenerateLoop,
   generations: readonly Generation[],
+  opening: string,
   emit: (text: string) => void,
 ): Promise<Timing> {
   const started = performance.now()
   let first: number | undefined
   const byRequest = new Map(generations.map((generation) => [generation.request, generation]))
-  for (const { request } of generations) loop.add(request)
   try {
+    for (const { request } of generations) loop.add(request)
+    emit(opening)
     while (loop.busy) {
       for (const { request, id, finished } of await loop.step()) {
         const generation = byRequest.get(request)!

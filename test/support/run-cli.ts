@@ -12,15 +12,22 @@ export interface CliRun {
   readonly err: string
 }
 
+let root: string | undefined
+
+function makeRoot(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'quattuor-cli-'))
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
 // What tests compile must not land in the user's cache.
 process.env.QUATTUOR_CACHE ??= temporaryFolder()
 delete process.env.QUATTUOR_DEVICE
 
 /** A folder that goes away when the process ends. */
 export function temporaryFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'quattuor-cli-'))
-  process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
-  return folder
+  root ??= makeRoot()
+  return mkdtempSync(join(root, 'x-'))
 }
 
 /** Runs the command line in this process. */

@@ -38,26 +38,29 @@ export const tinyTokenizer = {
   },
 }
 
-/** Writes a checkpoint of random weights into a folder and returns it. */
-export async function writeTinyModel(folder: string, seed = 1): Promise<string> {
+/** Writes a checkpoint of random weights, of one layer unless told otherwise, into a folder and returns it. */
+export async function writeTinyModel(folder: string, seed = 1, layers = 1): Promise<string> {
   const { normal } = rng(seed)
   const { hidden_size: H, intermediate_size: I } = tinyConfig
-  const layer = 'model.layers.0.'
   const shapes: Record<string, number[]> = {
     'model.embed_tokens.weight': [tinyVocabulary, H],
     'model.norm.weight': [H],
-    [`${layer}input_layernorm.weight`]: [H],
-    [`${layer}post_attention_layernorm.weight`]: [H],
-    [`${layer}self_attn.q_proj.weight`]: [128, H],
-    [`${layer}self_attn.k_proj.weight`]: [64, H],
-    [`${layer}self_attn.v_proj.weight`]: [64, H],
-    [`${layer}self_attn.o_proj.weight`]: [H, 128],
-    [`${layer}mlp.gate_proj.weight`]: [I, H],
-    [`${layer}mlp.up_proj.weight`]: [I, H],
-    [`${layer}mlp.down_proj.weight`]: [H, I],
   }
+  for (let layer = 0; layer < layers; layer++)
+    for (const [name, shape] of Object.entries({
+      input_layernorm: [H],
+      post_attention_layernorm: [H],
+      'self_attn.q_proj': [128, H],
+      'self_attn.k_proj': [64, H],
+      'self_attn.v_proj': [64, H],
+      'self_attn.o_proj': [H, 128],
+      'mlp.gate_proj': [I, H],
+      'mlp.up_proj': [I, H],
+      'mlp.down_proj': [H, I],
+    }))
+      shapes[`model.layers.${layer}.${name}.weight`] = shape
   mkdirSync(folder, { recursive: true })
-  writeFileSync(join(folder, 'config.json'), JSON.stringify(tinyConfig))
+  writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...tinyConfig, num_hidden_layers: layers }))
   writeFileSync(join(folder, 'tokenizer.json'), JSON.stringify(tinyTokenizer))
   const plans = Object.entries(shapes).map(([name, shape]) => ({ name, dtype: 'bf16' as const, shape }))
   const writer = await SafetensorsWriter.create(join(folder, 'model.safetensors'), plans)

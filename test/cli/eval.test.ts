@@ -1,0 +1,49 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { rng } from '../support/rng.ts'
+import { assertRefused, runCli, temporaryFolder } from '../support/run-cli.ts'
+import { writeTinyModel } from '../support/tiny-model.ts'
+
+const root = temporaryFolder()
+const model = join(root, 'quantized')
+await runCli('quantize', await writeTinyModel(join(root, 'float')), model, '--format', 'w4a8kv4')
+const { integer } = rng(9)
+const text = join(root, 'text.txt')
+writeFileSync(text, String.fromCharCode(...Array.from({ length: 100 }, () => integer(97, 122))))
+
+const evaluate = (...args: string[]) => runCli('eval', 'perplexity', model, ...args, '--device', 'emulator')
+
+test('--json prints one object: the perplexity of all windows, and what was measured', async () => {
+  const { code, out, err } = await evaluate('--text', text, '--window', '64', '--json')
+  assert.equal([code, err], [0, ''])
+  const result = JSON.parse(out)
+  assert.ok(result.perplexity > 1 && Number.isFinite(result.perplexity))
+  assert.equal([result.windows, result.format, result.device], [2, 'w4a8kv4', 'emulator'])
+  // The first token has nothing before it to be predicted from.
+  assert.is(result.tokens, 99)
+})
+
+test('the text may be cut, and the line for people says the same', async () => {
+  const { code, out } = await evaluate('--text', text, '--window', '32', '--limit', '40')
+  assert.is(code, 0)
+  assert.match(out, /^perplexity [\d.]+ {2}\(w4a8kv4, 39 tokens, 2 windows of 32, emulator, [\d.]+ s\)\n$/)
+})
+
+test('what cannot be measured is refused in one sentence', async () => {
+  const short = join(root, 'short.txt')
+  writeFileSync(short, 'x')
+  for (const [args, ...words] of [
+    [['--text', join(root, 'none.txt')], 'none.txt does not exist'],
+    [['--text', root], 'is a folder and a file is expected'],
+    [['--text', short, '--window', '64'], 'fewer than two tokens'],
+    [['--text', text, '--window', '129'], "the model's context is 128 tokens; lower --window 129"],
+    [['--text', text, '--window', '64', '--device', 'emulators'], "did you mean 'emulator'?"],
+  ] as [string[], ...string[]][]) {
+    const run = await runCli('eval', 'perplexity', model, ...args)
+    assertRefused(run, ...words)
+  }
+})
+
+test.run()
