@@ -134,7 +134,10 @@ class Generator {
     if (a.type === to || to === 'bool') return
     if (a.type === 'bool' || a.type !== 'f32') {
       this.#values.push(this.#b.value('convert', to, [a], to === 'f32' ? { rounding: 'rn' } : {}))
-    } else this.#values.push(this.#b.value('convert', to, [a], { rounding: this.#pick(['rni', 'rzi', 'rmi', 'rpi']) }))
+    } else
+      this.#values.push(
+        this.#b.value('convert', to, [a], { rounding: this.#pick(['rni', 'rzi', 'rmi', 'rpi']) }),
+      )
   }
 
   #assign(): void {
@@ -149,7 +152,10 @@ class Generator {
     const b = this.#b
     const low = b.value('and', 'i32', [index, immediate('i32', inputWords / 2 - 1)])
     const moved = b.value('add', 'i32', [low, immediate('i32', this.#next(inputWords / 2))])
-    const address = b.value('add', 'address', [b.value('mulWide', 'address', [moved, immediate('i32', 4)]), this.#x])
+    const address = b.value('add', 'address', [
+      b.value('mulWide', 'address', [moved, immediate('i32', 4)]),
+      this.#x,
+    ])
     if (type !== 'bool') return b.value('load', type, [address], { space: 'global' })
     const word = b.value('load', 'u32', [address], { space: 'global' })
     return b.value('compare', 'bool', [word, immediate('u32', 2 ** 31)], { relation: 'lt' })

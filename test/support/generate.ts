@@ -1,0 +1,63 @@
+import { openCheckpoint } from '../../checkpoint/open.ts'
+import { Model } from '../../models/model.ts'
+import type { Device } from '../../runtime/device.ts'
+import { GenerateLoop } from '../../serve/generate-loop.ts'
+import { type GenerateRequest, greedy } from '../../serve/sequence.ts'
+
+/** Loads a checkpoint for `sequences` requests at once of at most `context` tokens, steps of at most `tokens`. */
+export async function loadForTest(
+  device: Device,
+  folder: string,
+  { sequences, context, tokens = 256 }: { sequences: number; context: number; tokens?: number },
+): Promise<Model> {
+  const checkpoint = openCheckpoint(folder)
+  try {
+    const pagesPerSequence = Math.ceil(context / 64)
+    return await Model.load(device, checkpoint, {
+      limits: { tokens, sequences, pagesPerSequence, logitRows: Math.max(sequences, tokens) },
+      pages: pagesPerSequence * sequences,
+    })
+  } finally {
+    checkpoint.close()
+  }
+}
+
+/** Continues prompts greedily, as many at once as the model has room for; ids without the end token. */
+export async function continueGreedily(
+  model: Model,
+  prompts: readonly (readonly number[])[],
+  maxTokens: number,
+  stopIds: readonly number[] = [],
+): Promise<number[][]> {
+  const loop = await GenerateLoop.create(model)
+  const requests = prompts.map(
+    (prompt): GenerateRequest => ({ prompt, maxTokens, sampling: greedy, stopIds }),
+  )
+  const outputs = new Map(requests.map((request) => [request, [] as number[]]))
+  try {
+    for (const request of requests) loop.add(request)
+    while (loop.busy) {
+      for (const { request, id } of await loop.step()) if (id !== undefined) outputs.get(request)!.push(id)
+    }
+  } finally {
+    loop.free()
+  }
+  return [...outputs.values()]
+}
+
+/** f32 logits at every position of one sequence, [tokens][vocabulary], from one pass over it. */
+export async function logitsOf(model: Model, ids: readonly number[]): Promise<Float32Array[]> {
+  const positions = Int32Array.from(ids.keys())
+  const pages = Int32Array.from({ length: model.limits.pagesPerSequence }, (_, i) => i)
+  await model.step({
+    ids: Int32Array.from(ids),
+    positions,
+    slots: positions,
+    sequences: new Int32Array(ids.length),
+    pages,
+    logitRows: positions,
+  })
+  const all = await model.logits.slice(0, ids.length).readFloats()
+  const { vocabSize } = model.config
+  return ids.map((_, i) => all.subarray(i * vocabSize, (i + 1) * vocabSize))
+}
