@@ -1,10 +1,10 @@
-import { writeFileSync } from 'node:fs'
 import { Command, Option } from 'commander'
 import { type MmaOperand, mma } from '../dsl/atoms/index.ts'
 import { type DrawAs, draw, drawOwners, parseLayout } from '../dsl/layout/index.ts'
 import { weightFormats } from '../kernels/formats/index.ts'
 import { suggest } from '../runtime/suggest.ts'
 import { UsageError } from './failure.ts'
+import { writeWhole } from './write-whole.ts'
 
 export const drawCommand = (): Command =>
   new Command('draw')
@@ -22,11 +22,11 @@ Examples:
   $ quattuor draw w4a8 --out w4a8.svg
   $ quattuor draw m16n8k32.u8s8.a`,
     )
-    .action((what: string, { svg, out }: { readonly svg?: boolean; readonly out?: string }) => {
+    .action(async (what: string, { svg, out }: { readonly svg?: boolean; readonly out?: string }) => {
       const as: DrawAs = svg || out?.endsWith('.svg') ? 'svg' : 'text'
-      const picture = pictureOf(what, as)
-      if (out === undefined) console.log(picture)
-      else writeFileSync(out, `${picture}\n`)
+      const picture = `${pictureOf(what, as).trimEnd()}\n`
+      if (out === undefined) process.stdout.write(picture)
+      else await writeWhole(out, picture)
     })
 
 /** Named drawings: a unit of packing of each weight format, and each operand of each MMA instruction. */
