@@ -16,18 +16,27 @@ export interface Runnable {
 const replays = 9
 /** So long that what a replay costs besides its launches, a few µs, does not show. */
 const replayMicroseconds = 2000
+/** So short that a slow kernel does not hold up the rest, though it may not see all of the rotation. */
+const longestReplayMicroseconds = 20_000
 const mostLaunches = 2000
 
 /**
- * Microseconds of one launch: graphs of so many launches that a replay takes about 2 ms, taking turns among `launches`
- * (which should read other memory each, more than the caches hold), timed by events on the device; the median of nine
- * replays. Includes the gap between two launches of a graph, about 1 µs on a GPU, and no time of the host.
+ * Microseconds of one launch: graphs of launches that take turns among `launches` (which should read other memory each,
+ * more than the caches hold), timed by events on the device; the median of nine replays. Includes the gap between two
+ * launches of a graph, about 1 µs on a GPU, and no time of the host.
  */
 export async function launchMicroseconds(device: Device, launches: readonly Runnable[]): Promise<number> {
-  const turns = (count: number) => launches.length * Math.ceil(count / launches.length)
-  const [estimate] = await replayMicrosecondsOf(device, launches, turns(16), 1)
-  const count = turns(Math.min(mostLaunches, replayMicroseconds / (estimate! / turns(16))))
+  const probe = 8
+  const [estimate] = await replayMicrosecondsOf(device, launches, probe, 1)
+  const count = replayLength(estimate! / probe, launches.length)
   return median(await replayMicrosecondsOf(device, launches, count, replays)) / count
+}
+
+/** Launches of one replay: whole turns where they are not too long. */
+export function replayLength(microseconds: number, turn: number): number {
+  const wanted = Math.min(mostLaunches, Math.ceil(replayMicroseconds / microseconds))
+  const most = Math.max(1, Math.floor(longestReplayMicroseconds / microseconds))
+  return Math.min(most, turn * Math.ceil(wanted / turn))
 }
 
 /** Captures `count` launches and times replays of them, after one that is not timed. */

@@ -1,0 +1,108 @@
+import type { BuiltinShape } from '../../kernels/builtin.ts'
+import { embedTokens } from '../../kernels/embed-tokens.ts'
+import { logProbs } from '../../kernels/log-probs.ts'
+import { quantizeRows } from '../../kernels/quantize-rows.ts'
+import { rmsNorm, rmsNormQuantize, rmsNormRows } from '../../kernels/rms-norm.ts'
+import { sample } from '../../kernels/sample.ts'
+import { siluMul, siluMulQuantize } from '../../kernels/silu-mul.ts'
+import { rng } from '../../test/support/rng.ts'
+import { bytesOf } from '../random-tensors.ts'
+import { type KernelCase, kernelCase, type TensorPlan } from './kernel-case.ts'
+
+/**
+ * The kernels that take a CTA per row. Their inputs are what the kernel before has just written, so nothing rotates but
+ * the ids that say where the embedding is read.
+ */
+export function rowCases(
+  { dtype, hidden: H, intermediate: I, vocabulary: V }: BuiltinShape,
+  T: number,
+): KernelCase[] {
+  const parameters = { tokens: T }
+  const rows = (columns: number) => ({ dtype, shape: [T, columns], data: 'halves' }) as const
+  const quantized = (columns: number) =>
+    ({
+      q: { dtype: 'i8', shape: [T, columns], data: 'codes' },
+      scale: { dtype: 'f32', shape: [T], data: 'scales' },
+      sum: { dtype: 'i32', shape: [T], data: 'bits' },
+    }) as const
+  const gamma = { dtype, shape: [H], data: 'halves' } as const
+  const norm = { x: rows(H), gamma, eps: 1e-5 }
+  const gate = { x: { dtype, shape: [T, 2, I], data: 'halves' } } as const
+  const random = rng(T)
+  const ids = () => Int32Array.from({ length: T }, () => random.integer(0, V - 1))
+  const table = { dtype, shape: [V, H], data: 'weights', touched: bytesOf(dtype, [T, H]) } as const
+  return [
+    kernelCase({
+      kernel: embedTokens,
+      config: { dtype, V, H },
+      parameters,
+      args: { ids: { dtype: 'i32', shape: [T], data: ids, rotates: true }, table, out: rows(H) },
+      rotated: table.touched,
+    }),
+    kernelCase({ kernel: rmsNorm, config: { dtype, H }, parameters, args: { ...norm, out: rows(H) } }),
+    kernelCase({
+      kernel: rmsNormRows,
+      config: { dtype, H },
+      parameters,
+      args: {
+        ...norm,
+        rows: { dtype: 'i32', shape: [T], data: () => Int32Array.from({ length: T }, (_, i) => i) },
+        out: rows(H),
+      },
+    }),
+    kernelCase({
+      kernel: rmsNormQuantize,
+      config: { dtype, H },
+      parameters,
+      args: { ...norm, ...quantized(H) },
+    }),
+    kernelCase({
+      kernel: quantizeRows,
+      config: { dtype, H },
+      parameters,
+      args: { x: rows(H), ...quantized(H) },
+    }),
+    kernelCase({ kernel: siluMul, config: { dtype, I }, parameters, args: { ...gate, out: rows(I) } }),
+    kernelCase({
+      kernel: siluMulQuantize,
+      config: { dtype, I },
+      parameters,
+      args: { ...gate, ...quantized(I) },
+    }),
+  ]
+}
+
+/** Choosing tokens, greedily and by every cut, and scoring them. The logits have just been written. */
+export function logitCases({ vocabulary: V }: BuiltinShape, B: number): KernelCase[] {
+  const logits = { dtype: 'f32', shape: [B, V], data: 'normals' } as const
+  const filled = (dtype: 'f32' | 'i32' | 'u32', value: number): TensorPlan => {
+    const array = { f32: Float32Array, i32: Int32Array, u32: Uint32Array }[dtype]
+    return { dtype, shape: [B], data: () => new array(B).fill(value) }
+  }
+  const sampled = (mode: string, temperature: number, topK: number, topP: number, minP: number) =>
+    kernelCase({
+      kernel: sample,
+      config: { V },
+      parameters: { tokens: B, mode },
+      args: {
+        logits,
+        temperature: filled('f32', temperature),
+        topK: filled('i32', topK),
+        topP: filled('f32', topP),
+        minP: filled('f32', minP),
+        seed: filled('u32', 7),
+        step: filled('u32', 11),
+        ids: filled('i32', -1),
+      },
+    })
+  return [
+    sampled('greedy', 0, 0, 1, 0),
+    sampled('top-k, top-p, min-p', 0.8, 50, 0.95, 0.02),
+    kernelCase({
+      kernel: logProbs,
+      config: { V },
+      parameters: { tokens: B },
+      args: { logits, targets: filled('i32', 3), out: filled('f32', 0) },
+    }),
+  ]
+}

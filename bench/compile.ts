@@ -1,0 +1,148 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import benny from 'benny'
+import { Command } from 'commander'
+import type { Config, Program } from '../codegen/program.ts'
+import type { Target } from '../codegen/target.ts'
+import { type f32, kernel, type Out } from '../dsl/index.ts'
+import { canonicalJson } from '../runtime/canonical-json.ts'
+import type { Device } from '../runtime/device.ts'
+import { prepare } from '../runtime/kernel.ts'
+import { openDevice } from '../runtime/open-device.ts'
+import { ProgramCache } from '../runtime/program-cache.ts'
+import { ProgramStore } from '../runtime/program-store.ts'
+import { Tensor } from '../runtime/tensor.ts'
+import { kernelCases, llama3of8B } from './cases/index.ts'
+import type { KernelCase } from './cases/kernel-case.ts'
+import { runBench } from './command.ts'
+import { launchMicroseconds } from './measure.ts'
+import { type Row, writeResults } from './results.ts'
+import { table } from './table.ts'
+
+/** The kernels of a W4A8KV4 Llama 3 8B, for decoding alone and 64 at once, each configuration once. */
+function modelKernels(target: Target): KernelCase[] {
+  const cases = kernelCases(llama3of8B, target, true).filter((c) => c.parameters.format !== 'w4a8-g128')
+  const distinct = new Map(cases.map((c) => [c.kernel.name + canonicalJson(c.config, 'a configuration'), c]))
+  return [...distinct.values()]
+}
+
+const milliseconds = async <T>(work: () => T | Promise<T>): Promise<[number, T]> => {
+  const started = performance.now()
+  const result = await work()
+  return [performance.now() - started, result]
+}
+
+const total = (rows: readonly Row[], name: string) => rows.reduce((sum, row) => sum + Number(row[name]), 0)
+
+/** Compiles every kernel twice: the first of all also loads TypeScript. */
+async function measureCompiler(kernels: readonly KernelCase[], target: Target): Promise<Row[]> {
+  const [importMs, { compileKernel }] = await milliseconds(() => import('../codegen/compile.ts'))
+  const compile = (c: KernelCase): Program | Promise<Program> =>
+    compileKernel(c.kernel, c.config as Config, target)
+  const rows: Row[] = []
+  for (const c of kernels) {
+    const [firstMs, program] = await milliseconds(() => compile(c))
+    const size = c.parameters.product ? ` ${c.parameters.product} ${c.parameters.tokens}` : ''
+    rows.push({
+      measured: `compile ${c.kernel.name}${size}`,
+      firstMs,
+      secondMs: null,
+      ptxBytes: program.ptx.length,
+    })
+  }
+  const again: Row[] = []
+  for (const [i, c] of kernels.entries()) {
+    const [secondMs] = await milliseconds(() => compile(c))
+    again.push({ ...rows[i]!, secondMs })
+  }
+  return [
+    { measured: 'import the compiler', firstMs: importMs },
+    ...again,
+    {
+      measured: `compile ${kernels.length} kernels`,
+      firstMs: total(again, 'firstMs'),
+      secondMs: total(again, 'secondMs'),
+      ptxBytes: total(again, 'ptxBytes'),
+    },
+  ]
+}
+
+/** Takes every kernel from the cache on disk, as a process does that starts warm. */
+async function measureCache(kernels: readonly KernelCase[], target: Target): Promise<Row> {
+  const folder = mkdtempSync(join(tmpdir(), 'quattuor-bench-'))
+  try {
+    const loadAll = async () => {
+      const cache = new ProgramCache({ stores: [new ProgramStore(folder)] })
+      for (const c of kernels) await cache.load(c.kernel, c.config as Config, target)
+    }
+    await loadAll()
+    const { results } = await benny.suite(
+      'warm start',
+      benny.add('all kernels', loadAll, { minSamples: 5, maxTime: 2 }),
+    )
+    const ms = 1000 * results[0]!.details.median
+    return { measured: `load ${kernels.length} cached kernels`, ms, 'ms each': ms / kernels.length }
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
+/** A kernel that does nothing. */
+const empty = kernel(
+  import.meta.url,
+  { grid: () => [1], block: [32] },
+  function empty(_a: { out: Out<f32, 'N'> }) {},
+)
+
+/** Launches of one sample of those that are not waited for. */
+const launches = 1000
+
+async function measureLaunches(device: Device): Promise<Row[]> {
+  const out = Tensor.allocate(device, 'f32', [32])
+  const launch = await prepare(device, empty, {}, { out })
+  const enqueue = () => {
+    for (let i = 0; i < launches; i++) launch.run()
+    return device.synchronize()
+  }
+  const wait = () => {
+    launch.run()
+    return device.synchronize()
+  }
+  const options = { minSamples: 10, maxTime: 1 }
+  const { results } = await benny.suite(
+    'launches',
+    benny.add('enqueue', enqueue, options),
+    benny.add('wait', wait, options),
+  )
+  const us = (i: number) => 1e6 * results[i]!.details.median
+  return [
+    { measured: `empty launch on ${device.name}, ${launches} enqueued at once`, us: us(0) / launches },
+    { measured: `empty launch on ${device.name}, waited for`, us: us(1) },
+    {
+      measured: `empty launch on ${device.name}, in a graph`,
+      us: await launchMicroseconds(device, [launch]),
+    },
+  ]
+}
+
+await runBench(
+  new Command('bench:compile')
+    .description('Time to compile, to start warm and to launch.')
+    .option('--commit <id>', 'the commit, where git is not there (default: QUATTUOR_COMMIT)')
+    .action(async (options: { readonly commit?: string }) => {
+      const device = await openDevice()
+      const emulator = device.name === 'emulator' ? device : await openDevice('emulator')
+      const kernels = modelKernels(device.target)
+      const rows = [
+        ...(await measureCompiler(kernels, device.target)),
+        await measureCache(kernels, device.target),
+        ...(await measureLaunches(emulator)),
+        ...(device === emulator ? [] : await measureLaunches(device)),
+      ]
+      console.log(table(rows))
+      console.log(`wrote ${writeResults(device, 'compile', rows, options)}`)
+      await device.close()
+      if (device !== emulator) await emulator.close()
+    }),
+)

@@ -1,0 +1,118 @@
+import { Command } from 'commander'
+import { UsageError } from '../cli/failure.ts'
+import { progressBar } from '../cli/progress.ts'
+import type { Device } from '../runtime/device.ts'
+import { describeDevices, openDevice } from '../runtime/open-device.ts'
+import { loadProgram } from '../runtime/program-cache.ts'
+import { kernelCases, llama3of8B } from './cases/index.ts'
+import type { KernelCase } from './cases/kernel-case.ts'
+import { runBench } from './command.ts'
+import { launchMicroseconds } from './measure.ts'
+import { prepareCase } from './prepare-case.ts'
+import { deviceSlug, type Row, writeResults } from './results.ts'
+import { type Ceilings, ceilings, floorMicroseconds } from './roofline.ts'
+import { table } from './table.ts'
+
+interface KernelsOptions {
+  readonly device?: string
+  readonly quick?: boolean
+  readonly only?: string
+  readonly commit?: string
+}
+
+/** Opens the GPU that is named, or the first. */
+async function openGpu(name: string | undefined): Promise<Device> {
+  if (name?.startsWith('cuda:')) return openDevice(name)
+  const { gpus, choice } = await describeDevices()
+  const gpu = gpus.find((candidate) => candidate.target)
+  if (name !== undefined || !gpu)
+    throw new UsageError(
+      `bench:kernels times kernels on a GPU, and ${name ?? 'there is none here'}` +
+        `${name ? ' is none' : ` (${choice.reason})`}; run it where an NVIDIA driver and a GPU are, ` +
+        'or use bench:emulator here',
+    )
+  return openDevice(gpu.name)
+}
+
+/** Compiles all programs and lets the driver load them; returns why some could not be, by case. */
+async function compileAll(device: Device, cases: readonly KernelCase[]): Promise<Map<KernelCase, string>> {
+  const failures = new Map<KernelCase, string>()
+  const bar = progressBar('Compiling')
+  for (const [i, c] of cases.entries()) {
+    bar.update(i, cases.length)
+    try {
+      device.load(await loadProgram(c.kernel, c.config, device.target))
+    } catch (error) {
+      failures.set(c, (error as Error).message)
+    }
+  }
+  bar.stop()
+  return failures
+}
+
+async function measure(device: Device, c: KernelCase, ceiling: Ceilings | undefined): Promise<Row> {
+  const { launches, free } = await prepareCase(device, c)
+  try {
+    const us = await launchMicroseconds(device, launches)
+    const { bytes, ops } = c
+    const floorUs = ceiling ? floorMicroseconds(c, ceiling) : null
+    return { kernel: c.kernel.name, ...c.parameters, us, bytes, ops, floorUs }
+  } finally {
+    free()
+  }
+}
+
+/** A result for people: the figures that follow from it, and short numbers. */
+function readable({ us, bytes, ops, floorUs, ...row }: Row): Row {
+  if (typeof us !== 'number') return row
+  const rate = (amount: Row[string] | undefined) => (amount ? Number(amount) / us / 1e6 : null)
+  const slowness = typeof floorUs === 'number' ? us / floorUs : null
+  return { ...row, us, 'us / floor': slowness, 'TB/s': rate(bytes), 'TOP/s': rate(ops) }
+}
+
+await runBench(
+  new Command('bench:kernels')
+    .description('Every kernel of ours at the shapes of Llama 3 8B, on a GPU.')
+    .option('--device <name>', 'cuda:0, cuda:1, … (default: the first GPU)')
+    .option('--quick', 'a decode step and a batch of 64, W4A8KV4 alone')
+    .option('--only <text>', 'only kernels with this in their name')
+    .option('--commit <id>', 'the commit, where git is not there (default: QUATTUOR_COMMIT)')
+    .action(async (options: KernelsOptions) => {
+      const device = await openGpu(options.device)
+      try {
+        const cases = kernelCases(llama3of8B, device.target, options.quick ?? false).filter(
+          ({ kernel }) => !options.only || kernel.name.includes(options.only),
+        )
+        if (cases.length === 0) throw new UsageError(`no kernel has '${options.only}' in its name`)
+        const started = performance.now()
+        const failures = await compileAll(device, cases)
+        const compiled = performance.now()
+        const ceiling = ceilings[deviceSlug(device)]
+        const rows: Row[] = []
+        const bar = progressBar('Measuring')
+        for (const [i, c] of cases.entries()) {
+          bar.update(i, cases.length)
+          try {
+            const failure = failures.get(c)
+            if (failure !== undefined) throw new Error(failure)
+            rows.push(await measure(device, c, ceiling))
+          } catch (error) {
+            rows.push({ kernel: c.kernel.name, ...c.parameters, error: (error as Error).message })
+          }
+        }
+        bar.stop()
+        const measured = performance.now()
+        const seconds = (from: number, to: number) => ((to - from) / 1000).toFixed(1)
+        console.log(table(rows.map(readable)))
+        const failed = rows.filter((row) => 'error' in row).length
+        console.log(
+          `${rows.length} rows, ${failed} failed; compiled in ${seconds(started, compiled)} s, ` +
+            `measured in ${seconds(compiled, measured)} s`,
+        )
+        console.log(`wrote ${writeResults(device, 'kernels', rows, options)}`)
+        if (failed === rows.length) process.exitCode = 1
+      } finally {
+        await device.close()
+      }
+    }),
+)
