@@ -1,5 +1,5 @@
 import type { FunctionBuilder, Local } from '../wasm/function.ts'
-import type { V128 } from '../wasm/operations.ts'
+import type { I32, V128 } from '../wasm/operations.ts'
 
 /** A 16-bit float format, in vectors: the one place where its rounding is written. */
 export interface HalfFormat {
@@ -101,4 +101,31 @@ export function packHalves(
 ): V128 {
   const lowBits = format.narrow(w, w.get(low))
   return w.v128.or(lowBits, w.i32x4.shl(format.narrow(w, w.get(high)), w.i32.const(16)))
+}
+
+/** The low halves of words 0 and 1, as one word. */
+export function packLowLanes(w: FunctionBuilder, words: V128): I32 {
+  const bits = w.let(words)
+  const packed = w.i8x16.shuffle(w.get(bits), w.get(bits), [0, 1, 4, 5, 0, 1, 4, 5, 0, 1, 4, 5, 0, 1, 4, 5])
+  w.release(bits)
+  return w.i32x4.extract_lane(packed, 0)
+}
+
+/** Rounds f64 values to the precision of a 16-bit format, ties to even; too large ones stay too large. */
+export function roundToFormat(w: FunctionBuilder, format: HalfFormat, x: V128): V128 {
+  const value = w.let(x)
+  const power = (exponent: number): V128 => w.f64x2.splat(w.f64.const(2 ** exponent))
+  // Adding a number whose ulp is the format's ulp at |x| makes the sum round there; taking it away is exact.
+  const magnitude = w.v128.and(w.get(value), w.i64x2.splat(w.i64.const(0x7ff0_0000_0000_0000n)))
+  const clamped = w.f64x2.min(
+    w.f64x2.max(magnitude, power(format.minExponent)),
+    power(format.maxExponent + 1),
+  )
+  const magic = w.let(w.f64x2.mul(clamped, w.f64x2.splat(w.f64.const(1.5 * 2 ** (52 - format.fractionBits)))))
+  const rounded = w.f64x2.sub(w.f64x2.add(w.get(value), w.get(magic)), w.get(magic))
+  // What became zero keeps its sign.
+  const sign = (): V128 => w.v128.and(w.get(value), w.i64x2.splat(w.i64.const(1n << 63n)))
+  const result = w.v128.or(rounded, sign())
+  w.release(value, magic)
+  return result
 }

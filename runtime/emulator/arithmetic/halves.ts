@@ -1,7 +1,7 @@
 import type { FunctionBuilder, Local } from '../wasm/function.ts'
 import type { F32, I32, V128 } from '../wasm/operations.ts'
-import { type HalfName, packLowLanes, roundToFormat } from './convert.ts'
-import { type HalfFormat, halfFormats } from './half-vectors.ts'
+import type { HalfName } from './convert.ts'
+import { type HalfFormat, halfFormats, packLowLanes, roundToFormat } from './half-vectors.ts'
 import { sumToOdd } from './odd-sum.ts'
 
 /**

@@ -28,40 +28,8 @@ export function ldmatrix(m: ModuleBuilder, count: MatrixCount, trans: boolean): 
   })
 }
 
-/**
- * `stmatrix.sync.aligned.m8n8.xN{.trans}.shared.b16`, the reverse of `ldmatrix`: takes the address register, the
- * addresses of the source registers, and the linear address of shared address 0.
- */
-export function stmatrix(m: ModuleBuilder, count: MatrixCount, trans: boolean): FunctionRef {
-  const params = Array<'i32'>(count + 2).fill('i32')
-  return m.routine(`stmatrix.x${count}${trans ? '.trans' : ''}`, params, [], (w) => {
-    const addresses = w.args[0]!
-    const sharedBase = w.args[count + 1]!
-    for (let i = 0; i < count; i++) {
-      const fragments = loadRegister(w, w.args[1 + i]!)
-      const rows = trans ? transposeHalves(w, fragments) : fragments
-      rows.forEach((row, r) => {
-        const to = w.i32.add(w.get(sharedBase), w.i32.load(w.get(addresses), (8 * i + r) * 4))
-        w.v128.store(to, w.get(row))
-      })
-      w.release(...rows)
-    }
-  })
-}
-
-/** `movmatrix.sync.aligned.m8n8.trans.b16`: takes the addresses of the registers d and a. */
-export function movmatrix(m: ModuleBuilder): FunctionRef<readonly ['i32', 'i32'], readonly []> {
-  return m.routine('movmatrix', ['i32', 'i32'], [], (w) =>
-    storeRegister(w, w.args[0], transposeHalves(w, loadRegister(w, w.args[1]))),
-  )
-}
-
 function eight<T>(make: (i: number) => T): Eight<T> {
   return Array.from({ length: 8 }, (_, i) => make(i))
-}
-
-function loadRegister(w: FunctionBuilder, register: Local<'i32'>): Eight<Local<'v128'>> {
-  return eight((r) => w.let(w.v128.load(w.get(register), r * 16)))
 }
 
 function storeRegister(w: FunctionBuilder, register: Local<'i32'>, rows: Eight<Local<'v128'>>): void {

@@ -1,7 +1,7 @@
 import { DeviceError } from '../../device.ts'
 import { Checker } from '../checks/checker.ts'
 import { findingCodes } from '../checks/finding-codes.ts'
-import type { Finding, FindingKind, LaunchReport, Site } from '../checks/interface.ts'
+import type { Finding, LaunchReport, Site } from '../checks/interface.ts'
 import type { Instruction } from '../ptx/module.ts'
 import { CtaRunner, describeFailure } from './cta.ts'
 import type { Heap } from './heap.ts'

@@ -1,15 +1,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type Approximation, approximate } from '../../../runtime/emulator/arithmetic/approximate.ts'
-import {
-  type DotSign,
-  dotBytes,
-  extractBits,
-  insertBits,
-  logic3,
-  permuteBytes,
-  permuteBytesBy,
-} from '../../../runtime/emulator/arithmetic/bits.ts'
+import { type DotSign, dotBytes } from '../../../runtime/emulator/arithmetic/dot.ts'
 import { clampToUnit, flush, fma, minMax } from '../../../runtime/emulator/arithmetic/f32.ts'
 import {
   type HalfOperation,
@@ -28,7 +20,7 @@ import {
   nearest,
   valueOfBits,
 } from './exact-float.ts'
-import { bitsOf, build, fromBits } from './instantiate.ts'
+import { build } from './instantiate.ts'
 
 const inf = Number.POSITIVE_INFINITY
 
@@ -279,55 +271,6 @@ test('a half function applies to both halves', () => {
   assert.is(run((0x4200 << 16) | 0xc000) >>> 0, ((0x4800 << 16) | 0x3400) >>> 0)
 })
 
-/** The PTX manual's default mode: a nibble picks a byte of {b, a}, its top bit replicates that byte's sign. */
-function prmtModel(a: number, b: number, selector: number): number {
-  let result = 0
-  for (let i = 0; i < 4; i++) {
-    const pick = (selector >> (4 * i)) & 15
-    const word = pick & 4 ? b : a
-    const byte = (word >>> (8 * (pick & 3))) & 0xff
-    const value = pick & 8 ? (byte & 0x80 ? 0xff : 0) : byte
-    result |= value << (8 * i)
-  }
-  return result >>> 0
-}
-
-test('prmt picks bytes and signs, by constants and by registers', () => {
-  const random = rng(830)
-  const { run } = build(['i32', 'i32', 'i32'], ['i32'], (w) => {
-    permuteBytesBy(w, w.get(w.args[0]), w.get(w.args[1]), w.get(w.args[2]))
-  })
-  const word = () => random.integer(0, 2 ** 32 - 1)
-  for (let trial = 0; trial < 300; trial++) {
-    const selector = trial % 3 ? random.integer(0, 0xffff) : random.integer(0, 0xffff) & 0x7777
-    const constant = build(['i32', 'i32'], ['i32'], (w) => {
-      permuteBytes(w, w.get(w.args[0]), w.get(w.args[1]), selector)
-    }).run
-    for (let i = 0; i < 4; i++) {
-      const [a, b] = [word(), word()]
-      const want = prmtModel(a, b, selector)
-      assert.is(constant(a, b) >>> 0, want, `constant ${selector.toString(16)}`)
-      assert.is(run(a, b, selector | (word() << 16)) >>> 0, want, `register ${selector.toString(16)}`)
-    }
-  }
-})
-
-test('lop3 follows its table for all 256 tables', () => {
-  const random = rng(831)
-  for (let table = 0; table < 256; table++) {
-    const { run } = build(['i32', 'i32', 'i32'], ['i32'], (w) => {
-      logic3(w, w.get(w.args[0]), w.get(w.args[1]), w.get(w.args[2]), table)
-    })
-    const [a, b, c] = [0, 1, 2].map(() => random.integer(0, 2 ** 32 - 1)) as [number, number, number]
-    let want = 0
-    for (let bit = 0; bit < 32; bit++) {
-      const row = (((a >>> bit) & 1) << 2) | (((b >>> bit) & 1) << 1) | ((c >>> bit) & 1)
-      if ((table >> row) & 1) want |= 1 << bit
-    }
-    assert.is(run(a, b, c) | 0, want, table.toString(16))
-  }
-})
-
 test('dp4a sums products of bytes for all four pairs of signs', () => {
   const random = rng(832)
   const byte = (word: number, i: number, sign: DotSign) =>
@@ -346,46 +289,6 @@ test('dp4a sums products of bytes for all four pairs of signs', () => {
         assert.is(run(a, b, c) | 0, want | 0, `${aSign} ${bSign} ${a} ${b}`)
       }
     }
-})
-
-test('bfe and bfi follow the bit loops of the manual', () => {
-  const random = rng(833)
-  const extract = [false, true].map((signed) =>
-    build(['i32', 'i32', 'i32'], ['i32'], (w) => {
-      extractBits(w, signed, w.get(w.args[0]), w.get(w.args[1]), w.get(w.args[2]))
-    }),
-  )
-  const insert = build(['i32', 'i32', 'i32', 'i32'], ['i32'], (w) => {
-    insertBits(w, w.get(w.args[0]), w.get(w.args[1]), w.get(w.args[2]), w.get(w.args[3]))
-  })
-  const edges = [0, 1, 31, 32, 33, 63, 64, 255]
-  for (let trial = 0; trial < 2000; trial++) {
-    const pick = () => (trial % 2 ? random.integer(0, 40) : edges[random.integer(0, edges.length - 1)]!)
-    const [a, b] = [random.integer(0, 2 ** 32 - 1), random.integer(0, 2 ** 32 - 1)]
-    const [position, length] = [pick(), pick()]
-    for (const signed of [0, 1]) {
-      const last = Math.min(position + length - 1, 31)
-      const fill = signed && length > 0 ? (a >>> last) & 1 : 0
-      let want = 0
-      for (let i = 0; i < 32; i++)
-        if (i < length && position + i <= 31 ? (a >>> (position + i)) & 1 : fill) want |= 1 << i
-      assert.is(
-        extract[signed]!.run(a, position | 0x500, length) | 0,
-        want,
-        `bfe ${signed} ${position} ${length}`,
-      )
-    }
-    let want = b | 0
-    for (let i = 0; i < length && position + i <= 31; i++) {
-      const at = 1 << (position + i)
-      want = (a >>> i) & 1 ? want | at : want & ~at
-    }
-    assert.is(insert.run(a, b, position, length | 0x300) | 0, want, `bfi ${position} ${length}`)
-  }
-})
-
-test('bits pass through the helpers of this test', () => {
-  assert.is(fromBits(bitsOf(1.5)), 1.5)
 })
 
 test.run()

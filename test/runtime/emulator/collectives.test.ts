@@ -1,11 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import {
-  ldmatrix,
-  type MatrixCount,
-  movmatrix,
-  stmatrix,
-} from '../../../runtime/emulator/collectives/ldmatrix.ts'
+import { ldmatrix, type MatrixCount } from '../../../runtime/emulator/collectives/ldmatrix.ts'
 import {
   type MmaForm,
   mma,
@@ -222,35 +217,7 @@ for (const count of [1, 2, 4] as MatrixCount[])
           assert.is(word(view, (1 + matrix) * register, lane), (low | (high << 16)) >>> 0)
         }
     })
-
-    test(`stmatrix x${count}${trans ? ' trans' : ''} undoes ldmatrix`, () => {
-      const { bytes, run } = build([], [], (w, m) => {
-        const registers = () => Array.from({ length: count }, (_, i) => w.i32.const((1 + i) * register))
-        w.call(ldmatrix(m, count, trans), ...registers(), w.i32.const(0), w.i32.const(sharedBase))
-        const stored = stmatrix(m, count, trans)
-        w.call(stored, w.i32.const(0), ...registers(), w.i32.const(sharedBase + 16384))
-      })
-      const { rows } = fill(bytes, rng(301))
-      run()
-      for (const row of rows.slice(0, 8 * count))
-        assert.equal(
-          bytes.slice(sharedBase + 16384 + row, sharedBase + 16384 + row + 16),
-          bytes.slice(sharedBase + row, sharedBase + row + 16),
-        )
-    })
   }
-
-test('movmatrix transposes 8 x 8 halves', () => {
-  const { bytes, run } = build([], [], (w, m) => {
-    w.call(movmatrix(m), w.i32.const(register), w.i32.const(0))
-  })
-  const random = rng(302)
-  for (let i = 0; i < register; i++) bytes[i] = random.integer(0, 255)
-  const halves = new Uint16Array(bytes.buffer, 0, 128)
-  run()
-  for (let row = 0; row < 8; row++)
-    for (let col = 0; col < 8; col++) assert.is(halves[64 + col * 8 + row], halves[row * 8 + col])
-})
 
 /** The PTX manual's pseudocode of `shfl.sync`, one lane. */
 function shuffleModel(mode: ShuffleMode, a: Uint32Array, lane: number, b: number, c: number) {

@@ -1,3 +1,4 @@
+import { dotBytes } from '../../arithmetic/dot.ts'
 import type { Operand } from '../../ptx/module.ts'
 import type { I32, I64 } from '../../wasm/operations.ts'
 import type { Emitter } from './emitter.ts'
@@ -113,18 +114,6 @@ function permuteConstant(e: Emitter, d: Operand, a: Operand, b: Operand, selecto
 
 /** dp4a: c plus the dot product of four bytes. */
 export function dot4(e: Emitter, [d, a, b, c]: readonly Operand[]): void {
-  const { w } = e
-  const aSigned = e.modifier('atype') === 's32'
-  const bSigned = e.modifier('btype') === 's32'
-  const routine = e.m.routine(`dp4a.${aSigned}.${bSigned}`, ['i32', 'i32', 'i32'], ['i32'], (r) => {
-    const [x, y, sum] = r.args
-    const { i32 } = r
-    const byte = (word: typeof x, i: number, signed: boolean): I32 =>
-      signed
-        ? i32.shr_s(i32.shl(r.get(word), i32.const(24 - 8 * i)), i32.const(24))
-        : i32.and(i32.shr_u(r.get(word), i32.const(8 * i)), i32.const(0xff))
-    let result: I32 = r.get(sum)
-    for (let i = 0; i < 4; i++) result = i32.add(result, i32.mul(byte(x, i, aSigned), byte(y, i, bSigned)))
-  })
-  e.set(d!, w.call(routine, e.i32(a!), e.i32(b!), e.i32(c!)))
+  const sign = (modifier: string) => (e.modifier(modifier) === 's32' ? 's32' : 'u32')
+  e.set(d!, dotBytes(e.w, sign('atype'), sign('btype'), e.i32(a!), e.i32(b!), e.i32(c!)))
 }
