@@ -169,7 +169,14 @@ function contiguousRun(layout: Layout, shape: readonly number[]): number {
     if (next !== start + run || end !== start + run * 2 - 1) break
     run *= 2
   }
+  for (const stride of leadingStrides(layout)) while (stride % run !== 0) run /= 2
   return layout.swizzle ? Math.min(run, 2 ** layout.swizzle.base) : run
+}
+
+/** Strides of all modes but the last: they must keep a run aligned. */
+function leadingStrides(layout: Layout): number[] {
+  const leaves = (t: unknown): number[] => (Array.isArray(t) ? t.flatMap(leaves) : [t as number])
+  return Array.isArray(layout.stride) ? leaves(layout.stride.slice(0, -1)) : []
 }
 
 /** Bytes of a vector access that every row start of a row-major tile allows. */

@@ -4,11 +4,12 @@ import { coerce, conversionHelp } from './convert.ts'
 import type { Evaluator, Frame } from './evaluator.ts'
 import { limits } from './evaluator.ts'
 import { memberOf } from './members.ts'
+import { Tensor } from './memory.ts'
 import { callNative } from './native.ts'
 import { bindPattern } from './patterns.ts'
 import { Scope } from './scope.ts'
-import { executeBlock } from './statements.ts'
-import { annotationOf } from './types.ts'
+import { executeList } from './statements.ts'
+import { annotationOf, checkTensor } from './types.ts'
 import type { CallSite, ScalarType, Value } from './values.ts'
 import { Builtin, Closure, DeviceValue, describe } from './values.ts'
 
@@ -122,7 +123,7 @@ export function callClosure(ev: Evaluator, closure: Closure, args: readonly Valu
 function returned(ev: Evaluator, node: FunctionNode, scope: Scope): Value {
   let value: Value
   if (node.body.kind === 'block') {
-    const completion = executeBlock(ev, node.body, scope)
+    const completion = executeList(ev, node.body.body, 0, scope, () => ({ kind: 'return', value: undefined }))
     value = completion?.kind === 'return' ? completion.value : undefined
   } else {
     value = ev.evaluate(node.body, scope)
@@ -162,6 +163,7 @@ function bindParameters(
     let value: Value = param.rest ? args.slice(i) : args[i]
     if (value === undefined && param.initial) value = ev.evaluate(param.initial, scope)
     const isLet = param.target.kind === 'identifier' && node.assigned.has(param.target.name)
+    if (param.type && value instanceof Tensor) checkTensor(ev, value, param.type, argumentNode(site, i))
     if (declared && value !== undefined) {
       const blamed = argumentNode(site, i)
       value = checkAnnotated(ev, value, declared, blamed, isLet)

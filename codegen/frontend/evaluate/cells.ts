@@ -186,6 +186,8 @@ function promote(ev: Evaluator, cell: Cell, value: Value, node: Expression): Var
  * False if the two are not containers of the same shape.
  */
 function assignInside(ev: Evaluator, target: Value, value: Value, node: Expression): boolean {
+  // Another container of the same age would have to change places with this one, not fill it.
+  if (typeof value === 'object' && value !== null && regionOf(value) !== ev.emitter.region) return false
   if (Array.isArray(target) && Array.isArray(value)) {
     if (target.length !== value.length || !isTracked(target)) return false
   } else if (isPlainObject(target) && isPlainObject(value)) {
@@ -206,7 +208,7 @@ function staticMutation(ev: Evaluator, cell: Cell, value: Value, node: Expressio
       'E0211',
       `'${cell.name}' is ${describe(slot)}, and which one it is cannot depend on a run-time condition`,
       node,
-      { help: 'assign its elements, or give the new value the same shape' },
+      { help: 'assign a new value of the same shape: x = [...y], or x = y.map(f)' },
     )
   }
   const type =

@@ -2,7 +2,7 @@ import { f16Bits } from '../../../dsl/half.ts'
 import { bitsOf, valueOfBits } from '../../ir/value.ts'
 import type { Expression, Spread } from '../syntax.ts'
 import type { Evaluator } from './evaluator.ts'
-import type { ScalarType, Value } from './values.ts'
+import type { Bounds, ScalarType, Value } from './values.ts'
 import { constantValue, DeviceValue, describe, registerType } from './values.ts'
 
 /** Conversions of values to device types, implicit (`coerce`: literals only) and explicit (`convert`). */
@@ -105,7 +105,7 @@ export function indexValue(
   }
   if (value instanceof DeviceValue) {
     if (value.type === 'i32') return value
-    if (value.type === 'u32') return new DeviceValue('i32', bitcast(ev, value, 'i32').operand, value.bounds)
+    if (value.type === 'u32') return bitcast(ev, value, 'i32')
     throw ev.error('E0103', `${what} is an i32, not ${describe(value)}`, node, { help: 'convert it: i32(…)' })
   }
   throw ev.error('E0103', `${what} is an i32, not ${describe(value)}`, node, {})
@@ -114,10 +114,16 @@ export function indexValue(
 /** The same bits as another type of the same width. */
 export function bitcast(ev: Evaluator, value: DeviceValue, type: ScalarType): DeviceValue {
   const [from, to] = [registerType(value.type), registerType(type)]
-  if (from === to) return new DeviceValue(type, value.operand, value.bounds)
+  if (from === to) return new DeviceValue(type, value.operand, boundsAs(value.bounds, type))
   if (value.operand.kind === 'immediate')
     return constantValue(type, valueOfBits(to, bitsOf(from, value.operand.value)))
-  return new DeviceValue(type, ev.emitter.value('bitcast', registerType(type), [value.operand]))
+  return new DeviceValue(type, ev.emitter.value('bitcast', to, [value.operand]), boundsAs(value.bounds, type))
+}
+
+/** Bounds of the same bits as another integer type; none if the sign bit may be set. */
+function boundsAs(bounds: Bounds, type: ScalarType): Bounds | undefined {
+  if (!isIntegerType(type) || bounds.min < 0) return undefined
+  return bounds.max < 2 ** 31 || bounds.max === Number.POSITIVE_INFINITY ? bounds : undefined
 }
 
 const isFloat = (type: ScalarType) => type === 'f32' || type === 'f16' || type === 'bf16'
@@ -151,8 +157,8 @@ export function convert(
   if (type === 'i8' || type === 'u8') return toByte(ev, value, type, node)
   if (isIntegerType(type)) {
     if (isIntegerType(from)) {
-      const operand = bitcast(ev, value, type).operand
-      return new DeviceValue(type, operand, value.bounds.min >= 0 ? value.bounds : undefined)
+      if (registerType(from) !== registerType(type)) return bitcast(ev, value, type)
+      return new DeviceValue(type, value.operand, value.bounds)
     }
     if (from === 'bool') {
       return new DeviceValue(type, ev.emitter.value('convert', type as 'i32', [value.operand], plain), {

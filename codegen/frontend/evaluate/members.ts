@@ -22,6 +22,12 @@ export function memberOf(ev: Evaluator, object: Value, node: Member, direct: boo
     const cell = elementCell(object, node.name)
     return cell ? readDirect(ev, cell) : object[node.name]
   }
+  if (object === undefined && node.object.kind === 'member' && ev.absentArgs.has(node.object.name)) {
+    const { name } = node.object
+    throw ev.error('E0413', `the argument ${name} is absent in this configuration`, node, {
+      help: `guard it, if (c.${name}) …, or pass { ${name}: true }`,
+    })
+  }
   return memberOfValue(ev, object, node.name, { span: node.nameSpan })
 }
 

@@ -125,8 +125,6 @@ export class Tensor implements Memory {
         })
       case 'row':
         return new Builtin('row', [1, 8], (e, index, site) => this.#row(e, index, site))
-      case 'dtype':
-        return this.dtype
     }
     throw unknownMember(ev, this, name, node, ['dim', 'at', 'put', 'row', 'dtype'])
   }

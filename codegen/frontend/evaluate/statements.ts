@@ -118,9 +118,12 @@ function executeReturning(
   }
   const then = inRegion(statement.whenTrue)
   const otherwise = inRegion(statement.whenFalse)
+  if ((then.completion?.kind === 'return') !== (otherwise.completion?.kind === 'return')) {
+    throw returnInLoop(ev, statement)
+  }
   ev.at(statement)
   const value = mergeArms(ev, condition, then, otherwise, statement)
-  return { kind: 'return', value }
+  return then.completion && { kind: 'return', value }
 }
 
 /** Function declarations are in scope from the start of their block. */
@@ -208,10 +211,13 @@ function executeReturn(ev: Evaluator, statement: Statement & { kind: 'return' },
     emitter.region.block.push({ kind: 'return', location: emitter.location })
     return left
   }
-  throw ev.error('E0303', 'this return depends on a run-time condition in a loop or switch', statement, {
+  throw returnInLoop(ev, statement)
+}
+
+const returnInLoop = (ev: Evaluator, statement: Statement): Error =>
+  ev.error('E0303', 'this return depends on a run-time condition in a loop or switch', statement, {
     help: 'keep the result in a variable: let found: i32 = -1, assign it in the loop, and return it at the end',
   })
-}
 
 function jump(ev: Evaluator, statement: Statement & { kind: 'break' | 'continue' }): Completion {
   const { targets } = ev.frame

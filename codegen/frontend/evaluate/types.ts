@@ -1,6 +1,7 @@
 import type { Module, TypeDefinition } from '../names.ts'
-import type { TypeNode } from '../syntax.ts'
+import type { Expression, Spread, TypeNode } from '../syntax.ts'
 import type { Evaluator } from './evaluator.ts'
+import type { Tensor } from './memory.ts'
 import type { ScalarType } from './values.ts'
 import { isScalarType } from './values.ts'
 
@@ -27,4 +28,31 @@ function scalarOf(ev: Evaluator, type: TypeNode, module: Module): ScalarType | u
     return typeof spelled === 'string' && isScalarType(spelled) ? spelled : undefined
   }
   return isScalarType(definition.name) ? definition.name : undefined
+}
+
+const tensorAccess: Readonly<Record<string, string>> = { In: 'In', Out: 'Out', InOut: 'InOut' }
+
+/** Refuses a tensor whose element type or layout tag is not what a parameter's type says. */
+export function checkTensor(ev: Evaluator, tensor: Tensor, type: TypeNode, node: Expression | Spread): void {
+  if (type.kind !== 'reference') return
+  const definition = ev.modules.findType(ev.frame.module, type.name)
+  if (definition?.kind !== 'language' || !(definition.name in tensorAccess)) return
+  const [element, , tag] = type.args
+  const dtype = element && annotationOf(ev, element)
+  if (dtype && dtype !== tensor.dtype) {
+    throw ev.error('E0103', `expected a tensor of ${dtype}, and ${tensor.name} holds ${tensor.dtype}`, node, {
+      notes: [{ message: 'the parameter', span: type.span }, { message: tensor.describe() }],
+    })
+  }
+  const wanted = tag === undefined ? 'row' : tag.kind === 'literal' ? tag.value : undefined
+  if (wanted === undefined || wanted === tensor.info.tag) return
+  throw ev.error(
+    'E0414',
+    `expected the layout '${wanted}', and ${tensor.name} lies in '${tensor.info.tag}'`,
+    node,
+    {
+      notes: [{ message: 'the parameter', span: type.span }, { message: tensor.describe() }],
+      help: `pass a tensor packed as '${wanted}', or a function that reads '${tensor.info.tag}'`,
+    },
+  )
 }
