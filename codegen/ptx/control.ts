@@ -1,7 +1,10 @@
-import type { Block, If, Instruction, Jump, Loop, Node } from '../ir/op.ts'
+import { Definitions } from '../ir/definitions.ts'
+import type { Block, If, Instruction, Jump, KernelIr, Loop, Node, Register } from '../ir/op.ts'
 import { isPure, ops } from '../ir/spec.ts'
-import type { Level } from '../ir/uniformity.ts'
+import { type Level, uniformity } from '../ir/uniformity.ts'
+import { isInteger } from '../ir/value.ts'
 import { writeInstruction } from './instructions.ts'
+import { sameClass } from './registers.ts'
 import type { Writer } from './writer.ts'
 
 /**
@@ -12,13 +15,12 @@ import type { Writer } from './writer.ts'
  * - an `if` of a few simple instructions: each guarded, without a branch;
  * - a loop that begins with its test, `loop { t = …; if (t) break; … }`: the test once before the loop and once at
  *   its bottom, so that an iteration has one branch.
- *
- * `conditions` says how uniform each `if` is; a branch that all lanes take alike is `bra.uni`.
+ * A branch that all lanes take alike is `bra.uni`.
  */
-export function writeBody(w: Writer, block: Block, conditions: ReadonlyMap<If, Level>): void {
-  const control = new ControlWriter(w, conditions)
-  control.nodes(block, undefined)
-  if (block.at(-1)?.kind !== 'return') w.line('ret')
+export function writeBody(w: Writer, ir: KernelIr): void {
+  const control = new ControlWriter(w, ir)
+  control.nodes(ir.body, undefined)
+  if (ir.body.at(-1)?.kind !== 'return') w.line('ret')
 }
 
 /** Where `break` and `continue` of the loop around go. */
@@ -31,6 +33,13 @@ interface Targets {
 
 const isJump = (node: Node): node is Jump =>
   node.kind === 'break' || node.kind === 'continue' || node.kind === 'return'
+
+function isChangeOfType({ op, results, args, attributes }: Instruction): boolean {
+  const [to, from] = [results[0]?.type, args[0]?.type]
+  if (!to || !from) return false
+  if (op === 'bitcast') return sameClass(to, from)
+  return op === 'convert' && isInteger(to) && isInteger(from) && !attributes.saturate
+}
 
 /** Longest `if` that is guarded instruction by instruction. */
 const longestGuarded = 4
@@ -75,11 +84,14 @@ function testedLoop({ body }: Loop): TestedLoop | undefined {
 
 class ControlWriter {
   readonly #w: Writer
+  /** How uniform each condition is. */
   readonly #conditions: ReadonlyMap<If, Level>
+  readonly #definitions: Definitions
 
-  constructor(w: Writer, conditions: ReadonlyMap<If, Level>) {
+  constructor(w: Writer, ir: KernelIr) {
     this.#w = w
-    this.#conditions = conditions
+    this.#conditions = uniformity(ir).conditions
+    this.#definitions = new Definitions(ir)
   }
 
   nodes(block: readonly Node[], targets: Targets | undefined): void {
@@ -87,7 +99,7 @@ class ControlWriter {
       this.#w.at(node.location)
       switch (node.kind) {
         case 'instruction':
-          writeInstruction(this.#w, node)
+          this.#instruction(node)
           break
         case 'if':
           this.#if(node, targets)
@@ -99,6 +111,18 @@ class ControlWriter {
           this.#jump(node, targets)
       }
     }
+  }
+
+  /** A change of type alone is no instruction: the result is another name of the argument's register. */
+  #instruction(node: Instruction): void {
+    const [arg] = node.args
+    if (arg?.kind === 'register' && isChangeOfType(node) && this.#areTemporaries(node.results[0]!, arg))
+      this.#w.registers.alias(node.results[0]!, arg)
+    else writeInstruction(this.#w, node)
+  }
+
+  #areTemporaries(...registers: readonly Register[]): boolean {
+    return registers.every(({ id }) => this.#definitions.isTemporary(id))
   }
 
   #jump({ kind }: Jump, targets: Targets | undefined, uniform = true): void {

@@ -1,5 +1,4 @@
 import type { KernelIr } from '../ir/op.ts'
-import { uniformity } from '../ir/uniformity.ts'
 import type { Target } from '../target.ts'
 import { writeBody } from './control.ts'
 import { untyped } from './registers.ts'
@@ -17,7 +16,7 @@ export interface Printed {
  */
 export function printPtx(ir: KernelIr, target: Target, sharedAlign: number): Printed {
   const w = new Writer(target)
-  writeBody(w, ir.body, uniformity(ir).conditions)
+  writeBody(w, ir)
   const body = w.lines.splice(0)
   for (const { name, type, text } of w.registers.constants()) w.line(`mov.${untyped[type]}`, name, text)
   const params = ir.params.map(

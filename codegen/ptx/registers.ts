@@ -42,6 +42,9 @@ export const untyped: Readonly<Record<ValueType, string>> = {
   address: 'b64',
 }
 
+/** Whether registers of the two types are of one class, so that a `bitcast` between them changes nothing. */
+export const sameClass = (a: ValueType, b: ValueType): boolean => classes[a] === classes[b]
+
 /** The bits of a value as PTX writes them in an untyped operand. */
 const hex = (bits: number): string => `0x${bits.toString(16)}`
 
@@ -75,6 +78,11 @@ export class Registers {
     const name = this.fresh(type)
     this.#names.set(id, name)
     return name
+  }
+
+  /** Lets two registers of the IR be one of PTX. */
+  alias({ id }: Register, of: Register): void {
+    this.#names.set(id, this.name(of))
   }
 
   /** A register of PTX that no register of the IR stands for. */

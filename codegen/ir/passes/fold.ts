@@ -16,7 +16,8 @@ import { immediate } from '../value.ts'
  *
  * One walk in order of the text: arguments are read through what is known of temporaries, then the rules of
  * `evaluate.ts` and `identities.ts` are tried until none applies. Bounds come from `facts.ts`; those of a counting
- * loop's variable from its first value and its test. An `if` on a known condition becomes its branch.
+ * loop's variable from its first value and its test. An `if` on a known condition becomes its branch, and a loop that
+ * breaks in its first iteration what stands before the break.
  */
 export function fold(ir: KernelIr): KernelIr {
   return { ...ir, body: new Folder(ir).block(ir.body) }
@@ -49,7 +50,7 @@ class Folder {
         case 'if':
           return this.#if(node)
         case 'loop':
-          return [this.#loop(node)]
+          return once(this.#loop(node))
         default:
           return [node]
       }
@@ -175,6 +176,22 @@ class Folder {
     )
   }
 }
+
+/** A loop that its first iteration ends is that iteration. */
+function once(loop: Loop): Block {
+  const end = loop.body.findIndex((node) => node.kind === 'break')
+  const before = loop.body.slice(0, end)
+  return end < 0 || leavesIteration(before) ? [loop] : before
+}
+
+/** Whether a block has a jump of the loop around it. */
+const leavesIteration = (block: Block): boolean =>
+  block.some(
+    (node) =>
+      node.kind === 'break' ||
+      node.kind === 'continue' ||
+      (node.kind === 'if' && (leavesIteration(node.body) || leavesIteration(node.otherwise))),
+  )
 
 const isBreak = ({ body, otherwise }: If): boolean =>
   body.length === 1 && body[0]!.kind === 'break' && otherwise.length === 0

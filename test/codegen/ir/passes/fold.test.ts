@@ -223,6 +223,27 @@ test('an if on a known condition becomes its branch', () => {
   )
 })
 
+test('a loop that breaks in its first iteration is that iteration', () => {
+  const loop = (limit: number) => `%2: i32 = move 0:i32
+     loop {
+       store space=global %0, %2
+       %3: bool = compare relation=ge %2, ${limit}:i32
+       if %3 {
+         break
+       }
+     } step {
+       %2: i32 = add %2, 1:i32
+     }`
+  checkPass(
+    fold,
+    loop(0),
+    `%2: i32 = move 0:i32
+     store space=global %0, %2
+     %3: bool = move 1:bool`,
+  )
+  checkUnchanged(fold, loop(1))
+})
+
 test('a negated condition exchanges the branches, and the opposite of a float comparison is not one', () => {
   checkPass(
     fold,
