@@ -39,8 +39,8 @@ export class Writer {
     if (this.target.capability < entry.capability)
       throw new Refusal(
         'E0604',
-        `${mnemonic} needs compute capability ${entry.capability / 10}, and ${this.target.name} has ` +
-          `${this.target.capability / 10}`,
+        `${mnemonic} needs compute capability ${(entry.capability / 10).toFixed(1)}, and ${this.target.name} has ` +
+          `${(this.target.capability / 10).toFixed(1)}`,
         { location: this.#location, help: 'compile for a newer target, or branch on target.capability' },
       )
     this.#version = Math.max(this.#version, entry.version)
