@@ -82,7 +82,7 @@ async function measureCache(kernels: readonly KernelCase[], target: Target): Pro
       benny.add('all kernels', loadAll, { minSamples: 5, maxTime: 2 }),
     )
     const ms = 1000 * results[0]!.details.median
-    return { measured: `load ${kernels.length} cached kernels`, ms, 'ms each': ms / kernels.length }
+    return { measured: `load ${kernels.length} cached kernels`, ms, msEach: ms / kernels.length }
   } finally {
     rmSync(folder, { recursive: true })
   }

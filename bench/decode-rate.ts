@@ -17,16 +17,13 @@ export interface DecodeShape {
 }
 
 export interface DecodeRate {
-  /** Milliseconds from the first step to every sequence's first token. */
+  /** Milliseconds of the step that runs all prompts and gives every sequence its first token. */
   readonly promptMs: number
   /** Median milliseconds of a decode step: all sequences one token further, from the host and back to it. */
   readonly stepMs: number
   /** Tokens of all sequences per second, by the median step. */
   readonly tokensPerSecond: number
 }
-
-/** Steps that are run first: launches are bound and translated in them. */
-const warmSteps = 3
 
 /** Loads a checkpoint folder with room for runs of these shapes, and a prompt's tokens in one step. */
 export async function loadForShapes(
@@ -36,7 +33,7 @@ export async function loadForShapes(
 ): Promise<{ readonly model: Model; readonly format: string }> {
   const most = (size: (shape: DecodeShape) => number) => Math.max(...shapes.map(size))
   const sequences = most((shape) => shape.batch)
-  const pagesPerSequence = Math.ceil(most((shape) => shape.promptTokens + shape.tokens + warmSteps + 1) / 64)
+  const pagesPerSequence = Math.ceil(most((shape) => shape.promptTokens + shape.tokens + 1) / 64)
   const checkpoint = openCheckpoint(folder)
   try {
     const limits = {
@@ -52,7 +49,7 @@ export async function loadForShapes(
   }
 }
 
-/** Starts sequences of random prompts, and runs them until each decodes; returns what that took. */
+/** Starts sequences of random prompts and runs the step that gives each its first token; returns what that took. */
 export async function startDecoding(
   model: Model,
   { batch, promptTokens, tokens }: DecodeShape,
@@ -62,7 +59,7 @@ export async function startDecoding(
   for (let i = 0; i < batch; i++) {
     loop.add({
       prompt: Array.from({ length: promptTokens }, () => random.integer(0, model.config.vocabSize - 1)),
-      maxTokens: tokens + warmSteps + 1,
+      maxTokens: tokens + 1,
       sampling: greedy,
       stopIds: [],
     })
@@ -71,12 +68,19 @@ export async function startDecoding(
   const events = await loop.step()
   const promptMs = performance.now() - started
   if (events.length !== batch) throw new Error(`${events.length} of ${batch} prompts fitted into one step`)
-  for (let i = 0; i < warmSteps; i++) await loop.step()
   return { loop, promptMs }
 }
 
-/** Decodes greedily and times each step. */
+/** Runs a prompt and some decode steps, so that their kernels are compiled, loaded and bound. */
+export async function warmUp(model: Model, shape: DecodeShape): Promise<void> {
+  const { loop } = await startDecoding(model, shape)
+  for (let i = 0; i < 3 && loop.busy; i++) await loop.step()
+  loop.free()
+}
+
+/** Times a prompt and greedy decode steps after a run to warm up. */
 export async function measureDecode(model: Model, shape: DecodeShape): Promise<DecodeRate> {
+  await warmUp(model, shape)
   const { loop, promptMs } = await startDecoding(model, shape)
   try {
     const steps: number[] = []

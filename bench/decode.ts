@@ -1,3 +1,4 @@
+import { basename, resolve } from 'node:path'
 import { Command } from 'commander'
 import { deviceOption, wholeNumber } from '../cli/options.ts'
 import { openDevice } from '../runtime/open-device.ts'
@@ -37,7 +38,12 @@ await runBench(
         for (const folder of folders) {
           const { model, format } = await loadForShapes(device, folder, shapes)
           for (const shape of shapes) {
-            rows.push({ model: folder, format, ...shape, ...(await measureDecode(model, shape)) })
+            rows.push({
+              model: basename(resolve(folder)),
+              format,
+              ...shape,
+              ...(await measureDecode(model, shape)),
+            })
           }
           model.free()
         }

@@ -8,7 +8,7 @@ import { openEmulator } from '../runtime/emulator/device.ts'
 import { prepareProgram } from '../runtime/kernel.ts'
 import { Tensor } from '../runtime/tensor.ts'
 import { runBench } from './command.ts'
-import { loadForShapes, measureDecode, startDecoding } from './decode-rate.ts'
+import { loadForShapes, measureDecode, startDecoding, warmUp } from './decode-rate.ts'
 import { median } from './measure.ts'
 import { mmaLoop, mmaLoopProducts } from './mma-loop.ts'
 import { profiledDevice } from './profile.ts'
@@ -62,6 +62,7 @@ async function profileModel({ name, folder }: QuantizedModel, options: EmulatorO
   const profiled = profiledDevice(openEmulator())
   try {
     const { model } = await loadForShapes(profiled.device, folder, [shape])
+    await warmUp(model, shape)
     const { loop } = await startDecoding(model, shape)
     profiled.start()
     const steps: number[] = []

@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
+import { cpus } from 'node:os'
 import { join, relative } from 'node:path'
 import type { Device } from '../runtime/device.ts'
 import { packageRoot } from '../runtime/package-root.ts'
@@ -14,6 +15,9 @@ export interface ResultHeader {
   readonly date: string
   /** `null` where neither git nor the caller knows it. */
   readonly commit: string | null
+  readonly device: string
+  /** `2 x ` and the model of the processor. */
+  readonly cpu: string
   /** The driver's version; `null` on the emulator. */
   readonly driver: string | null
   /** Clock of the multiprocessors at the end of the measurement; `null` where nvidia-smi does not say. */
@@ -41,17 +45,23 @@ export function writeResults(
     command: `npm run bench:${name}${args.length > 0 ? ` -- ${args.join(' ')}` : ''}`,
     date: new Date().toISOString(),
     commit: options.commit ?? process.env.QUATTUOR_COMMIT ?? gitCommit(),
+    device: device.properties.description,
+    cpu: `${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}`,
     ...gpuState(device),
   }
   const folder = join(packageRoot(), 'bench', 'results', deviceSlug(device))
   mkdirSync(folder, { recursive: true })
   const path = join(folder, `${name}.json`)
-  const lines = rows.map((row) => `    ${JSON.stringify(row)}`).join(',\n')
+  const lines = rows.map((row) => `    ${JSON.stringify(row, fiveDigits)}`).join(',\n')
   // One line a row, so that two runs can be compared line by line.
   const head = JSON.stringify(header, null, 2).replace(/\n\}$/, '')
   writeFileSync(path, `${head},\n  "rows": [\n${lines}\n  ]\n}\n`)
   return relative(packageRoot(), path)
 }
+
+/** Measured figures have no more that mean anything. */
+const fiveDigits = (_key: string, value: unknown): unknown =>
+  typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(5)) : value
 
 /** The commit, with `-dirty` where files differ from it. */
 const gitCommit = (): string | null =>
