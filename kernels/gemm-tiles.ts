@@ -30,11 +30,14 @@ function wish(M: number, exact: boolean): GemmTiles {
     if (M <= 64) return { tileM: M <= 32 ? 32 : 64, tileN: 64, tileK: 64, stages: 4, warpsN: 4, warpsK: 1 }
     return { tileM: 128, tileN: 128, tileK: 32, stages: 4, warpsN: 4, warpsK: 1 }
   }
-  if (M <= 16) return { tileM: M <= 8 ? 8 : 16, tileN: 32, tileK: 512, stages: 4, warpsN: 1, warpsK: 8 }
+  if (M <= 16) return { tileM: M <= 8 ? 8 : 16, tileN: 32, tileK: 512, stages: 4, warpsN: 1, warpsK: 4 }
   if (M <= 32) return { tileM: 32, tileN: 32, tileK: 512, stages: 4, warpsN: 2, warpsK: 4 }
   if (M <= 64) return { tileM: 64, tileN: 64, tileK: 256, stages: 4, warpsN: 4, warpsK: 2 }
   return { tileM: 128, tileN: 128, tileK: 128, stages: 4, warpsN: 4, warpsK: 1 }
 }
+
+/** Fewer columns are not worth a warp of their own along K: their sums have to be added to the others'. */
+const SLICE_COLUMNS = 256
 
 /** Bytes of shared memory that a GEMM takes. */
 export function gemmSharedBytes(format: WeightFormat, t: GemmTiles): number {
@@ -61,12 +64,14 @@ export function defaultTiles(
     tiles.tileN /= 2
     tiles.warpsN = Math.min(tiles.warpsN, tiles.tileN / 16)
   }
-  const fits = (warps: number): boolean => K % (multiple * warps) === 0 && multiple * warps <= tiles.tileK
+  const fits = (warps: number): boolean =>
+    K % (multiple * warps) === 0 && multiple * warps <= tiles.tileK && K / warps >= SLICE_COLUMNS
   while (tiles.warpsK > 1 && !fits(tiles.warpsK)) tiles.warpsK /= 2
   const least = multiple * tiles.warpsK
-  let steps = Math.max(1, Math.floor(tiles.tileK / least))
-  while (K % (least * steps) !== 0) steps--
-  tiles.tileK = least * steps
+  let parts = Math.max(1, Math.floor(tiles.tileK / least))
+  while (K % (least * parts) !== 0) parts--
+  tiles.tileK = least * parts
+  tiles.stages = Math.max(2, Math.min(tiles.stages, K / tiles.tileK))
   while (tiles.stages > 2 && gemmSharedBytes(f, tiles) > target.sharedBytes) tiles.stages--
   const [NTiles, KUnits] = packedShape(f, N, K)
   return { ...tiles, NTiles, KUnits }

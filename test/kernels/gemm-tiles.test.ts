@@ -1,0 +1,58 @@
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { compileKernel } from '../../codegen/compile.ts'
+import { targets } from '../../codegen/target.ts'
+import { type WeightFormatName, weightFormats } from '../../kernels/formats/index.ts'
+import { gemm16 } from '../../kernels/gemm-16.ts'
+import { defaultTiles, gemmSharedBytes } from '../../kernels/gemm-tiles.ts'
+import { gemmW4A8, gemmW4A8Group } from '../../kernels/gemm-w4a8.ts'
+import { gemmW8A8 } from '../../kernels/gemm-w8a8.ts'
+import { assemble } from '../support/ptxas.ts'
+import { rng } from '../support/rng.ts'
+
+const names = Object.keys(weightFormats) as WeightFormatName[]
+const kernels = { w4a8: gemmW4A8, 'w4a8-g128': gemmW4A8Group, w8a8: gemmW8A8, w16: gemm16 } as const
+
+for (const name of names) {
+  const format = weightFormats[name]
+  const multiple = Math.max(format.columns, format.group)
+
+  test(`${name}: the default tile of any shape divides it and fits every target`, () => {
+    const random = rng(3)
+    for (let i = 0; i < 300; i++) {
+      const M = 2 ** random.integer(0, 12) + random.integer(-1, 1) || 1
+      const N = random.integer(1, 9000)
+      const K = multiple * random.integer(1, 300)
+      for (const target of Object.values(targets)) {
+        const t = defaultTiles(name, { M, N, K }, target)
+        const shape = JSON.stringify({ M, N, K, target: target.name, t })
+        assert.ok(K % t.tileK === 0 && t.tileK % (multiple * t.warpsK) === 0, shape)
+        assert.ok(t.tileM % 8 === 0 && t.tileN % (16 * t.warpsN) === 0, shape)
+        assert.ok(t.stages >= 2 && t.warpsN * t.warpsK <= 32, shape)
+        assert.ok(gemmSharedBytes(format, t) <= target.sharedBytes, shape)
+        assert.ok(name !== 'w16' || t.warpsK === 1, shape)
+      }
+    }
+  })
+
+  test(`${name}: a default tile assembles, and takes the shared memory that is foretold`, () => {
+    for (const M of [1, 40]) {
+      const shape = { M, N: 96, K: 512 }
+      const tiles = defaultTiles(name, shape, targets.sm_80)
+      const config = {
+        dtype: 'f16',
+        zero: 'epilogue',
+        out: 'f16',
+        bias: false,
+        residual: false,
+        ...shape,
+        ...tiles,
+      }
+      const program = compileKernel(kernels[name] as never, config as never, 'sm_80')
+      assemble(program.ptx, 'sm_80')
+      assert.is(program.sharedBytes, gemmSharedBytes(weightFormats[name], tiles))
+    }
+  })
+}
+
+test.run()
