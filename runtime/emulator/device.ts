@@ -252,7 +252,10 @@ export class EmulatorDevice implements Device {
     const shuffled = schedule === 'shuffled' ? Math.imul(seed + this.#launches, 0x9e3779b1) : undefined
     this.#launches++
     try {
-      if (this.#checked) return this.#checked.run(record, arena, shuffled)
+      if (this.#checked) {
+        this.#checked.run(record, arena, shuffled)
+        return
+      }
       const runner = new CtaRunner(
         { grid, block: fn.program.block, layout, seed: shuffled },
         this.#warpOf(loaded),

@@ -5,7 +5,7 @@ import { type ShuffleMode, shuffle, shuffleConstant } from '../collectives/shuff
 import { broadcast, type VoteMode, vote } from '../collectives/vote.ts'
 import type { Instruction, Operand } from '../ptx/module.ts'
 import type { Local } from '../wasm/function.ts'
-import { type I32, onStack } from '../wasm/operations.ts'
+import type { I32 } from '../wasm/operations.ts'
 import { faults, header } from './layout.ts'
 import type { WarpWriter } from './warp.ts'
 
@@ -21,19 +21,26 @@ export function writeCollective(warp: WarpWriter, instruction: Instruction): voi
   const writer = new CollectiveWriter(warp, instruction)
   switch (instruction.op) {
     case 'shfl':
-      return writer.shuffle()
+      writer.shuffle()
+      return
     case 'vote':
-      return writer.vote()
+      writer.vote()
+      return
     case 'redux':
-      return writer.redux()
+      writer.redux()
+      return
     case 'activemask':
-      return writer.activeMask()
+      writer.activeMask()
+      return
     case 'ldmatrix':
-      return writer.loadMatrix()
+      writer.loadMatrix()
+      return
     case 'mma':
-      return writer.multiply()
+      writer.multiply()
+      return
     default:
-      return writer.synchronize()
+      writer.synchronize()
+      return
   }
 }
 
@@ -147,9 +154,18 @@ class CollectiveWriter {
   private spread(d: Operand, value: I32): void {
     const { warp } = this
     const { w } = warp
-    if (d.kind === 'sink') return w.drop(value)
-    if (d.kind !== 'register') return this.fail('a register is expected')
-    if (this.isUniform(d)) return w.set(warp.uniformLocal(d.register) as Local<'i32'>, value)
+    if (d.kind === 'sink') {
+      w.drop(value)
+      return
+    }
+    if (d.kind !== 'register') {
+      this.fail('a register is expected')
+      return
+    }
+    if (this.isUniform(d)) {
+      w.set(warp.uniformLocal(d.register) as Local<'i32'>, value)
+      return
+    }
     const local = w.let(value)
     w.call(broadcast(warp.m), warp.slot(d.register), w.get(local), w.get(warp.active))
     w.release(local)
@@ -180,7 +196,10 @@ class CollectiveWriter {
       )
       this.used = index
     }
-    if (b!.kind !== 'integer' || c!.kind !== 'integer') return general()
+    if (b!.kind !== 'integer' || c!.kind !== 'integer') {
+      general()
+      return
+    }
     const constant = shuffleConstant(m, mode, Number(b!.value), Number(c!.value), predicate !== undefined)
     this.whenFull(() => w.call(constant, to(), from(), ...pushPredicate()), general)
   }
@@ -217,7 +236,10 @@ class CollectiveWriter {
     const { warp } = this
     const { w } = warp
     const [, address] = this.operands
-    if (address?.kind !== 'address') return this.fail('an address is expected')
+    if (address?.kind !== 'address') {
+      this.fail('an address is expected')
+      return
+    }
     this.requireFullWarp()
     const count = Number(this.instruction.modifiers.num![1]) as MatrixCount
     const { base, offset } = address
@@ -285,6 +307,5 @@ class CollectiveWriter {
     this.checkMask(this.operands[0]!)
     const { checks } = warp.analysis
     if (checks) w.call(checks.warpSync, w.i32.load(w.get(warp.context.state), header.warp))
-    void onStack
   }
 }

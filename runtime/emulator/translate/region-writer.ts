@@ -34,7 +34,10 @@ export class RegionWriter {
     const { graph } = warp.analysis
     for (const id of region.nodes) this.code.set(id, [...graph.nodes[id]!.instructions])
     this.hoistUniform()
-    if (this.lanesHaveWork()) return this.writeLaneLoop()
+    if (this.lanesHaveWork()) {
+      this.writeLaneLoop()
+      return
+    }
     warp.writeCount(region.head, false)
     this.writeAgreedExit()
   }
@@ -104,7 +107,7 @@ export class RegionWriter {
   private writeLaneLoop(): void {
     const { warp, region } = this
     const { w, context } = warp
-    const { graph, liveness, kernel, placement, checks } = warp.analysis
+    const { graph, liveness, placement, checks } = warp.analysis
     const read = new Map<number, Register>()
     const written = new Map<number, Register>()
     for (const id of region.nodes) {
@@ -174,14 +177,14 @@ export class RegionWriter {
     w.end()
     for (const { home, after } of rewritten) w.set(home, w.get(after))
     if (checks) w.call(checks.endRegion)
-    void kernel
 
     const scratch = [lane, remaining, file4, file8, ...this.locals.values()]
     for (const { before, after } of rewritten) scratch.push(before, after)
     w.release(...new Set(scratch))
     if (agreed) {
       w.release(exitPlace, ended, common, any)
-      return this.writeAgreedExit()
+      this.writeAgreedExit()
+      return
     }
     if (tracksEnd) {
       const stay = (lanes: Local<'i32'>): void =>
@@ -251,8 +254,12 @@ export class RegionWriter {
     if (deciding === undefined) {
       const [exit] = region.exits
       // A region without exit never ends, such as an endless loop.
-      if (exit !== undefined) return warp.writeTransfer(exit)
-      return region.mayEnd ? warp.writeEnd() : w.unreachable()
+      if (exit !== undefined) {
+        warp.writeTransfer(exit)
+        return
+      }
+      region.mayEnd ? warp.writeEnd() : w.unreachable()
+      return
     }
     const { exit } = graph.nodes[deciding]!
     if (exit.kind !== 'branch') throw new Error('The deciding node does not branch')

@@ -94,7 +94,10 @@ function writeTree(w: FunctionBuilder, flow: Flow, { rank, joins, loopHeads }: T
   const isJoin = new Set([...joins.values()].flat())
 
   const writeSubtree = (id: number): void => {
-    if (!loopHeads.has(id)) return writeWithin(id, joins.get(id)!)
+    if (!loopHeads.has(id)) {
+      writeWithin(id, joins.get(id)!)
+      return
+    }
     loops.set(id, w.beginLoop())
     writeWithin(id, joins.get(id)!)
     w.end()
@@ -104,7 +107,8 @@ function writeTree(w: FunctionBuilder, flow: Flow, { rank, joins, loopHeads }: T
       labels.set(first, w.beginBlock())
       writeWithin(id, rest)
       w.end()
-      return writeSubtree(first)
+      writeSubtree(first)
+      return
     }
     flow.writeBody(id)
     const exit = flow.exitOf(id)
@@ -133,7 +137,10 @@ function writeDispatch(w: FunctionBuilder, flow: Flow): void {
   w.set(next, w.i32.const(0))
   const again = w.beginLoop()
   const go = (from: number, to: number): void => {
-    if (flow.isOutside(from, to)) return flow.writeLeave(to)
+    if (flow.isOutside(from, to)) {
+      flow.writeLeave(to)
+      return
+    }
     w.set(next, w.i32.const(index.get(to)!))
     w.br(again)
   }

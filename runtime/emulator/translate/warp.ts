@@ -177,7 +177,10 @@ export class WarpWriter {
   /** Goes on at a node: in place when this is the only way to it, through the dispatch loop otherwise. */
   writeTransfer(id: number): void {
     const { w } = this
-    if (id !== this.analysis.graph.entry && this.incoming.get(id)! < 2) return this.writeNode(id)
+    if (id !== this.analysis.graph.entry && this.incoming.get(id)! < 2) {
+      this.writeNode(id)
+      return
+    }
     w.set(this.place, w.i32.const(this.placeOf(id)))
     w.br(this.dispatch)
   }
@@ -186,11 +189,17 @@ export class WarpWriter {
     const { graph, regions } = this.analysis
     const node = graph.nodes[id]!
     const region = regions.get(id)
-    if (region) return new RegionWriter(this, region).write()
+    if (region) {
+      new RegionWriter(this, region).write()
+      return
+    }
     const collective = node.collective!
     const next = successors(node.exit)[0]!
     this.writeCount(id, false)
-    if (isBarrier(collective)) return this.writeBarrier(id, collective)
+    if (isBarrier(collective)) {
+      this.writeBarrier(id, collective)
+      return
+    }
     writeCollective(this, collective)
     this.writeTransfer(next)
   }
@@ -293,15 +302,20 @@ export function loadLocal(w: FunctionBuilder, base: Local<'i32'>, local: Local, 
   const address = w.get(base)
   switch (local.type) {
     case 'i32':
-      return w.set(local as Local<'i32'>, w.i32.load(address, offset))
+      w.set(local as Local<'i32'>, w.i32.load(address, offset))
+      return
     case 'i64':
-      return w.set(local as Local<'i64'>, w.i64.load(address, offset))
+      w.set(local as Local<'i64'>, w.i64.load(address, offset))
+      return
     case 'f32':
-      return w.set(local as Local<'f32'>, w.f32.load(address, offset))
+      w.set(local as Local<'f32'>, w.f32.load(address, offset))
+      return
     case 'f64':
-      return w.set(local as Local<'f64'>, w.f64.load(address, offset))
+      w.set(local as Local<'f64'>, w.f64.load(address, offset))
+      return
     default:
-      return w.set(local as Local<'v128'>, w.v128.load(address, offset))
+      w.set(local as Local<'v128'>, w.v128.load(address, offset))
+      return
   }
 }
 
@@ -310,15 +324,20 @@ export function storeLocal(w: FunctionBuilder, base: Local<'i32'>, local: Local,
   const address = w.get(base)
   switch (local.type) {
     case 'i32':
-      return w.i32.store(address, w.get(local as Local<'i32'>), offset)
+      w.i32.store(address, w.get(local as Local<'i32'>), offset)
+      return
     case 'i64':
-      return w.i64.store(address, w.get(local as Local<'i64'>), offset)
+      w.i64.store(address, w.get(local as Local<'i64'>), offset)
+      return
     case 'f32':
-      return w.f32.store(address, w.get(local as Local<'f32'>), offset)
+      w.f32.store(address, w.get(local as Local<'f32'>), offset)
+      return
     case 'f64':
-      return w.f64.store(address, w.get(local as Local<'f64'>), offset)
+      w.f64.store(address, w.get(local as Local<'f64'>), offset)
+      return
     default:
-      return w.v128.store(address, w.get(local as Local<'v128'>), offset)
+      w.v128.store(address, w.get(local as Local<'v128'>), offset)
+      return
   }
 }
 

@@ -215,7 +215,10 @@ for (const { name, reference } of exchanges)
   for (const checks of [false, true])
     test(`${name.replace(/_/g, ' ')}${checks ? ', checked' : ''}`, async () => {
       const random = rng(name.length)
-      const x = Uint32Array.from({ length: 32 }, () => random.integer(0, 1000) * (random.integer(0, 1) ? 1 : 4e6))
+      const x = Uint32Array.from(
+        { length: 32 },
+        () => random.integer(0, 1000) * (random.integer(0, 1) ? 1 : 4e6),
+      )
       const y = new Uint32Array(32)
       await run({ name, ptx, block: [32, 1, 1] }, [1, 1, 1], [x, y], { checks })
       assert.equal(

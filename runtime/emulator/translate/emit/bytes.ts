@@ -55,7 +55,10 @@ export function logic3(e: Emitter, [d, a, b, c, table]: readonly Operand[]): voi
 /** prmt: each nibble of the selector picks one of eight bytes of `{b, a}`, or its sign. */
 export function permute(e: Emitter, [d, a, b, selector]: readonly Operand[]): void {
   const { w } = e
-  if (selector!.kind === 'integer') return permuteConstant(e, d!, a!, b!, Number(selector!.value & 0xffffn))
+  if (selector!.kind === 'integer') {
+    permuteConstant(e, d!, a!, b!, Number(selector!.value & 0xffffn))
+    return
+  }
   const routine = e.m.routine('prmt', ['i32', 'i32', 'i32'], ['i32'], (r) => {
     const [x, y, s] = r.args
     const { i32, i64 } = r
@@ -84,10 +87,17 @@ function permuteConstant(e: Emitter, d: Operand, a: Operand, b: Operand, selecto
   if (nibbles.every((n) => n < 8) && nibbles.every((n, i) => n === nibbles[0]! + i)) {
     // Four bytes in a row: a funnel shift.
     const shift = nibbles[0]! * 8
-    if (shift === 0) return e.set(d, low())
-    if (shift === 32) return e.set(d, high())
+    if (shift === 0) {
+      e.set(d, low())
+      return
+    }
+    if (shift === 32) {
+      e.set(d, high())
+      return
+    }
     const right = w.i32.shr_u(low(), w.i32.const(shift))
-    return e.set(d, w.i32.or(right, w.i32.shl(high(), w.i32.const(32 - shift))))
+    e.set(d, w.i32.or(right, w.i32.shl(high(), w.i32.const(32 - shift))))
+    return
   }
   let value: I32 | undefined
   nibbles.forEach((nibble, i) => {

@@ -11,12 +11,24 @@ type Integer = Value<'i32' | 'i64'>
 export function convert(e: Emitter, [d, a, b]: readonly (Operand | undefined)[]): void {
   const from = e.modifier('from')
   const to = e.modifier('to')
-  if (to === 'f16x2' || to === 'bf16x2') return packPair(e, to === 'f16x2' ? 'f16' : 'bf16', d!, a!, b!)
+  if (to === 'f16x2' || to === 'bf16x2') {
+    packPair(e, to === 'f16x2' ? 'f16' : 'bf16', d!, a!, b!)
+    return
+  }
   const source = scalarTypes[from]!
   const target = scalarTypes[to]!
-  if (source.kind !== 'float' && target.kind !== 'float') return convertInteger(e, from, to, d!, a!)
-  if (source.kind !== 'float') return storeFloat(e, to, d!, floatOfInteger(e, from, to, a!))
-  if (target.kind !== 'float') return floatToInteger(e, from, to, d!, a!)
+  if (source.kind !== 'float' && target.kind !== 'float') {
+    convertInteger(e, from, to, d!, a!)
+    return
+  }
+  if (source.kind !== 'float') {
+    storeFloat(e, to, d!, floatOfInteger(e, from, to, a!))
+    return
+  }
+  if (target.kind !== 'float') {
+    floatToInteger(e, from, to, d!, a!)
+    return
+  }
   storeFloat(e, to, d!, floatOfFloat(e, from, to, a!))
 }
 
@@ -56,7 +68,10 @@ function convertInteger(e: Emitter, from: string, to: string, d: Operand, a: Ope
     return
   }
   const value = e.integer(a, from)
-  if (target.bits === 64) return e.set(d, widen(e, value, source.kind === 'signed'))
+  if (target.bits === 64) {
+    e.set(d, widen(e, value, source.kind === 'signed'))
+    return
+  }
   const narrow = value.type === 'i64' ? w.i32.wrap_i64(onStack) : (value as I32)
   e.setInteger(d, to, truncate(e, narrow, target.bits, signed))
 }
@@ -169,8 +184,14 @@ function floatOfFloat(e: Emitter, from: string, to: string, a: Operand): Value<'
 
 function storeFloat(e: Emitter, to: string, d: Operand, value: Value<'f32' | 'f64'>): void {
   const { w } = e
-  if (to === 'f64') return e.set(d, value as F64)
+  if (to === 'f64') {
+    e.set(d, value as F64)
+    return
+  }
   const single = e.instruction.modifiers.sat ? clampToUnit(w, value as F32) : (value as F32)
-  if (to === 'f32') return e.set(d, single)
+  if (to === 'f32') {
+    e.set(d, single)
+    return
+  }
   e.set(d, halfFromF32(w, to as HalfName, single))
 }

@@ -189,20 +189,34 @@ export class Emitter {
   /** Stores into a result operand; converts between a register's raw bits and its own type. */
   set(operand: Operand, value: Value<Plain>): void {
     const { w } = this
-    if (operand.kind === 'sink') return w.drop(value)
+    if (operand.kind === 'sink') {
+      w.drop(value)
+      return
+    }
     if (operand.kind !== 'register') this.fail('a result must be a register')
     const { register } = operand
     const own = registerValueType[register.type]
     const local = this.localOf(register)
-    if (value.type === own) return w.set(local, value)
-    if (own === 'f32' && value.type === 'i32')
-      return w.set(local as Local<'f32'>, w.f32.reinterpret_i32(onStack))
-    if (own === 'i32' && value.type === 'f32' && registerBits[register.type] === 32)
-      return w.set(local as Local<'i32'>, w.i32.reinterpret_f32(onStack))
-    if (own === 'f64' && value.type === 'i64')
-      return w.set(local as Local<'f64'>, w.f64.reinterpret_i64(onStack))
-    if (own === 'i64' && value.type === 'f64')
-      return w.set(local as Local<'i64'>, w.i64.reinterpret_f64(onStack))
+    if (value.type === own) {
+      w.set(local, value)
+      return
+    }
+    if (own === 'f32' && value.type === 'i32') {
+      w.set(local as Local<'f32'>, w.f32.reinterpret_i32(onStack))
+      return
+    }
+    if (own === 'i32' && value.type === 'f32' && registerBits[register.type] === 32) {
+      w.set(local as Local<'i32'>, w.i32.reinterpret_f32(onStack))
+      return
+    }
+    if (own === 'f64' && value.type === 'i64') {
+      w.set(local as Local<'f64'>, w.f64.reinterpret_i64(onStack))
+      return
+    }
+    if (own === 'i64' && value.type === 'f64') {
+      w.set(local as Local<'i64'>, w.i64.reinterpret_f64(onStack))
+      return
+    }
     this.fail(`the register ${register.name} has ${registerBits[register.type]} bits`)
   }
 
@@ -235,16 +249,21 @@ export class Emitter {
   /** Stores an integer that is extended properly as the type's sign says, in a register at least as wide. */
   setInteger(operand: Operand, typeName: string, value: Value<'i32' | 'i64'>): void {
     const { w } = this
-    if (operand.kind !== 'register') return this.set(operand, value)
+    if (operand.kind !== 'register') {
+      this.set(operand, value)
+      return
+    }
     const type = scalarTypes[typeName]!
     const bits = registerBits[operand.register.type]
     if (bits < type.bits) this.fail(`the register ${operand.register.name} has ${bits} bits`)
-    if (bits === 64 && value.type === 'i32')
-      return this.set(
-        operand,
-        type.kind === 'signed' ? w.i64.extend_i32_s(onStack) : w.i64.extend_i32_u(onStack),
-      )
-    if (bits === 16) return this.set16(operand, value as I32)
+    if (bits === 64 && value.type === 'i32') {
+      this.set(operand, type.kind === 'signed' ? w.i64.extend_i32_s(onStack) : w.i64.extend_i32_u(onStack))
+      return
+    }
+    if (bits === 16) {
+      this.set16(operand, value as I32)
+      return
+    }
     this.set(operand, value)
   }
 }

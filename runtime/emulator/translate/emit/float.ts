@@ -37,8 +37,14 @@ export function arithmetic(e: Emitter, [d, a, b]: readonly Operand[]): void {
   const type = e.modifier('type')
   const name = e.instruction.op as 'add' | 'sub' | 'mul' | 'div'
   const half = halfFormat(type)
-  if (half && name !== 'div') return setHalf(e, d!, type, halfBinary(w, half, name, e.i32(a!), e.i32(b!)))
-  if (type === 'f64') return e.set(d!, w.f64[name](e.f64(a!), e.f64(b!)))
+  if (half && name !== 'div') {
+    setHalf(e, d!, type, halfBinary(w, half, name, e.i32(a!), e.i32(b!)))
+    return
+  }
+  if (type === 'f64') {
+    e.set(d!, w.f64[name](e.f64(a!), e.f64(b!)))
+    return
+  }
   e.set(d!, finish(e, w.f32[name](operandF32(e, a!), operandF32(e, b!))))
 }
 
@@ -48,7 +54,8 @@ export function fusedMultiplyAdd(e: Emitter, [d, a, b, c]: readonly Operand[]): 
   const half = halfFormat(type)
   if (half) {
     const relu = e.instruction.modifiers.relu !== undefined
-    return setHalf(e, d!, type, halfFma(w, half, e.i32(a!), e.i32(b!), e.i32(c!), relu))
+    setHalf(e, d!, type, halfFma(w, half, e.i32(a!), e.i32(b!), e.i32(c!), relu))
+    return
   }
   e.set(d!, finish(e, fma(w, operandF32(e, a!), operandF32(e, b!), operandF32(e, c!))))
 }
@@ -62,9 +69,13 @@ export function minOrMaxFloat(e: Emitter, [d, a, b]: readonly Operand[]): void {
   const half = halfFormat(type)
   if (half) {
     const operation = nan ? (`${name}.NaN` as const) : name
-    return setHalf(e, d!, type, halfBinary(w, half, operation, e.i32(a!), e.i32(b!)))
+    setHalf(e, d!, type, halfBinary(w, half, operation, e.i32(a!), e.i32(b!)))
+    return
   }
-  if (type === 'f64') return e.fail('the emulator has no min and max of f64')
+  if (type === 'f64') {
+    e.fail('the emulator has no min and max of f64')
+    return
+  }
   const x = operandF32(e, a!)
   const y = operandF32(e, b!)
   e.set(d!, nan ? w.f32[name](x, y) : minMax(w, name, x, y))
@@ -75,8 +86,14 @@ export function signOfFloat(e: Emitter, [d, a]: readonly Operand[]): void {
   const { w } = e
   const type = e.modifier('type')
   const negate = e.instruction.op === 'neg'
-  if (type === 'f32') return e.set(d!, negate ? w.f32.neg(e.f32(a!)) : w.f32.abs(e.f32(a!)))
-  if (type === 'f64') return e.set(d!, negate ? w.f64.neg(e.f64(a!)) : w.f64.abs(e.f64(a!)))
+  if (type === 'f32') {
+    e.set(d!, negate ? w.f32.neg(e.f32(a!)) : w.f32.abs(e.f32(a!)))
+    return
+  }
+  if (type === 'f64') {
+    e.set(d!, negate ? w.f64.neg(e.f64(a!)) : w.f64.abs(e.f64(a!)))
+    return
+  }
   const sign = type.endsWith('x2') ? 0x80008000 : 0x8000
   e.set(d!, negate ? w.i32.xor(e.i32(a!), w.i32.const(sign)) : w.i32.and(e.i32(a!), w.i32.const(~sign)))
 }
@@ -95,18 +112,24 @@ export function unary(e: Emitter, [d, a]: readonly Operand[]): void {
   const { rnd, ftz } = e.instruction.modifiers
   const half = halfFormat(type)
   const name = e.instruction.op as Approximation
-  if (half)
-    return setHalf(
+  if (half) {
+    setHalf(
       e,
       d!,
       type,
       halfMap(w, half, name, (r, x) => approximate(r, name, x), e.i32(a!)),
     )
+    return
+  }
   if (rnd === 'rn' && name === 'rcp') {
     const one = w.f32.const(1)
-    return e.set(d!, finish(e, w.f32.div(one, operandF32(e, a!))))
+    e.set(d!, finish(e, w.f32.div(one, operandF32(e, a!))))
+    return
   }
-  if (rnd === 'rn') return e.set(d!, finish(e, w.f32.sqrt(operandF32(e, a!))))
+  if (rnd === 'rn') {
+    e.set(d!, finish(e, w.f32.sqrt(operandF32(e, a!))))
+    return
+  }
   e.set(d!, approximate(w, name, e.f32(a!), ftz !== undefined))
 }
 

@@ -111,13 +111,22 @@ const harmless = new Set(['mov', 'selp', 'add', 'sub', 'and', 'or', 'xor', 'cvta
 export function writeInstruction(e: Emitter, instruction: Instruction): void {
   e.instruction = instruction
   const writer = writers[instruction.op]
-  if (!writer) return e.fail('the emulator does not execute this instruction')
+  if (!writer) {
+    e.fail('the emulator does not execute this instruction')
+    return
+  }
   const { guard, operands } = instruction
-  if (!guard) return writer(e, operands)
+  if (!guard) {
+    writer(e, operands)
+    return
+  }
   const { w } = e
   const [result] = operands
   const isCheap = harmless.has(instruction.op) && result?.kind === 'register'
-  if (isCheap) return writeSelected(e, instruction, result, writer)
+  if (isCheap) {
+    writeSelected(e, instruction, result, writer)
+    return
+  }
   w.if(e.i32(guard), () => writer(e, operands))
 }
 

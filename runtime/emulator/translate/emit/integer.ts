@@ -33,8 +33,14 @@ export function addOrSubtract(e: Emitter, operands: readonly Operand[]): void {
   const { w } = e
   const type = e.modifier('type')
   const [d, a, b] = operands as [Operand, Operand, Operand]
-  if (type === 'u16x2' || type === 's16x2') return perHalf(e, operands)
-  if (!e.instruction.modifiers.sat) return binary(e, operands)
+  if (type === 'u16x2' || type === 's16x2') {
+    perHalf(e, operands)
+    return
+  }
+  if (!e.instruction.modifiers.sat) {
+    binary(e, operands)
+    return
+  }
   const wide = e.instruction.op === 'add' ? w.i64.add : w.i64.sub
   const sum = w.let(wide.call(w.i64, w.i64.extend_i32_s(e.i32(a)), w.i64.extend_i32_s(e.i32(b))) as I64)
   w.set(sum, w.select(w.i64.const(0x7fffffffn), w.get(sum), w.i64.gt_s(w.get(sum), w.i64.const(0x7fffffffn))))
@@ -90,7 +96,10 @@ function choose<T extends 'i32' | 'i64'>(
 
 export function minOrMax(e: Emitter, operands: readonly Operand[]): void {
   const type = e.modifier('type')
-  if (type === 'u16x2' || type === 's16x2') return perHalf(e, operands)
+  if (type === 'u16x2' || type === 's16x2') {
+    perHalf(e, operands)
+    return
+  }
   const [d, a, b] = operands as [Operand, Operand, Operand]
   const { kind } = scalarTypes[type]!
   e.setInteger(
@@ -108,8 +117,14 @@ export function not(e: Emitter, [d, a]: readonly Operand[]): void {
   const { w } = e
   const type = e.modifier('type')
   const { bits } = scalarTypes[type]!
-  if (bits === 1) return e.set(d!, w.i32.eqz(e.i32(a!)))
-  if (bits === 64) return e.set(d!, w.i64.xor(e.i64(a!), w.i64.const(-1n)))
+  if (bits === 1) {
+    e.set(d!, w.i32.eqz(e.i32(a!)))
+    return
+  }
+  if (bits === 64) {
+    e.set(d!, w.i64.xor(e.i64(a!), w.i64.const(-1n)))
+    return
+  }
   e.setInteger(d!, type, w.i32.xor(e.i32(a!), w.i32.const(-1)))
 }
 
@@ -147,10 +162,12 @@ export function multiply(e: Emitter, [d, a, b, c]: readonly Operand[]): void {
     if (bits === 64) e.fail('.wide does not exist for 64-bit operands')
     if (bits === 16) {
       const product = w.i32.mul(e.integer(a!, type) as I32, e.integer(b!, type) as I32)
-      return e.set(d!, c ? w.i32.add(product, e.i32(c)) : product)
+      e.set(d!, c ? w.i32.add(product, e.i32(c)) : product)
+      return
     }
     const product = w.i64.mul(wide(a!), wide(b!))
-    return e.set(d!, c ? w.i64.add(product, e.i64(c)) : product)
+    e.set(d!, c ? w.i64.add(product, e.i64(c)) : product)
+    return
   }
   const ns = space(e, bits)
   let product: Integer
@@ -227,10 +244,16 @@ export function shift(e: Emitter, [d, a, b]: readonly Operand[]): void {
   const countAs = (count: I32): Integer => (bits === 64 ? w.i64.extend_i32_u(count) : count)
   if (b!.kind === 'integer') {
     const count = Math.min(Number(BigInt.asUintN(32, b!.value)), bits)
-    if (count < bits)
-      return e.setInteger(d!, type, ns[name]!(e.integer(a!, type), ns.const(count)) as Integer)
-    if (!arithmetic) return e.setInteger(d!, type, ns.const(0))
-    return e.setInteger(d!, type, ns[name]!(e.integer(a!, type), ns.const(bits - 1)) as Integer)
+    if (count < bits) {
+      e.setInteger(d!, type, ns[name]!(e.integer(a!, type), ns.const(count)) as Integer)
+      return
+    }
+    if (!arithmetic) {
+      e.setInteger(d!, type, ns.const(0))
+      return
+    }
+    e.setInteger(d!, type, ns[name]!(e.integer(a!, type), ns.const(bits - 1)) as Integer)
+    return
   }
   const count = w.let(e.i32(b!))
   const inRange = (): I32 => w.i32.lt_u(w.get(count), w.i32.const(bits))
@@ -274,12 +297,17 @@ export function countBits(e: Emitter, [d, a]: readonly Operand[]): void {
   const is64 = e.modifier('type') === 'b64'
   switch (e.instruction.op) {
     case 'popc':
-      return e.set(d!, is64 ? w.i32.wrap_i64(w.i64.popcnt(e.i64(a!))) : w.i32.popcnt(e.i32(a!)))
+      e.set(d!, is64 ? w.i32.wrap_i64(w.i64.popcnt(e.i64(a!))) : w.i32.popcnt(e.i32(a!)))
+      return
     case 'clz':
-      return e.set(d!, is64 ? w.i32.wrap_i64(w.i64.clz(e.i64(a!))) : w.i32.clz(e.i32(a!)))
+      e.set(d!, is64 ? w.i32.wrap_i64(w.i64.clz(e.i64(a!))) : w.i32.clz(e.i32(a!)))
+      return
     default: {
       const reverse = reverseBits(e)
-      if (!is64) return e.set(d!, w.call(reverse, e.i32(a!)))
+      if (!is64) {
+        e.set(d!, w.call(reverse, e.i32(a!)))
+        return
+      }
       const x = w.let(e.i64(a!))
       const high = w.call(reverse, w.i32.wrap_i64(w.get(x)))
       const low = w.call(reverse, w.i32.wrap_i64(w.i64.shr_u(w.get(x), w.i64.const(32))))
@@ -325,7 +353,8 @@ export function extractField(e: Emitter, [d, a, b, c]: readonly Operand[]): void
     if (length > 0 && position + length <= bits) {
       const ns = space(e, bits)
       const up = ns.shl!(e.integer(a!, type), ns.const(bits - position - length)) as Integer
-      return e.set(d!, ns[signed ? 'shr_s' : 'shr_u']!(up, ns.const(bits - length)) as Integer)
+      e.set(d!, ns[signed ? 'shr_s' : 'shr_u']!(up, ns.const(bits - length)) as Integer)
+      return
     }
   }
   const value = w.call(

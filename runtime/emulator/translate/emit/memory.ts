@@ -99,7 +99,10 @@ const isOrdered = (e: Emitter): boolean => {
 export function load(e: Emitter, [d, a]: readonly (Operand | undefined)[]): void {
   const type = e.modifier('type')
   const bytes = scalarTypes[type]!.bits / 8
-  if (e.instruction.modifiers.space === 'param') return loadParameter(e, d!, a!, type)
+  if (e.instruction.modifiers.space === 'param') {
+    loadParameter(e, d!, a!, type)
+    return
+  }
   const elements = elementsOf(d!)
   expectVector(e, elements)
   const from = place(e, a!, isOrdered(e) ? 'atomic' : 'load', bytes * elements.length, elements.length)
@@ -133,7 +136,10 @@ function loadElement(e: Emitter, d: Operand, type: string, address: I32, offset:
 
 function loadParameter(e: Emitter, d: Operand, a: Operand, type: string): void {
   const { w, context } = e
-  if (a.kind !== 'address' || a.base.kind !== 'symbol') return e.fail('a parameter is expected')
+  if (a.kind !== 'address' || a.base.kind !== 'symbol') {
+    e.fail('a parameter is expected')
+    return
+  }
   const { name } = a.base
   const param = context.kernel.params.find((candidate) => candidate.name === name)
   if (!param) e.fail(`there is no parameter ${name}`)
@@ -142,9 +148,8 @@ function loadParameter(e: Emitter, d: Operand, a: Operand, type: string): void {
   expectVector(e, elements)
   if (a.offset < 0 || a.offset + bytes * elements.length > param.bytes)
     e.fail(`${name} has ${param.bytes} bytes`)
-  elements.forEach((element, index) =>
-    loadElement(e, element, type, w.get(context.params), param.offset + a.offset + index * bytes),
-  )
+  for (const [index, element] of elements.entries())
+    loadElement(e, element, type, w.get(context.params), param.offset + a.offset + index * bytes)
 }
 
 export function store(e: Emitter, [a, b]: readonly (Operand | undefined)[]): void {
@@ -153,7 +158,7 @@ export function store(e: Emitter, [a, b]: readonly (Operand | undefined)[]): voi
   const elements = elementsOf(b!)
   expectVector(e, elements)
   const to = place(e, a!, isOrdered(e) ? 'atomic' : 'store', bytes * elements.length, elements.length)
-  elements.forEach((element, index) => storeElement(e, type, to, index * bytes, element))
+  for (const [index, element] of elements.entries()) storeElement(e, type, to, index * bytes, element)
   to.release()
 }
 
@@ -162,10 +167,14 @@ function storeElement(e: Emitter, type: string, to: Place, offset: number, value
   const { bits } = scalarTypes[type]!
   const at = to.offset + offset
   const address = to.push()
-  if (bits === 64)
-    return type === 'f64' ? w.f64.store(address, e.f64(value), at) : w.i64.store(address, e.i64(value), at)
-  if (bits === 32 && value.kind === 'register' && value.register.type === 'f32')
-    return w.f32.store(address, e.f32(value), at)
+  if (bits === 64) {
+    type === 'f64' ? w.f64.store(address, e.f64(value), at) : w.i64.store(address, e.i64(value), at)
+    return
+  }
+  if (bits === 32 && value.kind === 'register' && value.register.type === 'f32') {
+    w.f32.store(address, e.f32(value), at)
+    return
+  }
   const word =
     value.kind === 'register' && registerBits[value.register.type] === 64
       ? w.i32.wrap_i64(e.i64(value))
@@ -290,8 +299,14 @@ export function asyncCopy(e: Emitter, operands: readonly (Operand | undefined)[]
     return
   }
   const [to, from, size, given] = operands
-  if (to?.kind !== 'address' || from?.kind !== 'address') return e.fail('two addresses are expected')
-  if (size?.kind !== 'integer') return e.fail('the size must be a constant')
+  if (to?.kind !== 'address' || from?.kind !== 'address') {
+    e.fail('two addresses are expected')
+    return
+  }
+  if (size?.kind !== 'integer') {
+    e.fail('the size must be a constant')
+    return
+  }
   const bytes = Number(size.value)
   const isAllowed = modifiers.cache === 'cg' ? bytes === 16 : [4, 8, 16].includes(bytes)
   if (!isAllowed) e.fail(`cp.async.${modifiers.cache} cannot copy ${bytes} bytes`)

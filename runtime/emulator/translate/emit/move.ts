@@ -5,9 +5,14 @@ import type { Emitter } from './emitter.ts'
 
 /** mov: copies, addresses of shared variables, and the packing and unpacking of vectors. */
 export function move(e: Emitter, [d, a]: readonly Operand[]): void {
-  const { w } = e
-  if (a!.kind === 'vector') return pack(e, d!, a!)
-  if (d!.kind === 'vector') return unpack(e, d!, a!)
+  if (a!.kind === 'vector') {
+    pack(e, d!, a!)
+    return
+  }
+  if (d!.kind === 'vector') {
+    unpack(e, d!, a!)
+    return
+  }
   const type = e.modifier('type')
   const { bits } = scalarTypes[type]!
   if (type === 'f32') e.set(d!, e.f32(a!))
@@ -16,7 +21,6 @@ export function move(e: Emitter, [d, a]: readonly Operand[]): void {
   else if (d!.kind === 'register' && d!.register.type === 'f32' && a!.kind !== 'special') e.set(d!, e.f32(a!))
   else if (bits === 16 && a!.kind === 'integer') e.set16(d!, e.i32(a!))
   else e.set(d!, e.i32(a!))
-  void w
 }
 
 /** `mov.b32 d, {a, b}`: the first element goes to the lowest bits. */
@@ -26,7 +30,8 @@ function pack(e: Emitter, d: Operand, { elements }: VectorOperand): void {
   if (e.modifier('type') === 'b32' || bits < 16) {
     if (elements.length !== 2) e.fail('a 32-bit register packs two 16-bit ones')
     const low = w.i32.and(e.i32(elements[0]!), w.i32.const(0xffff))
-    return e.set(d, w.i32.or(low, w.i32.shl(e.i32(elements[1]!), w.i32.const(16))))
+    e.set(d, w.i32.or(low, w.i32.shl(e.i32(elements[1]!), w.i32.const(16))))
+    return
   }
   const part = (index: number): I64 => {
     const word = w.i64.extend_i32_u(e.i32(elements[index]!))
