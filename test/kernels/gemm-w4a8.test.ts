@@ -37,6 +37,17 @@ for (const options of [
   test(`masks features that are no multiple of 16: ${c.name}`, () => runCase(device, c))
 }
 
+test('has no bank conflicts, and copies whole sectors', async () => {
+  for (const make of [w4a8Case, w4a8GroupCase]) {
+    device.takeReports()
+    await runCase(device, make({ M: 24, N: 64, K: 256, seed: 12 }))
+    for (const { site, bankConflicts, sectors, idealSectors } of device.takeReports()[0]!.memory) {
+      assert.is(bankConflicts, 0, `${site.opcode} at ${site.location}`)
+      if (site.opcode.startsWith('cp.async')) assert.is(sectors, idealSectors, site.location)
+    }
+  }
+})
+
 test('the residual may be the output', async () => {
   const c = w4a8Case({ M: 3, N: 32, K: 128, seed: 10, residual: true })
   const { launch, tensors } = await prepareKernel(device, c.kernel, c.config, c.args)
