@@ -5,7 +5,6 @@ import { Model } from '../models/model.ts'
 import { openDevice } from '../runtime/open-device.ts'
 import { GenerateLoop, RequestError } from '../serve/generate-loop.ts'
 import type { FinishReason, GenerateRequest } from '../serve/sequence.ts'
-import { loadChatTemplate } from '../serve/text/chat-template.ts'
 import { Detokenizer } from '../serve/text/detokenizer.ts'
 import { loadTokenizer, type Tokenizer } from '../serve/text/tokenizer.ts'
 import { UsageError } from './failure.ts'
@@ -69,7 +68,7 @@ async function generate(folder: string, options: GenerateOptions): Promise<void>
   const started = performance.now()
   const checkpoint = openCheckpoint(folder)
   const tokenizer = loadTokenizer(folder)
-  const generations = requestsOf(folder, options, tokenizer, checkpoint).map(
+  const generations = (await requestsOf(folder, options, tokenizer, checkpoint)).map(
     (request): Generation => ({
       request,
       detokenizer: new Detokenizer(tokenizer),
@@ -83,6 +82,7 @@ async function generate(folder: string, options: GenerateOptions): Promise<void>
 
   const device = await openDevice(options.device)
   try {
+    performance.mark('quattuor:load')
     const bar = progressBar('Loading')
     const pagesPerSequence = Math.ceil(longest / 64)
     const model = await Model.load(device, checkpoint, {
@@ -96,6 +96,7 @@ async function generate(folder: string, options: GenerateOptions): Promise<void>
       onProgress: bar.update,
     })
     bar.stop()
+    performance.mark('quattuor:loaded')
     const streaming = !options.json && generations.length === 1
     const loaded = performance.now()
     const emit = (text: string) => {
@@ -113,20 +114,16 @@ async function generate(folder: string, options: GenerateOptions): Promise<void>
   }
 }
 
-function requestsOf(
+async function requestsOf(
   folder: string,
   options: GenerateOptions,
   tokenizer: Tokenizer,
   { config, generationConfig }: ReturnType<typeof openCheckpoint>,
-): GenerateRequest[] {
-  const template = options.chat.length > 0 ? loadChatTemplate(folder) : undefined
-  if (options.chat.length > 0 && !template)
-    throw new UsageError(`${folder} has no chat template; use --prompt`)
+): Promise<GenerateRequest[]> {
+  const render = options.chat.length > 0 ? await chatRenderer(folder) : String
   const prompts = [
     ...options.prompt.map((text) => tokenizer.encode(text)),
-    ...options.chat.map((content) =>
-      tokenizer.encode(template!.render([{ role: 'user', content }]), { addSpecial: false }),
-    ),
+    ...options.chat.map((content) => tokenizer.encode(render(content), { addSpecial: false })),
   ]
   for (const prompt of prompts) checkKnownTokens(prompt, config, folder)
   const sampling = {
@@ -142,6 +139,14 @@ function requestsOf(
     sampling,
     stopIds: config.eosIds,
   }))
+}
+
+/** Puts a user's message into the model's chat template, whose engine is loaded only here. */
+async function chatRenderer(folder: string): Promise<(content: string) => string> {
+  const { loadChatTemplate } = await import('../serve/text/chat-template.ts')
+  const template = loadChatTemplate(folder)
+  if (!template) throw new UsageError(`${folder} has no chat template; use --prompt`)
+  return (content) => template.render([{ role: 'user', content }])
 }
 
 /** Tokens to generate after a prompt: as many as asked for, else 128 or what the context has room for. */
@@ -177,6 +182,7 @@ async function runAll(
   try {
     for (const { request } of generations) loop.add(request)
     emit(opening)
+    performance.mark('quattuor:first-step')
     while (loop.busy) {
       for (const { request, id, finished } of await loop.step()) {
         const generation = byRequest.get(request)!
