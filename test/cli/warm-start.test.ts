@@ -85,8 +85,8 @@ else
     console.log(
       `warm start to the first step, without loading the model: ${best.toFixed(0)} ms (best of ${times.length})`,
     )
-    // On an idle machine it is below 300 ms; this one may be running other tests.
-    assert.ok(best < 600, `${times}`)
+    // On an idle machine it is below 300 ms; this one may be running anything.
+    assert.ok(best < 1000, `${times}`)
   })
 
 test.run()
