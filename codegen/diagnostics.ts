@@ -69,7 +69,12 @@ export class Diagnostic extends Error {
     for (const note of notes)
       items.push(note.span ? `note  ${note.message}  ${name(note.span)}` : `note  ${note.message}`)
     if (values.length > 0) items.push(`with  ${values.join(', ')}`)
-    for (const call of calls) items.push(`in    ${call.callee}, called at ${name(call.span)}`)
+    for (const [i, call] of calls.entries()) {
+      const hidden = calls.length - shownCalls
+      if (hidden > 1 && i >= shownCalls - 1 && i < calls.length - 1) {
+        if (i === shownCalls - 1) items.push(`in    … ${hidden} more calls`)
+      } else items.push(`in    ${call.callee}, called at ${name(call.span)}`)
+    }
     if (help !== undefined) items.push(`help  ${help}`)
     for (const [i, item] of items.entries()) {
       const [first, ...rest] = item.split('\n')
@@ -111,6 +116,9 @@ export class Bug extends Error {
     this.at = at
   }
 }
+
+/** Calls of a chain that are shown, the outermost among them. */
+const shownCalls = 5
 
 function position(place: Place, offset: number): { line: number; column: number } {
   const { lineStarts } = place.source

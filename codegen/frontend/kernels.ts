@@ -53,7 +53,9 @@ export function findKernel(module: Module, name: string): FunctionNode {
     })
   }
   const names = all.map((k) => k.name!)
-  throw new Diagnostic('E0003', `${module.path} declares no kernel ${name}`, {
+  const { source } = module.file!
+  throw new Diagnostic('E0003', `this file declares no kernel '${name}'`, {
+    span: { source, start: 0, end: 1 },
     help:
       suggestion(name, names) ??
       'the source is not the one that is running: rebuild, and write kernel(import.meta.url, options, function name(a, c) { … })',

@@ -16,7 +16,7 @@ import type { Value } from './evaluate/values.ts'
 import { DeviceValue } from './evaluate/values.ts'
 import { findKernel } from './kernels.ts'
 import type { Module } from './names.ts'
-import { Modules, sourceOf } from './names.ts'
+import { Modules } from './names.ts'
 import type { DeclaredParam, Signature } from './params.ts'
 import { parameterType, signatureOf } from './params.ts'
 import type { FunctionNode } from './syntax.ts'
@@ -32,7 +32,7 @@ export interface FrontendResult {
 /** Evaluates a kernel for one configuration into IR. Throws `Diagnostic` for the author's errors. */
 export function lowerKernel(kernel: Kernel, config: Config, target: Target): FrontendResult {
   const modules = new Modules()
-  const module = modules.load(sourceOf(fileURLToPath(kernel.url)))
+  const module = modules.loadProgram(fileURLToPath(kernel.url))
   const body = findKernel(module, kernel.name)
   const block = blockOf(kernel as Kernel<unknown, Config>, config)
   checkBlock(block, body)

@@ -60,13 +60,25 @@ const nativeFiles: Readonly<Record<string, Readonly<Record<string, unknown>>>> =
   'half.ts': half,
 }
 
+const shipSources =
+  'kernels are compiled from source: ship the .ts files with the program, and do not bundle them'
+
 /** The modules of one compilation, by path. */
 export class Modules {
   readonly #modules = new Map<string, Module>()
+  readonly #found = new Map<Module, Map<string, Definition | undefined>>()
+  readonly #types = new Map<Module, Map<string, TypeDefinition | undefined>>()
 
   /** Source modules read so far, in order. */
   get sources(): Module[] {
     return [...this.#modules.values()].filter((m) => m.kind === 'source')
+  }
+
+  /** The module of a program's file, which may be compiled JavaScript. */
+  loadProgram(path: string): Module {
+    const source = sourceOf(path)
+    if (source) return this.load(source)
+    throw new Diagnostic('E0003', `the TypeScript source of ${path} is missing`, { help: shipSources })
   }
 
   load(path: string, from?: Span): Module {
@@ -87,10 +99,7 @@ export class Modules {
       parsed = parseFile(path)
     } catch (error) {
       if (error instanceof Diagnostic) throw error
-      throw new Diagnostic('E0003', `the source ${path} cannot be read`, {
-        span: from,
-        help: 'the compiler needs the .ts files of kernels beside the running program',
-      })
+      throw new Diagnostic('E0003', `the source ${path} cannot be read`, { span: from, help: shipSources })
     }
     const declarations = new Map<string, Statement>()
     for (const statement of parsed.node.statements) {
@@ -119,12 +128,17 @@ export class Modules {
         help: 'kernels use relative imports and the package quattuor',
       })
     }
-    const path = resolve(dirname(from.path), specifier)
-    return this.load(sourceOf(path), span)
+    const path = sourceOf(resolve(dirname(from.path), specifier))
+    if (path) return this.load(path, span)
+    throw new Diagnostic('E0003', `the source of '${specifier}' is missing`, { span, help: shipSources })
   }
 
   /** What a name means at the top level of a module; undefined if it is not declared there. */
   find(module: Module, name: string): Definition | undefined {
+    return remember(this.#found, module, name, () => this.#find(module, name))
+  }
+
+  #find(module: Module, name: string): Definition | undefined {
     if (module.kind !== 'source') return this.exported(module, name)
     const statement = module.declarations.get(name)
     if (statement) return { kind: 'declaration', module, name, statement }
@@ -169,6 +183,10 @@ export class Modules {
 
   /** What a type's name means in a module; undefined if nothing declares it. */
   findType(module: Module, name: string): TypeDefinition | undefined {
+    return remember(this.#types, module, name, () => this.#findType(module, name))
+  }
+
+  #findType(module: Module, name: string): TypeDefinition | undefined {
     if (module.kind === 'language') return { kind: 'language', name }
     if (module.kind === 'native') return undefined
     const file = module.file!
@@ -193,6 +211,16 @@ export class Modules {
   }
 }
 
+function remember<T>(known: Map<Module, Map<string, T>>, module: Module, name: string, compute: () => T): T {
+  let names = known.get(module)
+  if (!names) {
+    names = new Map()
+    known.set(module, names)
+  }
+  if (!names.has(name)) names.set(name, compute())
+  return names.get(name) as T
+}
+
 function nativeValues(path: string): Readonly<Record<string, unknown>> | undefined {
   const inside = relative(dslFolder, path)
   if (inside.startsWith('..')) return undefined
@@ -203,20 +231,16 @@ function nativeValues(path: string): Readonly<Record<string, unknown>> | undefin
 
 /**
  * The TypeScript file behind a path: the file itself, or for compiled JavaScript what its source map names, or the
- * `.ts` file at the same place outside `dist`.
- *
- * @throws Diagnostic E0003 if there is none.
+ * `.ts` file at the same place outside `dist`. Undefined if there is none.
  */
-export function sourceOf(path: string): string {
+export function sourceOf(path: string): string | undefined {
   if (path.endsWith('.ts') && existsSync(path)) return path
   if (path.endsWith('.js')) {
     const beside = path.replace(/\.js$/, '.ts')
     const candidates = [mapped(path), beside.replace(/([\\/])dist([\\/])(?!.*[\\/]dist[\\/])/, '$1'), beside]
     for (const candidate of candidates) if (candidate && existsSync(candidate)) return candidate
   }
-  throw new Diagnostic('E0003', `the TypeScript source of ${path} is missing`, {
-    help: 'kernels are compiled from source: ship the .ts files with the program, and do not bundle them',
-  })
+  return undefined
 }
 
 /** The first source that a JavaScript file's map names. */

@@ -12,6 +12,7 @@ import { evaluate } from './expressions.ts'
 import { mentioned } from './mentioned.ts'
 import { Scope } from './scope.ts'
 import { execute } from './statements.ts'
+import { suggestion } from './suggest.ts'
 import type { Value } from './values.ts'
 import { BuiltinObject, Closure, Computed, DeviceValue, holdsDevice } from './values.ts'
 
@@ -49,7 +50,7 @@ export const limits = {
   /** Instructions of one kernel, before the passes. */
   instructions: 150_000,
   /** Expressions and statements evaluated. */
-  steps: 40_000_000,
+  steps: 10_000_000,
   /** Calls inlined within each other. */
   depth: 120,
 } as const
@@ -130,11 +131,11 @@ export class Evaluator {
   }
 
   step(node: Expression | Statement): void {
-    if (++this.#steps > limits.steps) {
-      throw this.error('E0302', 'this does not end while compiling', node, {
-        help: 'a loop over static values must end; use range(…) for a run-time loop',
-      })
-    }
+    if (++this.#steps <= limits.steps) return
+    const [busiest] = [...this.unrolls.values()].sort((a, b) => b.iterations - a.iterations)
+    throw this.error('E0302', 'this does not end while compiling', busiest ?? node, {
+      help: 'a loop over static values must end; use range(…) for a run-time loop',
+    })
   }
 
   at(node: { readonly span: Span }): void {
@@ -187,7 +188,9 @@ export class Evaluator {
       case 'language': {
         const value = this.#builtins.get(definition.name)
         if (value === undefined) {
-          throw this.error('E0007', `'${definition.name}' does not exist inside a kernel`, node, {})
+          throw this.error('E0007', `'${definition.name}' does not exist inside a kernel`, node, {
+            help: suggestion(definition.name, this.#builtins.keys()),
+          })
         }
         return value instanceof Computed ? value.value(this) : value
       }
@@ -262,12 +265,14 @@ const inProgress = Symbol('in progress')
 
 const nativeName = (value: unknown): string => (typeof value === 'function' ? value.name : '')
 
+const isName = (node: Expression): boolean => ['identifier', 'member', 'call'].includes(node.kind)
+
 /** The boolean of a condition if it is static, else the device value. */
 export function conditionOf(ev: Evaluator, value: Value, node: Expression): boolean | DeviceValue {
   if (!(value instanceof DeviceValue)) return Boolean(value)
   if (value.type !== 'bool') {
     throw ev.error('E0107', `a condition is a boolean, not ${value.type}`, node, {
-      help: `compare it: ${ev.text(node)} !== 0`,
+      help: `compare it: ${isName(node) ? ev.text(node) : `(${ev.text(node)})`} !== 0`,
     })
   }
   return value.operand.kind === 'immediate' ? value.operand.value !== 0 : value

@@ -99,8 +99,11 @@ function missingField(
       help: suggestion(name, Object.keys(object)) ?? `pass it: { ${name}: … }`,
     })
   }
-  if (object === ev.args && !ev.absentArgs.has(name))
-    throw unknownMember(ev, object, name, node, Object.keys(object))
+  if (object === ev.args && !ev.absentArgs.has(name)) {
+    throw ev.error('E0007', `the kernel has no argument '${name}'`, node, {
+      help: suggestion(name, Object.keys(object)),
+    })
+  }
   return undefined
 }
 

@@ -266,7 +266,7 @@ export function fullIndex(
   if (index.length !== rank) {
     throw ev.error(
       'E0405',
-      `${memory.name} has ${rank} dimensions here, and there are ${index.length} indices`,
+      `${memory.name} has ${rank} dimensions here, and the indices given are ${index.length}`,
       site,
       {
         notes: [{ message: memory.describe() }],

@@ -74,7 +74,12 @@ const unchangeable = (ev: Evaluator, object: Value, target: Expression): Error =
       : typeof object === 'object' && object !== null && 'put' in object
         ? 'write it with put(value, …index)'
         : "only the kernel's own arrays and objects can be assigned"
-  return ev.error('E0214', `${describe(object)} cannot be changed here`, target, { help })
+  return ev.error(
+    'E0214',
+    `${object === ev.config ? 'the configuration' : describe(object)} cannot be changed here`,
+    target,
+    { help },
+  )
 }
 
 const reshaped = (ev: Evaluator, key: string, target: Expression): Error =>

@@ -1,0 +1,18 @@
+import { type f32, type In, kernel, type Out, threadIdx } from '../../dsl/index.ts'
+
+export const bad = kernel(
+  import.meta.url,
+  { grid: () => [1], block: [32] },
+  function bad(a: { x: In<f32, 'N'>; out: Out<f32, 'N'> }) {
+    const i = threadIdx.x
+    a.out.put(a.x.at(i) * i, i)
+  },
+)
+
+/*
+E0101  * mixes f32 and i32  test/errors/E0101-mixed-types.ts:8:15
+   7 │     const i = threadIdx.x
+   8 │     a.out.put(a.x.at(i) * i, i)
+     │               ^^^^^^^^^^^^^
+     └ help  a.x.at(i) * f32(i)
+*/
