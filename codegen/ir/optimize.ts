@@ -7,6 +7,7 @@ import { fuseProducts } from './passes/fuse-products.ts'
 import { hoistInvariants } from './passes/hoist-invariants.ts'
 import { mergeMoves } from './passes/merge-moves.ts'
 import { propagateCopies } from './passes/propagate-copies.ts'
+import { regroupSums } from './passes/regroup-sums.ts'
 import { verify } from './verify.ts'
 
 export interface Pass {
@@ -30,6 +31,8 @@ export const passes: readonly Pass[] = [
   { name: 'eliminateCommon', run: eliminateCommon },
   { name: 'propagateCopies', run: propagateCopies },
   { name: 'eliminateDead', run: eliminateDead },
+  { name: 'hoistInvariants', run: hoistInvariants },
+  { name: 'regroupSums', run: regroupSums },
   { name: 'hoistInvariants', run: hoistInvariants },
   { name: 'eliminateCommon', run: eliminateCommon },
   { name: 'propagateCopies', run: propagateCopies },

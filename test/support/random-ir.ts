@@ -39,6 +39,8 @@ class Generator {
   /** Registers that may be read here. */
   #values: Register[] = []
   #variables: Register[] = []
+  /** Registers that are known to be from 0 to 63, variables among them. */
+  #small: Register[] = []
   readonly #x: Register
   readonly #out: Register
   readonly #tid: Register
@@ -54,6 +56,7 @@ class Generator {
     this.#tid = b.value('special', 'i32', [], { name: 'tid.x' })
     this.#shared = b.value('sharedAddress', 'u32', [], { variable: 0 })
     const lane = b.value('special', 'i32', [], { name: 'laneid' })
+    this.#small = [this.#tid, lane]
     this.#values = [n, this.#tid, lane, ...scalars.map((type) => this.#load(type, this.#tid))]
     this.#variables = scalars.map((type) => {
       const variable = b.register(type)
@@ -87,7 +90,8 @@ class Generator {
     if (choice < 8) this.#compute()
     else if (choice < 11) this.#assign()
     else if (choice < 13) this.#store(this.#operand(this.#pick(scalars)))
-    else if (choice < 15) this.#values.push(this.#load(this.#pick(scalars), this.#operand('i32')))
+    else if (choice < 14) this.#values.push(this.#load(this.#pick(scalars), this.#operand('i32')))
+    else if (choice < 15) this.#values.push(this.#loadAtSum())
     else if (choice < 17 && this.#depth < 3) this.#if()
     else if (choice < 19 && this.#depth < 2) this.#loop()
     else if (choice === 19 && this.#depth === 0) this.#exchange()
@@ -161,6 +165,21 @@ class Generator {
     return b.value('compare', 'bool', [word, immediate('u32', 2 ** 31)], { relation: 'lt' })
   }
 
+  /** A word of `x` at a sum of multiples, within its bounds. */
+  #loadAtSum(): Register {
+    const b = this.#b
+    const term = (): Register => {
+      const factor = immediate('i32', this.#next(8))
+      return b.value('mul', 'i32', [this.#pick(this.#small), factor])
+    }
+    const sum = b.value('add', 'i32', [
+      term(),
+      b.value('add', 'i32', [term(), immediate('i32', this.#next(100))]),
+    ])
+    const address = b.value('madWide', 'address', [sum, immediate('i32', 4), this.#x])
+    return b.value('load', 'i32', [address], { space: 'global' })
+  }
+
   #store(value: Operand): void {
     const b = this.#b
     const slot = b.value('mad', 'i32', [
@@ -175,12 +194,14 @@ class Generator {
 
   /** Runs `emit`; what it computes cannot be read behind it. */
   #nested(emit: () => void): void {
-    const before = this.#values
+    const [before, small] = [this.#values, this.#small]
     this.#values = [...before]
+    this.#small = [...small]
     this.#depth++
     emit()
     this.#depth--
     this.#values = before
+    this.#small = small
   }
 
   #statements(): void {
@@ -208,6 +229,7 @@ class Generator {
           const done = b.value('compare', 'bool', [i, limit], { relation: 'ge' })
           b.if(done, () => b.jump('break'))
           this.#values.push(b.value('move', 'i32', [i]))
+          this.#small.push(i)
           this.#statements()
           const jump = this.#pick(['break', 'continue', undefined, undefined] as const)
           if (jump) b.if(this.#operand('bool'), () => b.jump(jump))

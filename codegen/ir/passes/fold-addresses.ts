@@ -38,7 +38,7 @@ export function foldAddresses(ir: KernelIr): KernelIr {
   return { ...ir, body: inBlock(ir.body) }
 }
 
-/** Which arguments are addresses, and the attributes that are added to them. */
+/** Which arguments of an operation are addresses, and the attributes that are added to them. */
 const addresses: Readonly<Record<string, readonly string[]>> = {
   load: ['offset'],
   store: ['offset'],
@@ -47,19 +47,21 @@ const addresses: Readonly<Record<string, readonly string[]>> = {
   copyAsync: ['sharedOffset', 'globalOffset'],
 }
 
+/** The attributes that are added to the first arguments of an instruction, in their order. */
+export const addressesOf = ({ op }: Instruction): readonly string[] => addresses[op] ?? []
+
 /** SASS has 24 bits for a signed offset. */
-const furthest = 2 ** 23
+export const furthestOffset = 2 ** 23
 
 function foldInstruction(node: Instruction, splitter: Splitter): Instruction | undefined {
-  const names = addresses[node.op]
-  if (!names) return undefined
+  const names = addressesOf(node)
   const args = [...node.args]
   const attributes = { ...node.attributes }
   let changed = false
   for (const [i, name] of names.entries()) {
     const { base, offset } = splitter.split(args[i]!)
     const total = integerOf(attributes, name) + (args[i]!.type === 'u32' ? offset | 0 : offset)
-    if (offset === 0 || Math.abs(total) >= furthest) continue
+    if (offset === 0 || Math.abs(total) >= furthestOffset) continue
     args[i] = base
     attributes[name] = total
     changed = true
