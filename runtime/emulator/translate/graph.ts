@@ -36,8 +36,8 @@ const collectiveOperations = new Set([
   'vote',
 ])
 
-export function isCollective(instruction: Instruction): boolean {
-  return collectiveOperations.has(instruction.op)
+export function isCollectiveOperation(op: string): boolean {
+  return collectiveOperations.has(op)
 }
 
 /** `bar.sync` and its like, where a warp waits for others. */
@@ -121,7 +121,7 @@ function split(kernel: Kernel): Node[] {
         : { kind: 'jump', to: last.id }
       closed.add(current)
       current = next
-    } else if (isCollective(instruction)) {
+    } else if (isCollectiveOperation(instruction.op)) {
       const collective = make({ ...instruction, guard: undefined })
       const next = make()
       current.exit = condition

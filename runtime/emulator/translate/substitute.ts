@@ -1,5 +1,5 @@
 import type { Instruction, Operand } from '../ptx/module.ts'
-import { type Graph, isCollective } from './graph.ts'
+import { type Graph, isCollectiveOperation } from './graph.ts'
 import { mapReads, writes } from './operands.ts'
 
 /**
@@ -27,7 +27,7 @@ export function substituteCopies(graph: Graph): void {
   }
   // Matrix operands and addresses of collectives come from register files, so they stay registers.
   for (const instruction of all) {
-    if (!isCollective(instruction)) continue
+    if (!isCollectiveOperation(instruction.op)) continue
     for (const operand of instruction.operands)
       if (operand?.kind === 'vector' || operand?.kind === 'address') keepRegisters(operand, copies)
   }
