@@ -4,7 +4,6 @@ import {
   ceilDiv,
   type Elem,
   each,
-  exp2,
   type f16,
   f32,
   fma,
@@ -16,7 +15,6 @@ import {
   laneIdx,
   type Out,
   range,
-  rcp,
   regs,
   shared,
   staticAssert,
@@ -26,7 +24,7 @@ import {
   unroll,
   warpIdx,
 } from '../dsl/index.ts'
-import { warpMax, warpSum } from '../dsl/std/index.ts'
+import { exp2Exact, warpMax, warpSum } from '../dsl/std/index.ts'
 import { type KvConfig, kvFormats, PAGE_TOKENS } from './formats/kv.ts'
 
 export interface PagedAttentionConfig extends KvConfig {
@@ -95,7 +93,7 @@ export const pagedAttention = kernel(
     const offsets = shared<f32>('f32', [group])
     const totals = shared<f32>('f32', [group])
 
-    // Queries in units of log2, so that the softmax needs exp2 alone.
+    // Queries in units of log2, so that the softmax is of powers of two.
     for (const i of unroll(ceilDiv(group * c.D, THREADS))) {
       const element = threadIdx.x + i * THREADS
       if (element < group * c.D) {
@@ -150,14 +148,14 @@ export const pagedAttention = kernel(
           const tokens = [laneIdx, laneIdx + 32]
           const scores = tokens.map((t) => weights.at(mine.head, t))
           const max = Math.max(mine.max, warpMax(Math.max(scores[0]!, scores[1]!)))
-          const keep = exp2(mine.max - max)
+          const keep = exp2Exact(mine.max - max)
           let sum = f32(0)
           let offset = f32(0)
           tokens.forEach((t, i) => {
             let weight = f32(0)
             if (t < live) {
               const [scale, min] = format.scaleAndMin(a.vParams, [page, head, t])
-              const p = exp2(scores[i]! - max)
+              const p = exp2Exact(scores[i]! - max)
               sum += p
               offset += p * min
               weight = p * scale
@@ -197,7 +195,7 @@ export const pagedAttention = kernel(
 
     for (const { item, head: queryHead, pair, out } of items) {
       if (item < group * columnPairs) {
-        const norm = rcp(totals.at(queryHead))
+        const norm = 1 / totals.at(queryHead)
         store(
           a.out,
           [token, (head * group + queryHead) * c.D + 2 * pair],

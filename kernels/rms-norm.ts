@@ -7,11 +7,10 @@ import {
   type i32,
   kernel,
   type Out,
-  rsqrt,
   staticAssert,
   to,
 } from '../dsl/index.ts'
-import { blockSum, loadRow, type RowShare, storeRow } from '../dsl/std/index.ts'
+import { blockSum, loadRow, type RowShare, rsqrtExact, storeRow } from '../dsl/std/index.ts'
 import { storeQuantized } from './quantize-rows.ts'
 import { rowThreads } from './row-threads.ts'
 
@@ -33,7 +32,7 @@ function normalized(
   const values = loadRow(x, [row], share, to(dtype, 0)).map((value) => f32(value))
   const weights = loadRow(gamma, [], share, to(dtype, 0)).map((value) => f32(value))
   const squares = values.map((value) => value * value).reduce((total, square) => total + square)
-  const norm = rsqrt(blockSum(squares) * (1 / share.columns) + eps)
+  const norm = rsqrtExact(blockSum(squares) * (1 / share.columns) + eps)
   return values.map((value, i) => value * norm * weights[i]!)
 }
 

@@ -2,7 +2,6 @@ import {
   barrier,
   blockDim,
   blockIdx,
-  exp2,
   f32,
   type In,
   i32,
@@ -19,7 +18,7 @@ import {
   unroll,
   warpIdx,
 } from '../dsl/index.ts'
-import { blockMax, blockMaxI32, blockSum, blockSumI32 } from '../dsl/std/index.ts'
+import { blockMax, blockMaxI32, blockSum, blockSumI32, exp2Exact } from '../dsl/std/index.ts'
 import { eachLogit, largestLogit, logitThreads } from './logits.ts'
 
 export interface SampleConfig {
@@ -68,7 +67,8 @@ export const sample = kernel(
       const topK = a.topK.at(row)
       const topP = a.topP.at(row)
       const minP = a.minP.at(row)
-      const weigh: Weigh = (logit, cut) => (orderedBits(logit) >= cut ? exp2((logit - max) * toLog2) : f32(0))
+      const weigh: Weigh = (logit, cut) =>
+        orderedBits(logit) >= cut ? exp2Exact((logit - max) * toLog2) : f32(0)
       const keptMass = (cut: u32) => {
         let mass = f32(0)
         eachLogit(logits, c.V, (logit) => {

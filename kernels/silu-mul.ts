@@ -1,7 +1,6 @@
 import {
   blockIdx,
   type Elem,
-  exp2,
   f32,
   type In,
   type i8,
@@ -9,11 +8,10 @@ import {
   kernel,
   LOG2E,
   type Out,
-  rcp,
   staticAssert,
   to,
 } from '../dsl/index.ts'
-import { loadRow, type RowShare, storeRow } from '../dsl/std/index.ts'
+import { exp2Exact, loadRow, type RowShare, storeRow } from '../dsl/std/index.ts'
 import { storeQuantized } from './quantize-rows.ts'
 import { rowThreads } from './row-threads.ts'
 
@@ -27,7 +25,7 @@ export interface SiluMulConfig {
 function gated(x: In<number, string>, row: i32, share: RowShare, dtype: 'f16' | 'bf16'): f32[] {
   const gate = loadRow(x, [row, 0], share, to(dtype, 0)).map((value) => f32(value))
   const up = loadRow(x, [row, 1], share, to(dtype, 0)).map((value) => f32(value))
-  return gate.map((value, i) => value * rcp(1 + exp2(-value * LOG2E)) * up[i]!)
+  return gate.map((value, i) => (value / (1 + exp2Exact(-value * LOG2E))) * up[i]!)
 }
 
 /** silu(gate) · up of each row; `x` holds a row's gate and then its up projection. One CTA per row. */

@@ -1,5 +1,6 @@
 export * from './bytes.ts'
 export * from './epilogue.ts'
+export * from './exact.ts'
 export * from './pipeline.ts'
 export * from './reduce.ts'
 export * from './tile.ts'

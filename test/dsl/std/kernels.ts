@@ -21,12 +21,14 @@ import {
   blockSum,
   blockSumI32,
   copyTile,
+  exp2Exact,
   highNibbles,
   loadRow,
   lowNibbles,
   packBytes,
   pipeline,
   replicateByte,
+  rsqrtExact,
   storeRow,
   subtractBytes,
   warpMax,
@@ -146,6 +148,19 @@ export const ring = kernel(
     for (const i of unroll((16 * c.columns) / blockDim.x)) {
       const [row, column] = [(threadIdx.x + i * blockDim.x) & 15, (threadIdx.x + i * blockDim.x) >>> 4]
       a.out.put(sums.at(row, column), row, column)
+    }
+  },
+)
+
+/** The functions of correctly rounded operations, one element a thread. */
+export const exact = kernel(
+  import.meta.url,
+  { grid: (d) => [Math.ceil(d.N! / 128)], block: [128] },
+  function exact(a: { x: In<f32, 'N'>; power: Out<f32, 'N'>; root: Out<f32, 'N'> }) {
+    const i = blockIdx.x * blockDim.x + threadIdx.x
+    if (i < a.x.dim('N')) {
+      a.power.put(exp2Exact(a.x.at(i)), i)
+      a.root.put(rsqrtExact(Math.abs(a.x.at(i))), i)
     }
   },
 )

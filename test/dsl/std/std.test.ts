@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert'
 import { openEmulator } from '../../../runtime/emulator/device.ts'
 import { rng } from '../../support/rng.ts'
 import { assertSame, runKernel } from '../../support/run-kernel.ts'
-import { bytes, reductions, ring, rows } from './kernels.ts'
+import { bytes, exact, reductions, ring, rows } from './kernels.ts'
 
 const device = openEmulator({ checks: true, schedule: 'shuffled', seed: 1 })
 const list = <T>(n: number, f: (i: number) => T): T[] => Array.from({ length: n }, (_, i) => f(i))
@@ -140,5 +140,25 @@ for (const [stages, steps] of [
     assertSame(out!, expected, columns)
   })
 }
+
+test('powers and roots of exact operations are right to two units in the last place, and extremes are not NaN', async () => {
+  const random = rng(3)
+  const edges = [0.5, -0.5, 127, 127.499, 128, 1000, -126, -126.6, -127, -1000, 2 ** -20, Infinity, -Infinity]
+  const x = Float32Array.from([...list(4000, () => (random.uniform() * 2 - 1) * 130), ...edges])
+  const args = {
+    x: { dtype: 'f32', shape: [x.length], data: x },
+    power: { dtype: 'f32', shape: [x.length] },
+    root: { dtype: 'f32', shape: [x.length] },
+  } as const
+  const { power, root } = await runKernel(device, exact, {}, args)
+  x.forEach((value, i) => {
+    const wanted = value >= 127.5 ? Infinity : value < -126.5 ? 0 : 2 ** value
+    assert.ok(
+      power![i] === wanted || Math.abs(power![i]! / wanted - 1) < 2 ** -22,
+      `2^${value} is ${power![i]}`,
+    )
+    assert.is(root![i], Math.fround(1 / Math.fround(Math.sqrt(Math.abs(value)))), `root of ${value}`)
+  })
+})
 
 test.run()
