@@ -1,0 +1,163 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { openCheckpoint } from '../../checkpoint/open.ts'
+import { Model } from '../../models/model.ts'
+import { quantizeCheckpoint } from '../../quantize/quantize-checkpoint.ts'
+import { recipeNamed } from '../../quantize/recipe.ts'
+import { openEmulator } from '../../runtime/emulator/device.ts'
+import { GenerateLoop, RequestError } from '../../serve/generate-loop.ts'
+import { type FinishReason, type GenerateRequest, greedy } from '../../serve/sequence.ts'
+import { writeRandomLlama } from '../support/random-llama.ts'
+import { rng } from '../support/rng.ts'
+
+const root = mkdtempSync(join(tmpdir(), 'quattuor-generate-'))
+process.on('exit', () => rmSync(root, { recursive: true, force: true }))
+const device = openEmulator()
+
+const plain = await writeRandomLlama(join(root, 'bf16'), { seed: 40, dtype: 'bf16' })
+const quantized = join(root, 'w4a8kv4-g128')
+const src = openCheckpoint(plain)
+await quantizeCheckpoint(quantized, src, recipeNamed('w4a8kv4-g128'), { producer: 'quattuor test' })
+src.close()
+
+interface Room {
+  /** Tokens of a step. */
+  readonly tokens: number
+  readonly sequences?: number
+  readonly pages?: number
+}
+
+async function loadModel(folder: string, { tokens, sequences = 8, pages = 24 }: Room): Promise<Model> {
+  const checkpoint = openCheckpoint(folder)
+  try {
+    const limits = { tokens, sequences, pagesPerSequence: 3, logitRows: sequences }
+    return await Model.load(device, checkpoint, { limits, pages })
+  } finally {
+    checkpoint.close()
+  }
+}
+
+interface Outcome {
+  readonly ids: number[]
+  finished: FinishReason | undefined
+}
+
+/** Runs requests, of which one more is added after each of the first steps when `staggered`. */
+async function generate(
+  model: Model,
+  requests: readonly GenerateRequest[],
+  staggered = false,
+): Promise<Outcome[]> {
+  const loop = await GenerateLoop.create(model)
+  const outcomes = new Map(requests.map((request) => [request, { ids: [], finished: undefined } as Outcome]))
+  const pending = [...requests]
+  const arrive = (): boolean => {
+    const request = pending.shift()
+    if (request) loop.add(request)
+    return request !== undefined
+  }
+  if (!staggered) while (arrive());
+  while ((staggered && arrive()) || loop.busy) {
+    for (const { request, id, finished } of await loop.step()) {
+      const outcome = outcomes.get(request)!
+      if (id !== undefined) outcome.ids.push(id)
+      outcome.finished = finished
+    }
+  }
+  loop.free()
+  return [...outcomes.values()]
+}
+
+const random = rng(77)
+const prompt = (length: number) => Array.from({ length }, () => random.integer(2, 299))
+
+/** Prompts from one token to more than a page, half of them greedy and half drawn. */
+const requests: readonly GenerateRequest[] = [1, 5, 63, 64, 65, 20, 100, 33].map((length, i) => ({
+  prompt: prompt(length),
+  maxTokens: 12,
+  sampling:
+    i % 2 === 0 ? greedy : { temperature: 0.9, topK: i > 4 ? 20 : 0, topP: 0.95, minP: 0.02, seed: 100 + i },
+  stopIds: [],
+}))
+
+for (const folder of [plain, quantized]) {
+  const name = folder === plain ? 'bf16' : 'w4a8kv4-g128'
+  test(`${name}: ids do not depend on the batch, its order, its arrival or how prompts are cut`, async () => {
+    const model = await loadModel(folder, { tokens: 128 })
+    const together = await generate(model, requests)
+    assert.ok(together.every(({ ids, finished }) => ids.length === 12 && finished === 'length'))
+    assert.ok(new Set(together.flatMap(({ ids }) => ids)).size > 40, 'the ids vary')
+    for (const [i, request] of requests.entries())
+      assert.equal(await generate(model, [request]), [together[i]], `request ${i} alone`)
+    const backwards = await generate(model, [...requests].reverse())
+    assert.equal(backwards.reverse(), together, 'backwards')
+    assert.equal(await generate(model, requests, true), together, 'one arrival a step')
+    model.free()
+    for (const room of [{ tokens: 8 }, { tokens: 19, sequences: 3 }, { tokens: 300, pages: 5 }]) {
+      const other = await loadModel(folder, room)
+      assert.equal(await generate(other, requests), together, JSON.stringify(room))
+      other.free()
+    }
+  })
+}
+
+test('another seed draws other ids, and the same seed the same', async () => {
+  const model = await loadModel(quantized, { tokens: 128 })
+  const draw = (seed: number) =>
+    generate(model, [
+      {
+        prompt: requests[1]!.prompt,
+        maxTokens: 16,
+        sampling: { ...greedy, temperature: 1, seed },
+        stopIds: [],
+      },
+    ])
+  const [first, again, other] = [await draw(1), await draw(1), await draw(2)]
+  assert.equal(first, again)
+  assert.is.not(first[0]!.ids.join(), other[0]!.ids.join())
+  model.free()
+})
+
+test('a stop id ends a request where it appears, and what came before is unchanged', async () => {
+  const model = await loadModel(quantized, { tokens: 128 })
+  const [whole] = await generate(model, [requests[0]!])
+  const stop = whole!.ids[5]!
+  const [stopped] = await generate(model, [{ ...requests[0]!, stopIds: [stop] }])
+  assert.equal(stopped, { ids: whole!.ids.slice(0, whole!.ids.indexOf(stop)), finished: 'stop' })
+  model.free()
+})
+
+test('a request that can never run is refused with what to do, and pages of cancelled ones come back', async () => {
+  const model = await loadModel(quantized, { tokens: 128, pages: 2 })
+  const loop = await GenerateLoop.create(model)
+  const refused = (change: Partial<GenerateRequest>, why: RegExp) =>
+    assert.throws(
+      () => loop.add({ ...requests[0]!, ...change }),
+      (error: unknown) => error instanceof RequestError && why.test(error.message),
+    )
+  refused({ prompt: [] }, /no tokens/)
+  refused({ prompt: [5, 300] }, /token id 300/)
+  refused({ prompt: [1.5] }, /token id 1.5/)
+  refused({ maxTokens: 0 }, /at least one token/)
+  refused({ prompt: prompt(190) }, /context of 192 tokens/)
+  refused({ prompt: prompt(120) }, /3 pages .* there are 2/)
+  assert.not(loop.busy)
+  const long = { ...requests[3]!, maxTokens: 60 }
+  loop.add(long)
+  loop.add(requests[0]!)
+  await loop.step()
+  assert.equal(await loop.step().then((events) => events.length), 1, 'the second waits for pages')
+  loop.cancel(long)
+  assert.equal(await loop.step().then((events) => events.map(({ request }) => request)), [requests[0]])
+  loop.cancel(requests[0]!)
+  assert.not(loop.busy)
+  assert.equal(await loop.step(), [])
+  loop.free()
+  model.free()
+})
+
+test.after(() => device.close())
+test.run()

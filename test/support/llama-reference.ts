@@ -1,0 +1,233 @@
+import type { ModelConfig, Rope } from '../../checkpoint/config.ts'
+import { type Checkpoint, openCheckpoint } from '../../checkpoint/open.ts'
+import { widen } from '../../checkpoint/tensor.ts'
+import { weightFormats } from '../../kernels/formats/index.ts'
+import { kvFormats } from '../../kernels/formats/kv.ts'
+import { quantizeRowsReference } from '../../kernels/quantize-rows.ts'
+import { dequantize, type QuantizedFormatName } from '../../quantize/round-to-nearest.ts'
+import { type HalfType, halfBits, halfValue } from './halfs.ts'
+
+/**
+ * A Llama in float64, written from the definition and not from `models/`: one sequence, one token after the other, no
+ * tiles and no batches. Weights are those that the checkpoint's codes stand for; activations and the key/value cache go
+ * through the checkpoint's formats, since what is left out there would hide what is tested. Nothing else is rounded.
+ */
+export class LlamaReference {
+  readonly config: ModelConfig
+  readonly #checkpoint: Checkpoint
+  readonly #matrices = new Map<string, Matrix>()
+
+  constructor(folder: string) {
+    this.#checkpoint = openCheckpoint(folder)
+    this.config = this.#checkpoint.config
+  }
+
+  close(): void {
+    this.#checkpoint.close()
+  }
+
+  /**
+   * Logits after each token. With a 16-bit type, what the engine stores is rounded to it: the difference of the two results
+   * is how far an engine that is right may be off, steps between codes included.
+   */
+  forward(ids: readonly number[], stored?: HalfType): Float64Array[] {
+    const { config } = this
+    const { layers, heads, kvHeads, headDim: D, normEpsilon: eps } = config
+    const { format } = this.#checkpoint
+    const kv = kvFormats[`kv${format.kv.bits}`]
+    const dtype = format.name === 'bf16' ? 'bf16' : 'f16'
+    const embedding = this.#vector('model.embed_tokens.weight')
+    const H = config.hiddenSize
+    const keys: Float64Array[][][] = Array.from({ length: layers }, () =>
+      Array.from({ length: kvHeads }, () => []),
+    )
+    const values: Float64Array[][][] = keys.map((heads) => heads.map(() => []))
+    const cached = (x: Float64Array) => kv.decode(kv.encode(x.map(Math.fround), dtype), dtype)
+
+    const store = (x: Float64Array) =>
+      stored ? x.map((value) => halfValue[stored](halfBits[stored](value))) : x
+    const plain = format.weights.bits >= 16
+
+    return ids.map((id, position) => {
+      let x = store(embedding.slice(id * H, (id + 1) * H))
+      const norm = (name: string) => rmsNorm(x, this.#vector(`${name}.weight`), eps)
+      const input = (y: Float64Array) => (plain ? store(y) : y)
+      for (let layer = 0; layer < layers; layer++) {
+        const prefix = `model.layers.${layer}.`
+        const [q, k, v] = this.#products(
+          prefix,
+          input(norm(`${prefix}input_layernorm`)),
+          ['q', 'k', 'v'],
+          'self_attn.qkv_proj',
+        ).map(store) as [Float64Array, Float64Array, Float64Array]
+        const attended = new Float64Array(heads * D)
+        for (let head = 0; head < kvHeads; head++) {
+          keys[layer]![head]!.push(
+            cached(rotate(k.subarray(head * D, (head + 1) * D), position, config.rope)),
+          )
+          values[layer]![head]!.push(cached(v.slice(head * D, (head + 1) * D)))
+        }
+        for (let head = 0; head < heads; head++) {
+          const own = Math.floor((head * kvHeads) / heads)
+          const query = store(rotate(q.subarray(head * D, (head + 1) * D), position, config.rope))
+          attended.set(attend(query, keys[layer]![own]!, values[layer]![own]!), head * D)
+        }
+        const [o] = this.#products(prefix, store(attended), ['o'], 'self_attn.o_proj')
+        x = store(x.map((value, i) => value + o![i]!))
+        const [gate, up] = this.#products(
+          prefix,
+          input(norm(`${prefix}post_attention_layernorm`)),
+          ['gate', 'up'],
+          'mlp.gate_up_proj',
+        ).map(store)
+        const inner = gate!.map((value, i) => (value / (1 + Math.exp(-value))) * up![i]!)
+        const [down] = this.#products(prefix, input(inner), ['down'], 'mlp.down_proj')
+        x = store(x.map((value, i) => value + down![i]!))
+      }
+      const head = config.tieEmbeddings ? 'model.embed_tokens.weight' : 'lm_head.weight'
+      return multiply({ rows: config.vocabSize, values: this.#vector(head) }, store(norm('model.norm')))
+    })
+  }
+
+  /** The products of an input with several projections, biases included. */
+  #products(
+    prefix: string,
+    input: Float64Array,
+    parts: readonly string[],
+    stacked: string,
+  ): readonly Float64Array[] {
+    const block = stacked.slice(0, stacked.indexOf('.'))
+    if (this.#checkpoint.format.weights.bits >= 16) {
+      return parts.map((part) => {
+        const name = `${prefix}${block}.${part}_proj`
+        const weight = this.#checkpoint.tensors.info(`${name}.weight`)
+        const y = multiply({ rows: weight.shape[0]!, values: this.#vector(`${name}.weight`) }, input)
+        if (!this.#checkpoint.tensors.has(`${name}.bias`)) return y
+        const bias = this.#vector(`${name}.bias`)
+        return y.map((value, i) => value + bias[i]!)
+      })
+    }
+    const { q, scale } = quantizeRowsReference(input.map(Math.fround), input.length)
+    const quantized = Float64Array.from(q, (code) => code * scale[0]!)
+    const all = multiply(this.#dequantized(`${prefix}${stacked}`, input.length), quantized)
+    const biasName = `${prefix}${stacked}.bias`
+    const bias = this.#checkpoint.tensors.has(biasName) ? this.#vector(biasName) : undefined
+    const y = bias ? all.map((value, i) => value + bias[i]!) : all
+    let end = 0
+    return parts.map((part) => {
+      const start = end
+      end += this.#rowsOf(part)
+      return y.slice(start, end)
+    })
+  }
+
+  #rowsOf(part: string): number {
+    const { heads, kvHeads, headDim, intermediateSize, hiddenSize } = this.config
+    const rows = { q: heads * headDim, k: kvHeads * headDim, v: kvHeads * headDim } as Record<string, number>
+    return rows[part] ?? (part === 'gate' || part === 'up' ? intermediateSize : hiddenSize)
+  }
+
+  #vector(name: string): Float64Array {
+    return this.#cached(name, () => ({
+      rows: 1,
+      values: Float64Array.from(widen(this.#checkpoint.tensors.read(name))),
+    })).values
+  }
+
+  /** The matrix that a projection's codes and scales stand for. */
+  #dequantized(path: string, columns: number): Matrix {
+    return this.#cached(path, () => {
+      const read = (suffix: string) =>
+        new Uint8Array(this.#checkpoint.tensors.read(`${path}.${suffix}`).bytes)
+      const { bits, group } = this.#checkpoint.format.weights
+      const format: QuantizedFormatName = bits === 8 ? 'w8a8' : group > 0 ? 'w4a8-g128' : 'w4a8'
+      const scale = new Uint16Array(read('scale').buffer)
+      const rows = scale.length
+      const codes = weightFormats[format].unpack(new Uint32Array(read('codes').buffer), rows, columns)
+      const shape = { rows, columns, codes, scale }
+      if (format === 'w8a8') return { rows, values: Float64Array.from(dequantize(shape, format)) }
+      if (format === 'w4a8')
+        return { rows, values: Float64Array.from(dequantize({ ...shape, zero: read('zero') }, format)) }
+      const byRow = <T extends Uint8Array | Int8Array>(byGroup: T): T =>
+        byGroup.map(
+          (_, i) => byGroup[(i % group128(columns)) * rows + Math.floor(i / group128(columns))]!,
+        ) as T
+      const groupScale = byRow(read('group_scale'))
+      const groupMin = byRow(new Int8Array(read('group_min').buffer))
+      return { rows, values: Float64Array.from(dequantize({ ...shape, groupScale, groupMin }, format)) }
+    })
+  }
+
+  #cached(name: string, make: () => Matrix): Matrix {
+    let matrix = this.#matrices.get(name)
+    if (!matrix) {
+      matrix = make()
+      this.#matrices.set(name, matrix)
+    }
+    return matrix
+  }
+}
+
+interface Matrix {
+  readonly rows: number
+  readonly values: Float64Array
+}
+
+const group128 = (columns: number): number => columns / 128
+
+function multiply({ rows, values }: Matrix, x: Float64Array): Float64Array {
+  const k = x.length
+  const y = new Float64Array(rows)
+  for (let n = 0; n < rows; n++) {
+    let sum = 0
+    for (let i = 0; i < k; i++) sum += values[n * k + i]! * x[i]!
+    y[n] = sum
+  }
+  return y
+}
+
+function rmsNorm(x: Float64Array, gamma: Float64Array, eps: number): Float64Array {
+  const mean = x.reduce((sum, value) => sum + value * value, 0) / x.length
+  return x.map((value, i) => (value / Math.sqrt(mean + eps)) * gamma[i]!)
+}
+
+/** Pairs i and i + D/2 turn by position · frequency. */
+function rotate(x: Float64Array, position: number, rope: Rope): Float64Array {
+  const half = x.length / 2
+  const y = new Float64Array(x.length)
+  for (let i = 0; i < half; i++) {
+    const angle = position * frequencyOf(rope, i / half)
+    const [cos, sin] = [Math.cos(angle), Math.sin(angle)]
+    y[i] = x[i]! * cos - x[i + half]! * sin
+    y[i + half] = x[i + half]! * cos + x[i]! * sin
+  }
+  return y
+}
+
+function frequencyOf({ theta, scaling }: Rope, exponent: number): number {
+  const frequency = theta ** -exponent
+  if (scaling === undefined) return frequency
+  if (scaling.type === 'linear') return frequency / scaling.factor
+  const { factor, lowFrequencyFactor: low, highFrequencyFactor: high, originalMaxPositions } = scaling
+  const turns = (originalMaxPositions * frequency) / (2 * Math.PI)
+  if (turns > high) return frequency
+  if (turns < low) return frequency / factor
+  const smooth = (turns - low) / (high - low)
+  return ((1 - smooth) * frequency) / factor + smooth * frequency
+}
+
+function attend(
+  q: Float64Array,
+  keys: readonly Float64Array[],
+  values: readonly Float64Array[],
+): Float64Array {
+  const scores = keys.map((key) => key.reduce((sum, x, d) => sum + x * q[d]!, 0) / Math.sqrt(q.length))
+  const max = Math.max(...scores)
+  const weights = scores.map((score) => Math.exp(score - max))
+  const total = weights.reduce((a, b) => a + b)
+  const out = new Float64Array(q.length)
+  values.forEach((value, t) => {
+    for (let d = 0; d < q.length; d++) out[d]! += (weights[t]! / total) * value[d]!
+  })
+  return out
+}
