@@ -21,6 +21,8 @@ export interface DecodeRate {
   readonly promptMs: number
   /** Median milliseconds of a decode step: all sequences one token further, from the host and back to it. */
   readonly stepMs: number
+  /** Milliseconds of the fastest step: what the median would be on a machine with nothing else to do. */
+  readonly fastestStepMs: number
   /** Tokens of all sequences per second, by the median step. */
   readonly tokensPerSecond: number
 }
@@ -90,7 +92,8 @@ export async function measureDecode(model: Model, shape: DecodeShape): Promise<D
       steps.push(performance.now() - started)
     }
     const stepMs = median(steps)
-    return { promptMs, stepMs, tokensPerSecond: (1000 * shape.batch) / stepMs }
+    const tokensPerSecond = (1000 * shape.batch) / stepMs
+    return { promptMs, stepMs, fastestStepMs: Math.min(...steps), tokensPerSecond }
   } finally {
     loop.free()
   }

@@ -9,9 +9,8 @@ import { prepareProgram } from '../runtime/kernel.ts'
 import { Tensor } from '../runtime/tensor.ts'
 import { runBench } from './command.ts'
 import { loadForShapes, measureDecode, startDecoding, warmUp } from './decode-rate.ts'
-import { median } from './measure.ts'
 import { mmaLoop, mmaLoopProducts } from './mma-loop.ts'
-import { profiledDevice } from './profile.ts'
+import { type LaunchShare, profiledDevice } from './profile.ts'
 import { type QuantizedModel, quantizedModels } from './quantized-models.ts'
 import { type Row, writeResults } from './results.ts'
 import { table } from './table.ts'
@@ -49,14 +48,14 @@ async function measureModel({ name, folder }: QuantizedModel, options: EmulatorO
   const device = openEmulator()
   try {
     const { model } = await loadForShapes(device, folder, [shape])
-    const { tokensPerSecond, stepMs, promptMs } = await measureDecode(model, shape)
-    return { measured: `${name} decode, batch 1`, value: tokensPerSecond, unit: 'tok/s', stepMs, promptMs }
+    const { tokensPerSecond, ...times } = await measureDecode(model, shape)
+    return { measured: `${name} decode, batch 1`, value: tokensPerSecond, unit: 'tok/s', ...times }
   } finally {
     await device.close()
   }
 }
 
-/** Milliseconds of each kernel in a decode step, and what the host needs between them; medians over some steps. */
+/** Milliseconds of each kernel in the fastest of some decode steps, and what the host needed between them. */
 async function profileModel({ name, folder }: QuantizedModel, options: EmulatorOptions): Promise<void> {
   const shape = { batch: 1, promptTokens: options.prompt, tokens: options.tokens }
   const profiled = profiledDevice(openEmulator())
@@ -64,23 +63,21 @@ async function profileModel({ name, folder }: QuantizedModel, options: EmulatorO
     const { model } = await loadForShapes(profiled.device, folder, [shape])
     await warmUp(model, shape)
     const { loop } = await startDecoding(model, shape)
-    profiled.start()
-    const steps: number[] = []
+    let fastest = Number.POSITIVE_INFINITY
+    let shares: readonly LaunchShare[] = []
     while (loop.busy) {
+      profiled.start()
       const started = performance.now()
       await loop.step()
-      steps.push(performance.now() - started)
+      const ms = performance.now() - started
+      const ofStep = await profiled.shares()
+      if (ms < fastest) [fastest, shares] = [ms, ofStep]
     }
-    const kernels = (await profiled.shares()).map((share) => {
-      const launches = share.launches / steps.length
-      return { name: share.name, launches, 'ms each': share.ms, 'ms a step': share.ms * launches }
-    })
-    const stepMs = median(steps)
-    const host = stepMs - kernels.reduce((sum, kernel) => sum + kernel['ms a step'], 0)
+    const host = fastest - shares.reduce((sum, { ms }) => sum + ms, 0)
     const rows = [
-      ...kernels,
-      { name: 'between launches', 'ms a step': host },
-      { name: 'decode step', 'ms a step': stepMs },
+      ...shares.map((share) => ({ ...share, msEach: share.ms / share.launches })),
+      { name: 'between launches', ms: host },
+      { name: 'decode step', ms: fastest },
     ]
     console.log(`\n${name}, a decode step after ${options.prompt} tokens\n${table(rows, 3)}`)
   } finally {

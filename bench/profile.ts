@@ -1,11 +1,10 @@
 import type { Device, Event, PreparedLaunch } from '../runtime/device.ts'
-import { median } from './measure.ts'
 
 /** The launches of one kernel and size. */
 export interface LaunchShare {
   readonly name: string
   readonly launches: number
-  /** Median milliseconds of a launch. */
+  /** Milliseconds of all of them. */
   readonly ms: number
 }
 
@@ -14,7 +13,7 @@ export interface ProfiledDevice {
   readonly device: Device
   /** Starts counting, and forgets what was counted. */
   start(): void
-  /** Waits for the launches since `start` and gathers them by name, those that take most in all first. */
+  /** Waits for the launches since `start` and gathers them by name, those that take most first. */
   shares(): Promise<LaunchShare[]>
 }
 
@@ -51,17 +50,15 @@ export function profiledDevice(inner: Device): ProfiledDevice {
     },
     async shares() {
       await inner.synchronize()
-      const times = new Map<string, number[]>()
+      const shares = new Map<string, LaunchShare>()
       for (const { name, before, after } of spans ?? []) {
-        const ms = after.elapsedSince(before)
-        times.set(name, [...(times.get(name) ?? []), ms])
+        const { launches, ms } = shares.get(name) ?? { launches: 0, ms: 0 }
+        shares.set(name, { name, launches: launches + 1, ms: ms + after.elapsedSince(before) })
         before.destroy()
         after.destroy()
       }
       spans = undefined
-      return [...times]
-        .map(([name, all]) => ({ name, launches: all.length, ms: median(all) }))
-        .sort((a, b) => b.launches * b.ms - a.launches * a.ms)
+      return [...shares.values()].sort((a, b) => b.ms - a.ms)
     },
   }
 }
