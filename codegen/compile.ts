@@ -1,8 +1,13 @@
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
 import type { Kernel } from '../dsl/kernel.ts'
 import type { Place } from './diagnostics.ts'
 import { Diagnostic } from './diagnostics.ts'
+import { kernelsIn } from './frontend/kernels.ts'
 import { lowerKernel } from './frontend/lower-kernel.ts'
 import type { Module } from './frontend/names.ts'
+import { Modules } from './frontend/names.ts'
+import { typeErrors } from './frontend/type-check.ts'
 import { lower, Refusal } from './ir/index.ts'
 import type { Location } from './ir/op.ts'
 import type { Config, Program, SourceFile } from './program.ts'
@@ -35,6 +40,27 @@ export function compileKernel<A, C>(kernel: Kernel<A, C>, config: C, target: Tar
   } catch (error) {
     throw error instanceof Refusal ? diagnosed(error, modules) : error
   }
+}
+
+/**
+ * The errors of a kernel file without compiling its kernels: syntax and TypeScript's types. Empty if there are none.
+ *
+ * @throws Error if the file cannot be read.
+ */
+export function checkFile(path: string): Diagnostic[] {
+  const full = resolve(path)
+  const text = readFileSync(full, 'utf8')
+  try {
+    return typeErrors(full, text)
+  } catch (error) {
+    if (error instanceof Diagnostic) return [error]
+    throw error
+  }
+}
+
+/** The names of the kernels that a file declares, in order; from its syntax alone. Throws `Diagnostic` E0001, E0003. */
+export function listKernels(path: string): string[] {
+  return kernelsIn(new Modules().loadProgram(resolve(path))).map((kernel) => kernel.name!)
 }
 
 function sourceFiles(modules: readonly Module[], first: readonly string[]): SourceFile[] {

@@ -36,20 +36,21 @@ export interface DiagnosticDetails {
 export class Diagnostic extends Error {
   readonly code: ErrorCode
   readonly sentence: string
-  details: DiagnosticDetails
+  /** What is known of the error beside its sentence. Not `details`, which test runners take for text. */
+  context: DiagnosticDetails
 
   constructor(code: ErrorCode, sentence: string, details: DiagnosticDetails = {}) {
     super(sentence)
     this.name = 'Diagnostic'
     this.code = code
     this.sentence = sentence
-    this.details = details
+    this.context = details
     this.#refresh()
   }
 
   /** Adds what an outer level knows and the inner one did not. */
   add(details: DiagnosticDetails): void {
-    this.details = { ...details, ...withoutUndefined(this.details) }
+    this.context = { ...details, ...withoutUndefined(this.context) }
     this.#refresh()
   }
 
@@ -60,7 +61,7 @@ export class Diagnostic extends Error {
 
   /** The code frame. File names are relative to `from`, the current directory unless given. */
   render(from = process.cwd()): string {
-    const { span, notes = [], values = [], help, calls = [] } = this.details
+    const { span, notes = [], values = [], help, calls = [] } = this.context
     const name = (place: Place) => whereIs(place, from)
     const header = span ? `${this.code}  ${this.sentence}  ${name(span)}` : `${this.code}  ${this.sentence}`
     const lines = [header]
@@ -86,7 +87,7 @@ export class Diagnostic extends Error {
   }
 
   toJSON(): Record<string, unknown> {
-    const { span, notes = [], values = [], help, calls = [] } = this.details
+    const { span, notes = [], values = [], help, calls = [] } = this.context
     return {
       code: this.code,
       title: this.title,

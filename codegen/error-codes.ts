@@ -42,6 +42,10 @@ export const errorCodes = {
     title: 'circular definition',
     why: 'Constants at the top level of files are evaluated on first use, and this one needs itself.',
   },
+  E0010: {
+    title: 'type error',
+    why: "What TypeScript's own checker says, with its number. `quattuor check` shows it; compiling does not run the checker.",
+  },
   E0101: {
     title: 'mixed types',
     why: 'Operators take two values of one type. Nothing converts by itself, because a silent conversion costs an instruction and may lose precision.',

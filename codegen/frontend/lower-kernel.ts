@@ -57,8 +57,8 @@ export function lowerKernel(kernel: Kernel, config: Config, target: Target): Fro
   } catch (error) {
     if (error instanceof Diagnostic) {
       // Places deeper in the compiler know the span alone.
-      if (error.details.span && !error.details.calls)
-        error.add(ev.context({ span: error.details.span as never }))
+      if (error.context.span && !error.context.calls)
+        error.add(ev.context({ span: error.context.span as never }))
       throw error
     }
     if (error instanceof Bug) throw error

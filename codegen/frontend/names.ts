@@ -7,8 +7,9 @@ import * as half from '../../dsl/half.ts'
 import * as layout from '../../dsl/layout/index.ts'
 import * as math from '../../dsl/math.ts'
 import { Diagnostic } from '../diagnostics.ts'
-import { declaredNames, parseFile } from './source.ts'
+import { parseFile } from './source.ts'
 import type { FileNode, ImportedName, Span, Statement, TypeDeclaration } from './syntax.ts'
+import { declaredNames } from './syntax.ts'
 
 /**
  * Which file a name comes from.
@@ -47,12 +48,12 @@ export type TypeDefinition =
 
 const compiledRoot = resolve(dirname(fileURLToPath(import.meta.url)), '../..')
 /** The package's folder of sources, also when the compiler runs from `dist`. */
-const root =
+export const packageSources =
   compiledRoot.endsWith('dist') && existsSync(join(dirname(compiledRoot), 'package.json'))
     ? dirname(compiledRoot)
     : compiledRoot
 
-const dslFolder = join(root, 'dsl')
+const dslFolder = join(packageSources, 'dsl')
 const languageFiles = ['intrinsics.ts', 'scalars.ts', 'tensor.ts', 'kernel.ts'].map((f) => join(dslFolder, f))
 const nativeFiles: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   'math.ts': math,

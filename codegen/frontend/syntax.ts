@@ -368,3 +368,19 @@ export function isInert(node: Expression): boolean {
       return false
   }
 }
+
+/** The names that a pattern binds. */
+export function patternNames(pattern: Pattern): string[] {
+  if (pattern.kind === 'identifier') return [pattern.name]
+  if (pattern.kind === 'arrayPattern')
+    return pattern.elements.flatMap((e) => (e ? patternNames(e.target) : []))
+  if (pattern.kind === 'objectPattern') return pattern.properties.flatMap((p) => patternNames(p.target))
+  return []
+}
+
+/** The names that a statement declares. */
+export function declaredNames(statement: Statement): string[] {
+  if (statement.kind === 'functionDeclaration') return [statement.name]
+  if (statement.kind === 'variable') return statement.declarations.flatMap((d) => patternNames(d.target))
+  return []
+}
