@@ -1,4 +1,4 @@
-import type { KernelIr } from './op.ts'
+import type { Instruction, KernelIr } from './op.ts'
 import { eliminateCommon } from './passes/eliminate-common.ts'
 import { eliminateDead } from './passes/eliminate-dead.ts'
 import { fold } from './passes/fold.ts'
@@ -43,9 +43,10 @@ export const passes: readonly Pass[] = [
 
 /** Runs every pass, and verifies what each leaves. */
 export function optimize(ir: KernelIr): KernelIr {
+  const sound = new Set<Instruction>()
   return passes.reduce((current, { name, run }) => {
     const next = run(current)
-    verify(next, name)
+    verify(next, name, sound)
     return next
   }, ir)
 }

@@ -1,55 +1,17 @@
 import { Bug } from '../diagnostics.ts'
+import { brokenRule } from './grammar.ts'
 import type { Block, Instruction, KernelIr, Node, Operand, ValueType } from './op.ts'
 import { printNode } from './print.ts'
-import { type OpSpec, ops } from './spec.ts'
-import { normalize } from './value.ts'
 
 /**
  * Checks a kernel against the grammar in `spec.ts`, and that every register is written before it is read on every
  * path, and that jumps are inside what they leave. Throws `Bug` with the node printed.
- * `after` names the pass that has just run.
+ * `after` names the pass that has just run. Instructions do not change, and most survive a pass: those in `sound` are
+ * not matched with the grammar again, and those that are join it.
  */
-export function verify(ir: KernelIr, after = 'frontend'): void {
-  new Verifier(ir, after).kernel()
+export function verify(ir: KernelIr, after = 'frontend', sound = new Set<Instruction>()): void {
+  new Verifier(ir, after, sound).kernel()
 }
-
-/** An item of a pattern: `T`, `i32`, `T+`, `T?`. */
-interface Item {
-  readonly name: string
-  readonly repeat: '' | '+' | '?'
-}
-
-interface Grammar {
-  readonly results: readonly Item[]
-  readonly args: readonly Item[]
-  readonly where: ReadonlyMap<string, ReadonlySet<string>>
-  readonly required: readonly string[]
-  readonly spec: OpSpec
-}
-
-const parse = (pattern: string): Item[] =>
-  pattern
-    .split(' ')
-    .filter(Boolean)
-    .map((item) => ({
-      name: item.replace(/[+?]$/, ''),
-      repeat: item.endsWith('+') ? '+' : item.endsWith('?') ? '?' : '',
-    }))
-
-const grammars = new Map<string, Grammar>(
-  Object.entries(ops).map(([op, spec]) => [
-    op,
-    {
-      results: parse(spec.results),
-      args: parse(spec.args),
-      where: new Map(
-        Object.entries(spec.where ?? {}).map(([name, list]) => [name, new Set(list.split(' '))]),
-      ),
-      required: Object.keys(spec.attributes ?? {}).filter((name) => !name.endsWith('?')),
-      spec,
-    },
-  ]),
-)
 
 /**
  * Registers written on the way to a point, as a chain of what each enclosing region added. `dead` means that the
@@ -98,12 +60,14 @@ interface Loop {
 class Verifier {
   readonly #ir: KernelIr
   readonly #after: string
-  readonly #types = new Map<number, ValueType>()
+  readonly #sound: Set<Instruction>
+  readonly #types: ValueType[] = []
   readonly #variables: ReadonlySet<number>
 
-  constructor(ir: KernelIr, after: string) {
+  constructor(ir: KernelIr, after: string, sound: Set<Instruction>) {
     this.#ir = ir
     this.#after = after
+    this.#sound = sound
     this.#variables = new Set(ir.shared.map(({ id }) => id))
   }
 
@@ -166,86 +130,34 @@ class Verifier {
   }
 
   #read(operand: Operand, written: Written, node: Node): void {
-    if (operand.kind === 'immediate') {
-      const { type, value } = operand
-      const normal =
-        type === 'address' ? Number.isSafeInteger(value) : Object.is(normalize(type, value), value)
-      if (!normal) this.#fail(`${value} is no ${type}`, node)
-      return
-    }
+    if (operand.kind === 'immediate') return
     if (!written.has(operand.id)) this.#fail(`%${operand.id} may be read before it is written`, node)
-    if (this.#types.get(operand.id) !== operand.type)
-      this.#fail(`%${operand.id} was written as ${this.#types.get(operand.id)}, not ${operand.type}`, node)
+    if (this.#types[operand.id] !== operand.type)
+      this.#fail(`%${operand.id} was written as ${this.#types[operand.id]}, not ${operand.type}`, node)
   }
 
   #instruction(node: Instruction, written: Written): void {
-    const grammar = grammars.get(node.op)
-    if (!grammar) this.#fail(`there is no operation ${node.op}`, node)
+    if (!this.#sound.has(node)) {
+      const why = brokenRule(node) ?? this.#missing(node)
+      if (why) this.#fail(why, node)
+      this.#sound.add(node)
+    }
     for (const arg of node.args) this.#read(arg, written, node)
-    const bound = new Map<string, ValueType>()
-    this.#match(node, 'result', grammar, node.results, bound)
-    this.#match(node, 'argument', grammar, node.args, bound)
-    this.#attributes(node, grammar)
-    const why = grammar.spec.check?.(node)
-    if (why) this.#fail(why, node)
-    if (new Set(node.results.map(({ id }) => id)).size !== node.results.length)
-      this.#fail('one register is written twice', node)
     for (const { id, type } of node.results) {
-      const known = this.#types.get(id)
+      const known = this.#types[id]
       if (known !== undefined && known !== type) this.#fail(`%${id} is of type ${known}, not ${type}`, node)
-      this.#types.set(id, type)
+      this.#types[id] = type
       written.add(id)
     }
   }
 
-  #match(
-    node: Instruction,
-    what: 'result' | 'argument',
-    { results, args, where }: Grammar,
-    operands: readonly { type: ValueType }[],
-    bound: Map<string, ValueType>,
-  ): void {
-    const items = what === 'result' ? results : args
-    let next = 0
-    for (const { name, repeat } of items) {
-      let taken = 0
-      while (next < operands.length && (taken === 0 || repeat === '+')) {
-        const { type } = operands[next]!
-        const allowed = where.get(name)
-        // Accumulators and fragments of `mma` differ in type; its own check knows which is which.
-        const same = name !== 'X' && allowed ? (bound.get(name) ?? type) : type
-        if (allowed ? !allowed.has(type) || same !== type : name !== type)
-          this.#fail(
-            `${what} ${next} is of type ${type}, not ${bound.get(name) ?? [...(allowed ?? [name])]}`,
-            node,
-          )
-        bound.set(name, type)
-        next++
-        taken++
-      }
-      if (taken === 0 && repeat !== '?') this.#fail(`${what} ${next} is missing`, node)
-    }
-    if (next < operands.length) this.#fail(`${what} ${next} is one too many`, node)
-  }
-
-  #attributes(node: Instruction, { required, spec }: Grammar): void {
-    for (const name of required)
-      if (node.attributes[name] === undefined) this.#fail(`the attribute ${name} is missing`, node)
-    for (const [name, value] of Object.entries(node.attributes)) {
-      const allowed = spec.attributes?.[name] ?? spec.attributes?.[`${name}?`]
-      if (!allowed) this.#fail(`there is no attribute ${name}`, node)
-      const good =
-        allowed === 'integer'
-          ? Number.isSafeInteger(value)
-          : allowed === 'boolean'
-            ? typeof value === 'boolean'
-            : allowed.includes(value as string)
-      if (!good) this.#fail(`the attribute ${name} cannot be ${value}`, node)
-    }
-    const { index, variable } = node.attributes
-    if (node.op === 'param' && this.#ir.params[index as number]?.type !== node.results[0]!.type)
-      this.#fail(`there is no parameter ${index} of type ${node.results[0]!.type}`, node)
-    if (node.op === 'sharedAddress' && !this.#variables.has(variable as number))
-      this.#fail(`there is no shared variable ${variable}`, node)
+  /** What an instruction names and the kernel has not. */
+  #missing({ op, results, attributes }: Instruction): string | undefined {
+    const { index, variable } = attributes
+    if (op === 'param' && this.#ir.params[index as number]?.type !== results[0]!.type)
+      return `there is no parameter ${index} of type ${results[0]!.type}`
+    return op === 'sharedAddress' && !this.#variables.has(variable as number)
+      ? `there is no shared variable ${variable}`
+      : undefined
   }
 }

@@ -45,15 +45,15 @@ export function eliminateCommon(ir: KernelIr): KernelIr {
     const result = block.flatMap((node): Block => {
       switch (node.kind) {
         case 'instruction': {
-          const found = shared(node) ? known.get(key(node)) : undefined
+          const text = shared(node) ? key(node) : undefined
+          const found = text === undefined ? undefined : known.get(text)
           if (found)
             return node.results.map((dst, i) => {
               write(dst.id)
               if (definitions.isTemporary(dst.id)) same.set(dst.id, found.results[i]!.id)
               return { ...node, op: 'move', results: [dst], args: [found.results[i]!], attributes: {} }
             })
-          if (shared(node) && node.results.every(({ id }) => definitions.isTemporary(id))) {
-            const text = key(node)
+          if (text !== undefined && node.results.every(({ id }) => definitions.isTemporary(id))) {
             known.set(text, node)
             added.push(text)
           }
