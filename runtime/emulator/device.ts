@@ -17,10 +17,11 @@ import {
 } from '../device.ts'
 import type { LaunchReport } from './checks/interface.ts'
 import { CheckedLauncher } from './run/checked-launch.ts'
-import { CtaRunner, describeFailure, type WarpFunction } from './run/cta.ts'
+import { describeFailure } from './run/cta.ts'
 import { Heap } from './run/heap.ts'
-import { type EmulatorFunction, instantiate, type LoadedKernel, loadKernel } from './run/kernel.ts'
+import { type EmulatorFunction, type LoadedKernel, loadKernel } from './run/kernel.ts'
 import { EmulatorLaunch, type LaunchRecord } from './run/launch.ts'
+import { Launcher } from './run/launcher.ts'
 
 export interface EmulatorOptions {
   /** Reports what a GPU forgives: slower by far. Default: off. */
@@ -29,6 +30,11 @@ export interface EmulatorOptions {
   readonly schedule?: 'in-order' | 'shuffled'
   /** Of the shuffled schedule. */
   readonly seed?: number
+  /**
+   * Threads that run CTAs, the calling one included. Default: as many as the machine has, started once launches take
+   * long enough to gain from it. Checked launches take one.
+   */
+  readonly workers?: number
   /** The target whose limits the emulator has. Default: `sm_90a`. */
   readonly target?: TargetName
   /** Device memory in bytes, at most 4 GiB less 64 KiB (the default). */
@@ -51,10 +57,9 @@ export class EmulatorDevice implements Device {
   readonly #heap: Heap
   readonly #kernels = new Map<string, LoadedKernel>()
   readonly #functions = new Map<Program, EmulatorFunction>()
-  readonly #warps = new Map<LoadedKernel, WarpFunction>()
+  readonly #launcher: Launcher
   readonly #checked: CheckedLauncher | undefined
   readonly #pinned = new WeakSet<ArrayBufferLike>()
-  #arena = { address: 0, bytes: 0 }
   #failure: DeviceError | undefined
   #recording: { stream: Stream; work: (() => void)[] } | undefined
   #launches = 0
@@ -65,6 +70,7 @@ export class EmulatorDevice implements Device {
     this.target = targets[options.target ?? 'sm_90a']
     const memoryBytes = Math.min(options.memoryBytes ?? maxMemoryBytes, maxMemoryBytes)
     this.#heap = new Heap(memoryBytes)
+    this.#launcher = new Launcher(this.#heap, options.checks ? 1 : options.workers)
     if (options.checks) this.#checked = new CheckedLauncher(this.#heap)
     this.properties = {
       description: 'PTX emulator',
@@ -208,7 +214,7 @@ export class EmulatorDevice implements Device {
     this.#closed = true
     this.#functions.clear()
     this.#kernels.clear()
-    this.#warps.clear()
+    await this.#launcher.close()
   }
 
   #requireOpen(): void {
@@ -241,52 +247,21 @@ export class EmulatorDevice implements Device {
     return reports
   }
 
+  /** Waits until the threads that `workers` asks for, or the machine has, can take launches. */
+  workersStarted(): Promise<void> {
+    return this.#launcher.started()
+  }
+
   #launch(record: LaunchRecord): void {
-    const { fn, grid, params } = record
-    const { loaded } = fn
-    const { layout, kernel } = loaded
-    this.#requireArena(layout.bytes)
-    const arena = this.#arena.address
-    this.#heap.bytes(arena + layout.params, params.length).set(params)
     const { schedule, seed = 1 } = this.#options
     const shuffled = schedule === 'shuffled' ? Math.imul(seed + this.#launches, 0x9e3779b1) : undefined
     this.#launches++
     try {
-      if (this.#checked) {
-        this.#checked.run(record, arena, shuffled)
-        return
-      }
-      const runner = new CtaRunner(
-        { grid, block: fn.program.block, layout, seed: shuffled },
-        this.#warpOf(loaded),
-        this.#heap.memory,
-        arena,
-      )
-      const count = grid[0] * grid[1] * grid[2]
-      for (let cta = 0; cta < count; cta++) runner.run(cta)
+      if (this.#checked) this.#checked.run(record, shuffled)
+      else this.#launcher.run(record, shuffled)
     } catch (error) {
-      this.#failure = describeFailure(kernel, error)
+      this.#failure = describeFailure(record.fn.loaded.kernel, error)
     }
-  }
-
-  #requireArena(bytes: number): void {
-    if (this.#arena.bytes >= bytes) return
-    if (this.#arena.bytes > 0) this.#heap.free(this.#arena.address)
-    // At a multiple of the shared window's alignment.
-    const address = this.#heap.allocate(bytes + 1024)
-    this.#arena = { address: Math.ceil(address / 1024) * 1024, bytes }
-    this.#warps.clear()
-  }
-
-  #warpOf(loaded: LoadedKernel): WarpFunction {
-    let warp = this.#warps.get(loaded)
-    if (!warp) {
-      warp = instantiate(loaded.module, this.#heap.memory, {
-        scratch: this.#arena.address + loaded.layout.scratch,
-      })
-      this.#warps.set(loaded, warp)
-    }
-    return warp
   }
 }
 

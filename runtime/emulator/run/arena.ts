@@ -1,4 +1,5 @@
 import { scratchBytes } from '../translate/collective.ts'
+import type { Heap } from './heap.ts'
 
 const align = (value: number, to: number): number => Math.ceil(value / to) * to
 
@@ -23,4 +24,23 @@ export function layOutArena(warps: number, stateBytes: number, sharedBytes: numb
   // An odd number of cache lines apart, so that the same register of all warps does not fall into one cache set.
   const padded = align(stateBytes, 128) + 64
   return { scratch: 0, params, shared, states, stateBytes: padded, bytes: states + warps * padded }
+}
+
+const arenaAlignment = 1024
+
+/** The private memory of one worker: grown, and then elsewhere, when a kernel needs more. */
+export class Arena {
+  address = 0
+  private bytes = 0
+  private allocated: number | undefined
+
+  /** Makes room; tells whether the arena moved. */
+  require(heap: Heap, bytes: number): boolean {
+    if (this.bytes >= bytes) return false
+    if (this.allocated !== undefined) heap.free(this.allocated)
+    this.allocated = heap.allocatePrivate(bytes + arenaAlignment)
+    this.address = align(this.allocated, arenaAlignment)
+    this.bytes = bytes
+    return true
+  }
 }

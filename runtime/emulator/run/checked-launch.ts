@@ -3,9 +3,11 @@ import { Checker } from '../checks/checker.ts'
 import { findingCodes } from '../checks/finding-codes.ts'
 import type { Finding, LaunchReport, Site } from '../checks/interface.ts'
 import type { Instruction } from '../ptx/module.ts'
+import { Arena } from './arena.ts'
 import { CtaRunner, describeFailure } from './cta.ts'
 import type { Heap } from './heap.ts'
-import { instantiate, type LoadedKernel } from './kernel.ts'
+import { instantiate } from './instance.ts'
+import type { LoadedKernel } from './kernel.ts'
 import type { LaunchRecord } from './launch.ts'
 
 function siteOf({ opcode, line, location }: Instruction): Site {
@@ -18,17 +20,21 @@ export class CheckedLauncher {
   /** One per launch, the latest last, until taken. */
   reports: LaunchReport[] = []
   private readonly heap: Heap
+  private readonly arena = new Arena()
 
   constructor(heap: Heap) {
     this.heap = heap
   }
 
   /** Throws the launch's first fault as a `DeviceError`. */
-  run({ fn, grid }: LaunchRecord, arena: number, seed: number | undefined): void {
+  run({ fn, grid, params }: LaunchRecord, seed: number | undefined): void {
     const { loaded } = fn
     const { layout, translation, kernel } = loaded
     const { checker, heap } = this
-    const counters = heap.allocate(Math.max(8 * translation.counted.length, 8))
+    this.arena.require(heap, layout.bytes)
+    const arena = this.arena.address
+    heap.bytes(arena + layout.params, params.length).set(params)
+    const counters = heap.allocatePrivate(Math.max(8 * translation.counted.length, 8))
     heap.bytes(counters, 8 * translation.counted.length).fill(0)
     checker.beginLaunch({
       kernel: kernel.name,
@@ -43,8 +49,8 @@ export class CheckedLauncher {
       const warp = instantiate(loaded.module, heap.memory, { scratch, counters }, checker.imports)
       const plan = { grid, block: fn.program.block, layout, seed }
       const runner = new CtaRunner(plan, warp, heap.memory, arena, checker)
-      const count = grid[0] * grid[1] * grid[2]
-      for (let cta = 0; cta < count; cta++) runner.run(cta)
+      let cta = 0
+      runner.runAll(grid[0] * grid[1] * grid[2], () => cta++)
     } catch (error) {
       failure = describeFailure(kernel, error)
     } finally {

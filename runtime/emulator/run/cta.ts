@@ -68,7 +68,7 @@ export class CtaRunner {
   /** Barrier number plus one, `ready` or `done`. */
   private readonly status: Int32Array
   private readonly order: Int32Array
-  private random: number
+  private random = 1
 
   constructor(plan: CtaPlan, warp: WarpFunction, memory: WasmMemory, arena: number, observer?: Observer) {
     this.plan = plan
@@ -82,7 +82,6 @@ export class CtaRunner {
     this.resume = new Int32Array(this.warps)
     this.status = new Int32Array(this.warps)
     this.order = Int32Array.from({ length: this.warps }, (_, i) => i)
-    this.random = (plan.seed ?? 0) | 1
     for (let warp = 0; warp < this.warps; warp++) this.prepareWarp(warp)
   }
 
@@ -108,8 +107,13 @@ export class CtaRunner {
     }
   }
 
+  /** Runs the CTAs that `next` hands out until it is past the last. */
+  runAll(count: number, next: () => number): void {
+    for (let cta = next(); cta < count; cta = next()) this.run(cta)
+  }
+
   /** Runs the CTA of a linear index, x fastest. */
-  run(cta: number): void {
+  private run(cta: number): void {
     const { warps, words, status, resume, plan, observer } = this
     const [gx, gy] = plan.grid
     const x = cta % gx
@@ -124,6 +128,11 @@ export class CtaRunner {
       words[at + (header.ctaid >> 2) + 2] = z
       status[warp] = ready
       resume[warp] = 0
+    }
+    if (plan.seed !== undefined) {
+      // A CTA's schedule depends on the seed and its own number, whatever ran before it on this thread.
+      this.random = Math.imul(plan.seed + cta, 0x85ebca6b) | 1
+      for (let warp = 0; warp < warps; warp++) this.order[warp] = warp
     }
     observer?.beginCta(cta)
     let running = warps
@@ -215,7 +224,7 @@ export function describeFailure(kernel: Kernel, failure: unknown): DeviceError {
     const outside = /out of bounds|unaligned/.test(failure.message)
     return new DeviceError(
       outside ? 'EMULATOR_OUT_OF_BOUNDS' : 'EMULATOR_TRAP',
-      `kernel ${kernel.name}: ${failure.message}. Open the emulator with checks to see the line.`,
+      `kernel ${kernel.name}: ${failure.message}. Run it on the device 'emulator:checked' to see the line.`,
       { kernel: kernel.name },
     )
   }

@@ -7,6 +7,10 @@ const granularity = 256
 /** Addresses below are never given out: 0 is the null pointer. */
 const firstAddress = pageBytes
 
+const maxBytes = 65536 * pageBytes
+
+const sizeOf = (bytes: number): number => (Math.ceil(bytes / granularity) + 1) * granularity
+
 interface Gap {
   address: number
   bytes: number
@@ -16,21 +20,27 @@ interface Gap {
 export class Heap {
   readonly memory: WasmMemory
   /** Where the heap may grow to. */
-  readonly limit: number
+  limit: number
   private readonly gaps: Gap[] = []
   private end = firstAddress
   private readonly sizes = new Map<number, number>()
 
   constructor(limit: number) {
-    this.limit = Math.min(limit + firstAddress, 65536 * pageBytes)
+    this.limit = Math.min(limit + firstAddress, maxBytes)
     this.memory = new WebAssembly.Memory({ initial: 2, maximum: 65536, shared: true })
+  }
+
+  /** For the emulator's own use: does not count towards the limit. */
+  allocatePrivate(bytes: number): number {
+    this.limit = Math.min(this.limit + sizeOf(bytes), maxBytes)
+    return this.allocate(bytes)
   }
 
   /** Throws when the limit is reached. */
   allocate(bytes: number): number {
     if (!Number.isSafeInteger(bytes) || bytes <= 0)
       throw new DeviceError('INVALID_ARGUMENT', `cannot allocate ${bytes} bytes of device memory`)
-    const size = (Math.ceil(bytes / granularity) + 1) * granularity
+    const size = sizeOf(bytes)
     const index = this.gaps.findIndex((gap) => gap.bytes >= size)
     let address = this.end
     if (index >= 0) {

@@ -2,11 +2,9 @@ import type { Program } from '../../../codegen/program.ts'
 import { DeviceError, type DeviceFunction } from '../../device.ts'
 import type { Kernel, PtxModule } from '../ptx/module.ts'
 import { parsePtx } from '../ptx/parser.ts'
-import { checkModule } from '../translate/emit/checked.ts'
-import { environment, type Translation, translate } from '../translate/translate.ts'
-import { type WasmGlobal, type WasmMemory, type WasmModule, WebAssembly } from '../wasm/host.ts'
+import { type Translation, translate } from '../translate/translate.ts'
+import { type WasmModule, WebAssembly } from '../wasm/host.ts'
 import { type ArenaLayout, layOutArena } from './arena.ts'
-import { faultImport, type WarpFunction } from './cta.ts'
 
 /** A translated kernel, shared by all programs with the same text, shape and shared memory. */
 export interface LoadedKernel {
@@ -58,29 +56,4 @@ function checkShape(program: Program, kernel: Kernel): void {
     refuse(`the PTX text asks for CTAs of ${required.join(' x ')} threads, not ${program.block.join(' x ')}`)
   if (program.params.length !== kernel.params.length)
     refuse(`the program has ${program.params.length} parameters, the PTX text ${kernel.params.length}`)
-}
-
-/** The addresses of memory that a module's functions use beside the warp's state. */
-export interface PrivateMemory {
-  readonly scratch: number
-  readonly counters?: number
-}
-
-/** Instantiates a module over the device's memory. */
-export function instantiate(
-  module: WasmModule,
-  memory: WasmMemory,
-  { scratch, counters }: PrivateMemory,
-  checks: object = {},
-): WarpFunction {
-  const { exports } = new WebAssembly.Instance(module, {
-    [environment]: { memory, fault: faultImport },
-    [checkModule]: checks as Readonly<Record<string, unknown>>,
-  })
-  const setGlobal = (global: WasmGlobal, value: number): void => {
-    global.value = value
-  }
-  setGlobal(exports.scratch, scratch)
-  if (counters !== undefined) setGlobal(exports.counters, counters)
-  return exports.warp
 }

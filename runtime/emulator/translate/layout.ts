@@ -29,3 +29,7 @@ export const finished = -1
 
 /** What `fault` is called with. */
 export const faults = { divergentBarrier: 0, divergentCollective: 1, trap: 2 } as const
+
+/** Module names of a translated module's imports: the memory and `fault(kind, instruction)`, and the checker's. */
+export const environment = 'env'
+export const checkModule = 'checks'

@@ -2,6 +2,7 @@ import type { Instruction, Kernel } from '../ptx/module.ts'
 import { ModuleBuilder } from '../wasm/module.ts'
 import { importChecks } from './emit/checked.ts'
 import { buildGraph } from './graph.ts'
+import { environment } from './layout.ts'
 import { analyzeLiveness } from './liveness.ts'
 import { placeRegisters } from './placement.ts'
 import { findRegions } from './regions.ts'
@@ -28,9 +29,6 @@ export interface Translation {
   /** What each of the counted nodes executes; empty without checks. */
   readonly counted: readonly (readonly Instruction[])[]
 }
-
-/** Module name of the memory and of `fault(kind, instruction)`. */
-export const environment = 'env'
 
 /** Translates a kernel for one shape of CTA. Throws a `DeviceError` that names the line of what it cannot execute. */
 export function translate(kernel: Kernel, options: TranslationOptions): Translation {

@@ -133,12 +133,7 @@ mov.u32 %r2, 2;`)}
 })
 
 const refusals: [name: string, text: string, message: RegExp, code?: string][] = [
-  [
-    'an unknown instruction',
-    body('bogus.u32 %r1, 2;'),
-    /PTX line 6: .*/,
-    undefined,
-  ],
+  ['an unknown instruction', body('bogus.u32 %r1, 2;'), /PTX line 6: .*/, undefined],
   [
     'an unknown modifier',
     body('.reg .b32 %r<3>;\nadd.u32.rz %r1, %r2, %r1;'),

@@ -1,6 +1,7 @@
 import type { Instruction } from '../../ptx/module.ts'
 import type { FunctionRef } from '../../wasm/function.ts'
 import type { Global, ModuleBuilder } from '../../wasm/module.ts'
+import { checkModule } from '../layout.ts'
 
 type Access = FunctionRef<readonly ['i32', 'i32', 'i32', 'i32'], readonly []>
 type GlobalAccess = FunctionRef<readonly ['f64', 'i32', 'i32', 'i32'], readonly []>
@@ -26,8 +27,6 @@ export interface CheckCalls {
   site(instruction: Instruction): number
   readonly sites: readonly Instruction[]
 }
-
-export const checkModule = 'checks'
 
 export function importChecks(m: ModuleBuilder): CheckCalls {
   const access = (name: string): Access =>
