@@ -36,7 +36,7 @@ export interface Failure {
 export function describeFailure(error: unknown): Failure {
   if (error instanceof Diagnostic) return { text: colored(error.render()), exitCode: 2 }
   if (error instanceof Reported) return { text: error.message, exitCode: 2 }
-  if (error instanceof Error && expected.has(error.name)) {
+  if (error instanceof Error && expected.has(error.name) && !isEmulatorBug(error)) {
     return { text: `quattuor: ${error.message}`, exitCode: 2 }
   }
   if (isFileError(error)) return { text: `quattuor: ${fileSentence(error)}`, exitCode: 2 }
@@ -47,6 +47,8 @@ export function describeFailure(error: unknown): Failure {
     exitCode: 1,
   }
 }
+
+const isEmulatorBug = (error: Error): boolean => (error as { code?: string }).code === 'EMULATOR_BUG'
 
 const isFileError = (error: unknown): error is NodeJS.ErrnoException =>
   error instanceof Error && typeof (error as NodeJS.ErrnoException).code === 'string' && 'syscall' in error

@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import { findKernel } from '../codegen/frontend/kernels.ts'
-import { type Module, Modules, sourceOf } from '../codegen/frontend/names.ts'
+import { type Module, Modules } from '../codegen/frontend/names.ts'
 import { type TypeNode, textOf } from '../codegen/frontend/syntax.ts'
 import type { Kernel } from '../dsl/kernel.ts'
 import { suggest } from '../runtime/suggest.ts'
@@ -17,7 +17,7 @@ export interface Constant {
 /** The constants that a kernel's second parameter declares; `undefined` where its type does not list them. */
 export function constantsOf(kernel: Kernel): readonly Constant[] | undefined {
   const modules = new Modules()
-  const module = modules.load(sourceOf(fileURLToPath(kernel.url)))
+  const module = modules.loadProgram(fileURLToPath(kernel.url))
   const parameter = findKernel(module, kernel.name).params[1]
   if (!parameter) return []
   return parameter.type && membersOf(modules, module, parameter.type)

@@ -1,5 +1,9 @@
-import { declaredNames } from '../codegen/frontend/source.ts'
-import type { FileNode, FunctionNode, Statement } from '../codegen/frontend/syntax.ts'
+import {
+  declaredNames,
+  type FileNode,
+  type FunctionNode,
+  type Statement,
+} from '../codegen/frontend/syntax.ts'
 
 /**
  * The text of a file without the statements that none of its exports needs, lines where they were.

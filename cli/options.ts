@@ -4,7 +4,8 @@ import { InvalidArgumentError, Option } from 'commander'
 export const deviceOption = () =>
   new Option(
     '--device <name>',
-    'where to run: cuda:0, cuda:1, … or emulator (default: a GPU if there is one)',
+    'where to run: cuda:0, cuda:1, …, emulator, or emulator:checked, which finds races and accesses out of ' +
+      'bounds (default: a GPU if there is one)',
   )
 
 export const jsonOption = () => new Option('--json', 'print one JSON object, for programs')

@@ -29,7 +29,8 @@ export class UnknownDeviceError extends Error {
 }
 
 /**
- * Opens `cuda:N` or `emulator`; without a name, what `QUATTUOR_DEVICE` says, or else the first GPU that kernels can be
+ * Opens `cuda:N`, `emulator`, or `emulator:checked`, which is slower by far and reports what a GPU forgives (accesses out
+ * of bounds, races between barriers, memory read before it was written); without a name, what `QUATTUOR_DEVICE` says, or else the first GPU that kernels can be
  * compiled for, or else the emulator, which it then tells with its reason through `say` (default: standard error).
  *
  * Throws `UnknownDeviceError` for a name that does not exist, `DeviceError` when the device cannot be opened.
@@ -39,7 +40,7 @@ export async function openDevice(
   say: (line: string) => void = (line) => console.error(line),
 ): Promise<Device> {
   const wanted = name ?? (process.env.QUATTUOR_DEVICE || undefined)
-  if (wanted === 'emulator') return openEmulator()
+  if (wanted === 'emulator' || wanted === 'emulator:checked') return openEmulator(wanted !== 'emulator')
   if (wanted !== undefined && !/^cuda:\d+$/.test(wanted)) throw await unknownDevice(wanted)
   if (wanted !== undefined) {
     const { openCuda } = await import('./cuda/device.ts')
@@ -48,7 +49,7 @@ export async function openDevice(
   const { choice } = await describeDevices()
   if (choice.name !== 'emulator') return openDevice(choice.name)
   say(`quattuor: running on the PTX emulator, because ${choice.reason}`)
-  return openEmulator()
+  return openEmulator(false)
 }
 
 /** Looks at the driver and the GPUs without opening any. Never throws. */
@@ -92,7 +93,7 @@ async function unknownDevice(name: string): Promise<UnknownDeviceError> {
   )
 }
 
-async function openEmulator(): Promise<Device> {
+async function openEmulator(checks: boolean): Promise<Device> {
   const emulator = await import('./emulator/device.ts')
-  return emulator.openEmulator()
+  return emulator.openEmulator({ checks })
 }

@@ -2,7 +2,9 @@ import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import type { EmulatorDevice } from '../../runtime/emulator/device.ts'
 import { describeDevices, openDevice } from '../../runtime/open-device.ts'
+import { vectorAdd } from '../support/vector-add.ts'
 import { buildStub } from './cuda/stub/stub.ts'
 
 const absent = '/nowhere/libcuda.so.1'
@@ -28,6 +30,23 @@ test('without a driver the emulator runs, and says why', async () => {
   assert.is(said.length, 1)
   assert.match(said[0]!, /^quattuor: running on the PTX emulator, because the CUDA driver is not there/)
   await device.close()
+})
+
+test('the emulator with checks is a device of its own name, and reports what the plain one forgives', async () => {
+  for (const name of ['emulator', 'emulator:checked']) {
+    const device = (await openDevice(name)) as EmulatorDevice
+    const fn = device.load(vectorAdd('sm_90a'))
+    const [x, y, out] = [400, 400, 400].map((bytes) => device.allocate(bytes).address)
+    // The tensors have 100 elements, never written, and the kernel reads them all.
+    device.prepareLaunch(fn, { grid: [1, 1, 1] }, [x!, y!, 1, out!, 100]).run()
+    const failure = await device.synchronize().then(
+      () => undefined,
+      (error: Error) => error.message,
+    )
+    if (name === 'emulator') assert.is(failure, undefined)
+    else assert.match(failure!, /^kernel vectorAdd: /)
+    await device.close()
+  }
 })
 
 test('a name that is asked for is opened without a word', async () => {
