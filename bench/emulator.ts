@@ -1,10 +1,10 @@
 import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import benny from 'benny'
 import { Command } from 'commander'
 import { wholeNumber } from '../cli/options.ts'
-import { openEmulator } from '../runtime/emulator/device.ts'
+import { type EmulatorDevice, openEmulator } from '../runtime/emulator/device.ts'
 import { prepareProgram } from '../runtime/kernel.ts'
 import { Tensor } from '../runtime/tensor.ts'
 import { runBench } from './command.ts'
@@ -24,9 +24,17 @@ interface EmulatorOptions {
 /** CTAs of the MMA loop: enough for every core to have some. */
 const mmaCtas = 16
 
+/** Opens the emulator on that many threads, ready to use them. */
+async function emulatorOn(threads: number): Promise<EmulatorDevice> {
+  // With all threads the emulator decides itself which launches gain from them, as users have it.
+  const device = openEmulator(threads === 1 ? { workers: 1 } : {})
+  await device.workersStarted()
+  return device
+}
+
 /** G multiply-accumulates a second of `mma.m16n8k32` on registers. */
-async function measureMma(): Promise<Row> {
-  const device = openEmulator()
+async function measureMma(threads: number): Promise<Row> {
+  const device = await emulatorOn(threads)
   const out = Tensor.allocate(device, 'i32', [128 * mmaCtas])
   const launch = prepareProgram(device, mmaLoop(), () => [mmaCtas], { out })
   const run = () => {
@@ -35,21 +43,25 @@ async function measureMma(): Promise<Row> {
   }
   await run()
   const { results } = await benny.suite(
-    'mma.m16n8k32 on the emulator',
+    `mma.m16n8k32 on ${threads} threads`,
     benny.add('mma', run, { minSamples: 5, maxTime: 2 }),
   )
   await device.close()
-  const seconds = results[0]!.details.median
-  return { measured: 'mma.m16n8k32 s8', value: (mmaCtas * mmaLoopProducts) / seconds / 1e9, unit: 'G MAC/s' }
+  const value = (mmaCtas * mmaLoopProducts) / results[0]!.details.median / 1e9
+  return { measured: 'mma.m16n8k32 s8', threads, value, unit: 'G MAC/s' }
 }
 
-async function measureModel({ name, folder }: QuantizedModel, options: EmulatorOptions): Promise<Row> {
+async function measureModel(
+  { name, folder }: QuantizedModel,
+  threads: number,
+  options: EmulatorOptions,
+): Promise<Row> {
   const shape = { batch: 1, promptTokens: options.prompt, tokens: options.tokens }
-  const device = openEmulator()
+  const device = await emulatorOn(threads)
   try {
     const { model } = await loadForShapes(device, folder, [shape])
-    const { tokensPerSecond, ...times } = await measureDecode(model, shape)
-    return { measured: `${name} decode, batch 1`, value: tokensPerSecond, unit: 'tok/s', ...times }
+    const { tokensPerSecond: value, ...times } = await measureDecode(model, shape)
+    return { measured: `${name} decode, batch 1`, threads, value, unit: 'tok/s', ...times }
   } finally {
     await device.close()
   }
@@ -58,7 +70,7 @@ async function measureModel({ name, folder }: QuantizedModel, options: EmulatorO
 /** Milliseconds of each kernel in the fastest of some decode steps, and what the host needed between them. */
 async function profileModel({ name, folder }: QuantizedModel, options: EmulatorOptions): Promise<void> {
   const shape = { batch: 1, promptTokens: options.prompt, tokens: options.tokens }
-  const profiled = profiledDevice(openEmulator())
+  const profiled = profiledDevice(await emulatorOn(availableParallelism()))
   try {
     const { model } = await loadForShapes(profiled.device, folder, [shape])
     await warmUp(model, shape)
@@ -94,9 +106,12 @@ await runBench(
     .action(async (options: EmulatorOptions) => {
       const folder = mkdtempSync(join(tmpdir(), 'quattuor-bench-'))
       try {
-        const rows = [await measureMma()]
+        const threadCounts = [...new Set([1, availableParallelism()])]
         const models = await quantizedModels(folder)
-        for (const model of models) rows.push(await measureModel(model, options))
+        const rows: Row[] = []
+        for (const threads of threadCounts) rows.push(await measureMma(threads))
+        for (const model of models)
+          for (const threads of threadCounts) rows.push(await measureModel(model, threads, options))
         console.log(table(rows))
         const device = openEmulator()
         console.log(`wrote ${writeResults(device, 'emulator', rows)}`)
