@@ -1,0 +1,40 @@
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { compileKernel } from '../../codegen/compile.ts'
+import { ringProduct, scaleRows, sumRows } from '../support/golden-kernels.ts'
+import { assemble } from '../support/ptxas.ts'
+
+/**
+ * The compiler's output for three kernels, without positions: a change that should not move it does not, and one that
+ * should is seen. `UPDATE_GOLDEN=1 npx tsx test/codegen/golden.test.ts` writes the files anew; read the difference.
+ */
+const test = suite('golden PTX')
+
+const cases = [
+  ['sm_80', () => compileKernel(scaleRows, { N: 1000 }, 'sm_80')],
+  ['sm_80', () => compileKernel(sumRows, {}, 'sm_80')],
+  ['sm_80', () => compileKernel(ringProduct, { K: 512 }, 'sm_80')],
+  ['sm_90a', () => compileKernel(ringProduct, { K: 512 }, 'sm_90a')],
+] as const
+
+/** Without `.loc`, `.file` and the names of inlined functions. */
+const withoutPositions = (ptx: string): string =>
+  ptx
+    .replace(/^\.section \.debug_str \{[^}]*\}\n/m, '')
+    .split('\n')
+    .filter((line) => !/^\s*\.(loc|file) /.test(line))
+    .join('\n')
+
+for (const [target, compile] of cases) {
+  const { name, ptx } = compile()
+  test(`${name} for ${target}`, () => {
+    assemble(ptx, target)
+    const file = new URL(`../golden/${name}.${target}.ptx`, import.meta.url)
+    const text = withoutPositions(ptx)
+    if (process.env.UPDATE_GOLDEN || !existsSync(file)) writeFileSync(file, text)
+    assert.fixture(text, readFileSync(file, 'utf8'), 'UPDATE_GOLDEN=1 writes the file anew')
+  })
+}
+
+test.run()
