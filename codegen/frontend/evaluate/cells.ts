@@ -28,7 +28,8 @@ import { DeviceValue, DirectValue, describe, isPlainObject, registerType, Variab
 /** Elements and fields of containers that the kernel made, with the region that they were made in. */
 interface Container {
   readonly region: Region
-  readonly reads: Map<string | number, Reads>
+  /** By key as a string, as an index may be a number or a string. */
+  readonly reads: Map<string, Reads>
 }
 const containers = new WeakMap<object, Container>()
 
@@ -70,11 +71,11 @@ class ElementCell implements Cell {
     this.#container[this.#key] = value
   }
   get reads(): Reads | undefined {
-    return this.#info.reads.get(this.#key)
+    return this.#info.reads.get(String(this.#key))
   }
   set reads(reads: Reads | undefined) {
-    if (reads) this.#info.reads.set(this.#key, reads)
-    else this.#info.reads.delete(this.#key)
+    if (reads) this.#info.reads.set(String(this.#key), reads)
+    else this.#info.reads.delete(String(this.#key))
   }
 }
 

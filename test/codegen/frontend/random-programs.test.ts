@@ -14,7 +14,12 @@ const THREADS = 64
 const COUNT = Number(process.env.RANDOM_KERNELS ?? 60)
 const device = openEmulator()
 
-async function outputsOf(url: string, name: string, kernel: RandomKernel, x: Int32Array): Promise<Int32Array> {
+async function outputsOf(
+  url: string,
+  name: string,
+  kernel: RandomKernel,
+  x: Int32Array,
+): Promise<Int32Array> {
   const descriptor = { name, url, options: { grid: () => [1], block: [THREADS] } } as Kernel
   const columns = kernel.outputs.length
   const { out } = await runKernel(
