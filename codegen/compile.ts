@@ -72,7 +72,7 @@ function sourceFiles(modules: readonly Module[], first: readonly string[]): Sour
 
 /** The middle of the compiler knows lines; the frontend has their text. */
 function diagnosed(refusal: Refusal, modules: readonly Module[]): Diagnostic {
-  const { location, notes, help } = refusal.details
+  const { location, notes, help } = refusal.context
   const calls = []
   for (let at = location?.inlined; at; at = at.at.inlined) {
     const span = placeOf(at.at, modules)

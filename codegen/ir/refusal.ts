@@ -3,7 +3,7 @@ import type { Location } from './op.ts'
 /** What the middle and back end refuse. */
 export type RefusalCode = 'E0601' | 'E0602' | 'E0603' | 'E0604'
 
-export interface RefusalDetails {
+export interface RefusalContext {
   readonly location?: Location
   readonly notes?: readonly { readonly message: string; readonly location?: Location }[]
   readonly help?: string
@@ -16,11 +16,12 @@ export interface RefusalDetails {
 export class Refusal extends Error {
   override readonly name = 'Refusal'
   readonly code: RefusalCode
-  readonly details: RefusalDetails
+  /** Not named `details`: test runners print an error's property of that name as text. */
+  readonly context: RefusalContext
 
-  constructor(code: RefusalCode, sentence: string, details: RefusalDetails) {
+  constructor(code: RefusalCode, sentence: string, context: RefusalContext) {
     super(sentence)
     this.code = code
-    this.details = details
+    this.context = context
   }
 }

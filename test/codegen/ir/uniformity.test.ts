@@ -21,7 +21,7 @@ function check(body: string, block?: string): Refusal | undefined {
 
 const accepts = (body: string, block?: string): void => {
   const refusal = check(body, block)
-  assert.is(refusal, undefined, `refused: ${refusal?.message} ${JSON.stringify(refusal?.details)}`)
+  assert.is(refusal, undefined, `refused: ${refusal?.message} ${JSON.stringify(refusal?.context)}`)
 }
 
 /** The line of the cause, counted in the body from 1. */
@@ -29,7 +29,7 @@ const refuses = (code: string, causeLine: number, body: string, block?: string):
   const refusal = check(body, block)
   assert.ok(refusal, 'accepted')
   assert.is(refusal.code, code)
-  assert.is(refusal.details.notes![0]!.location!.line - 4, causeLine)
+  assert.is(refusal.context.notes![0]!.location!.line - 4, causeLine)
 }
 
 const underIf = (condition: string, inside: string): string => `${condition}
@@ -246,8 +246,8 @@ test('the refusal names the operation, the condition and what to do', () => {
     underIf('%2: i32 = special name=laneid\n%9: bool = compare relation=eq %2, 0:i32', barrier),
   )!
   assert.is(refusal.message, 'barrier() must be reached by all threads of the block together, and is not')
-  assert.is(refusal.details.notes![0]!.message, 'this condition differs between the lanes of a warp')
-  assert.match(refusal.details.help!, 'move barrier() out of the condition')
+  assert.is(refusal.context.notes![0]!.message, 'this condition differs between the lanes of a warp')
+  assert.match(refusal.context.help!, 'move barrier() out of the condition')
 })
 
 test.run()

@@ -141,10 +141,10 @@ test('an instruction that the target lacks is refused with its position', () => 
     assert.unreachable()
   } catch (error) {
     assert.instance(error, Refusal)
-    const { code, message, details } = error as Refusal
+    const { code, message, context } = error as Refusal
     assert.is(code, 'E0604')
     assert.is(message, 'add.rn.bf16x2 needs compute capability 9.0, and sm_80 has 8.0')
-    assert.equal(details.location, kernelLine)
+    assert.equal(context.location, kernelLine)
   }
 })
 

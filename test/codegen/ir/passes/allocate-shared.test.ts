@@ -41,11 +41,11 @@ test('what is beyond the target is refused, with every variable and its size', (
     assert.unreachable()
   } catch (error) {
     assert.instance(error, Refusal)
-    const { code, message, details } = error as Refusal
+    const { code, message, context } = error as Refusal
     assert.is(code, 'E0601')
     assert.match(message, 'needs 200046 bytes of shared memory, and a CTA of sm_86 has 101376')
     assert.equal(
-      details.notes?.map((note) => note.message),
+      context.notes?.map((note) => note.message),
       ['tile takes 200000 bytes', 'row takes 40 bytes', 'flags takes 6 bytes'],
     )
   }
