@@ -6,10 +6,8 @@ import { allocateShared } from './passes/allocate-shared.ts'
 import { checkUniformity } from './passes/check-uniformity.ts'
 import { verify } from './verify.ts'
 
-export { IrBuilder } from './build.ts'
 export { printIr } from './print.ts'
 export { Refusal } from './refusal.ts'
-export { immediate } from './value.ts'
 
 export interface Lowered {
   readonly ptx: string

@@ -1,7 +1,7 @@
-import type { IrBuilder } from '../../codegen/ir/build.ts'
 import type { Attributes, Instruction, Operand, Register, ValueType } from '../../codegen/ir/op.ts'
 import { ops } from '../../codegen/ir/spec.ts'
 import { immediate } from '../../codegen/ir/value.ts'
+import type { IrBuilder } from './build-ir.ts'
 
 /** One way in which the grammar lets an operation be written. */
 export interface OpForm {

@@ -1,6 +1,6 @@
-import { IrBuilder } from '../../codegen/ir/build.ts'
 import type { KernelIr, Operand, Register, ValueType } from '../../codegen/ir/op.ts'
 import { immediate } from '../../codegen/ir/value.ts'
+import { IrBuilder } from './build-ir.ts'
 
 /** Threads of the random kernels, in two warps. */
 export const randomThreads = 64

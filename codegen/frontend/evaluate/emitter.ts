@@ -32,8 +32,8 @@ export interface InlineFrame {
 /**
  * Collects instructions into nested regions.
  *
- * It differs from `IrBuilder` in what partial evaluation needs: a region's block can be thrown away or merged into its
- * parent, and a variable can get its register in an outer region after inner ones have been entered.
+ * Partial evaluation needs two things of it: a region's block can be thrown away or merged into its parent, and a
+ * variable can get its register in an outer region after inner ones have been entered.
  */
 export class Emitter {
   readonly root: Region = { kind: 'root', parent: undefined, depth: 0, loops: 0, block: [] }

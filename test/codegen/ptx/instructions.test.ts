@@ -1,12 +1,12 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { IrBuilder } from '../../../codegen/ir/build.ts'
 import { lower } from '../../../codegen/ir/index.ts'
 import type { Register, ValueType } from '../../../codegen/ir/op.ts'
 import { ops } from '../../../codegen/ir/spec.ts'
 import { immediate, valueBits } from '../../../codegen/ir/value.ts'
 import { verify } from '../../../codegen/ir/verify.ts'
 import { type TargetName, targets } from '../../../codegen/target.ts'
+import { IrBuilder } from '../../support/build-ir.ts'
 import { emitForm, formsOf } from '../../support/ir-forms.ts'
 import { assemble } from '../../support/ptxas.ts'
 

@@ -1,10 +1,11 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { IrBuilder } from '../../../codegen/ir/build.ts'
-import { immediate, lower, Refusal } from '../../../codegen/ir/index.ts'
+import { lower, Refusal } from '../../../codegen/ir/index.ts'
 import type { Location } from '../../../codegen/ir/op.ts'
+import { immediate } from '../../../codegen/ir/value.ts'
 import { Writer } from '../../../codegen/ptx/writer.ts'
 import { type TargetName, targets } from '../../../codegen/target.ts'
+import { IrBuilder } from '../../support/build-ir.ts'
 import { assemble } from '../../support/ptxas.ts'
 
 const test = suite('ptx module')

@@ -8,7 +8,7 @@ import type {
   Register,
   SharedVariable,
   ValueType,
-} from './op.ts'
+} from '../../codegen/ir/op.ts'
 
 /**
  * Builds a kernel node by node. Everything emitted carries `location`, which the caller moves along; blocks nest by
