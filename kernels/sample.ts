@@ -11,6 +11,7 @@ import {
   load,
   type Out,
   range,
+  regs,
   shared,
   shuffleUp,
   threadIdx,
@@ -34,7 +35,7 @@ export interface SampleConfig {
  * (0: off), and a token is drawn from what remains; ties at a cut are kept. The draw is a hash of (`seed`, `step`), so a
  * request's tokens depend on its own seed alone. A row without a finite logit gives id 0.
  *
- * No sort: a cut is the smallest kept logit, found by bisection over the bit patterns of floats (32 passes over the
+ * No sort: a cut is the smallest kept logit, found two bits at a time over the bit patterns of floats (16 passes over the
  * row, each counting or summing in a fixed order).
  */
 export const sample = kernel(
@@ -67,38 +68,43 @@ export const sample = kernel(
       const topK = a.topK.at(row)
       const topP = a.topP.at(row)
       const minP = a.minP.at(row)
-      const weigh: Weigh = (logit, cut) =>
-        orderedBits(logit) >= cut ? exp2Exact((logit - max) * toLog2) : f32(0)
-      const keptMass = (cut: u32) => {
-        let mass = f32(0)
+      const weigh = (logit: f32) => exp2Exact((logit - max) * toLog2)
+      /** The mass above each cut, of which the first is the lowest. */
+      const keptMasses = (cuts: readonly u32[]) => {
+        const masses = regs(cuts.length, f32(0))
         eachLogit(logits, c.V, (logit) => {
-          mass += weigh(logit, cut)
+          const bits = orderedBits(logit)
+          if (bits >= cuts[0]!) {
+            const weight = weigh(logit)
+            for (const i of unroll(cuts.length)) masses[i] = masses[i]! + (bits >= cuts[i]! ? weight : f32(0))
+          }
         })
-        return blockSum(mass)
+        return masses.map((mass) => blockSum(mass))
       }
 
       let cut = u32(0)
       if (topK > 0 && topK < c.V) {
-        cut = largestCut((candidate) => {
-          let kept: i32 = 0
+        cut = largestCut((cuts) => {
+          const kept = regs(cuts.length, i32(0))
           eachLogit(logits, c.V, (logit) => {
-            kept += i32(orderedBits(logit) >= candidate)
+            const bits = orderedBits(logit)
+            for (const i of unroll(cuts.length)) kept[i] = kept[i]! + i32(bits >= cuts[i]!)
           })
-          return blockSumI32(kept) >= topK
+          return kept.map((count) => blockSumI32(count) >= topK)
         })
       }
       if (topP < 1) {
         const atLeast = cut
         // The largest logit weighs 1: it stays whatever top-p is.
-        const wanted = Math.max(topP * keptMass(atLeast), 1)
-        cut = Math.max(
-          atLeast,
-          largestCut((candidate) => keptMass(Math.max(candidate, atLeast)) >= wanted),
+        const wanted = Math.max(topP * keptMasses([atLeast])[0]!, 1)
+        const withTopP = largestCut((cuts) =>
+          keptMasses(cuts.map((each) => Math.max(each, atLeast))).map((mass) => mass >= wanted),
         )
+        cut = Math.max(atLeast, withTopP)
       }
       draw(a.ids, row, logits, c.V, uniform(a.seed.at(row), a.step.at(row)), (logit) => {
-        const weight = weigh(logit, cut)
-        return weight >= minP ? weight : f32(0)
+        const weight = weigh(logit)
+        return orderedBits(logit) >= cut && weight >= minP ? weight : f32(0)
       })
     }
   },
@@ -182,19 +188,19 @@ function orderedBits(x: f32): u32 {
   return bits >>> 31 === u32(1) ? ~bits : bits | 0x80000000
 }
 
-/** The largest cut (as ordered bits) for which `keeps` holds; it holds for 0 and fails from some value on. */
-function largestCut(keeps: (cut: u32) => boolean): u32 {
+/** The largest cut (as ordered bits) that `keeps` accepts, asked for three at a time; it accepts 0 and all up to some cut. */
+function largestCut(keeps: (cuts: readonly u32[]) => readonly boolean[]): u32 {
   let cut = u32(0)
-  for (const turn of range(32)) {
-    const candidate = cut | (u32(0x80000000) >>> turn)
-    cut = keeps(candidate) ? candidate : cut
+  for (const turn of range(16)) {
+    const cuts = [1, 2, 3].map((digit) => cut | (u32(digit) << (30 - 2 * turn)))
+    keeps(cuts).forEach((kept, i) => {
+      cut = kept ? cuts[i]! : cut
+    })
     // The reductions inside `keeps` use the same shared memory at every turn.
     barrier()
   }
   return cut
 }
-
-type Weigh = (logit: f32, cut: u32) => f32
 
 /** A number in [0, 1) from a seed and a step: two rounds of a 32-bit finalizer with full avalanche (Wellons, "lowbias32"). */
 function uniform(seed: u32, step: u32): f32 {
