@@ -12,10 +12,10 @@ import { assemble } from '../support/ptxas.ts'
 const test = suite('golden PTX')
 
 const cases = [
-  ['sm_80', () => compileKernel(scaleRows, { N: 1000 }, 'sm_80')],
-  ['sm_80', () => compileKernel(sumRows, {}, 'sm_80')],
-  ['sm_80', () => compileKernel(ringProduct, { K: 512 }, 'sm_80')],
-  ['sm_90a', () => compileKernel(ringProduct, { K: 512 }, 'sm_90a')],
+  ['scaleRows', 'sm_80', () => compileKernel(scaleRows, { N: 1000 }, 'sm_80')],
+  ['sumRows', 'sm_80', () => compileKernel(sumRows, {}, 'sm_80')],
+  ['ringProduct', 'sm_80', () => compileKernel(ringProduct, { K: 512 }, 'sm_80')],
+  ['ringProduct', 'sm_90a', () => compileKernel(ringProduct, { K: 512 }, 'sm_90a')],
 ] as const
 
 /** Without `.loc`, `.file` and the names of inlined functions. */
@@ -26,9 +26,9 @@ const withoutPositions = (ptx: string): string =>
     .filter((line) => !/^\s*\.(loc|file) /.test(line))
     .join('\n')
 
-for (const [target, compile] of cases) {
-  const { name, ptx } = compile()
+for (const [name, target, compile] of cases) {
   test(`${name} for ${target}`, () => {
+    const { ptx } = compile()
     assemble(ptx, target)
     const file = new URL(`../golden/${name}.${target}.ptx`, import.meta.url)
     const text = withoutPositions(ptx)
