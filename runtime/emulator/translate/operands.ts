@@ -1,9 +1,10 @@
 import type { Instruction, Operand, Register } from '../ptx/module.ts'
 
-function collect(operand: Operand | undefined, found: Register[]): void {
+/** Adds the registers of an operand, the base of an address included. */
+export function collectRegisters(operand: Operand | undefined, found: Register[]): void {
   if (!operand) return
   if (operand.kind === 'register') found.push(operand.register)
-  else if (operand.kind === 'vector') for (const element of operand.elements) collect(element, found)
+  else if (operand.kind === 'vector') for (const element of operand.elements) collectRegisters(element, found)
   else if (operand.kind === 'address' && operand.base.kind === 'register') found.push(operand.base.register)
 }
 
@@ -11,7 +12,7 @@ function collect(operand: Operand | undefined, found: Register[]): void {
 export function reads(instruction: Instruction): Register[] {
   const found: Register[] = []
   instruction.form.operands.forEach((spec, index) => {
-    if (!spec.isResult) collect(instruction.operands[index], found)
+    if (!spec.isResult) collectRegisters(instruction.operands[index], found)
   })
   if (instruction.guard) found.push(instruction.guard.register)
   return found
@@ -21,7 +22,7 @@ export function reads(instruction: Instruction): Register[] {
 export function writes(instruction: Instruction): Register[] {
   const found: Register[] = []
   instruction.form.operands.forEach((spec, index) => {
-    if (spec.isResult) collect(instruction.operands[index], found)
+    if (spec.isResult) collectRegisters(instruction.operands[index], found)
   })
   return found
 }

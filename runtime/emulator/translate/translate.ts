@@ -4,6 +4,7 @@ import { importChecks } from './emit/checked.ts'
 import { buildGraph } from './graph.ts'
 import { environment } from './layout.ts'
 import { analyzeLiveness } from './liveness.ts'
+import { narrowAddresses } from './narrow.ts'
 import { placeRegisters } from './placement.ts'
 import { findRegions } from './regions.ts'
 import { substituteCopies } from './substitute.ts'
@@ -31,9 +32,10 @@ export interface Translation {
 }
 
 /** Translates a kernel for one shape of CTA. Throws a `DeviceError` that names the line of what it cannot execute. */
-export function translate(kernel: Kernel, options: TranslationOptions): Translation {
-  const graph = buildGraph(kernel)
+export function translate(source: Kernel, options: TranslationOptions): Translation {
+  const graph = buildGraph(source)
   substituteCopies(graph)
+  const kernel = options.checks ? source : narrowAddresses(source, graph)
   const count = kernel.registers.length
   const liveness = analyzeLiveness(graph, count)
   const { registers: uniform } = analyzeUniformity(graph, count, options.block)
