@@ -11,7 +11,8 @@ import { coerce, indexValue } from '../evaluate/convert.ts'
 import type { Evaluator } from '../evaluate/evaluator.ts'
 import { conditionOf } from '../evaluate/evaluator.ts'
 import type { Index, Memory } from '../evaluate/memory.ts'
-import { fullIndex, isMemory, SharedTile, Tensor } from '../evaluate/memory.ts'
+import { fullIndex, isMemory, pieces, SharedTile, Tensor } from '../evaluate/memory.ts'
+import { neighboursOf } from '../evaluate/tile-layout.ts'
 import type { CallSite, ScalarType, Value } from '../evaluate/values.ts'
 import { Builtin, DeviceValue, describe, isPlainObject, registerType } from '../evaluate/values.ts'
 import type { Expression } from '../syntax.ts'
@@ -85,7 +86,11 @@ const load = new Builtin('load', [3, 4], (ev, [src, index, n, access], site) => 
   const at = indexArgument(ev, memory, index, site, 1)
   const count = countOf(ev, n, site, 2)
   checkEnd(ev, memory, at, count, site)
-  return track(ev, loadRun(ev, memory, memory.address(ev, at, site), count, cacheOf(ev, access, site, 3)))
+  const cache = cacheOf(ev, access, site, 3)
+  const values = pieces(ev, memory, at, count).flatMap((piece) =>
+    loadRun(ev, memory, memory.address(ev, piece.index, site), piece.count, cache),
+  )
+  return track(ev, values)
 })
 
 const store = new Builtin('store', [3, 4], (ev, [dst, index, values, access], site) => {
@@ -94,7 +99,12 @@ const store = new Builtin('store', [3, 4], (ev, [dst, index, values, access], si
   const at = indexArgument(ev, memory, index, site, 1)
   const stored = valuesArgument(ev, values, memory.dtype, site, 2)
   checkEnd(ev, memory, at, stored.length, site)
-  storeRun(ev, memory, memory.address(ev, at, site), stored, cacheOf(ev, access, site, 3))
+  const cache = cacheOf(ev, access, site, 3)
+  let from = 0
+  for (const { index: start, count } of pieces(ev, memory, at, stored.length)) {
+    storeRun(ev, memory, memory.address(ev, start, site), stored.slice(from, from + count), cache)
+    from += count
+  }
 })
 
 export function valuesArgument(
@@ -117,7 +127,10 @@ function asWords(memory: Memory): Memory {
     space: memory.space,
     dtype: 'u32',
     name: memory.name,
-    run: Math.max(1, (memory.run * dtypeBytes[memory.dtype]) / 4),
+    neighbours: {
+      contiguous: memory.neighbours.contiguous,
+      aligned: Math.max(1, (memory.neighbours.aligned * dtypeBytes[memory.dtype]) / 4),
+    },
     check: memory.check.bind(memory),
     address: memory.address.bind(memory),
     accessed: memory.accessed.bind(memory),
@@ -126,17 +139,21 @@ function asWords(memory: Memory): Memory {
   }
 }
 
-function wordAddress(ev: Evaluator, memory: Memory, at: readonly Index[], words: number, site: CallSite) {
+/** Addresses of `words` words, with how many lie side by side from each. */
+function wordPieces(ev: Evaluator, memory: Memory, at: readonly Index[], words: number, site: CallSite) {
   const size = dtypeBytes[memory.dtype]
-  checkEnd(ev, memory, at, (4 * words) / size, site)
-  const address = memory.address(ev, at, site)
-  if (vectorBytes(memory, address, 4) < 4) {
-    throw ev.error('E0407', `32-bit words of ${memory.name} are not aligned here`, site, {
+  const elements = (4 * words) / size
+  checkEnd(ev, memory, at, elements, site)
+  return pieces(ev, memory, at, elements).map(({ index, count }) => {
+    const address = memory.address(ev, index, site)
+    if ((count * size) % 4 === 0 && vectorBytes(memory, address, 4) === 4) {
+      return { address, count: (count * size) / 4 }
+    }
+    throw ev.error('E0407', `32-bit words of ${memory.name} are not aligned or not side by side here`, site, {
       notes: [{ message: memory.describe() }],
       help: 'rows and static offsets must be multiples of 4 bytes',
     })
-  }
-  return address
+  })
 }
 
 const loadWords = new Builtin('loadWords', [3, 4], (ev, [src, index, n, access], site) => {
@@ -144,8 +161,11 @@ const loadWords = new Builtin('loadWords', [3, 4], (ev, [src, index, n, access],
   memory.check(ev, 'read', argumentNode(site, 0))
   const at = indexArgument(ev, memory, index, site, 1)
   const count = countOf(ev, n, site, 2)
-  const address = wordAddress(ev, memory, at, count, site)
-  return track(ev, loadRun(ev, asWords(memory), address, count, cacheOf(ev, access, site, 3)))
+  const cache = cacheOf(ev, access, site, 3)
+  const words = wordPieces(ev, memory, at, count, site).flatMap((piece) =>
+    loadRun(ev, asWords(memory), piece.address, piece.count, cache),
+  )
+  return track(ev, words)
 })
 
 const storeWords = new Builtin('storeWords', [3, 4], (ev, [dst, index, words, access], site) => {
@@ -153,39 +173,13 @@ const storeWords = new Builtin('storeWords', [3, 4], (ev, [dst, index, words, ac
   memory.check(ev, 'write', argumentNode(site, 0))
   const at = indexArgument(ev, memory, index, site, 1)
   const stored = valuesArgument(ev, words, 'u32', site, 2)
-  const address = wordAddress(ev, memory, at, stored.length, site)
-  storeRun(ev, asWords(memory), address, stored, cacheOf(ev, access, site, 3))
-})
-
-/** Elements along the last coordinate that stay side by side, so that one access may take them. */
-function contiguousRun(layout: Layout, shape: readonly number[]): number {
-  const last = shape.at(-1)!
-  const zeros = shape.slice(0, -1).map(() => 0)
-  const start = layout(...(zeros.length > 0 ? [...zeros, 0] : [0]))
-  let run = 1
-  while (run < 16 && run * 2 <= last) {
-    const next = layout(...zeros, run)
-    const end = layout(...zeros, run * 2 - 1)
-    if (next !== start + run || end !== start + run * 2 - 1) break
-    run *= 2
+  const cache = cacheOf(ev, access, site, 3)
+  let from = 0
+  for (const { address, count } of wordPieces(ev, memory, at, stored.length, site)) {
+    storeRun(ev, asWords(memory), address, stored.slice(from, from + count), cache)
+    from += count
   }
-  for (const stride of leadingStrides(layout)) while (stride % run !== 0) run /= 2
-  return layout.swizzle ? Math.min(run, 2 ** layout.swizzle.base) : run
-}
-
-/** Strides of all modes but the last: they must keep a run aligned. */
-function leadingStrides(layout: Layout): number[] {
-  const leaves = (t: unknown): number[] => (Array.isArray(t) ? t.flatMap(leaves) : [t as number])
-  return Array.isArray(layout.stride) ? leaves(layout.stride.slice(0, -1)) : []
-}
-
-/** Bytes of a vector access that every row start of a row-major tile allows. */
-function rowRun(shape: readonly number[], bytes: number): number {
-  const row = shape.at(-1)! * bytes
-  let run = 16
-  while (shape.length > 1 && run > bytes && row % run !== 0) run /= 2
-  return Math.max(1, run / bytes)
-}
+})
 
 const shared = new Builtin('shared', [2, 2], (ev, [dtype, shape], site) => {
   if (typeof dtype !== 'string' || !(dtype in dtypeBytes)) {
@@ -229,8 +223,7 @@ const shared = new Builtin('shared', [2, 2], (ev, [dtype, shape], site) => {
   const id = ev.emitter.shared.length
   const name = nameOf(ev, id)
   ev.emitter.shared.push({ id, name, bytes, align: 16, location: ev.emitter.location })
-  const run = isLayout(shape) ? contiguousRun(layout, extents) : rowRun(extents, dtypeBytes[type])
-  return new SharedTile(id, name, type, extents, layout, run)
+  return new SharedTile(id, name, type, extents, layout, neighboursOf(layout, extents))
 })
 
 /** The variable that a tile is declared as, for messages. */
@@ -262,8 +255,12 @@ const copyAsync = new Builtin('copyAsync', [5, 6], (ev, [dst, dstIndex, src, src
       help: `shared('${from.dtype}', …)`,
     })
   }
-  const target = to.address(ev, indexArgument(ev, to, dstIndex, site, 1), site)
-  const source = from.address(ev, indexArgument(ev, from, srcIndex, site, 3), site)
+  const toIndex = indexArgument(ev, to, dstIndex, site, 1)
+  const fromIndex = indexArgument(ev, from, srcIndex, site, 3)
+  checkEnd(ev, to, toIndex, bytes / dtypeBytes[to.dtype], site)
+  checkEnd(ev, from, fromIndex, bytes / dtypeBytes[from.dtype], site)
+  const target = to.address(ev, toIndex, site)
+  const source = from.address(ev, fromIndex, site)
   for (const [memory, address] of [
     [to, target],
     [from, source],
@@ -305,7 +302,9 @@ const ldmatrix = new Builtin('ldmatrix', [3, 4], (ev, [tile, index, n, options],
   if (count !== 1 && count !== 2 && count !== 4) {
     throw ev.error('E0502', `ldmatrix loads 1, 2 or 4 matrices, not ${count}`, argumentNode(site, 2), {})
   }
-  const address = memory.address(ev, indexArgument(ev, memory, index, site, 1), site)
+  const at = indexArgument(ev, memory, index, site, 1)
+  checkEnd(ev, memory, at, 16 / dtypeBytes[memory.dtype], site)
+  const address = memory.address(ev, at, site)
   if (vectorBytes(memory, address, 16) < 16) {
     throw ev.error('E0407', `16 bytes of ${memory.name} are not aligned or not side by side here`, site, {
       notes: [{ message: memory.describe() }],

@@ -77,7 +77,7 @@ function storeOne(
 
 /** Bytes of one access when `bytes` lie side by side from an address: a power of two, 16 at most. */
 export function vectorBytes(memory: Memory, address: Address, bytes: number): number {
-  const run = Math.min(16, memory.run * dtypeBytes[memory.dtype])
+  const run = Math.min(16, memory.neighbours.aligned * dtypeBytes[memory.dtype])
   let width = Math.min(16, address.align, run)
   while (width > 1 && (bytes % width !== 0 || address.offset % width !== 0)) width /= 2
   return width

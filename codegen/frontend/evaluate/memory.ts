@@ -12,6 +12,8 @@ import type { HasMembers } from './members.ts'
 import { unknownMember } from './members.ts'
 import { layoutOffset } from './native.ts'
 import { operate } from './operators.ts'
+import type { Neighbours } from './tile-layout.ts'
+import { powerOfTwoIn } from './tile-layout.ts'
 import type { CallSite, Value } from './values.ts'
 import { Builtin, constantValue, type DeviceValue } from './values.ts'
 
@@ -42,8 +44,7 @@ export interface Memory extends HasMembers {
   readonly space: 'global' | 'shared'
   readonly dtype: DType
   readonly name: string
-  /** Elements of the last dimension that lie side by side and aligned, at least; for vector accesses. */
-  readonly run: number
+  readonly neighbours: Neighbours
   /** Checks that the kernel may read or write it. */
   check(ev: Evaluator, use: 'read' | 'write', node: { readonly span: Span }): void
   address(ev: Evaluator, index: readonly Index[], node: CallSite): Address
@@ -51,10 +52,7 @@ export interface Memory extends HasMembers {
   accessed(bytes: number): void
 }
 
-const powerOfTwoIn = (n: number): number => {
-  for (let p = 16; p > 1; p /= 2) if (n % p === 0) return p
-  return 1
-}
+const limitedPower = (n: number): number => Math.min(16, powerOfTwoIn(n))
 
 /** A constant index and the rest: `tid + 3` is `tid` and 3. */
 function split(index: Index): { rest: DeviceValue | undefined; plus: number } {
@@ -70,7 +68,7 @@ const accessNames = { in: 'In', out: 'Out', inout: 'InOut' } as const
 
 export class Tensor implements Memory {
   readonly space = 'global'
-  readonly run = 16
+  readonly neighbours = { contiguous: Number.POSITIVE_INFINITY, aligned: 16 }
   readonly info: TensorInfo
   /** Extents of the dimensions that are left; static or not. */
   readonly extents: readonly Index[]
@@ -194,7 +192,7 @@ export class Tensor implements Memory {
       const { rest, plus } = split(each)
       offset += plus * stride * bytes
       if (!rest) continue
-      if (stride !== 1) align = Math.min(align, powerOfTwoIn(stride * bytes))
+      if (stride !== 1) align = Math.min(align, limitedPower(stride * bytes))
       const extent = this.extents[k]!
       const small = typeof extent === 'number' && extent * stride * bytes < 2 ** 31
       if (small) {
@@ -215,7 +213,7 @@ export class Tensor implements Memory {
     }
     if (Math.abs(offset) >= offsetLimit) {
       register = emitter.value('add', 'address', [register, immediate('address', offset)])
-      align = Math.min(align, powerOfTwoIn(offset))
+      align = Math.min(align, limitedPower(offset))
       offset = 0
     }
     return { register, offset, align }
@@ -285,7 +283,7 @@ export class SharedTile implements Memory {
   readonly shape: readonly number[]
   readonly #layout: Layout
   readonly #leading: readonly Index[]
-  readonly run: number
+  readonly neighbours: Neighbours
 
   constructor(
     id: number,
@@ -293,14 +291,14 @@ export class SharedTile implements Memory {
     dtype: DType,
     shape: readonly number[],
     layout: Layout,
-    run: number,
+    neighbours: Neighbours,
     leading: readonly Index[] = [],
   ) {
     this.id = id
     this.name = name
     this.dtype = dtype
     this.shape = shape
-    this.run = run
+    this.neighbours = neighbours
     this.#layout = layout
     this.#leading = leading
   }
@@ -335,7 +333,7 @@ export class SharedTile implements Memory {
             throw e.error('E0405', `row takes fewer indices than the ${this.rank} dimensions left`, site, {})
           }
           const indices = index.map((v, i) => indexValue(e, v, argumentNode(site, i)))
-          return new SharedTile(this.id, this.name, this.dtype, this.shape, this.#layout, this.run, [
+          return new SharedTile(this.id, this.name, this.dtype, this.shape, this.#layout, this.neighbours, [
             ...this.#leading,
             ...indices,
           ])
@@ -387,6 +385,22 @@ export class SharedTile implements Memory {
     const register = emitter.value('mad', 'u32', [distance, immediate('u32', bytes), base])
     return { register, offset: offset * bytes, align: 16 }
   }
+}
+
+/**
+ * The parts of `n` elements from an index on that lie side by side, each with its own index. An index that is not
+ * static counts as a multiple of the part.
+ */
+export function pieces(ev: Evaluator, memory: Memory, index: readonly Index[], n: number) {
+  const { contiguous } = memory.neighbours
+  if (contiguous === Number.POSITIVE_INFINITY) return [{ index, count: n }]
+  const last = index.at(-1)!
+  const count = Math.min(contiguous, powerOfTwoIn(n), powerOfTwoIn(split(last).plus))
+  return Array.from({ length: n / count }, (_, i) => {
+    const start =
+      typeof last === 'number' ? last + i * count : operate(ev, 'add', last, constantValue('i32', i * count))
+    return { index: [...index.slice(0, -1), start], count }
+  })
 }
 
 export const isMemory = (value: Value): value is Memory =>
