@@ -6,13 +6,13 @@ import {
   each,
   type f16,
   f32,
-  fma,
   type In,
   type i32,
   idiv,
   kernel,
   LOG2E,
   laneIdx,
+  load,
   type Out,
   range,
   regs,
@@ -39,23 +39,38 @@ export interface PagedAttentionConfig extends KvConfig {
 const THREADS = 128
 const WARPS = THREADS / 32
 
+/** Threads that share a token's key. */
+const PARTS = THREADS / PAGE_TOKENS
+
+/** Columns of the values that a thread sums. */
+const COLUMNS = 8
+
+/** Query heads of a CTA: all that share a key/value head, or a part of them where the sums would not fit registers. */
+function headsPerBlock(group: number): number {
+  const parts = Array.from({ length: group }, (_, i) => i + 1).find((n) => group % n === 0 && group / n <= 8)
+  return group / (parts ?? 1)
+}
+
 /**
  * Causal attention over the paged key/value cache, for queries of any number and position: token `t` attends to the
  * positions 0…positions[t] of the sequence whose pages are row `sequence[t]` of `pages`.
  *
- * One CTA takes one token and one key/value head with all query heads of its group. Pages are visited in order with an
- * online softmax in f32, so a token's result depends on its own context alone: not on the batch, nor on how a prompt
- * was cut into steps. Keys and values are read as codes; scales and minima are applied after the products:
+ * One CTA takes one token and the query heads of one key/value head. Pages are visited in order with an online softmax in
+ * f32, so a token's result depends on its own context alone: not on the batch, nor on how a prompt was cut into steps.
+ * Keys and values are read as codes, each code once for all query heads; scales and minima are applied after the products:
  *
  *   score = scale_k · Σ q·code + min_k · Σ q          out = Σ (p · scale_v) · code + Σ p · min_v
  *
- * Per page: (1) scores, a thread per (query head, token); (2) softmax, a warp per query head; (3) values, a thread per
- * (query head, two columns).
+ * Products are multiplied and added one after the other: `fma` would save a GPU a third of its work here, but costs the
+ * emulator two and a half times as much.
+ *
+ * Per page: (1) products, two threads a token; (2) softmax, a warp a query head; (3) values, a thread per eight columns
+ * and every n-th token, whose sums meet at the end.
  */
 export const pagedAttention = kernel(
   import.meta.url,
   {
-    grid: (d, c: PagedAttentionConfig) => [d.T!, c.Hkv],
+    grid: (d, c: PagedAttentionConfig) => [d.T!, c.Hq / headsPerBlock(c.Hq / c.Hkv)],
     block: [THREADS],
   },
   function pagedAttention(
@@ -74,134 +89,164 @@ export const pagedAttention = kernel(
     },
     c: PagedAttentionConfig,
   ) {
-    const group = c.Hq / c.Hkv
-    const columnPairs = c.D / 2
-    staticAssert(Number.isInteger(group), 'query heads must be a multiple of key/value heads')
+    staticAssert(c.Hq % c.Hkv === 0, 'query heads must be a multiple of key/value heads')
     staticAssert(c.D % 32 === 0, 'the head dimension must be a multiple of 32')
+    const heads = headsPerBlock(c.Hq / c.Hkv)
     const format = kvFormats[c.kv]
     const token = blockIdx.x
-    const head = blockIdx.y
+    const firstHead = blockIdx.y * heads
+    const kvHead = idiv(firstHead, c.Hq / c.Hkv)
     const position = a.positions.at(token)
     const sequence = a.sequence.at(token)
 
-    const queries = shared<f32>('f32', [group, c.D])
-    const querySums = shared<f32>('f32', [group])
-    /** Scores, then probabilities times the value scale. */
-    const weights = shared<f32>('f32', [group, PAGE_TOKENS])
-    /** Per query head: the factor of what was accumulated so far, and Σ p · min_v of this page. */
-    const rescale = shared<f32>('f32', [group])
-    const offsets = shared<f32>('f32', [group])
-    const totals = shared<f32>('f32', [group])
+    /** The part of a key that a thread takes; rows are set apart so that both parts of a query lie in different banks. */
+    const width = c.D / PARTS
+    const queries = shared<f32>('f32', [heads, PARTS, width + 4])
+    const querySums = shared<f32>('f32', [heads])
+    /** Products of queries and codes, one for each part of a key; then, in the first, probabilities times value scales. */
+    const weights = shared<f32>('f32', [heads, PARTS, PAGE_TOKENS])
+    /** Per query head: the factor of what was summed so far. */
+    const rescale = shared<f32>('f32', [heads])
 
     // Queries in units of log2, so that the softmax is of powers of two.
-    for (const i of unroll(ceilDiv(group * c.D, THREADS))) {
+    for (const i of unroll(ceilDiv(heads * c.D, THREADS))) {
       const element = threadIdx.x + i * THREADS
-      if (element < group * c.D) {
-        const value = f32(a.q.at(token, head * group * c.D + element))
-        queries.put(value * a.scale * LOG2E, idiv(element, c.D), element % c.D)
+      if (element < heads * c.D) {
+        const value = f32(a.q.at(token, firstHead * c.D + element))
+        const part = idiv(element, width)
+        queries.put(value * a.scale * LOG2E, idiv(part, PARTS), part % PARTS, element % width)
       }
     }
     barrier()
-    const myHeads = each(ceilDiv(group, WARPS), (i) => ({
+    const myHeads = each(ceilDiv(heads, WARPS), (i) => ({
       head: warpIdx + i * WARPS,
       max: f32(f32.lowest),
       sum: f32(0),
+      /** Σ p · min_v */
+      offset: f32(0),
     }))
-    for (const mine of myHeads) {
-      if (mine.head < group) {
+    for (const { head } of myHeads) {
+      if (head < heads) {
         let sum = f32(0)
-        for (const i of unroll(c.D / 32)) sum += queries.at(mine.head, laneIdx + 32 * i)
+        for (const i of unroll(c.D / 32)) {
+          const column = laneIdx + 32 * i
+          sum += queries.at(head, idiv(column, width), column % width)
+        }
         const total = warpSum(sum)
-        if (laneIdx === 0) querySums.put(total, mine.head)
+        if (laneIdx === 0) querySums.put(total, head)
       }
     }
     barrier()
 
-    // This thread's share of the output: pairs of columns of query heads.
-    const items = each(ceilDiv(group * columnPairs, THREADS), (i) => {
-      const item = threadIdx.x + i * THREADS
-      return { item, head: idiv(item, columnPairs), pair: item % columnPairs, out: regs(2, f32(0)) }
-    })
+    const keyToken = idiv(threadIdx.x, PARTS)
+    const keyPart = threadIdx.x % PARTS
+    const chunk = [32, 16, 8].find((n) => width % n === 0)!
+    const columnGroups = c.D / COLUMNS
+    const phases = Math.floor(THREADS / columnGroups)
+    const columns = (threadIdx.x % columnGroups) * COLUMNS
+    const phase = idiv(threadIdx.x, columnGroups)
+    const sums = each(heads, () => regs(COLUMNS, f32(0)))
+    const addValue = (page: i32, t: i32) => {
+      const codes = format.codes(a.v, [page, kvHead, t], columns, COLUMNS)
+      sums.forEach((sum, head) => {
+        const weight = weights.at(head, 0, t)
+        for (const i of unroll(COLUMNS)) sum[i] = sum[i]! + weight * codes[i]!
+      })
+    }
 
     for (const index of range(idiv(position, PAGE_TOKENS) + 1)) {
       const page = a.pages.at(sequence, index)
       const live = position + 1 - index * PAGE_TOKENS
 
-      for (const i of unroll(ceilDiv(group * PAGE_TOKENS, THREADS))) {
-        const item = threadIdx.x + i * THREADS
-        if (item < group * PAGE_TOKENS) {
-          const queryHead = idiv(item, PAGE_TOKENS)
-          const t = item % PAGE_TOKENS
-          let score = f32(f32.lowest)
-          if (t < live) {
-            const row = [page, head, t] as const
-            const [scale, min] = format.scaleAndMin(a.kParams, row)
-            score = scale * format.dot(a.k, row, queries.row(queryHead), c.D) + min * querySums.at(queryHead)
+      if (keyToken < live) {
+        const products = regs(heads, f32(0))
+        for (const first of unroll(0, width, chunk)) {
+          const codes = format.codes(a.k, [page, kvHead, keyToken], keyPart * width + first, chunk)
+          for (const head of unroll(heads)) {
+            load(queries, [head, keyPart, first], chunk).forEach((q, i) => {
+              products[head] = products[head]! + q * codes[i]!
+            })
           }
-          weights.put(score, queryHead, t)
         }
+        products.forEach((product, head) => {
+          weights.put(product, head, keyPart, keyToken)
+        })
       }
       barrier()
 
       for (const mine of myHeads) {
-        if (mine.head < group) {
+        if (mine.head < heads) {
           const tokens = [laneIdx, laneIdx + 32]
-          const scores = tokens.map((t) => weights.at(mine.head, t))
+          const scores = tokens.map((t) => {
+            let score = f32(f32.lowest)
+            if (t < live) {
+              const [scale, min] = format.scaleAndMin(a.kParams, [page, kvHead, t])
+              const product = each(PARTS, (part) => weights.at(mine.head, part, t)).reduce((x, y) => x + y)
+              score = scale * product + min * querySums.at(mine.head)
+            }
+            return score
+          })
           const max = Math.max(mine.max, warpMax(Math.max(scores[0]!, scores[1]!)))
           const keep = exp2Exact(mine.max - max)
           let sum = f32(0)
           let offset = f32(0)
           tokens.forEach((t, i) => {
-            let weight = f32(0)
             if (t < live) {
-              const [scale, min] = format.scaleAndMin(a.vParams, [page, head, t])
+              const [scale, min] = format.scaleAndMin(a.vParams, [page, kvHead, t])
               const p = exp2Exact(scores[i]! - max)
               sum += p
               offset += p * min
-              weight = p * scale
+              weights.put(p * scale, mine.head, 0, t)
             }
-            weights.put(weight, mine.head, t)
           })
           mine.sum = mine.sum * keep + warpSum(sum)
+          mine.offset = mine.offset * keep + warpSum(offset)
           mine.max = max
-          const pageOffset = warpSum(offset)
-          if (laneIdx === 0) {
-            rescale.put(keep, mine.head)
-            offsets.put(pageOffset, mine.head)
-            totals.put(mine.sum, mine.head)
-          }
+          if (laneIdx === 0) rescale.put(keep, mine.head)
         }
       }
       barrier()
 
-      for (const { item, head: queryHead, pair, out } of items) {
-        if (item < group * columnPairs) {
-          const keep = rescale.at(queryHead)
-          const offset = offsets.at(queryHead)
-          let first = out[0]! * keep + offset
-          let second = out[1]! * keep + offset
-          for (const t of range(Math.min(live, PAGE_TOKENS))) {
-            const weight = weights.at(queryHead, t)
-            const [x, y] = format.pair(a.v, [page, head, t], pair)
-            first = fma(weight, x, first)
-            second = fma(weight, y, second)
-          }
-          out[0] = first
-          out[1] = second
+      sums.forEach((sum, head) => {
+        const keep = rescale.at(head)
+        for (const i of unroll(COLUMNS)) sum[i] = sum[i]! * keep
+      })
+      if (phase < phases) {
+        // All loads of a full page can be under way at once.
+        if (PAGE_TOKENS % phases === 0 && live >= PAGE_TOKENS) {
+          for (const i of unroll(PAGE_TOKENS / phases)) addValue(page, phase + i * phases)
+        } else {
+          for (const t of range(phase, Math.min(live, PAGE_TOKENS), phases)) addValue(page, t)
         }
       }
       barrier()
     }
 
-    for (const { item, head: queryHead, pair, out } of items) {
-      if (item < group * columnPairs) {
-        const norm = 1 / totals.at(queryHead)
-        store(
-          a.out,
-          [token, (head * group + queryHead) * c.D + 2 * pair],
-          out.map((value) => to(c.dtype, value * norm)),
-        )
+    // One head at a time: the phases' sums meet in shared memory.
+    const meeting = shared<f32>('f32', [phases, c.D])
+    const totals = shared<f32>('f32', [heads, 2])
+    for (const { head, sum, offset } of myHeads) {
+      if (head < heads && laneIdx === 0) store(totals, [head, 0], [sum, offset])
+    }
+    for (const head of unroll(heads)) {
+      if (phase < phases) store(meeting, [phase, columns], sums[head]!)
+      barrier()
+      for (const i of unroll(ceilDiv(c.D / 2, THREADS))) {
+        const pair = 2 * (threadIdx.x + i * THREADS)
+        if (pair < c.D) {
+          const [total, offset] = load(totals, [head, 0], 2)
+          const both = each(phases, (p) => load(meeting, [p, pair], 2)).reduce((x, y) => [
+            x[0]! + y[0]!,
+            x[1]! + y[1]!,
+          ])
+          store(
+            a.out,
+            [token, (firstHead + head) * c.D + pair],
+            both.map((value) => to(c.dtype, (value + offset!) / total!)),
+          )
+        }
       }
+      barrier()
     }
   },
 )

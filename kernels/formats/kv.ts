@@ -1,4 +1,4 @@
-import type { DType, f16, f32, In, InOut, i32, Shared } from '../../dsl/index.ts'
+import type { DType, f16, f32, In, InOut, i32 } from '../../dsl/index.ts'
 import { kv4 } from './kv4.ts'
 import { kv8 } from './kv8.ts'
 import { kv16 } from './kv16.ts'
@@ -35,10 +35,8 @@ export interface KvFormat {
     pairs: readonly KvPair[],
     active: readonly boolean[],
   ): void
-  /** Device: Σ q[d] · code[d] over a head of D elements, with q in shared memory. */
-  dot(pool: In<number, string>, row: KvRow, q: Shared<f32>, D: number): f32
-  /** Device: the codes 2·pair and 2·pair + 1 as floats. */
-  pair(pool: In<number, string>, row: KvRow, pair: i32): readonly [f32, f32]
+  /** Device: `count` codes from `column` on, as floats; `column` is a multiple of `count`, which is one of 8. */
+  codes(pool: In<number, string>, row: KvRow, column: i32, count: number): f32[]
   /** Device: scale and minimum of a row. */
   scaleAndMin(params: In<f16, string> | undefined, row: KvRow): readonly [f32, f32]
   /** Host: what `store` makes of a head's vector of f32 values, bit for bit. */

@@ -1,5 +1,5 @@
 import { bf16Bits, bf16Value, f16Bits, f16Value } from '../../dsl/half.ts'
-import { f32, load, store, to, unroll } from '../../dsl/index.ts'
+import { f32, load, store, to } from '../../dsl/index.ts'
 import type { KvFormat } from './kv.ts'
 
 /** Keys and values as they are, in the activations' own 16-bit type: no scale, no minimum. */
@@ -15,20 +15,8 @@ export const kv16: KvFormat = {
       }
     })
   },
-  dot(pool, row, q, D) {
-    let sum = f32(0)
-    for (const first of unroll(0, D, 8)) {
-      const elements = load(pool, [row[0], row[1], row[2], first], 8)
-      elements.forEach((element, i) => {
-        sum += q.at(first + i) * f32(element)
-      })
-    }
-    return sum
-  },
-  pair(pool, row, pair) {
-    const [first, second] = load(pool, [row[0], row[1], row[2], 2 * pair], 2)
-    return [f32(first!), f32(second!)]
-  },
+  codes: (pool, row, column, count) =>
+    load(pool, [row[0], row[1], row[2], column], count).map((element) => f32(element)),
   scaleAndMin: () => [f32(1), f32(0)],
   encode: (values, dtype) => ({
     codes: Uint16Array.from(values, dtype === 'f16' ? f16Bits : bf16Bits),

@@ -1,4 +1,4 @@
-import { f32, loadWords, u8, u32, unroll } from '../../dsl/index.ts'
+import { each, f32, loadWords, u8 } from '../../dsl/index.ts'
 import type { KvFormat } from './kv.ts'
 import { affineDecode, affineEncode, affineEncoder, loadAffine } from './kv-affine.ts'
 
@@ -21,20 +21,9 @@ export const kv4: KvFormat = {
       }
     })
   },
-  dot(pool, row, q, D) {
-    let sum = f32(0)
-    // 32 codes at a time are one 16-byte load; head dimensions that are no multiple of 32 end with a shorter one.
-    for (const first of unroll(0, D, 32)) {
-      const words = loadWords(pool, [row[0], row[1], row[2], first / 2], Math.min(4, (D - first) / 8))
-      words.forEach((word, w) => {
-        for (const i of unroll(8)) sum += q.at(first + 8 * w + i) * f32((word >>> (4 * i)) & 15)
-      })
-    }
-    return sum
-  },
-  pair(pool, row, pair) {
-    const byte = u32(pool.at(row[0], row[1], row[2], pair))
-    return [f32(byte & 15), f32(byte >>> 4)]
+  codes(pool, row, column, count) {
+    const words = loadWords(pool, [row[0], row[1], row[2], column >> 1], count / 8)
+    return words.flatMap((word) => each(8, (i) => f32((word >>> (4 * i)) & 15)))
   },
   scaleAndMin: (params, row) => loadAffine(params!, row),
   encode(values) {

@@ -1,4 +1,4 @@
-import { f32, load, loadWords, store, u8, u32, unroll } from '../../dsl/index.ts'
+import { each, f32, loadWords, store, u8 } from '../../dsl/index.ts'
 import type { KvFormat } from './kv.ts'
 import { affineDecode, affineEncode, affineEncoder, loadAffine } from './kv-affine.ts'
 
@@ -18,19 +18,9 @@ export const kv8: KvFormat = {
       }
     })
   },
-  dot(pool, row, q, D) {
-    let sum = f32(0)
-    for (const first of unroll(0, D, 16)) {
-      const words = loadWords(pool, [row[0], row[1], row[2], first], 4)
-      words.forEach((word, w) => {
-        for (const i of unroll(4)) sum += q.at(first + 4 * w + i) * f32((word >>> (8 * i)) & 255)
-      })
-    }
-    return sum
-  },
-  pair(pool, row, pair) {
-    const [first, second] = load(pool, [row[0], row[1], row[2], 2 * pair], 2)
-    return [f32(u32(first!)), f32(u32(second!))]
+  codes(pool, row, column, count) {
+    const words = loadWords(pool, [row[0], row[1], row[2], column], count / 4)
+    return words.flatMap((word) => each(4, (i) => f32((word >>> (8 * i)) & 255)))
   },
   scaleAndMin: (params, row) => loadAffine(params!, row),
   encode: (values) => affineEncode(values, LEVELS),
