@@ -73,11 +73,14 @@ async function compile(files: readonly string[], options: CompileOptions): Promi
 
   const bar = progressBar('Compiling')
   const results: Compiled[] = []
-  for (const each of kernels) {
-    results.push(await compileOne(each, target, emit))
-    bar.update(results.length, kernels.length)
+  try {
+    for (const each of kernels) {
+      results.push(await compileOne(each, target, emit))
+      bar.update(results.length, kernels.length)
+    }
+  } finally {
+    bar.stop()
   }
-  bar.stop()
   if (out !== undefined) {
     mkdirSync(out, { recursive: true })
     for (const { name, text } of results) await writeWhole(join(out, `${name}.${emit}`), text)

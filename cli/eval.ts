@@ -59,9 +59,8 @@ async function evaluate(folder: string, options: PerplexityOptions): Promise<voi
     })
     const bar = progressBar('Scoring')
     const started = performance.now()
-    const result = await perplexity(model, ids, window, bar.update)
+    const result = await perplexity(model, ids, window, bar.update).finally(bar.stop)
     const seconds = (performance.now() - started) / 1000
-    bar.stop()
     if (options.json) console.log(JSON.stringify({ ...result, format: format.name, device: device.name }))
     else
       console.log(

@@ -1,5 +1,5 @@
 import { Command } from 'commander'
-import { checkContext } from '../checkpoint/config.ts'
+import { checkContext, type GenerationConfig } from '../checkpoint/config.ts'
 import { openCheckpoint } from '../checkpoint/open.ts'
 import { Model } from '../models/model.ts'
 import { openDevice } from '../runtime/open-device.ts'
@@ -94,8 +94,7 @@ async function generate(folder: string, options: GenerateOptions): Promise<void>
       },
       pages: pagesPerSequence * generations.length,
       onProgress: bar.update,
-    })
-    bar.stop()
+    }).finally(bar.stop)
     performance.mark('quattuor:loaded')
     const streaming = !options.json && generations.length === 1
     const loaded = performance.now()
@@ -127,7 +126,7 @@ async function requestsOf(
   ]
   for (const prompt of prompts) checkKnownTokens(prompt, config, folder)
   const sampling = {
-    temperature: options.temperature ?? generationConfig?.temperature ?? 0,
+    temperature: options.temperature ?? suggestedTemperature(generationConfig),
     topK: options.topK ?? generationConfig?.topK ?? 0,
     topP: options.topP ?? generationConfig?.topP ?? 1,
     minP: options.minP,
@@ -139,6 +138,11 @@ async function requestsOf(
     sampling,
     stopIds: config.eosIds,
   }))
+}
+
+/** Of a model whose authors say nothing, or that it is not to be sampled, the temperature is 0. */
+function suggestedTemperature(suggested: GenerationConfig | undefined): number {
+  return suggested?.sample === false ? 0 : (suggested?.temperature ?? 0)
 }
 
 /** Puts a user's message into the model's chat template, whose engine is loaded only here. */

@@ -13,7 +13,6 @@ export function progressBar(what: string, unit: (value: number) => string = Stri
       format: `${what} {bar} {percentage} %  {done} of {all}  ETA {eta_formatted}`,
       stream: process.stderr,
       clearOnComplete: true,
-      hideCursor: true,
     },
     Presets.shades_classic,
   )
