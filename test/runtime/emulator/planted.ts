@@ -3,6 +3,7 @@ import {
   blockIdx,
   f32,
   type In,
+  type i32,
   kernel,
   load,
   type Out,
@@ -49,9 +50,9 @@ export const readsUninitialised = kernel(
 export const loadsMisaligned = kernel(
   import.meta.url,
   { grid: () => [1], block: [8] },
-  function loadsMisaligned(a: { x: In<f32, 'N'>; out: Out<f32, 'N'> }) {
+  function loadsMisaligned(a: { x: In<f32, 'N'>; first: In<i32, '1'>; out: Out<f32, 'N'> }) {
     const sums = regs(1, f32(0))
-    const values = load(a.x, [4 * threadIdx.x + 1], 4) // fault
+    const values = load(a.x, [4 * threadIdx.x + a.first.at(0)], 4) // fault
     for (const value of values) sums[0] = sums[0]! + value
     store(a.out, [threadIdx.x], sums)
   },
