@@ -2,8 +2,7 @@ import type { Operand } from '../../ir/op.ts'
 import { argumentNode } from '../evaluate/calls.ts'
 import { coerce, indexValue } from '../evaluate/convert.ts'
 import type { Evaluator } from '../evaluate/evaluator.ts'
-import { compare } from '../evaluate/operators.ts'
-import type { CallSite, ScalarType, Value } from '../evaluate/values.ts'
+import type { CallSite, Value } from '../evaluate/values.ts'
 import { Builtin, constantValue, DeviceValue, describe, registerType } from '../evaluate/values.ts'
 import { staticNumber } from './control.ts'
 
@@ -30,19 +29,15 @@ function widened(ev: Evaluator, value: DeviceValue): { word: Operand; back: (wor
       },
     }
   }
-  if (type === 'bool') {
-    const word = emitter.value('convert', 'u32', [value.operand], { rounding: '', saturate: false })
-    return { word, back: (w) => compare(ev, 'ne', new DeviceValue('u32', w), constantValue('u32', 0)) }
-  }
   return { word: value.operand, back: (word) => new DeviceValue(type, word, value.bounds) }
 }
 
 function shuffle(name: string, mode: 'xor' | 'down' | 'up' | 'index'): Builtin {
   return new Builtin(name, [2, 2], (ev, [value, lane], site) => {
-    if (!(value instanceof DeviceValue)) {
+    if (!(value instanceof DeviceValue) || value.type === 'bool') {
       throw ev.error(
         'E0502',
-        `${name} exchanges a run-time value, not ${describe(value)}`,
+        `${name} exchanges a run-time number, not ${describe(value)}`,
         argumentNode(site, 0),
         {},
       )
@@ -50,7 +45,7 @@ function shuffle(name: string, mode: 'xor' | 'down' | 'up' | 'index'): Builtin {
     const by = indexValue(ev, lane, argumentNode(site, 1), mode === 'index' ? 'a lane' : 'a distance')
     const operand = typeof by === 'number' ? constantValue('i32', by).operand : by.operand
     const { word, back } = widened(ev, value)
-    const type: ScalarType = value.type === 'bool' ? 'u32' : value.type
+    const { type } = value
     const wide = type === 'f16' ? 'f16x2' : type === 'bf16' ? 'bf16x2' : registerType(type)
     return back(ev.emitter.value('shuffle', wide, [word, operand], { mode }))
   })
