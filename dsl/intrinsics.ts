@@ -60,7 +60,7 @@ export function unroll(_start: number, _end?: number, _step?: number): Iterable<
 }
 /** Refuses to compile with the author's sentence when a static condition does not hold. */
 export function staticAssert(_condition: boolean, _why: string): void {
-  return deviceOnly('staticAssert')
+  deviceOnly('staticAssert')
 }
 
 // ---- registers and shared memory ---------------------------------------------------------------------------------
@@ -102,7 +102,7 @@ export function store<T>(
   _values: readonly T[],
   _access?: Access,
 ): void {
-  return deviceOnly('store')
+  deviceOnly('store')
 }
 /** Stores 32-bit words over elements of any type. */
 export function storeWords(
@@ -111,7 +111,7 @@ export function storeWords(
   _words: readonly u32[],
   _access?: Access,
 ): void {
-  return deviceOnly('storeWords')
+  deviceOnly('storeWords')
 }
 /**
  * `cp.async`: copies 4, 8 or 16 bytes from global to shared memory without registers. Where `valid` is false nothing
@@ -125,15 +125,15 @@ export function copyAsync<T>(
   _bytes: 4 | 8 | 16,
   _valid?: boolean,
 ): void {
-  return deviceOnly('copyAsync')
+  deviceOnly('copyAsync')
 }
 /** `cp.async.commit_group` */
 export function commitCopies(): void {
-  return deviceOnly('commitCopies')
+  deviceOnly('commitCopies')
 }
 /** `cp.async.wait_group n`: waits until at most `n` committed groups are pending. */
 export function waitCopies(_pending: number): void {
-  return deviceOnly('waitCopies')
+  deviceOnly('waitCopies')
 }
 /** `ldmatrix`: `count` 8×8 tiles of 16-bit elements; each lane gives the address of one 16-byte row. */
 export function ldmatrix<T>(
@@ -186,15 +186,15 @@ export function atomicCompareAndSwap<T extends i32 | u32>(
 
 /** `bar.sync 0`: all threads of the CTA. */
 export function barrier(): void {
-  return deviceOnly('barrier')
+  deviceOnly('barrier')
 }
 /** `bar.warp.sync` over the whole warp. */
 export function syncWarp(): void {
-  return deviceOnly('syncWarp')
+  deviceOnly('syncWarp')
 }
 /** `membar.gl` */
 export function threadFence(): void {
-  return deviceOnly('threadFence')
+  deviceOnly('threadFence')
 }
 
 // ---- warps -------------------------------------------------------------------------------------------------------
@@ -249,7 +249,7 @@ export interface MmaAtom {
 }
 /** `mma.sync.aligned`: acc += A·B on fragments; `acc` is an array of registers, updated in place. */
 export function mma(_atom: MmaAtom, _acc: (f32 | i32)[], _a: readonly u32[], _b: readonly u32[]): void {
-  return deviceOnly('mma')
+  deviceOnly('mma')
 }
 
 // ---- arithmetic --------------------------------------------------------------------------------------------------
