@@ -31,13 +31,6 @@ export function positionOf(source: SourceText, offset: number): { line: number; 
   return { line: low + 1, column: offset - source.lineStarts[low]! + 1 }
 }
 
-/** The text of a line, one-based, without its end. */
-export function lineText(source: SourceText, line: number): string {
-  const start = source.lineStarts[line - 1] ?? source.text.length
-  const end = source.lineStarts[line] ?? source.text.length
-  return source.text.slice(start, end).replace(/\r?\n$/, '')
-}
-
 export const textOf = (node: { readonly span: Span }): string =>
   node.span.source.text.slice(node.span.start, node.span.end)
 
@@ -370,7 +363,7 @@ export function isInert(node: Expression): boolean {
 }
 
 /** The names that a pattern binds. */
-export function patternNames(pattern: Pattern): string[] {
+function patternNames(pattern: Pattern): string[] {
   if (pattern.kind === 'identifier') return [pattern.name]
   if (pattern.kind === 'arrayPattern')
     return pattern.elements.flatMap((e) => (e ? patternNames(e.target) : []))

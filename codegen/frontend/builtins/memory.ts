@@ -20,7 +20,7 @@ import { staticNumber } from './control.ts'
 
 /** `shared`, `load`, `store`, asynchronous copies, `ldmatrix` and atomics. */
 
-export function memoryArgument(ev: Evaluator, value: Value, what: string, site: CallSite, i: number): Memory {
+function memoryArgument(ev: Evaluator, value: Value, what: string, site: CallSite, i: number): Memory {
   if (isMemory(value)) return value
   throw ev.error(
     'E0502',

@@ -105,7 +105,6 @@ export function callClosure(ev: Evaluator, closure: Closure, args: readonly Valu
     targets: [],
     returnRegion: ev.emitter.region,
     depth: outer.depth + 1,
-    parent: outer,
     scope: outer.scope,
     statement: undefined,
   }

@@ -29,13 +29,13 @@ import { DeviceValue, DirectValue, describe, isPlainObject, registerType, Variab
 interface Container {
   readonly region: Region
   /** By key as a string, as an index may be a number or a string. */
-  readonly reads: Map<string, Reads>
+  reads: Map<string, Reads> | undefined
 }
 const containers = new WeakMap<object, Container>()
 
 /** Records that a new array or object belongs to the current region, so that its elements may be assigned. */
 export function track<T extends object>(ev: Evaluator, container: T): T {
-  containers.set(container, { region: ev.emitter.region, reads: new Map() })
+  containers.set(container, { region: ev.emitter.region, reads: undefined })
   return container
 }
 
@@ -71,11 +71,13 @@ class ElementCell implements Cell {
     this.#container[this.#key] = value
   }
   get reads(): Reads | undefined {
-    return this.#info.reads.get(String(this.#key))
+    return this.#info.reads?.get(String(this.#key))
   }
   set reads(reads: Reads | undefined) {
-    if (reads) this.#info.reads.set(String(this.#key), reads)
-    else this.#info.reads.delete(String(this.#key))
+    if (reads) {
+      this.#info.reads ??= new Map()
+      this.#info.reads.set(String(this.#key), reads)
+    } else this.#info.reads?.delete(String(this.#key))
   }
 }
 

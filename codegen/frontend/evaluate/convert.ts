@@ -14,7 +14,7 @@ const integerLimits: Partial<Record<ScalarType, readonly [number, number]>> = {
   u8: [0, 255],
 }
 
-export const isIntegerType = (type: ScalarType): boolean => type in integerLimits
+const isIntegerType = (type: ScalarType): boolean => type in integerLimits
 
 /** A static number or boolean as a constant of a device type. Integers must fit exactly; floats round. */
 export function literal(

@@ -15,7 +15,6 @@ import { positionOf } from '../syntax.ts'
 export interface Region {
   readonly kind: 'root' | 'if' | 'loop'
   readonly parent: Region | undefined
-  readonly depth: number
   /** Run-time loops around, this one included. */
   readonly loops: number
   block: Block
@@ -36,7 +35,7 @@ export interface InlineFrame {
  * variable can get its register in an outer region after inner ones have been entered.
  */
 export class Emitter {
-  readonly root: Region = { kind: 'root', parent: undefined, depth: 0, loops: 0, block: [] }
+  readonly root: Region = { kind: 'root', parent: undefined, loops: 0, block: [] }
   region: Region = this.root
   /** What every thread reads once: parameters and special registers. Stands before the body. */
   readonly entry: Block = []
@@ -128,7 +127,6 @@ export class Emitter {
     const region: Region = {
       kind,
       parent,
-      depth: parent.depth + 1,
       loops: parent.loops + (kind === 'loop' ? 1 : 0),
       block: [],
     }

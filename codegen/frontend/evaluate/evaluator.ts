@@ -33,7 +33,6 @@ export interface Frame {
   /** The region in which a `return` may stand. */
   returnRegion: Region
   readonly depth: number
-  readonly parent: Frame | undefined
   scope: Scope
   statement: Statement | undefined
 }
@@ -105,7 +104,6 @@ export class Evaluator {
       targets: [],
       returnRegion: this.emitter.region,
       depth: 0,
-      parent: undefined,
       scope: new Scope(),
       statement: undefined,
     }
@@ -165,10 +163,6 @@ export class Evaluator {
   /** A name of the language: `range`, `f32`, `threadIdx`. */
   builtin(name: string): Value {
     return this.#builtins.get(name)
-  }
-
-  builtinNames(): Iterable<string> {
-    return this.#builtins.keys()
   }
 
   globalNames(): Iterable<string> {

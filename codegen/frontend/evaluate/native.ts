@@ -49,7 +49,7 @@ const asFunction =
     callClosure(ev, closure, args, site)
 
 /** The arithmetic that turns a layout's offset into instructions. */
-export function deviceArithmetic(ev: Evaluator): Arithmetic<DeviceValue> {
+function deviceArithmetic(ev: Evaluator): Arithmetic<DeviceValue> {
   const constant = (value: number) => constantValue('i32', value)
   return {
     constant,

@@ -46,7 +46,7 @@ const fullBounds: Partial<Record<ScalarType, Bounds>> = {
 }
 const noBounds: Bounds = { min: Number.NEGATIVE_INFINITY, max: Number.POSITIVE_INFINITY }
 
-export const boundsOf = (type: ScalarType): Bounds => fullBounds[type] ?? noBounds
+const boundsOf = (type: ScalarType): Bounds => fullBounds[type] ?? noBounds
 
 /** A value in a register, or a typed immediate. Immutable: it names a register that is written once. */
 export class DeviceValue {
@@ -202,4 +202,4 @@ export function describe(value: Value): string {
   return described ?? 'an object'
 }
 
-const article = (type: string): string => (/^(f|i|u?8)/.test(type) && !type.startsWith('u') ? 'an' : 'a')
+const article = (type: string): string => (/^[fi]/.test(type) ? 'an' : 'a')
