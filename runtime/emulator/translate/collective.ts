@@ -121,6 +121,7 @@ class CollectiveWriter {
   private checkMask(mask: Operand): void {
     const { w, active, live } = this.warp
     const isFull = mask.kind === 'integer' && BigInt.asUintN(32, mask.value) === 0xffffffffn
+    if (isFull && this.warp.vectorizes) return
     const expected = isFull ? w.get(live) : w.i32.and(this.maskValue(mask), w.get(live))
     w.if(w.i32.ne(expected, w.get(active)), () =>
       this.warp.writeFault(faults.divergentCollective, this.instruction),
@@ -138,7 +139,8 @@ class CollectiveWriter {
 
   /** `.aligned` instructions need all 32 lanes. */
   private requireFullWarp(): void {
-    const { w, active } = this.warp
+    const { w, active, vectorizes } = this.warp
+    if (vectorizes) return
     w.if(w.i32.ne(w.get(active), w.i32.const(-1)), () =>
       this.warp.writeFault(faults.divergentCollective, this.instruction),
     )
@@ -146,8 +148,9 @@ class CollectiveWriter {
 
   /** Runs one of two ways by whether all 32 lanes take part. */
   private whenFull(full: () => void, partial: () => void): void {
-    const { w, active } = this.warp
-    w.if(w.i32.eq(w.get(active), w.i32.const(-1)), full, partial)
+    const { w, active, vectorizes } = this.warp
+    if (vectorizes) full()
+    else w.if(w.i32.eq(w.get(active), w.i32.const(-1)), full, partial)
   }
 
   /** Stores the value on the stack for every active lane. */

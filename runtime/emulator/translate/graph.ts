@@ -57,6 +57,11 @@ export function predecessors(nodes: readonly Node[]): number[][] {
   return found
 }
 
+/** Whether a node does nothing but end the thread. */
+export function endsAtOnce(graph: Graph, id: number): boolean {
+  return isEmptyEnd(graph.nodes[id]!)
+}
+
 /** Builds the graph of a kernel: unreachable code is gone, a loop has one edge back to its head. */
 export function buildGraph(kernel: Kernel): Graph {
   const nodes = split(kernel)

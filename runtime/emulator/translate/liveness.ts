@@ -43,3 +43,22 @@ export function analyzeLiveness(graph: Graph, registers: number): Liveness {
   }
   return { liveIn, liveOut }
 }
+
+/** Registers that occur in one node alone, and bring no value into it. */
+export function findTemporaries({ nodes }: Graph, { liveIn }: Liveness, registers: number): BitSet {
+  const owner = new Int32Array(registers).fill(-1)
+  const shared = new BitSet(registers)
+  for (const node of nodes) {
+    const occur = (id: number): void => {
+      if (owner[id] !== -1 && owner[id] !== node.id) shared.add(id)
+      owner[id] = node.id
+    }
+    for (const instruction of node.collective ? [node.collective] : node.instructions)
+      for (const { id } of [...reads(instruction), ...writes(instruction)]) occur(id)
+    if (node.exit.kind === 'branch') occur(node.exit.condition.register.id)
+    for (const id of liveIn[node.id]!) shared.add(id)
+  }
+  const found = new BitSet(registers)
+  for (let id = 0; id < registers; id++) if (!shared.has(id)) found.add(id)
+  return found
+}

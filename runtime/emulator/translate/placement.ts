@@ -11,7 +11,7 @@ import { laneBytes } from './types.ts'
 export interface Placement {
   /** Registers of the lanes that outlive a region: start of their `[lane]` array. */
   readonly lanes: ReadonlyMap<number, number>
-  /** Uniform registers that outlive a barrier. */
+  /** Uniform registers that outlive a barrier, or, where another function may take over, any region. */
   readonly uniforms: ReadonlyMap<number, number>
   readonly bytes: number
 }
@@ -23,11 +23,13 @@ export function placeRegisters(
   liveness: Liveness,
   uniform: BitSet,
   regions: ReadonlyMap<number, Region>,
+  handsOver: boolean,
 ): Placement {
   const crossing = new BitSet(kernel.registers.length)
   const saved = new BitSet(kernel.registers.length)
   for (const node of graph.nodes) {
     if (regions.has(node.id)) crossing.addAll(liveness.liveIn[node.id]!)
+    if (handsOver) saved.addAll(liveness.liveIn[node.id]!)
     if (!node.collective) continue
     crossing.addAll(liveness.liveIn[node.id]!)
     for (const { id } of [...reads(node.collective), ...writes(node.collective)]) crossing.add(id)

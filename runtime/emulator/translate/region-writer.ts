@@ -8,7 +8,28 @@ import { reads, writes } from './operands.ts'
 import type { Region } from './regions.ts'
 import { writeStructured } from './structure.ts'
 import { laneBytes, registerValueType } from './types.ts'
-import { loadLocal, storeLocal, type WarpWriter } from './warp.ts'
+import { canVectorize, type VectorLoop, writeVectorLoop } from './vector/vector-loop.ts'
+import { decidingNode, loadLocal, storeLocal, type WarpWriter } from './warp.ts'
+
+/** What a loop over the lanes of a region has to load, store and keep. */
+export interface Traffic {
+  /** Registers of the lanes that occur. */
+  readonly touched: readonly Register[]
+  readonly loaded: readonly Register[]
+  readonly stored: readonly Register[]
+  /** Uniform registers that lanes write: they start from the same value in each, and keep what a lane that goes on found. */
+  readonly rewritten: readonly { readonly home: Local; readonly before: Local; readonly after: Local }[]
+}
+
+export interface ExitTracking {
+  /** Of the current lane. */
+  readonly place: Local<'i32'>
+  /** The bits that the places of all lanes have, and those that any has: equal when all lanes go to one place. */
+  readonly common: Local<'i32'>
+  readonly any: Local<'i32'>
+  /** Lanes that ended in the region. */
+  readonly ended: Local<'i32'> | undefined
+}
 
 /**
  * Writes a region: first its uniform instructions, once, then a loop over the active lanes that loads the registers
@@ -35,7 +56,7 @@ export class RegionWriter {
     for (const id of region.nodes) this.code.set(id, [...graph.nodes[id]!.instructions])
     this.hoistUniform()
     if (this.lanesHaveWork()) {
-      this.writeLaneLoop()
+      this.writeLanes()
       return
     }
     warp.writeCount(region.head, false)
@@ -104,10 +125,11 @@ export class RegionWriter {
     return local
   }
 
-  private writeLaneLoop(): void {
+  /** What a loop over the lanes has to load, store and keep. */
+  private traffic(): Traffic {
     const { warp, region } = this
-    const { w, context } = warp
-    const { graph, liveness, placement, checks } = warp.analysis
+    const { w } = warp
+    const { graph, liveness } = warp.analysis
     const read = new Map<number, Register>()
     const written = new Map<number, Register>()
     for (const id of region.nodes) {
@@ -118,34 +140,52 @@ export class RegionWriter {
       const { exit } = graph.nodes[id]!
       if (exit.kind === 'branch') read.set(exit.condition.register.id, exit.condition.register)
     }
+    const ofLanes = (register: Register): boolean => !this.isUniform(register)
+    const touched = [...new Map([...read, ...written]).values()].filter(ofLanes)
     const liveIn = liveness.liveIn[region.head]!
-    const touched = new Map([...read, ...written])
-    const loaded = [...touched.values()].filter((r) => !this.isUniform(r) && liveIn.has(r.id))
     const isLiveOut = (r: Register): boolean => region.exits.some((to) => liveness.liveIn[to]!.has(r.id))
-    const stored = [...written.values()].filter((r) => !this.isUniform(r) && isLiveOut(r))
-    // A uniform register that lanes write starts from the same value in each, and keeps what a lane that goes on found.
-    const rewritten = [...written.values()]
-      .filter((r) => this.isUniform(r))
-      .map((register) => {
-        const home = warp.uniformLocal(register)
-        return { home, before: w.let(w.get(home)), after: w.local(home.type) }
-      })
+    return {
+      touched,
+      loaded: touched.filter((r) => liveIn.has(r.id)),
+      stored: [...written.values()].filter((r) => ofLanes(r) && isLiveOut(r)),
+      rewritten: [...written.values()]
+        .filter((r) => this.isUniform(r))
+        .map((register) => {
+          const home = warp.uniformLocal(register)
+          return { home, before: w.let(w.get(home)), after: w.local(home.type) }
+        }),
+    }
+  }
+
+  private writeLanes(): void {
+    const { warp, region } = this
+    const traffic = this.traffic()
+    const exits = warp.agreesOnExit(region) ? undefined : this.trackExits()
+    const loop: VectorLoop = {
+      warp,
+      region,
+      code: this.code,
+      traffic,
+      exits,
+      onInstruction: (instruction) => {
+        this.current = instruction
+      },
+      uniformLocal: this.localOf,
+    }
+    if (warp.vectorizes && canVectorize(loop)) writeVectorLoop(loop)
+    else this.writeLaneLoop(traffic, exits)
+    this.writeExit(exits)
+  }
+
+  private writeLaneLoop({ loaded, stored, rewritten }: Traffic, exits: ExitTracking | undefined): void {
+    const { warp } = this
+    const { w, context } = warp
+    const { placement, checks } = warp.analysis
 
     const lane = w.local('i32')
     const remaining = w.let(w.get(warp.active))
     const file4 = w.local('i32')
     const file8 = w.local('i32')
-    const exitPlace = w.local('i32')
-    const ended = w.local('i32')
-    const common = w.local('i32')
-    const any = w.local('i32')
-    const agreed = warp.agreesOnExit(region)
-    const tracksEnd = !agreed && region.mayEnd
-    if (tracksEnd) w.set(ended, w.i32.const(0))
-    if (!agreed) {
-      w.set(common, w.i32.const(-1))
-      w.set(any, w.i32.const(0))
-    }
     const e = new Emitter(context, warp.asAny, lane, this.localOf)
     const usesFile = (bytes: 4 | 8): boolean =>
       [...loaded, ...stored].some((r) => laneBytes(r.type) === bytes)
@@ -160,16 +200,16 @@ export class RegionWriter {
     for (const { home, before } of rewritten) w.set(home, w.get(before))
     const leaves = w.beginBlock()
     const done = w.beginBlock()
-    this.writeFlow(e, done, leaves, agreed ? undefined : exitPlace, tracksEnd ? ended : undefined, lane)
+    this.writeFlow(e, done, leaves, exits, lane)
     w.end()
     for (const register of stored)
       storeLocal(warp.asAny, file(register), this.localOf(register), placement.lanes.get(register.id)!)
     for (const { home, after } of rewritten) w.set(after, w.get(home))
-    if (!agreed) {
-      w.set(common, w.i32.and(w.get(common), w.get(exitPlace)))
-      w.set(any, w.i32.or(w.get(any), w.get(exitPlace)))
+    if (exits) {
+      w.set(exits.common, w.i32.and(w.get(exits.common), w.get(exits.place)))
+      w.set(exits.any, w.i32.or(w.get(exits.any), w.get(exits.place)))
       const slot = w.i32.add(w.get(context.state), w.i32.shl(w.get(lane), w.i32.const(1)))
-      w.i32.store16(slot, w.get(exitPlace), header.lanePlaces)
+      w.i32.store16(slot, w.get(exits.place), header.lanePlaces)
     }
     w.end()
     w.set(remaining, w.i32.and(w.get(remaining), w.i32.sub(w.get(remaining), w.i32.const(1))))
@@ -178,15 +218,33 @@ export class RegionWriter {
     for (const { home, after } of rewritten) w.set(home, w.get(after))
     if (checks) w.call(checks.endRegion)
 
-    const scratch = [lane, remaining, file4, file8, ...this.locals.values()]
+    const scratch: Local[] = [lane, remaining, file4, file8, ...this.locals.values()]
     for (const { before, after } of rewritten) scratch.push(before, after)
-    w.release(...new Set(scratch))
-    if (agreed) {
-      w.release(exitPlace, ended, common, any)
+    w.release(...scratch)
+  }
+
+  /** Locals that follow where lanes go, for regions that they may leave in different ways. */
+  private trackExits(): ExitTracking {
+    const { w } = this.warp
+    const exits = {
+      place: w.local('i32'),
+      common: w.let(w.i32.const(-1)),
+      any: w.let(w.i32.const(0)),
+      ended: this.region.mayEnd ? w.let(w.i32.const(0)) : undefined,
+    }
+    return exits
+  }
+
+  /** Goes on where the lanes do, apart if they do not agree. */
+  private writeExit(exits: ExitTracking | undefined): void {
+    const { warp } = this
+    const { w } = warp
+    if (!exits) {
       this.writeAgreedExit()
       return
     }
-    if (tracksEnd) {
+    const { ended, common, any, place } = exits
+    if (ended) {
       const stay = (lanes: Local<'i32'>): void =>
         w.set(lanes, w.i32.and(w.get(lanes), w.i32.xor(w.get(ended), w.i32.const(-1))))
       stay(warp.live)
@@ -195,7 +253,7 @@ export class RegionWriter {
     }
     w.if(w.i32.ne(w.get(common), w.get(any)), () => warp.writeDiverged())
     warp.writeDispatch(w.get(common))
-    w.release(exitPlace, ended, common, any)
+    w.release(place, common, any, ...(ended ? [ended] : []))
   }
 
   /** The region's own control flow for one lane. `done`: the lane goes on; `leaves`: it has ended. */
@@ -203,8 +261,7 @@ export class RegionWriter {
     e: Emitter,
     done: Label,
     leaves: Label,
-    exitPlace: Local<'i32'> | undefined,
-    ended: Local<'i32'> | undefined,
+    exits: ExitTracking | undefined,
     lane: Local<'i32'>,
   ): void {
     const { warp, region } = this
@@ -212,6 +269,7 @@ export class RegionWriter {
     const { graph } = warp.analysis
     const inside = new Set(region.nodes)
     const exitOf = (id: number): Exit => graph.nodes[id]!.exit
+    const ended = exits?.ended
     writeStructured(warp.asAny, {
       head: region.head,
       nodes: region.nodes,
@@ -239,7 +297,7 @@ export class RegionWriter {
           }
           return w.br(ended ? leaves : done)
         }
-        if (exitPlace) w.set(exitPlace, warp.pushPlace(to))
+        if (exits) w.set(exits.place, warp.pushPlace(to))
         w.br(done)
       },
     })
@@ -250,7 +308,8 @@ export class RegionWriter {
     const { warp, region } = this
     const { w } = warp
     const { graph } = warp.analysis
-    const deciding = region.exits.length + Number(region.mayEnd) < 2 ? undefined : warp.decidingNode(region)
+    const deciding =
+      region.exits.length + Number(region.mayEnd) < 2 ? undefined : decidingNode(warp.analysis, region)
     if (deciding === undefined) {
       const [exit] = region.exits
       // A region without exit never ends, such as an endless loop.

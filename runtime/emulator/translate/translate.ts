@@ -3,13 +3,13 @@ import { ModuleBuilder } from '../wasm/module.ts'
 import { importChecks } from './emit/checked.ts'
 import { buildGraph } from './graph.ts'
 import { environment } from './layout.ts'
-import { analyzeLiveness } from './liveness.ts'
+import { analyzeLiveness, findTemporaries } from './liveness.ts'
 import { narrowAddresses } from './narrow.ts'
 import { placeRegisters } from './placement.ts'
 import { findRegions } from './regions.ts'
 import { substituteCopies } from './substitute.ts'
 import { analyzeUniformity } from './uniform.ts'
-import { WarpWriter } from './warp.ts'
+import { type Analysis, agreesOnExit, type WarpRef, WarpWriter } from './warp.ts'
 
 export interface TranslationOptions {
   readonly block: readonly [number, number, number]
@@ -38,15 +38,46 @@ export function translate(source: Kernel, options: TranslationOptions): Translat
   const kernel = options.checks ? source : narrowAddresses(source, graph)
   const count = kernel.registers.length
   const liveness = analyzeLiveness(graph, count)
-  const { registers: uniform } = analyzeUniformity(graph, count, options.block)
+  const { registers: uniform, divergentNodes } = analyzeUniformity(graph, count, options.block)
   const regions = findRegions(graph)
-  const placement = placeRegisters(kernel, graph, liveness, uniform, regions)
+  const temporaries = findTemporaries(graph, liveness, count)
 
   const m = new ModuleBuilder()
   m.importMemory(environment, 'memory', { minimum: 1, maximum: 65536, shared: true })
+  const parts = {
+    m,
+    fault: m.importFunction(environment, 'fault', ['i32', 'i32'], []),
+    scratch: m.global('i32', 0, { export: 'scratch' }),
+  }
   const checks = options.checks ? importChecks(m) : undefined
-  const writer = new WarpWriter(m, { kernel, options, graph, liveness, uniform, regions, placement, checks })
-  writer.write()
+  const exits = { graph, uniform }
+  const fullWarps = (options.block[0] * options.block[1] * options.block[2]) % 32 === 0
+  const staysTogether = fullWarps && [...regions.values()].every((region) => agreesOnExit(exits, region))
+  const handsOver = !checks && !staysTogether
+  const placement = placeRegisters(kernel, graph, liveness, uniform, regions, handsOver)
+  const analysis: Analysis = {
+    kernel,
+    options,
+    graph,
+    liveness,
+    uniform,
+    divergentNodes,
+    temporaries,
+    regions,
+    placement,
+    checks,
+  }
+  if (checks) new WarpWriter(parts, analysis, { name: 'warp', vectorizes: false }).write()
+  else {
+    // Vectors of lanes need whole warps; a second function serves what is left when lanes end or part.
+    let general: WarpRef | undefined
+    if (handsOver) {
+      const writer = new WarpWriter(parts, analysis, { name: 'general', vectorizes: false })
+      writer.write()
+      general = writer.w
+    }
+    new WarpWriter(parts, analysis, { name: 'warp', vectorizes: true, ...(general && { general }) }).write()
+  }
   return {
     kernel,
     module: m.encode(),

@@ -1,6 +1,6 @@
 import type { Instruction, Operand, Register } from '../ptx/module.ts'
 import { BitSet } from './bits.ts'
-import { type Graph, predecessors, successors } from './graph.ts'
+import { endsAtOnce, type Graph, predecessors, successors } from './graph.ts'
 import { writes } from './operands.ts'
 
 /**
@@ -111,11 +111,6 @@ export function isWarpIndex(instruction: Instruction, shape: readonly [number, n
   if (instruction.op === 'and') return (count.value & 31n) === 0n
   if (instruction.op === 'div') return count.value % 32n === 0n && count.value > 0n
   return false
-}
-
-function endsAtOnce(graph: Graph, id: number): boolean {
-  const node = graph.nodes[id]!
-  return node.exit.kind === 'end' && node.instructions.length === 0 && !node.collective
 }
 
 /**

@@ -7,7 +7,7 @@ import { writeCollective } from './collective.ts'
 import type { CheckCalls } from './emit/checked.ts'
 import { Emitter, type KernelContext } from './emit/emitter.ts'
 import { type Graph, isBarrier, successors } from './graph.ts'
-import { environment, faults, finished, header } from './layout.ts'
+import { faults, finished, header } from './layout.ts'
 import type { Liveness } from './liveness.ts'
 import type { Placement } from './placement.ts'
 import { RegionWriter } from './region-writer.ts'
@@ -21,9 +21,34 @@ export interface Analysis {
   readonly graph: Graph
   readonly liveness: Liveness
   readonly uniform: BitSet
+  /** Nodes that only some of the lanes may run. */
+  readonly divergentNodes: BitSet
+  /** Registers that one node alone reads and writes. */
+  readonly temporaries: BitSet
   readonly regions: ReadonlyMap<number, Region>
   readonly placement: Placement
   readonly checks: CheckCalls | undefined
+}
+
+/**
+ * A function `(state, resume, handedOver)` that runs a warp and returns the place to resume at, or `finished`. With
+ * `handedOver` the state holds the active lanes and all uniform registers, not only those that outlive a barrier.
+ */
+export type WarpRef = FunctionRef<readonly ['i32', 'i32', 'i32'], readonly ['i32']>
+
+/** What the functions of a module share. */
+export interface ModuleParts {
+  readonly m: ModuleBuilder
+  readonly fault: FunctionRef<readonly ['i32', 'i32'], readonly []>
+  readonly scratch: Global<'i32'>
+}
+
+export interface WarpVariant {
+  readonly name: string
+  /** Runs lanes four at a time, and requires all 32 to be active. */
+  readonly vectorizes: boolean
+  /** Takes over when not all 32 lanes are active; absent where that cannot be. */
+  readonly general?: WarpRef
 }
 
 /**
@@ -36,13 +61,15 @@ export interface Analysis {
 export class WarpWriter {
   readonly m: ModuleBuilder
   readonly analysis: Analysis
-  readonly w: FunctionBuilder<readonly ['i32', 'i32'], readonly ['i32']>
+  readonly vectorizes: boolean
+  readonly w: FunctionBuilder<readonly ['i32', 'i32', 'i32'], readonly ['i32']>
   readonly context: KernelContext
   /** Lanes that run here. */
   readonly active: Local<'i32'>
   /** Lanes that have not ended. */
   readonly live: Local<'i32'>
   readonly scratch: Global<'i32'>
+  private readonly general: WarpRef | undefined
   private readonly place: Local<'i32'>
   /** Made before any scratch local: one of those, handed out again, would be overwritten on the way back in a loop. */
   private readonly uniforms: ReadonlyMap<number, Local>
@@ -52,13 +79,14 @@ export class WarpWriter {
   private readonly incoming: ReadonlyMap<number, number>
   private dispatch!: Label
 
-  constructor(m: ModuleBuilder, analysis: Analysis) {
+  constructor({ m, fault, scratch }: ModuleParts, analysis: Analysis, variant: WarpVariant) {
     this.m = m
     this.analysis = analysis
+    this.vectorizes = variant.vectorizes
+    this.general = variant.general
+    this.scratch = scratch
     const { kernel, options, graph } = analysis
-    const fault = m.importFunction(environment, 'fault', ['i32', 'i32'], [])
-    this.scratch = m.global('i32', 0, { export: 'scratch' })
-    this.w = m.function('warp', ['i32', 'i32'], ['i32'], { export: 'warp' })
+    this.w = m.function(variant.name, ['i32', 'i32', 'i32'], ['i32'], { export: variant.name })
     const { w } = this
     this.active = w.local('i32')
     this.live = w.local('i32')
@@ -98,22 +126,7 @@ export class WarpWriter {
 
   /** Whether all lanes that run leave the region the same way. */
   agreesOnExit(region: Region): boolean {
-    if (region.exits.length + Number(region.mayEnd) < 2) return true
-    return this.decidingNode(region) !== undefined
-  }
-
-  /** The node whose uniform branch is the only way out of a region with two exits. */
-  decidingNode(region: Region): number | undefined {
-    const { graph, uniform } = this.analysis
-    const outs = region.nodes.filter((id) => {
-      const { exit } = graph.nodes[id]!
-      return exit.kind === 'end' || successors(exit).some((to) => region.exits.includes(to))
-    })
-    const [only] = outs
-    if (outs.length !== 1 || only === undefined) return undefined
-    const { exit } = graph.nodes[only]!
-    if (exit.kind !== 'branch' || !uniform.has(exit.condition.register.id)) return undefined
-    return successors(exit).every((to) => region.exits.includes(to)) ? only : undefined
+    return agreesOnExit(this.analysis, region)
   }
 
   uniformLocal(register: Register): Local {
@@ -138,22 +151,22 @@ export class WarpWriter {
 
   write(): void {
     const { w, context } = this
-    const [state, resume] = w.args
+    const [state, resume, handedOver] = w.args
     const { graph } = this.analysis
     w.set(this.live, w.i32.load(w.get(state), header.live))
     w.set(this.active, w.get(this.live))
+    w.set(this.place, w.get(resume))
+    if (this.general)
+      w.if(w.i32.ne(w.get(this.live), w.i32.const(-1)), () =>
+        w.return(w.call(this.general!, w.get(state), w.get(resume), w.i32.const(0))),
+      )
     w.set(context.firstThread, w.i32.shl(w.i32.load(w.get(state), header.warp), w.i32.const(5)))
     w.set(context.shared, w.i32.load(w.get(state), header.shared))
     w.set(context.params, w.i32.load(w.get(state), header.params))
-    w.set(this.place, w.get(resume))
+    if (!this.vectorizes) this.writeTakeOver(handedOver)
     this.dispatch = w.beginLoop()
-    w.if(w.i32.ne(w.get(this.active), w.get(this.live)), () => {
-      w.set(
-        this.place,
-        w.call(regroup(this.m), w.get(state), w.get(this.active), w.get(this.live), w.get(this.place)),
-      )
-      w.set(this.active, w.i32.load(w.get(state), header.active))
-    })
+    if (!this.vectorizes) this.writeRegrouping()
+    else if (this.general) this.writeHandOver(this.general)
     const count = this.places.length + this.barriers.length
     const labels = Array.from({ length: count }, () => w.beginBlock()).reverse()
     w.brTable(w.get(this.place), labels, labels[0]!)
@@ -168,6 +181,46 @@ export class WarpWriter {
     }
     w.end()
     w.unreachable()
+  }
+
+  /** Where lanes are apart, finds those to run next. */
+  private writeRegrouping(): void {
+    const { w } = this
+    const [state] = w.args
+    w.if(w.i32.ne(w.get(this.active), w.get(this.live)), () => {
+      w.set(
+        this.place,
+        w.call(regroup(this.m), w.get(state), w.get(this.active), w.get(this.live), w.get(this.place)),
+      )
+      w.set(this.active, w.i32.load(w.get(state), header.active))
+    })
+  }
+
+  /** Where not all lanes are active any more, leaves the rest to the general function. */
+  private writeHandOver(general: WarpRef): void {
+    const { w } = this
+    const [state] = w.args
+    w.if(w.i32.ne(w.get(this.active), w.i32.const(-1)), () => {
+      w.i32.store(w.get(state), w.get(this.active), header.active)
+      w.i32.store(w.get(state), w.get(this.live), header.live)
+      for (const { local, offset } of this.placedUniforms()) storeLocal(this.asAny, state, local, offset)
+      w.return(w.call(general, w.get(state), w.get(this.place), w.i32.const(1)))
+    })
+  }
+
+  private writeTakeOver(handedOver: Local<'i32'>): void {
+    const { w } = this
+    const [state] = w.args
+    w.if(w.get(handedOver), () => {
+      w.set(this.active, w.i32.load(w.get(state), header.active))
+      for (const { local, offset } of this.placedUniforms()) loadLocal(this.asAny, state, local, offset)
+    })
+  }
+
+  private *placedUniforms(): Generator<{ local: Local; offset: number }> {
+    const { kernel, placement } = this.analysis
+    for (const [id, offset] of placement.uniforms)
+      yield { local: this.uniformLocal(kernel.registers[id]!), offset }
   }
 
   private placeOf(id: number): number {
@@ -249,9 +302,10 @@ export class WarpWriter {
   private writeBarrier(id: number, instruction: Instruction): void {
     const { w } = this
     const [state] = w.args
-    w.if(w.i32.ne(w.get(this.active), w.get(this.live)), () =>
-      this.writeFault(faults.divergentBarrier, instruction),
-    )
+    if (!this.vectorizes)
+      w.if(w.i32.ne(w.get(this.active), w.get(this.live)), () =>
+        this.writeFault(faults.divergentBarrier, instruction),
+      )
     this.saveUniforms(id)
     const e = this.uniformEmitter()
     e.instruction = instruction
@@ -295,6 +349,27 @@ export class WarpWriter {
     w.i64.store(address, w.i64.add(w.i64.load(w.getGlobal(checks.counters), offset), w.get(more)), offset)
     w.release(more)
   }
+}
+
+type ExitAnalysis = Pick<Analysis, 'graph' | 'uniform'>
+
+/** Whether all lanes that run leave the region the same way. */
+export function agreesOnExit(analysis: ExitAnalysis, region: Region): boolean {
+  if (region.exits.length + Number(region.mayEnd) < 2) return true
+  return decidingNode(analysis, region) !== undefined
+}
+
+/** The node whose uniform branch is the only way out of a region with two exits. */
+export function decidingNode({ graph, uniform }: ExitAnalysis, region: Region): number | undefined {
+  const outs = region.nodes.filter((id) => {
+    const { exit } = graph.nodes[id]!
+    return exit.kind === 'end' || successors(exit).some((to) => region.exits.includes(to))
+  })
+  const [only] = outs
+  if (outs.length !== 1 || only === undefined) return undefined
+  const { exit } = graph.nodes[only]!
+  if (exit.kind !== 'branch' || !uniform.has(exit.condition.register.id)) return undefined
+  return successors(exit).every((to) => region.exits.includes(to)) ? only : undefined
 }
 
 /** `local = memory[base + offset]`. */

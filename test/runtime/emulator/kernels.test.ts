@@ -1,0 +1,57 @@
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { openEmulator } from '../../../runtime/emulator/device.ts'
+import { gemm16Case, w4a8Case, w4a8GroupCase } from '../../kernels/cases/gemm.ts'
+import { pagedAttentionCase, ropeAppendCase } from '../../kernels/cases/kv.ts'
+import { greedyCase, logProbsCase } from '../../kernels/cases/logits.ts'
+import { embedTokensCase, rmsNormQuantizeCase, siluMulQuantizeCase } from '../../kernels/cases/rows.ts'
+import { runKernel } from '../../support/run-kernel.ts'
+
+/*
+ * Without checks the lanes of a warp run four at a time, with checks one after the other, from two sets of writers: the
+ * results of real kernels must be the same to the last bit, in every schedule.
+ */
+
+const devices = {
+  'four lanes at a time': openEmulator({ workers: 1 }),
+  'in shuffled order': openEmulator({ workers: 1, schedule: 'shuffled', seed: 3 }),
+}
+const checked = openEmulator({ checks: true })
+
+const gemm = { dtype: 'bf16', N: 48, K: 256, seed: 5 } as const
+
+const heads = { D: 128, Hq: 4, Hkv: 2, dtype: 'bf16', seed: 11 } as const
+const sequences = [
+  { context: 70, queries: 1 },
+  { context: 5, queries: 3 },
+]
+
+const cases = [
+  ropeAppendCase({ ...heads, kv: 'kv4', T: 5 }),
+  pagedAttentionCase({ ...heads, kv: 'kv4', sequences }),
+  pagedAttentionCase({ ...heads, kv: 'kv16', sequences }),
+  w4a8Case({ ...gemm, M: 5, residual: true, bias: true }),
+  w4a8GroupCase({ ...gemm, M: 19 }),
+  gemm16Case({ ...gemm, M: 9 }),
+  rmsNormQuantizeCase({ T: 3, H: 264, dtype: 'f16', seed: 6 }),
+  siluMulQuantizeCase({ T: 3, H: 264, dtype: 'bf16', seed: 7 }),
+  embedTokensCase({ T: 5, H: 72, dtype: 'f16', seed: 8 }),
+  greedyCase({ B: 3, V: 1000, seed: 9 }),
+  logProbsCase({ B: 3, V: 1000, seed: 10 }),
+]
+
+for (const { name, kernel, config, args, check } of cases)
+  test(name, async () => {
+    const expected = await runKernel(checked, kernel, config, args)
+    check(expected)
+    for (const [how, device] of Object.entries(devices)) {
+      const outputs = await runKernel(device, kernel, config, args)
+      for (const [output, values] of Object.entries(expected))
+        assert.equal(bytesOf(outputs[output]!), bytesOf(values), `${output}, ${how}`)
+    }
+  })
+
+const bytesOf = (array: ArrayBufferView): Uint8Array =>
+  new Uint8Array(array.buffer, array.byteOffset, array.byteLength)
+
+test.run()
