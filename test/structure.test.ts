@@ -80,4 +80,16 @@ test('every uvu file calls run()', () => {
   assert.equal(silent, [])
 })
 
+test('the lock file has every platform of every package, without which npm ci refuses', () => {
+  const { packages } = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
+    packages: Record<string, { optionalDependencies?: Record<string, string> }>
+  }
+  const missing = Object.entries(packages).flatMap(([path, entry]) =>
+    Object.keys(entry.optionalDependencies ?? {}).filter(
+      (name) => !packages[`${path}/node_modules/${name}`] && !packages[`node_modules/${name}`],
+    ),
+  )
+  assert.equal(missing, [])
+})
+
 test.run()
