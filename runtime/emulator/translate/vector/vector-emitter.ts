@@ -93,6 +93,7 @@ export class VectorEmitter {
   /** Pushes a predicate: all ones or zero for each lane. */
   truth(operand: Operand): V128 {
     const { w } = this
+    if (operand.kind === 'integer') return this.splat(operand.value === 0n ? 0 : -1)
     if (operand.kind !== 'register') return this.scalar().fail('a predicate is expected')
     if (this.isUniform(operand)) return w.i32x4.splat(w.i32.sub(w.i32.const(0), this.scalar().i32(operand)))
     const value = w.get(this.registers.vectorLocal(operand.register))
