@@ -1,4 +1,5 @@
 import { openCheckpoint } from '../checkpoint/open.ts'
+import { PAGE_TOKENS } from '../kernels/formats/kv.ts'
 import { Model } from '../models/model.ts'
 import type { Device } from '../runtime/device.ts'
 import { GenerateLoop } from '../serve/generate-loop.ts'
@@ -35,7 +36,7 @@ export async function loadForShapes(
 ): Promise<{ readonly model: Model; readonly format: string }> {
   const most = (size: (shape: DecodeShape) => number) => Math.max(...shapes.map(size))
   const sequences = most((shape) => shape.batch)
-  const pagesPerSequence = Math.ceil(most((shape) => shape.promptTokens + shape.tokens + 1) / 64)
+  const pagesPerSequence = Math.ceil(most((shape) => shape.promptTokens + shape.tokens + 1) / PAGE_TOKENS)
   const checkpoint = openCheckpoint(folder)
   try {
     const limits = {

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { checkContext } from '../checkpoint/config.ts'
 import { openCheckpoint } from '../checkpoint/open.ts'
+import { PAGE_TOKENS } from '../kernels/formats/kv.ts'
 import { Model } from '../models/model.ts'
 import { openDevice } from '../runtime/open-device.ts'
 import { perplexity } from '../serve/perplexity.ts'
@@ -51,7 +52,7 @@ async function evaluate(folder: string, options: PerplexityOptions): Promise<voi
 
   const device = await openDevice(options.device)
   try {
-    const pages = Math.ceil(window / 64)
+    const pages = Math.ceil(window / PAGE_TOKENS)
     const rows = Math.min(window, 512)
     const model = await Model.load(device, checkpoint, {
       limits: { tokens: rows, sequences: 1, pagesPerSequence: pages, logitRows: rows },

@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import { checkContext, type GenerationConfig } from '../checkpoint/config.ts'
 import { openCheckpoint } from '../checkpoint/open.ts'
+import { PAGE_TOKENS } from '../kernels/formats/kv.ts'
 import { Model } from '../models/model.ts'
 import { openDevice } from '../runtime/open-device.ts'
 import { GenerateLoop, RequestError } from '../serve/generate-loop.ts'
@@ -9,7 +10,7 @@ import { Detokenizer } from '../serve/text/detokenizer.ts'
 import { loadTokenizer, type Tokenizer } from '../serve/text/tokenizer.ts'
 import { UsageError } from './failure.ts'
 import { checkKnownTokens } from './known-tokens.ts'
-import { deviceOption, jsonOption, numberBetween, wholeNumber } from './options.ts'
+import { collect, deviceOption, jsonOption, numberBetween, wholeNumber } from './options.ts'
 import { progressBar } from './progress.ts'
 
 interface GenerateOptions {
@@ -49,10 +50,6 @@ Examples:
     )
     .action(generate)
 
-function collect(value: string, before: readonly string[]): string[] {
-  return [...before, value]
-}
-
 /** One prompt and what has come of it. */
 interface Generation {
   readonly request: GenerateRequest
@@ -84,7 +81,7 @@ async function generate(folder: string, options: GenerateOptions): Promise<void>
   try {
     performance.mark('quattuor:load')
     const bar = progressBar('Loading')
-    const pagesPerSequence = Math.ceil(longest / 64)
+    const pagesPerSequence = Math.ceil(longest / PAGE_TOKENS)
     const model = await Model.load(device, checkpoint, {
       limits: {
         tokens: Math.max(256, generations.length),

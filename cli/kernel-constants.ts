@@ -15,7 +15,7 @@ export interface Constant {
 }
 
 /** The constants that a kernel's second parameter declares; `undefined` where its type does not list them. */
-export function constantsOf(kernel: Kernel): readonly Constant[] | undefined {
+function constantsOf(kernel: Kernel): readonly Constant[] | undefined {
   const modules = new Modules()
   const module = modules.loadProgram(fileURLToPath(kernel.url))
   const parameter = findKernel(module, kernel.name).params[1]

@@ -7,6 +7,7 @@ import type { Kernel } from '../dsl/kernel.ts'
 import { describeDevices } from '../runtime/open-device.ts'
 import { suggest } from '../runtime/suggest.ts'
 import { UsageError } from './failure.ts'
+import { collect } from './options.ts'
 
 /** A kernel and one configuration of it. */
 export interface ConfiguredKernel {
@@ -33,10 +34,6 @@ export const configOption = () =>
 
 export const targetOption = () =>
   new Option('-t, --target <name>', "GPU architecture (default: this machine's, or sm_90a without a GPU)")
-
-function collect(value: string, before: readonly string[]): string[] {
-  return [...before, value]
-}
 
 /** Parses the JSON of a configuration. */
 function parseConfig(text: string): Config {

@@ -10,6 +10,9 @@ export const deviceOption = () =>
 
 export const jsonOption = () => new Option('--json', 'print one JSON object, for programs')
 
+/** Gathers the values of an option that may be repeated. */
+export const collect = (value: string, before: readonly string[]): string[] => [...before, value]
+
 /** Parses a whole number of at least `min`. */
 export const wholeNumber =
   (min: number) =>

@@ -2,14 +2,14 @@ import type { ModelConfig } from '../checkpoint/config.ts'
 import { CheckpointError } from '../checkpoint/error.ts'
 import { type Checkpoint, openCheckpoint } from '../checkpoint/open.ts'
 import { embedTokens } from '../kernels/embed-tokens.ts'
-import type { KvFormatName } from '../kernels/formats/kv.ts'
+import { type KvFormatName, PAGE_TOKENS } from '../kernels/formats/kv.ts'
 import { rmsNormRows } from '../kernels/rms-norm.ts'
 import type { Device, Stream } from '../runtime/device.ts'
 import { type Launch, prepare } from '../runtime/kernel.ts'
 import { Tensor } from '../runtime/tensor.ts'
 import { type Activations, allocateActivations } from './activations.ts'
 import { KvCache } from './kv-cache.ts'
-import { DecoderLayer, type StepLaunch } from './layer.ts'
+import { DecoderLayer } from './layer.ts'
 import { Linear } from './linear.ts'
 import { layerProjections } from './projections.ts'
 import { ropeTable } from './rope.ts'
@@ -78,7 +78,7 @@ export class Model {
 
     const cache = new KvCache(device, config, kvFormatOf(checkpoint), type, options.pages)
     const activations = allocateActivations(device, config, limits, type, quantized)
-    const positions = limits.pagesPerSequence * 64
+    const positions = limits.pagesPerSequence * PAGE_TOKENS
     const cosSin = Tensor.from(device, 'f32', [positions, D], ropeTable(config, positions))
 
     const embedName = 'model.embed_tokens.weight'
@@ -199,5 +199,3 @@ export async function loadModel(device: Device, folder: string, options: ModelOp
     checkpoint.close()
   }
 }
-
-export type { StepLaunch }

@@ -1,3 +1,4 @@
+import { PAGE_TOKENS } from '../kernels/formats/kv.ts'
 import type { Model } from '../models/model.ts'
 import type { StepInput } from '../models/step.ts'
 import { PagePool } from './page-pool.ts'
@@ -54,7 +55,7 @@ export class GenerateLoop {
   add(request: GenerateRequest): void {
     const { config, limits } = this.#model
     const { prompt, maxTokens } = request
-    const context = Math.min(config.maxPositions, limits.pagesPerSequence * 64)
+    const context = Math.min(config.maxPositions, limits.pagesPerSequence * PAGE_TOKENS)
     if (prompt.length === 0) throw new RequestError('the prompt has no tokens; give at least one')
     if (maxTokens < 1) throw new RequestError(`maxTokens is ${maxTokens}; ask for at least one token`)
     const foreign = prompt.find((id) => !Number.isInteger(id) || id < 0 || id >= config.vocabSize)

@@ -1,4 +1,5 @@
 import { openCheckpoint } from '../../checkpoint/open.ts'
+import { PAGE_TOKENS } from '../../kernels/formats/kv.ts'
 import { Model } from '../../models/model.ts'
 import type { Device } from '../../runtime/device.ts'
 import { GenerateLoop } from '../../serve/generate-loop.ts'
@@ -12,7 +13,7 @@ export async function loadForTest(
 ): Promise<Model> {
   const checkpoint = openCheckpoint(folder)
   try {
-    const pagesPerSequence = Math.ceil(context / 64)
+    const pagesPerSequence = Math.ceil(context / PAGE_TOKENS)
     return await Model.load(device, checkpoint, {
       limits: { tokens, sequences, pagesPerSequence, logitRows: Math.max(sequences, tokens) },
       pages: pagesPerSequence * sequences,
