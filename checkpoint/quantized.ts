@@ -41,7 +41,7 @@ export interface CheckpointFormat {
 }
 
 /** Of the way the fields are laid out in the metadata; a reader refuses versions that it does not know. */
-export const formatVersion = 1
+const formatVersion = 1
 
 /** The file of a checkpoint in one piece, quantized or not. */
 export const weightsFileName = 'model.safetensors'

@@ -1,5 +1,3 @@
-import type { DType } from './dtype.ts'
-
 /** Extents of a launch's shape words, static ones included. */
 export type Dims = Readonly<Record<string, number>>
 
@@ -92,6 +90,3 @@ export function space<const A extends Record<string, readonly unknown[]>>(
   })
   return build([])
 }
-
-/** The dtype names that a constant may spell for `Elem<…>` parameters. */
-export type FloatDType = Extract<DType, 'f32' | 'f16' | 'bf16'>

@@ -48,7 +48,7 @@ export interface RowGrid {
   decode(dst: Float32Array, src: QuantizedMatrix, n: number): void
 }
 
-export const GROUP = 128
+const GROUP = 128
 /** Bound of level-1 codes of two-level weights. */
 export const LEVEL1_BOUND = 119
 

@@ -119,7 +119,7 @@ async function compileLazily(kernel: Kernel, config: Config, target: Target): Pr
 }
 
 /** Programs that the package ships for its own kernels; written by `quattuor build`. */
-export const shippedPrograms = (): string => join(packageRoot(), 'dist', 'programs')
+const shippedPrograms = (): string => join(packageRoot(), 'dist', 'programs')
 
 /**
  * The user's cache folder: `QUATTUOR_CACHE` (`off` for none), else `quattuor` in `XDG_CACHE_HOME`, else in `~/.cache`.

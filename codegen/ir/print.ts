@@ -41,14 +41,14 @@ function printBlock(lines: string[], block: Block, indent: string): void {
 }
 
 /** `%7: i32 = add %5, 4` */
-export function printInstruction({ op, results, args, attributes }: Instruction): string {
+function printInstruction({ op, results, args, attributes }: Instruction): string {
   const left = results.map(({ id, type }) => `%${id}: ${type}`).join(', ')
   const names = Object.entries(attributes).map(([name, value]) => ` ${name}=${value}`)
   const right = args.length > 0 ? ` ${args.map(printOperand).join(', ')}` : ''
   return `${left}${left && ' = '}${op}${names.join('')}${right}`
 }
 
-export function printOperand(operand: Operand): string {
+function printOperand(operand: Operand): string {
   if (operand.kind === 'register') return `%${operand.id}`
   return `${Object.is(operand.value, -0) ? '-0' : operand.value}:${operand.type}`
 }

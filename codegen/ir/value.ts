@@ -1,5 +1,5 @@
 import { bf16Bits, bf16Value, f16Bits, f16Value } from '../../dsl/half.ts'
-import type { Immediate, Operand, Register, ValueType } from './op.ts'
+import type { Immediate, Operand, ValueType } from './op.ts'
 
 /** Facts about the types of registers, and immediates in their normal form. */
 
@@ -92,11 +92,6 @@ export function valueOfBits(type: ValueType, bits: number): number {
       return normalize(type, bits)
   }
 }
-
-export const isImmediate = (operand: Operand, value?: number): operand is Immediate =>
-  operand.kind === 'immediate' && (value === undefined || Object.is(operand.value, value))
-
-export const isRegister = (operand: Operand): operand is Register => operand.kind === 'register'
 
 /** Whether two operands are the same register, or immediates of the same type and bits. */
 export function sameOperand(a: Operand, b: Operand): boolean {

@@ -43,7 +43,7 @@ export interface Arithmetic<T> {
 }
 
 /** The terms of one integer coordinate of a (nested) mode. */
-export function termsOf(shape: IntTuple, stride: IntTuple): Term[] {
+function termsOf(shape: IntTuple, stride: IntTuple): Term[] {
   const modes = coalesceModes(flatModes(shape, stride))
   let divisor = 1
   const terms = modes.map((m, i) => {

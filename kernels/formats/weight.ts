@@ -59,7 +59,7 @@ export interface WeightFormat<C extends Codes = Codes> {
 }
 
 /** Rows of a unit: those of the MMA. */
-export const UNIT_ROWS = 16
+const UNIT_ROWS = 16
 
 /** Shape of a packed weight matrix, in words: strips of 16 rows, units of the strip, words of the unit. */
 export function packedShape(format: WeightFormat, N: number, K: number): [number, number, number] {

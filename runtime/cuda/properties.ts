@@ -66,7 +66,7 @@ export function describeGpu(driver: Driver, ordinal: number): GpuDescription {
  * The target whose programs run on a compute capability. Programs for 8.x run on later members of 8.x; those for 9.0 and
  * above use instructions of that architecture alone.
  */
-export function targetFor(capability: number): Target | null {
+function targetFor(capability: number): Target | null {
   const name: TargetName | undefined = Object.values(targets)
     .filter((target) =>
       capability < 90 ? target.capability <= capability : target.capability === capability,

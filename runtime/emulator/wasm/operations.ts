@@ -100,7 +100,7 @@ interface Namespace {
 }
 type Emit = (this: Namespace, ...operands: never[]) => unknown
 
-export function writeOpcode(out: ByteWriter, opcode: Opcode): void {
+function writeOpcode(out: ByteWriter, opcode: Opcode): void {
   if (opcode > 0xff) {
     out.byte(opcode >>> 8)
     out.u32(opcode & 0xff)
