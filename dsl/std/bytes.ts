@@ -19,6 +19,18 @@ export const addBytes = (a: u32, b: u32): u32 =>
 /** The difference of each byte as a signed byte, for bytes below 128: the guard bit keeps a borrow in its byte. */
 export const subtractBytes = (a: u32, b: u32): u32 => ((a | 0x80808080) - b) ^ 0x80808080
 
+/** Four words as the rows of a 4×4 matrix of bytes: its columns. */
+export function transposeBytes(a: u32, b: u32, c: u32, d: u32): [u32, u32, u32, u32] {
+  const [lowAb, highAb] = [permuteBytes(a, b, 0x5140), permuteBytes(a, b, 0x7362)]
+  const [lowCd, highCd] = [permuteBytes(c, d, 0x5140), permuteBytes(c, d, 0x7362)]
+  return [
+    permuteBytes(lowAb, lowCd, 0x5410),
+    permuteBytes(lowAb, lowCd, 0x7632),
+    permuteBytes(highAb, highCd, 0x5410),
+    permuteBytes(highAb, highCd, 0x7632),
+  ]
+}
+
 /** The low bytes of four integers in one word. */
 export function packBytes(b0: i32, b1: i32, b2: i32, b3: i32): u32 {
   const low = permuteBytes(u32(b0), u32(b1), 0x0040)

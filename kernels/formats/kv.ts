@@ -1,4 +1,4 @@
-import type { DType, f16, f32, In, InOut, i32 } from '../../dsl/index.ts'
+import type { DType, f16, f32, InOut, i32, u32 } from '../../dsl/index.ts'
 import { kv4 } from './kv4.ts'
 import { kv8 } from './kv8.ts'
 import { kv16 } from './kv16.ts'
@@ -18,8 +18,9 @@ export interface KvPair {
 /**
  * A number format of the key/value cache: how a head's vector of one token is stored, and how attention reads it.
  *
- * A value is `code · scale + min`, with one fp16 scale and minimum per token and head, so that attention works on codes
- * and applies scale and minimum after its products (q·k = scale · Σ q·code + min · Σ q). 16-bit formats store values.
+ * A value is `code · scale + min`, with unsigned codes and one fp16 scale and minimum per token and head, so that
+ * attention works on codes and applies scale and minimum after its products (q·k = scale · Σ q·code + min · Σ q). 16-bit
+ * formats store values.
  */
 export interface KvFormat {
   readonly name: string
@@ -35,10 +36,11 @@ export interface KvFormat {
     pairs: readonly KvPair[],
     active: readonly boolean[],
   ): void
-  /** Device: `count` codes from `column` on, as floats; `column` is a multiple of `count`, which is one of 8. */
-  codes(pool: In<number, string>, row: KvRow, column: i32, count: number): f32[]
-  /** Device: scale and minimum of a row. */
-  scaleAndMin(params: In<f16, string> | undefined, row: KvRow): readonly [f32, f32]
+  /**
+   * Device, where there are codes: the words of four codes, one to a byte, that a word of the pool holds. Of `n` such words,
+   * byte `b` of word `i` is column `n · b + i`.
+   */
+  bytes?(word: u32): u32[]
   /** Host: what `store` makes of a head's vector of f32 values, bit for bit. */
   encode(values: Float64Array, dtype: 'f16' | 'bf16'): EncodedRow
   /** Host: the vector that a row of the pool stands for. */

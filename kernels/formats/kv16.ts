@@ -1,5 +1,5 @@
 import { bf16Bits, bf16Value, f16Bits, f16Value } from '../../dsl/half.ts'
-import { f32, load, store, to } from '../../dsl/index.ts'
+import { store, to } from '../../dsl/index.ts'
 import type { KvFormat } from './kv.ts'
 
 /** Keys and values as they are, in the activations' own 16-bit type: no scale, no minimum. */
@@ -15,9 +15,6 @@ export const kv16: KvFormat = {
       }
     })
   },
-  codes: (pool, row, column, count) =>
-    load(pool, [row[0], row[1], row[2], column], count).map((element) => f32(element)),
-  scaleAndMin: () => [f32(1), f32(0)],
   encode: (values, dtype) => ({
     codes: Uint16Array.from(values, dtype === 'f16' ? f16Bits : bf16Bits),
     params: [],

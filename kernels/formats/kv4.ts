@@ -1,6 +1,7 @@
-import { each, f32, loadWords, u8 } from '../../dsl/index.ts'
+import { u8 } from '../../dsl/index.ts'
+import { highNibbles, lowNibbles } from '../../dsl/std/index.ts'
 import type { KvFormat } from './kv.ts'
-import { affineDecode, affineEncode, affineEncoder, loadAffine } from './kv-affine.ts'
+import { affineDecode, affineEncode, affineEncoder } from './kv-affine.ts'
 
 const LEVELS = 15
 
@@ -21,11 +22,7 @@ export const kv4: KvFormat = {
       }
     })
   },
-  codes(pool, row, column, count) {
-    const words = loadWords(pool, [row[0], row[1], row[2], column >> 1], count / 8)
-    return words.flatMap((word) => each(8, (i) => f32((word >>> (4 * i)) & 15)))
-  },
-  scaleAndMin: (params, row) => loadAffine(params!, row),
+  bytes: (word) => [lowNibbles(word), highNibbles(word)],
   encode(values) {
     const { codes, params } = affineEncode(values, LEVELS)
     const bytes = Uint8Array.from(

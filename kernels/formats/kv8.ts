@@ -1,6 +1,6 @@
-import { each, f32, loadWords, store, u8 } from '../../dsl/index.ts'
+import { store, u8 } from '../../dsl/index.ts'
 import type { KvFormat } from './kv.ts'
-import { affineDecode, affineEncode, affineEncoder, loadAffine } from './kv-affine.ts'
+import { affineDecode, affineEncode, affineEncoder } from './kv-affine.ts'
 
 const LEVELS = 255
 
@@ -18,11 +18,7 @@ export const kv8: KvFormat = {
       }
     })
   },
-  codes(pool, row, column, count) {
-    const words = loadWords(pool, [row[0], row[1], row[2], column], count / 4)
-    return words.flatMap((word) => each(4, (i) => f32((word >>> (8 * i)) & 255)))
-  },
-  scaleAndMin: (params, row) => loadAffine(params!, row),
+  bytes: (word) => [word],
   encode: (values) => affineEncode(values, LEVELS),
   decode: affineDecode,
 }

@@ -31,6 +31,7 @@ import {
   rsqrtExact,
   storeRow,
   subtractBytes,
+  transposeBytes,
   warpMax,
   warpMin,
   warpSum,
@@ -88,7 +89,7 @@ export const rows = kernel(
 export const bytes = kernel(
   import.meta.url,
   { grid: () => [1], block: [64] },
-  function bytes(a: { x: In<u32, '64'>; y: In<u32, '64'>; out: Out<u32, '6 64'> }) {
+  function bytes(a: { x: In<u32, '64'>; y: In<u32, '64'>; out: Out<u32, '10 64'> }) {
     const t = threadIdx.x
     const [x, y] = [a.x.at(t), a.y.at(t)]
     const n = i32.bits(x)
@@ -99,6 +100,7 @@ export const bytes = kernel(
       highNibbles(x),
       replicateByte(x & 255),
       packBytes(n, n >> 8, n >> 16, n >> 24),
+      ...transposeBytes(x, y, ~x, ~y),
     ]
     results.forEach((value, i) => {
       a.out.put(value, i, t)

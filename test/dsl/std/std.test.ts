@@ -99,7 +99,7 @@ test('byte helpers work on each byte alone', async () => {
     {
       x: { dtype: 'u32', shape: [64], data: x },
       y: { dtype: 'u32', shape: [64], data: y },
-      out: { dtype: 'u32', shape: [6, 64] },
+      out: { dtype: 'u32', shape: [10, 64] },
     },
   )
   const expected = [
@@ -109,6 +109,12 @@ test('byte helpers work on each byte alone', async () => {
     each((a) => a >> 4),
     each((_a, _b, first) => first),
     [...x],
+    ...list(4, (column) =>
+      list(64, (t) => {
+        const byte = (word: number) => (word >>> (8 * column)) & 255
+        return byte(x[t]!) + byte(y[t]!) * 2 ** 8 + byte(~x[t]!) * 2 ** 16 + byte(~y[t]!) * 2 ** 24
+      }),
+    ),
   ]
   assertSame(out!, expected.flat(), 64)
 })

@@ -254,8 +254,11 @@ export function pagedAttentionCase(o: AttentionOptions): KernelCase {
 
 /**
  * A score of D products errs by at most D·2⁻²⁴ of the magnitudes summed, which for coded keys are up to three times those
- * of the vectors (scale · code and minimum apart); weights err by as much, relatively, plus ex2's and the sum's 2⁻¹⁸, and an
- * output by twice that of the largest value.
+ * of the vectors (scale · code and minimum apart); weights err by as much, relatively, plus the exponential's and the sum's
+ * 2⁻¹⁸, and an output by twice that of the largest value.
+ *
+ * Beside coded keys, queries and weights are rounded to 15 bits: each element of a query by up to max|q| / 32512, of which
+ * the products with a key add up as a random walk does; five standard deviations are allowed, and 2⁻¹² for the weights.
  */
 function attentionBound(
   q: Float64Array,
@@ -264,9 +267,14 @@ function attentionBound(
   scale: number,
   kv: KvFormatName,
 ): number {
-  const largest = (vectors: readonly Float64Array[]) =>
-    vectors.reduce((m, vector) => vector.reduce((n, x) => Math.max(n, Math.abs(x)), m), 0)
-  const magnitude = scale * largest(keys) * q.reduce((sum, x) => sum + Math.abs(x), 0)
-  const coded = kv === 'kv16' ? 1 : 3
-  return 2 * coded * largest(values) * (q.length * 2 ** -24 * magnitude + 2 ** -18)
+  const maximum = (numbers: readonly number[]) => numbers.reduce((m, x) => Math.max(m, x), 0)
+  const largestOf = (vector: Float64Array) => vector.reduce((m, x) => Math.max(m, Math.abs(x)), 0)
+  const largestKey = maximum(keys.map(largestOf))
+  const magnitude = scale * largestKey * q.reduce((sum, x) => sum + Math.abs(x), 0)
+  const coded = kv !== 'kv16'
+  const longestKey = maximum(keys.map((key) => Math.hypot(...key)))
+  const deviation = (scale * longestKey * largestOf(q)) / (16256 * Math.sqrt(12))
+  const rounding = coded ? 5 * deviation + 2 ** -12 : 0
+  const inF32 = (coded ? 3 : 1) * q.length * 2 ** -24 * magnitude + 2 ** -18
+  return 2 * maximum(values.map(largestOf)) * (inF32 + rounding)
 }
