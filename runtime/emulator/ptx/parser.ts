@@ -306,7 +306,6 @@ class Parser {
       guard = { kind: 'register', register, negated }
     }
     const spelling = this.word()
-    const [op, ...modifiers] = spelling.split('.')
     const operands: { operand: Operand; afterPipe: boolean }[] = []
     if (!this.at(';')) {
       operands.push({ operand: this.operand(body), afterPipe: false })
@@ -318,13 +317,16 @@ class Parser {
     }
     const last = this.token
     this.expect(';')
-    const text = this.text.slice(first.start, last.start).replace(/\s+/g, ' ')
-    const decoded = this.decode(op!, modifiers, operands, spelling, first.line)
+    const slice = this.text.slice(first.start, last.start)
+    const text = last.line > first.line ? slice.replace(/\s+/g, ' ') : slice
+    const { form, modifiers, placed } = this.decode(spelling, operands, first.line)
     body.instructions.push({
       index: body.instructions.length,
-      op: op!,
+      op: form.op,
       opcode: spelling,
-      ...decoded,
+      form,
+      modifiers,
+      operands: placed,
       guard,
       text,
       line: first.line,
@@ -333,27 +335,22 @@ class Parser {
   }
 
   private decode(
-    op: string,
-    modifiers: readonly string[],
-    given: readonly { operand: Operand; afterPipe: boolean }[],
     spelling: string,
+    given: readonly { operand: Operand; afterPipe: boolean }[],
     line: number,
-  ): Pick<Instruction, 'form' | 'modifiers' | 'operands'> {
+  ): Candidate & { readonly placed: (Operand | undefined)[] } {
     const unknown = 'EMULATOR_UNKNOWN_INSTRUCTION'
-    const forms = formsOf(op)
-    if (forms.length === 0)
-      this.fail(`the emulator does not know the instruction '${spelling}'`, line, unknown)
-    let modifiersMatch = false
-    for (const form of forms) {
-      const matched = matchModifiers(form, modifiers)
-      if (!matched) continue
-      modifiersMatch = true
-      const operands = placeOperands(form, given)
-      if (operands) return { form, modifiers: matched, operands }
+    const candidates = candidatesOf(spelling)
+    for (const { form, modifiers } of candidates) {
+      const placed = placeOperands(form, given)
+      if (placed) return { form, modifiers, placed }
     }
-    return modifiersMatch
-      ? this.fail(`'${spelling}' does not take these ${given.length} operands`, line, unknown)
-      : this.fail(`the emulator does not know this form of '${op}': '${spelling}'`, line, unknown)
+    if (candidates.length > 0)
+      this.fail(`'${spelling}' does not take these ${given.length} operands`, line, unknown)
+    const op = spelling.split('.')[0]!
+    if (formsOf(op).length > 0)
+      this.fail(`the emulator does not know this form of '${op}': '${spelling}'`, line, unknown)
+    this.fail(`the emulator does not know the instruction '${spelling}'`, line, unknown)
   }
 
   private operand(body: KernelBody): Operand {
@@ -403,6 +400,28 @@ class Parser {
     this.expect(']')
     return { kind: 'address', base, offset }
   }
+}
+
+/** A form whose modifiers fit a spelling, and what they are. */
+interface Candidate {
+  readonly form: Form
+  readonly modifiers: Readonly<Record<string, string>>
+}
+
+const candidates = new Map<string, readonly Candidate[]>()
+
+/** The forms that a spelling such as `ld.global.v4.u32` may have; kept, because kernels repeat a few of them. */
+function candidatesOf(spelling: string): readonly Candidate[] {
+  let found = candidates.get(spelling)
+  if (!found) {
+    const [op, ...words] = spelling.split('.')
+    found = formsOf(op!).flatMap((form) => {
+      const modifiers = matchModifiers(form, words)
+      return modifiers ? [{ form, modifiers }] : []
+    })
+    candidates.set(spelling, found)
+  }
+  return found
 }
 
 function numberOperand(text: string, negative: boolean): Operand {

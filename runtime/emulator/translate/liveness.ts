@@ -56,7 +56,7 @@ export function findTemporaries({ nodes }: Graph, { liveIn }: Liveness, register
     for (const instruction of node.collective ? [node.collective] : node.instructions)
       for (const { id } of [...reads(instruction), ...writes(instruction)]) occur(id)
     if (node.exit.kind === 'branch') occur(node.exit.condition.register.id)
-    for (const id of liveIn[node.id]!) shared.add(id)
+    shared.addAll(liveIn[node.id]!)
   }
   const found = new BitSet(registers)
   for (let id = 0; id < registers; id++) if (!shared.has(id)) found.add(id)

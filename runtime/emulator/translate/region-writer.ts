@@ -50,17 +50,15 @@ export class RegionWriter {
     this.region = region
   }
 
-  write(): void {
+  /** Gives the node to go on at where all lanes do. */
+  write(): number | undefined {
     const { warp, region } = this
     const { graph } = warp.analysis
     for (const id of region.nodes) this.code.set(id, [...graph.nodes[id]!.instructions])
     this.hoistUniform()
-    if (this.lanesHaveWork()) {
-      this.writeLanes()
-      return
-    }
+    if (this.lanesHaveWork()) return this.writeLanes()
     warp.writeCount(region.head, false)
-    this.writeAgreedExit()
+    return this.writeAgreedExit()
   }
 
   /** Runs the uniform instructions of the head before the lanes do the rest, unless the region loops back to it. */
@@ -157,7 +155,7 @@ export class RegionWriter {
     }
   }
 
-  private writeLanes(): void {
+  private writeLanes(): number | undefined {
     const { warp, region } = this
     const traffic = this.traffic()
     const exits = warp.agreesOnExit(region) ? undefined : this.trackExits()
@@ -174,7 +172,7 @@ export class RegionWriter {
     }
     if (warp.vectorizes && canVectorize(loop)) writeVectorLoop(loop)
     else this.writeLaneLoop(traffic, exits)
-    this.writeExit(exits)
+    return this.writeExit(exits)
   }
 
   private writeLaneLoop({ loaded, stored, rewritten }: Traffic, exits: ExitTracking | undefined): void {
@@ -236,13 +234,10 @@ export class RegionWriter {
   }
 
   /** Goes on where the lanes do, apart if they do not agree. */
-  private writeExit(exits: ExitTracking | undefined): void {
+  private writeExit(exits: ExitTracking | undefined): number | undefined {
     const { warp } = this
     const { w } = warp
-    if (!exits) {
-      this.writeAgreedExit()
-      return
-    }
+    if (!exits) return this.writeAgreedExit()
     const { ended, common, any, place } = exits
     if (ended) {
       const stay = (lanes: Local<'i32'>): void =>
@@ -254,6 +249,7 @@ export class RegionWriter {
     w.if(w.i32.ne(w.get(common), w.get(any)), () => warp.writeDiverged())
     warp.writeDispatch(w.get(common))
     w.release(place, common, any, ...(ended ? [ended] : []))
+    return undefined
   }
 
   /** The region's own control flow for one lane. `done`: the lane goes on; `leaves`: it has ended. */
@@ -304,28 +300,23 @@ export class RegionWriter {
   }
 
   /** All lanes that run leave the same way. */
-  private writeAgreedExit(): void {
+  private writeAgreedExit(): number | undefined {
     const { warp, region } = this
     const { w } = warp
     const { graph } = warp.analysis
-    const deciding =
-      region.exits.length + Number(region.mayEnd) < 2 ? undefined : decidingNode(warp.analysis, region)
-    if (deciding === undefined) {
+    if (region.exits.length + Number(region.mayEnd) < 2) {
       const [exit] = region.exits
       // A region without exit never ends, such as an endless loop.
-      if (exit !== undefined) {
-        warp.writeTransfer(exit)
-        return
-      }
-      region.mayEnd ? warp.writeEnd() : w.unreachable()
-      return
+      if (exit === undefined) region.mayEnd ? warp.writeEnd() : w.unreachable()
+      return exit
     }
-    const { exit } = graph.nodes[deciding]!
+    const { exit } = graph.nodes[decidingNode(warp.analysis, region)!]!
     if (exit.kind !== 'branch') throw new Error('The deciding node does not branch')
     w.if(
       warp.uniformEmitter().i32(exit.condition),
       () => warp.writeTransfer(exit.taken),
       () => warp.writeTransfer(exit.otherwise),
     )
+    return undefined
   }
 }

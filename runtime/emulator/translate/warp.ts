@@ -172,7 +172,8 @@ export class WarpWriter {
     w.brTable(w.get(this.place), labels, labels[0]!)
     for (const id of this.places) {
       w.end()
-      this.writeNode(id)
+      const next = this.writeNode(id)
+      if (next !== undefined) this.writeTransfer(next)
     }
     for (const id of this.barriers) {
       w.end()
@@ -227,34 +228,31 @@ export class WarpWriter {
     return this.places.indexOf(id)
   }
 
-  /** Goes on at a node: in place when this is the only way to it, through the dispatch loop otherwise. */
-  writeTransfer(id: number): void {
+  /** Goes on at a node: in place while there is no other way to it, through the dispatch loop otherwise. */
+  writeTransfer(first: number): void {
     const { w } = this
-    if (id !== this.analysis.graph.entry && this.incoming.get(id)! < 2) {
-      this.writeNode(id)
-      return
-    }
+    const isInPlace = (id: number): boolean => id !== this.analysis.graph.entry && this.incoming.get(id)! < 2
+    let id: number | undefined = first
+    while (id !== undefined && isInPlace(id)) id = this.writeNode(id)
+    if (id === undefined) return
     w.set(this.place, w.i32.const(this.placeOf(id)))
     w.br(this.dispatch)
   }
 
-  private writeNode(id: number): void {
+  /** Writes a node, or the region that it heads; gives the node to go on at where that is all there is left to do. */
+  private writeNode(id: number): number | undefined {
     const { graph, regions } = this.analysis
     const node = graph.nodes[id]!
     const region = regions.get(id)
-    if (region) {
-      new RegionWriter(this, region).write()
-      return
-    }
+    if (region) return new RegionWriter(this, region).write()
     const collective = node.collective!
-    const next = successors(node.exit)[0]!
     this.writeCount(id, false)
     if (isBarrier(collective)) {
       this.writeBarrier(id, collective)
-      return
+      return undefined
     }
     writeCollective(this, collective)
-    this.writeTransfer(next)
+    return successors(node.exit)[0]
   }
 
   /** Pushes the number that a lane leaves in `lanePlaces` when it goes to a node. */

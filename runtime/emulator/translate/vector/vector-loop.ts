@@ -24,7 +24,10 @@ export interface VectorLoop {
   readonly uniformLocal: (register: Register) => Local
 }
 
-/** Whether a region's lanes can run four at a time: no register has more than 32 bits. */
+/**
+ * Whether a region's lanes can run four at a time: no register has more than 32 bits, and no loop may wait for what
+ * another lane of the four does behind it, as one around an atomic instruction may.
+ */
 export function canVectorize({ warp, region, code, traffic }: VectorLoop): boolean {
   const { uniform } = warp.analysis
   if (traffic.touched.some(({ type }) => type === 'b64' || type === 'f64')) return false
@@ -35,7 +38,12 @@ export function canVectorize({ warp, region, code, traffic }: VectorLoop): boole
       const results = writes(instruction)
       if (mixes(results, results.filter(({ id }) => uniform.has(id)).length)) return false
     }
-  return loopRanges(warp, region) !== undefined
+  const ranges = loopRanges(warp, region)
+  if (!ranges) return false
+  for (const [start, end] of ranges)
+    for (const id of region.nodes.slice(start, end + 1))
+      if (code.get(id)!.some(({ op }) => op === 'atom')) return false
+  return true
 }
 
 /** The position of the last node of each loop, by the position of its head; `undefined` where loops do not nest. */
