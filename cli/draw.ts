@@ -1,8 +1,8 @@
 import { Command, Option } from 'commander'
+import { suggest } from '../codegen/suggest.ts'
 import { type MmaOperand, mma } from '../dsl/atoms/index.ts'
 import { type DrawAs, draw, drawOwners, parseLayout } from '../dsl/layout/index.ts'
 import { weightFormats } from '../kernels/formats/index.ts'
-import { suggest } from '../runtime/suggest.ts'
 import { UsageError } from './failure.ts'
 import { writeWhole } from './write-whole.ts'
 

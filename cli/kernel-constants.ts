@@ -2,8 +2,8 @@ import { fileURLToPath } from 'node:url'
 import { findKernel } from '../codegen/frontend/kernels.ts'
 import { type Module, Modules } from '../codegen/frontend/names.ts'
 import { type TypeNode, textOf } from '../codegen/frontend/syntax.ts'
+import { suggest } from '../codegen/suggest.ts'
 import type { Kernel } from '../dsl/kernel.ts'
-import { suggest } from '../runtime/suggest.ts'
 import { UsageError } from './failure.ts'
 
 /** A compile-time constant that a kernel declares. */

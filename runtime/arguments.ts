@@ -1,7 +1,7 @@
 import type { Param, Program, ScalarParam, TensorParam } from '../codegen/program.ts'
+import { suggest } from '../codegen/suggest.ts'
 import { dtypeBytes } from '../dsl/dtype.ts'
 import type { Device } from './device.ts'
-import { suggest } from './suggest.ts'
 import { describe, Tensor } from './tensor.ts'
 
 /** A value that an argument of a launch may have. */

@@ -1,6 +1,6 @@
+import { suggest } from '../codegen/suggest.ts'
 import type { GpuDescription } from './cuda/properties.ts'
 import type { Device } from './device.ts'
-import { suggest } from './suggest.ts'
 
 /** What there is to run on, and what `openDevice()` would take. */
 export interface DeviceReport {
@@ -29,9 +29,10 @@ export class UnknownDeviceError extends Error {
 }
 
 /**
- * Opens `cuda:N`, `emulator`, or `emulator:checked`, which is slower by far and reports what a GPU forgives (accesses out
- * of bounds, races between barriers, memory read before it was written); without a name, what `QUATTUOR_DEVICE` says, or else the first GPU that kernels can be
- * compiled for, or else the emulator, which it then tells with its reason through `say` (default: standard error).
+ * Opens `cuda:N`, `emulator`, or `emulator:checked`, which is slower by far and reports what a GPU forgives (accesses
+ * out of bounds, races between barriers, memory read before it was written). Without a name it opens what
+ * `QUATTUOR_DEVICE` says, or else the first GPU that kernels can be compiled for, or else the emulator, which it then
+ * tells with its reason through `say` (default: standard error).
  *
  * Throws `UnknownDeviceError` for a name that does not exist, `DeviceError` when the device cannot be opened.
  */

@@ -1,5 +1,5 @@
 import { Diagnostic } from '../diagnostics.ts'
-import { suggestion } from './evaluate/suggest.ts'
+import { suggestion } from '../suggest.ts'
 import type { Module } from './names.ts'
 import type { Expression, FunctionNode, Statement } from './syntax.ts'
 

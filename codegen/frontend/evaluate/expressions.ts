@@ -1,3 +1,4 @@
+import { suggestion } from '../../suggest.ts'
 import type {
   ArrayLiteral,
   Assignment,
@@ -17,7 +18,6 @@ import { mergeArms, pureArm } from './merge.ts'
 import { binary, unary } from './operators.ts'
 import { placeOf } from './places.ts'
 import type { Scope } from './scope.ts'
-import { suggestion } from './suggest.ts'
 import type { Value } from './values.ts'
 import {
   Closure,

@@ -1,10 +1,10 @@
+import { suggestion } from '../../suggest.ts'
 import { arrayMembers } from '../builtins/arrays.ts'
 import { stringMember } from '../builtins/strings.ts'
 import type { Element, Member, Span } from '../syntax.ts'
 import { elementCell, readDirect, readElement } from './cells.ts'
 import type { Evaluator } from './evaluator.ts'
 import { runtimeIndex } from './places.ts'
-import { suggestion } from './suggest.ts'
 import type { Value } from './values.ts'
 import { Builtin, BuiltinObject, Closure, DeviceValue, describe, isPlainObject } from './values.ts'
 

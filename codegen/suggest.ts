@@ -1,15 +1,21 @@
-/** The known name that `name` most likely stands for, or `undefined` when none is close. */
-export function suggest(name: string, known: readonly string[]): string | undefined {
+/** The name that `name` was most likely meant to be: the nearest of `known`, within a third of its letters, rounded up. */
+export function suggest(name: string, known: Iterable<string>): string | undefined {
   let best: string | undefined
   let least = Math.ceil(name.length / 3) + 1
   for (const candidate of known) {
     const distance = editDistance(name.toLowerCase(), candidate.toLowerCase())
-    if (distance < least) {
+    if (distance < least && candidate !== name) {
       best = candidate
       least = distance
     }
   }
   return best
+}
+
+/** `did you mean 'x'?`, where there is such a name. */
+export function suggestion(name: string, known: Iterable<string>): string | undefined {
+  const near = suggest(name, known)
+  return near === undefined ? undefined : `did you mean '${near}'?`
 }
 
 /** Levenshtein distance, one row at a time. */
