@@ -179,4 +179,45 @@ for (const { name, reference } of cases) {
     })
 }
 
+test('a CTA that does not fill its last warp', async () => {
+  const [name, block] = ['forty', [40, 1, 1]] as const
+  // Uniform and lane values that live across a barrier, in a warp of 32 lanes and one of 8.
+  const kernel = perThread(
+    name,
+    block,
+    `.shared .align 4 .b8 all[160]; mov.u32 %r1, all; mov.u32 %r2, %tid.x; mad.lo.u32 %r3, %r2, 4, %r1;
+    mov.u32 %r8, %ctaid.x; add.u32 %r8, %r8, 100;
+    st.shared.u32 [%r3], %x; bar.sync 0; sub.u32 %r4, 39, %r2; mad.lo.u32 %r4, %r4, 4, %r1;
+    ld.shared.u32 %y, [%r4]; add.u32 %y, %y, %r8; setp.gt.u32 %p1, %x, 30; @%p1 add.u32 %y, %y, %x;
+    redux.sync.add.u32 %r5, %x, 0xffffffff; add.u32 %y, %y, %r5;`,
+  )
+  const ptx = moduleText([kernel])
+  for (const checks of [false, true]) {
+    const random = rng(40)
+    const x = Uint32Array.from({ length: 80 }, () => random.integer(1, 60))
+    const y = new Uint32Array(80)
+    await run({ name, ptx, block }, [2, 1, 1], [x, y], { checks })
+    const expected = [...x].map((value, i) => {
+      const [cta, t] = [Math.floor(i / 40), i % 40]
+      const own = x.slice(40 * cta, 40 * cta + 40)
+      const warp = own.slice(t & ~31, (t & ~31) + 32)
+      return own[39 - t]! + 100 + cta + (value > 30 ? value : 0) + warp.reduce((a, b) => a + b)
+    })
+    assert.equal([...y], expected)
+  }
+})
+
+test('thousands of collectives in a row', async () => {
+  const rounds = 3000
+  const body = `mov.u32 %y, %x;\n${'shfl.sync.bfly.b32 %r1, %y, 1, 31, -1; add.u32 %y, %r1, 1;\n'.repeat(rounds)}`
+  const ptx = moduleText([perThread('chain', [32, 1, 1], body)])
+  const x = Uint32Array.from({ length: 32 }, (_, i) => 1000 * i)
+  const y = new Uint32Array(32)
+  await run({ name: 'chain', ptx, block: [32, 1, 1] }, [1, 1, 1], [x, y])
+  assert.equal(
+    [...y],
+    [...x].map((value) => value + rounds),
+  )
+})
+
 test.run()
