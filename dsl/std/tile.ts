@@ -1,4 +1,15 @@
-import { blockDim, copyAsync, each, idiv, load, regs, store, threadIdx, unroll } from '../intrinsics.ts'
+import {
+  blockDim,
+  copyAsync,
+  each,
+  idiv,
+  load,
+  regs,
+  staticAssert,
+  store,
+  threadIdx,
+  unroll,
+} from '../intrinsics.ts'
 import { ceilDiv } from '../math.ts'
 import type { i32 } from '../scalars.ts'
 import type { In, InOut, Out, Shared } from '../tensor.ts'
@@ -28,6 +39,13 @@ const isFull = (share: RowShare, turn: number): boolean =>
 const holds = (share: RowShare, turn: number): boolean =>
   columnOf(share, turn) < share.columns && threadIdx.x < threadsOf(share)
 
+/** A row that ends within an access would be read, and written, past its end. */
+const checkWhole = (share: RowShare): void =>
+  staticAssert(
+    share.columns % share.vec === 0,
+    `a row of ${share.columns} columns cannot be shared in accesses of ${share.vec}; take a vec that divides it`,
+  )
+
 /**
  * The calling thread's elements of a row, `vec` for each turn; `row` is the index of all dimensions but the last.
  * Places past the end of the row hold `fallback`.
@@ -38,6 +56,7 @@ export function loadRow<T extends number>(
   share: RowShare,
   fallback: T,
 ): T[] {
+  checkWhole(share)
   return each(turnsOf(share), (turn) => {
     if (isFull(share, turn)) return load(src, [...row, columnOf(share, turn)], share.vec)
     const values = regs(share.vec, fallback)
@@ -56,6 +75,7 @@ export function storeRow<T extends number>(
   share: RowShare,
   values: readonly T[],
 ): void {
+  checkWhole(share)
   for (const turn of unroll(turnsOf(share))) {
     const mine = values.slice(turn * share.vec, (turn + 1) * share.vec)
     if (isFull(share, turn) || holds(share, turn)) store(dst, [...row, columnOf(share, turn)], mine)

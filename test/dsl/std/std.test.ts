@@ -1,5 +1,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { compileKernel } from '../../../codegen/compile.ts'
+import type { Diagnostic } from '../../../codegen/diagnostics.ts'
 import { openEmulator } from '../../../runtime/emulator/device.ts'
 import { rng } from '../../support/rng.ts'
 import { assertSame, runKernel } from '../../support/run-kernel.ts'
@@ -80,6 +82,16 @@ for (const [columns, vec, threads] of [
     )
   })
 }
+
+test('a row that ends within an access is refused, not read past its end', () => {
+  const refused = (columns: number, vec: number) => () =>
+    compileKernel(rows, { columns, vec, threads: 64 }, 'sm_80')
+  assert.throws(
+    refused(50, 4),
+    (error: Diagnostic) => error.code === 'E0309' && error.message.includes('50 columns'),
+  )
+  assert.ok(refused(50, 2)().ptx)
+})
 
 test('byte helpers work on each byte alone', async () => {
   const random = rng(7)
