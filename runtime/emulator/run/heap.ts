@@ -97,6 +97,11 @@ export class Heap {
       after.address = address
       after.bytes += bytes
     } else this.gaps.splice(index, 0, { address, bytes })
+    // What lies free at the end is part of the room that is left.
+    const last = this.gaps.at(-1)!
+    if (last.address + last.bytes !== this.end) return
+    this.end = last.address
+    this.gaps.pop()
   }
 
   /** The bytes of a range as they are now; do not keep it across allocations. */
