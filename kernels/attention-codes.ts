@@ -101,9 +101,10 @@ export function attendCodes(
   const wordCodes = 32 / format.bits
   const rowWords = c.D / wordCodes
   const keyWords = rowWords / 4
-  /** Where a row's words do not fill eight lanes, the last lanes have none. */
   const valueWords = ceilDiv(rowWords, 8)
+  /** Where a row's words do not fill eight lanes, the last lanes have nothing of their own. */
   const isMember = g * valueWords < rowWords
+  const valueWord = Math.min(g * valueWords, rowWords - valueWords)
   const laneColumns = valueWords * wordCodes
 
   const query = regs(c.D / 4, f32(0))
@@ -141,34 +142,16 @@ export function attendCodes(
     const page = a.pages.at(sequence, unit >>> 1)
     const first = (unit & 1) * TOKENS
     const live = position + 1 - unit * TOKENS
-    /** Words of a token's row; zeros where there is nothing to read. */
-    const wordsOf = (pool: In<number, string>, at: i32, word: i32, n: number, valid: boolean): u32[] => {
-      const words = regs(n, u32(0))
-      if (valid) {
-        loadWords(pool, [page, kvHead, first + at, 4 * word], n).forEach((value, i) => {
-          words[i] = value
-        })
-      }
-      return words
-    }
-    const paramsOf = (params: In<f16, string>, at: i32): f32[] => {
-      const both = regs(2, f32(0))
-      if (at < live) {
-        loadAffine(params, [page, kvHead, first + at]).forEach((value, i) => {
-          both[i] = value
-        })
-      }
-      return both
-    }
+    // Past the context's end the last token stands in, with a weight of zero.
+    const rowOf = (at: i32) => [page, kvHead, first + Math.min(at, live - 1)] as const
 
     const tokens = each(4, (j) => g + 8 * j)
-    const keys = tokens.map((at) => wordsOf(a.k, at, t * keyWords, keyWords, at < live).flatMap(bytesOf))
-    const values = each(8, (j) => {
-      const at = t + 4 * j
-      return wordsOf(a.v, at, g * valueWords, valueWords, at < live && isMember)
-    })
-    const keyParams = tokens.map((at) => paramsOf(a.kParams!, at))
-    const valueParams = tokens.map((at) => paramsOf(a.vParams!, at))
+    const keys = tokens.map((at) =>
+      loadWords(a.k, [...rowOf(at), 4 * t * keyWords], keyWords).flatMap(bytesOf),
+    )
+    const values = each(8, (j) => loadWords(a.v, [...rowOf(t + 4 * j), 4 * valueWord], valueWords))
+    const keyParams = tokens.map((at) => loadAffine(a.kParams!, rowOf(at)))
+    const valueParams = tokens.map((at) => loadAffine(a.vParams!, rowOf(at)))
 
     const products = [0, 2].map((j) => {
       const [upper, lower] = [keys[j]!, keys[j + 1]!]
