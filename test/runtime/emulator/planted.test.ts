@@ -7,7 +7,7 @@ import { DeviceError } from '../../../runtime/device.ts'
 import { openEmulator } from '../../../runtime/emulator/device.ts'
 import { rng } from '../../support/rng.ts'
 import { type HostTensor, runKernel } from '../../support/run-kernel.ts'
-import * as planted from './planted.ts'
+import { lacksBarrier, loadsMisaligned, readsUninitialised, storesOutOfBounds } from './planted.ts'
 
 const source = fileURLToPath(new URL('./planted.ts', import.meta.url)).replace('/dist/test/', '/test/')
 
@@ -19,13 +19,14 @@ function faultLine(name: string): number {
 }
 
 const cases = [
-  ['storesOutOfBounds', 'EMULATOR_OUT_OF_BOUNDS', 100],
-  ['lacksBarrier', 'EMULATOR_RACE', 64],
-  ['readsUninitialised', 'EMULATOR_UNINITIALISED_READ', 64],
-  ['loadsMisaligned', 'EMULATOR_MISALIGNED', 64],
+  [storesOutOfBounds as Kernel, 'EMULATOR_OUT_OF_BOUNDS', 100],
+  [lacksBarrier as Kernel, 'EMULATOR_RACE', 64],
+  [readsUninitialised as Kernel, 'EMULATOR_UNINITIALISED_READ', 64],
+  [loadsMisaligned as Kernel, 'EMULATOR_MISALIGNED', 64],
 ] as const
 
-for (const [name, code, N] of cases) {
+for (const [kernel, code, N] of cases) {
+  const { name } = kernel
   for (const seed of [1, 2, 3]) {
     test(`${name} is caught at its TypeScript line, schedule ${seed}`, async () => {
       const device = openEmulator({ checks: true, schedule: 'shuffled', seed })
@@ -36,11 +37,11 @@ for (const [name, code, N] of cases) {
           x: { dtype: 'f32', shape: [N], data: x },
           out: { dtype: 'f32', shape: [N] },
           // Known when the kernel runs: a compiler that knew it would load one element at a time.
-          ...(name === 'loadsMisaligned' && {
+          ...(kernel === loadsMisaligned && {
             first: { dtype: 'i32', shape: [1], data: Int32Array.of(1) },
           }),
         }
-        await runKernel(device, planted[name] as Kernel, {}, args)
+        await runKernel(device, kernel, {}, args)
         assert.unreachable('the fault was not caught')
       } catch (error) {
         if (!(error instanceof DeviceError)) throw error
