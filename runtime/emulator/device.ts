@@ -129,6 +129,7 @@ export class EmulatorDevice implements Device {
 
   copy(dst: DeviceRange, src: DeviceRange, stream?: Stream): void {
     this.#checkRange(dst, src.bytes, 'copy')
+    this.#checkRange(src, src.bytes, 'copy')
     this.#enqueue(stream, () => {
       this.#heap.bytes(dst.address, src.bytes).set(this.#heap.bytes(src.address, src.bytes))
       this.#checked?.checker.copied(dst.address, src.address, src.bytes)
@@ -136,6 +137,7 @@ export class EmulatorDevice implements Device {
   }
 
   fill(dst: DeviceRange, byte: number, stream?: Stream): void {
+    this.#checkRange(dst, dst.bytes, 'fill')
     this.#enqueue(stream, () => {
       this.#heap.bytes(dst.address, dst.bytes).fill(byte)
       this.#checked?.checker.initialised(dst.address, dst.bytes)
@@ -225,6 +227,11 @@ export class EmulatorDevice implements Device {
     this.#requireOpen()
     if (bytes > range.bytes)
       throw new DeviceError('INVALID_ARGUMENT', `cannot ${verb} ${bytes} bytes: the range has ${range.bytes}`)
+    if (!this.#heap.contains(range.address, bytes))
+      throw new DeviceError(
+        'INVALID_ARGUMENT',
+        `cannot ${verb} ${bytes} bytes: address ${range.address} is not in device memory`,
+      )
   }
 
   /** Runs work in order; after a failure nothing runs until it was reported. */

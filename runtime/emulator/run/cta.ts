@@ -228,7 +228,9 @@ export function describeFailure(kernel: Kernel, failure: unknown): DeviceError {
       { kernel: kernel.name },
     )
   }
-  return new DeviceError('EMULATOR_BUG', `kernel ${kernel.name}: ${(failure as Error)?.stack ?? failure}`, {
+  const { message } = failure as Error
+  const error = new DeviceError('EMULATOR_BUG', `kernel ${kernel.name}: the emulator failed: ${message}`, {
     kernel: kernel.name,
   })
+  return Object.assign(error, { cause: failure })
 }

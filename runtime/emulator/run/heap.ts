@@ -104,6 +104,11 @@ export class Heap {
     this.gaps.pop()
   }
 
+  /** Whether a range lies in memory that was ever given out. */
+  contains(address: number, bytes: number): boolean {
+    return address >= firstAddress && address + bytes <= this.end
+  }
+
   /** The bytes of a range as they are now; do not keep it across allocations. */
   bytes(address: number, length: number): Uint8Array {
     return new Uint8Array(this.memory.buffer, address, length)

@@ -59,6 +59,10 @@ test('what does not fit is refused, and leaves the device usable', () => {
     codeOf(() => device.allocate(0)),
     'INVALID_ARGUMENT',
   )
+  assert.is(
+    codeOf(() => device.fill({ address: 16, bytes: 16 }, 0)),
+    'INVALID_ARGUMENT',
+  )
   const one = device.allocate(512)
   assert.is(
     codeOf(() => device.write(one, new Uint8Array(513))),
