@@ -53,8 +53,10 @@ function pictureOf(what: string, as: DrawAs): string {
   if (named) return named(as)
   if (what.includes(':')) return draw(parseLayout(what.replaceAll(/\s/g, '')), as)
   const near = suggest(what, [...drawings.keys()])
+  const problem = /[(,]/.test(what)
+    ? `the layout '${what}' has a shape and no stride`
+    : `there is nothing called '${what}' to draw${near ? `; did you mean '${near}'?` : ''}`
   throw new UsageError(
-    `there is nothing called '${what}' to draw${near ? `; did you mean '${near}'?` : ''} ` +
-      'Give a layout such as "(8,2):(1,8)", or a name from quattuor draw --help',
+    `${problem}${near ? '' : '.'} Give a layout such as "(8,2):(1,8)", or a name from quattuor draw --help`,
   )
 }

@@ -63,6 +63,9 @@ function fileSentence(error: NodeJS.ErrnoException): string {
       return `${what} may not be accessed; check its permissions`
     case 'ENOSPC':
       return `the disk is full; free some space and try again`
+    case 'EEXIST':
+    case 'ENOTDIR':
+      return `${what} needs a folder where there is a file; name another`
     case 'EISDIR':
       return `${what} is a folder and a file is expected`
     default:

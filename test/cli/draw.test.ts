@@ -27,6 +27,7 @@ test('every name that the help lists can be drawn, and every weight format is am
 test('what cannot be drawn is refused in one sentence', async () => {
   assertRefused(await runCli('draw', 'm16n8k32.u8s8.d'), "did you mean 'm16n8k32.u8s8.")
   assertRefused(await runCli('draw', 'a picture'), 'nothing called', 'Give a layout such as')
+  assertRefused(await runCli('draw', '(4,8)'), 'has a shape and no stride. Give a layout such as')
   assertRefused(await runCli('draw', '(4,8):(8'), '(4,8):(8')
   assertRefused(
     await runCli('draw', '(4,8):(8,1)', '-o', '/nonexistent/a.svg'),

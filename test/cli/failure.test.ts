@@ -1,5 +1,6 @@
-import { existsSync, readdirSync, readFileSync, symlinkSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { colored } from '../../cli/color.ts'
@@ -26,6 +27,12 @@ test("a user's mistake is one sentence and exit code 2", () => {
   assert.equal(describeFailure(new UsageError('give more')), { text: 'quattuor: give more', exitCode: 2 })
   const missing = thrownBy(() => readFileSync('/nowhere/x'))
   assert.equal(describeFailure(missing), { text: 'quattuor: /nowhere/x does not exist', exitCode: 2 })
+  const file = fileURLToPath(import.meta.url)
+  const taken = thrownBy(() => mkdirSync(file, { recursive: true }))
+  assert.is(
+    describeFailure(taken).text,
+    `quattuor: ${file} needs a folder where there is a file; name another`,
+  )
   const memory = new DeviceError('CUDA_ERROR_OUT_OF_MEMORY', 'cuda:0 has 1 GiB free; take a smaller batch')
   assert.is(describeFailure(memory).exitCode, 2)
 })
