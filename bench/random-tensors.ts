@@ -58,5 +58,6 @@ export function randomTensor(
   return tensor
 }
 
+/** Bytes of a tensor. */
 export const bytesOf = (dtype: DType, shape: readonly number[]): number =>
   shape.reduce((product, extent) => product * extent, dtypeBytes[dtype])

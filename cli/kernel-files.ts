@@ -22,16 +22,19 @@ export interface KernelChoice {
   readonly config: readonly Config[]
 }
 
+/** `--kernel`, which chooses among the kernels of the files. */
 export const kernelOption = () =>
   new Option('-k, --kernel <name>', 'only this kernel of the files; may be repeated')
     .argParser(collect)
     .default([], 'all')
 
+/** `--config`, constants as JSON. */
 export const configOption = () =>
   new Option('-c, --config <json>', 'constants of the kernels, such as \'{"H": 512}\'; may be repeated')
     .argParser((text: string, before: readonly Config[]) => [...before, parseConfig(text)])
     .default([], "each kernel's tuning space")
 
+/** `--target`, as `chooseTarget` reads it. */
 export const targetOption = () =>
   new Option('-t, --target <name>', "GPU architecture (default: this machine's, or sm_90a without a GPU)")
 
@@ -81,6 +84,7 @@ export async function kernelsOf(files: readonly string[]): Promise<Map<string, r
   )
 }
 
+/** Throws `UsageError` for what is no TypeScript file. */
 export function checkFileName(file: string): void {
   if (!existsSync(file)) throw new UsageError(`${file} does not exist`)
   if (!statSync(file).isFile() || !/\.m?ts$/.test(file))

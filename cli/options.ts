@@ -8,6 +8,7 @@ export const deviceOption = () =>
       'bounds (default: a GPU if there is one)',
   )
 
+/** `--json`, the same for every command that has results. */
 export const jsonOption = () => new Option('--json', 'print one JSON object, for programs')
 
 /** Gathers the values of an option that may be repeated. */

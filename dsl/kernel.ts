@@ -1,8 +1,10 @@
 /** Extents of a launch's shape words, static ones included. */
 export type Dims = Readonly<Record<string, number>>
 
+/** One to three extents, x first; those left out are 1. */
 export type Dim3 = readonly [number] | readonly [number, number] | readonly [number, number, number]
 
+/** How a kernel is launched, and what the compiler may assume of its launches. */
 export interface KernelOptions<C> {
   /** CTAs of a launch, from the extents of its shape words and its constants. Runs on the host. */
   readonly grid: (dims: Dims, c: C) => Dim3
@@ -72,6 +74,7 @@ export interface Space<C> {
   configurations(): C[]
 }
 
+/** Declares a tuning space: every combination of the values of its axes, until `where` removes some. */
 export function space<const A extends Record<string, readonly unknown[]>>(
   axes: A,
 ): Space<{ -readonly [K in keyof A]: A[K][number] }> {

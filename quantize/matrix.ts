@@ -25,6 +25,7 @@ export interface QuantizedMatrix {
   readonly groupMin?: Int8Array
 }
 
+/** One row, [columns]: a view, not a copy. */
 export function rowOf(matrix: Matrix, row: number): Float32Array {
   return matrix.values.subarray(row * matrix.columns, (row + 1) * matrix.columns)
 }

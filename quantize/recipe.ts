@@ -15,6 +15,7 @@ export interface Recipe {
   readonly clip: 'none' | 'weight-error'
 }
 
+/** The recipes that the command line offers, by the short name of the checkpoint that they make. */
 export const recipes = {
   w4a8kv4: { weights: 'w4a8', kvBits: 4, clip: 'none' },
   'w4a8kv4-g128': { weights: 'w4a8-g128', kvBits: 4, clip: 'none' },

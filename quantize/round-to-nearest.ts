@@ -1,5 +1,6 @@
 import { f16Bits, f16Value } from '../dsl/half.ts'
 import { roundHalfEven } from '../dsl/math.ts'
+import { type WeightFormatName, weightFormats } from '../kernels/formats/index.ts'
 import { QuantizeError } from './error.ts'
 import { assertFinite, type Matrix, type QuantizedMatrix, rowOf } from './matrix.ts'
 
@@ -32,7 +33,7 @@ export function roundToNearest(
   return result
 }
 
-export type QuantizedFormatName = 'w4a8' | 'w4a8-g128' | 'w8a8'
+export type QuantizedFormatName = Exclude<WeightFormatName, 'w16'>
 
 /** Chooses the part of a row's range that its grid covers, from 0 (excluded) to 1; weights beyond saturate. */
 export type ClipRatio = (grid: RowGrid, matrix: Matrix, row: number) => number
@@ -48,7 +49,8 @@ export interface RowGrid {
   decode(dst: Float32Array, src: QuantizedMatrix, n: number): void
 }
 
-const GROUP = 128
+/** Columns of a group. */
+const GROUP = weightFormats['w4a8-g128'].group
 /** Bound of level-1 codes of two-level weights. */
 export const LEVEL1_BOUND = 119
 
@@ -176,6 +178,7 @@ const w4a8g128: RowGrid = {
   },
 }
 
+/** The grids by the name of their format. */
 export const rowGrids: Readonly<Record<QuantizedFormatName, RowGrid>> = {
   w4a8,
   'w4a8-g128': w4a8g128,

@@ -10,6 +10,7 @@ export interface Sampling {
   readonly seed: number
 }
 
+/** Takes the likeliest token, whatever the seed. */
 export const greedy: Sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0 }
 
 export interface GenerateRequest {

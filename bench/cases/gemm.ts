@@ -14,6 +14,7 @@ export type GemmVariant =
   | { readonly format: 'w8a8' }
   | { readonly format: 'w16' }
 
+/** Every way in which the kernels compute a product. */
 export const gemmVariants: readonly GemmVariant[] = [
   { format: 'w4a8', zero: 'epilogue' },
   { format: 'w4a8', zero: 'register' },
@@ -49,6 +50,7 @@ export const headProduct = ({ hidden, vocabulary }: BuiltinShape): Product => ({
   residual: false,
 })
 
+/** A product for `M` tokens, with the tile that a model would take. */
 export function gemmCase(
   product: Product,
   M: number,

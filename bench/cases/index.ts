@@ -5,6 +5,7 @@ import { gemmCase, gemmVariants, headProduct, layerProducts } from './gemm.ts'
 import type { KernelCase } from './kernel-case.ts'
 import { logitCases, rowCases } from './rows.ts'
 
+/** Llama 3 8B. */
 export const llama3of8B: BuiltinShape = {
   dtype: 'f16',
   hidden: 4096,

@@ -57,6 +57,7 @@ export interface EncodedRow {
 
 export type KvFormatName = 'kv4' | 'kv8' | 'kv16'
 
+/** The key/value formats by name. */
 export const kvFormats: Readonly<Record<KvFormatName, KvFormat>> = { kv4, kv8, kv16 }
 
 /** The constants that describe a cache's tensors to a kernel. */
@@ -71,6 +72,7 @@ export interface KvConfig {
   readonly vParams: boolean
 }
 
+/** The constants of a cache whose heads have `D` elements; `dtype` is the element type where nothing is coded. */
 export function kvConfig(kv: KvFormatName, dtype: 'f16' | 'bf16', D: number): KvConfig {
   const { bits, params } = kvFormats[kv]
   const coded = bits < 16

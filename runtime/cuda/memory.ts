@@ -170,12 +170,14 @@ function enqueueRead(context: Context, dst: Uint8Array, src: DeviceRange, stream
   context.check(result, `copying ${dst.byteLength} bytes from ${context.name}`)
 }
 
+/** Enqueues a copy of all of `src` within the GPU; throws `DeviceError` where `dst` is smaller. */
 export function copyMemory(context: Context, dst: DeviceRange, src: DeviceRange, stream: CudaStream): void {
   checkFits(dst, src.bytes, 'copying')
   const result = context.enter().cuMemcpyDtoDAsync_v2(dst.address, src.address, src.bytes, stream.handle)
   context.check(result, `copying ${src.bytes} bytes within ${context.name}`)
 }
 
+/** Enqueues setting every byte of `dst`. */
 export function fillMemory(context: Context, dst: DeviceRange, byte: number, stream: CudaStream): void {
   const result = context.enter().cuMemsetD8Async(dst.address, byte & 0xff, dst.bytes, stream.handle)
   context.check(result, `filling ${dst.bytes} bytes of ${context.name}`)

@@ -33,6 +33,7 @@ export function driverVersion(driver: Driver): string {
   return `${Math.floor(version / 1000)}.${Math.floor((version % 1000) / 10)}`
 }
 
+/** How many GPUs the driver shows. */
 export function deviceCount(driver: Driver): number {
   return readInt(driver, (out) => driver.cuDeviceGetCount(out), 'counting GPUs')
 }

@@ -7,6 +7,7 @@ import type { CudaFunction } from './module.ts'
 /** `CU_STREAM_NON_BLOCKING`: does not wait for the legacy default stream, which nobody here uses. */
 const nonBlocking = 1
 
+/** A stream of a context: what is enqueued runs in order. */
 export class CudaStream implements Stream, Resource, Queue {
   readonly context: Context
   /** Kernels launched since the stream was last seen to be done. */
@@ -58,6 +59,7 @@ export class CudaStream implements Stream, Resource, Queue {
   }
 }
 
+/** An event that records times; without a stream it is recorded on the default one. */
 export class CudaEvent implements Event, Resource {
   readonly context: Context
   readonly #handle: Handle
