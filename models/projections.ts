@@ -9,8 +9,6 @@ export interface Projection {
   readonly n: number
   readonly k: number
   readonly bias: boolean
-  /** Whether its output is added to the residual stream. */
-  readonly residual: boolean
 }
 
 export interface LayerProjections {
@@ -27,14 +25,13 @@ export function layerProjections(config: ModelConfig): LayerProjections {
     path: string,
     parts: readonly (readonly [string, number])[],
     k: number,
-    options: { bias?: boolean; residual?: boolean } = {},
+    bias = false,
   ): Projection => ({
     path,
     parts: parts.map(([part, n]) => ({ path: part, n })),
     n: parts.reduce((total, [, n]) => total + n, 0),
     k,
-    bias: options.bias ?? false,
-    residual: options.residual ?? false,
+    bias,
   })
   return {
     qkv: projection(
@@ -45,11 +42,9 @@ export function layerProjections(config: ModelConfig): LayerProjections {
         ['self_attn.v_proj', kvHeads * headDim],
       ],
       hiddenSize,
-      { bias: config.attentionBias },
+      config.attentionBias,
     ),
-    o: projection('self_attn.o_proj', [['self_attn.o_proj', hiddenSize]], heads * headDim, {
-      residual: true,
-    }),
+    o: projection('self_attn.o_proj', [['self_attn.o_proj', hiddenSize]], heads * headDim),
     gateUp: projection(
       'mlp.gate_up_proj',
       [
@@ -58,6 +53,6 @@ export function layerProjections(config: ModelConfig): LayerProjections {
       ],
       hiddenSize,
     ),
-    down: projection('mlp.down_proj', [['mlp.down_proj', hiddenSize]], intermediateSize, { residual: true }),
+    down: projection('mlp.down_proj', [['mlp.down_proj', hiddenSize]], intermediateSize),
   }
 }
