@@ -1,6 +1,8 @@
 export { fragmentOrder, mma as atoms } from './atoms/index.ts'
 export type { DType } from './dtype.ts'
 export { dtypeBytes } from './dtype.ts'
+export type { Codes, RowParameters, WeightFormat, ZeroHandling } from './format.ts'
+export { packedShape } from './format.ts'
 export * from './intrinsics.ts'
 export * from './kernel.ts'
 export * from './layout/index.ts'

@@ -1,5 +1,5 @@
+import { packedShape, type WeightFormat } from '../dsl/format.ts'
 import { type WeightFormatName, weightFormats } from './formats/index.ts'
-import { packedShape, type WeightFormat } from './formats/weight.ts'
 import type { GemmTiles } from './gemm.ts'
 
 export interface GemmShape {

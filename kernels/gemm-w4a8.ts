@@ -1,3 +1,4 @@
+import type { ZeroHandling } from '../dsl/format.ts'
 import {
   blockDim,
   blockIdx,
@@ -21,7 +22,6 @@ import {
 import { loadFloatPair, loadPair, replicateByte } from '../dsl/std/index.ts'
 import { w4a8 } from './formats/w4a8.ts'
 import { w4a8g128 } from './formats/w4a8-g128.ts'
-import type { ZeroHandling } from './formats/weight.ts'
 import { featureRow, type GemmConfig, gemm, gemmBlock, gemmGrid } from './gemm.ts'
 import { type ScaledProduct, scaledProduct } from './gemm-reference.ts'
 

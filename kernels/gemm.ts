@@ -1,4 +1,5 @@
 import type { MmaAtom } from '../dsl/atoms/index.ts'
+import type { RowParameters, WeightFormat, ZeroHandling } from '../dsl/format.ts'
 import {
   barrier,
   blockIdx,
@@ -34,7 +35,6 @@ import {
   pipeline,
   storePair,
 } from '../dsl/std/index.ts'
-import type { RowParameters, WeightFormat, ZeroHandling } from './formats/weight.ts'
 
 /**
  * What the GEMM kernels share: out[m, n] = finish(Σₖ W[n, k] · X[m, k]), on `mma.sync`.
@@ -90,6 +90,7 @@ export interface GemmParts<Feature, Token> {
   finish(sums: readonly [number, number], feature: Feature, token: Token): readonly [f32, f32]
 }
 
+/** CTAs along tokens and along features. */
 export const gemmGrid = (d: { readonly M?: number; readonly N?: number }, c: GemmTiles): [number, number] => [
   Math.ceil(d.M! / c.tileM),
   Math.ceil(d.N! / c.tileN),
@@ -101,6 +102,7 @@ export const featureRow = (c: { readonly N: number; readonly tileN: number }): P
   covered: c.N % c.tileN === 0,
 })
 
+/** Threads of a CTA. */
 export const gemmBlock = (c: GemmTiles): [number] => [32 * c.warpsN * c.warpsK]
 
 function checkTiles(c: GemmConfig, format: WeightFormat): void {

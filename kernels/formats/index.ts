@@ -8,7 +8,7 @@ export const weightFormats = { w4a8, 'w4a8-g128': w4a8g128, w8a8, w16 } as const
 
 export type WeightFormatName = keyof typeof weightFormats
 
+export type { Codes, RowParameters, WeightFormat, ZeroHandling } from '../../dsl/format.ts'
+export { packedShape } from '../../dsl/format.ts'
 export type { KvFormat, KvFormatName } from './kv.ts'
 export { kvFormats } from './kv.ts'
-export type { Codes, RowParameters, WeightFormat, WeightTag, ZeroHandling } from './weight.ts'
-export { packedShape } from './weight.ts'

@@ -1,8 +1,8 @@
 import { fragmentOrder } from '../../dsl/atoms/fragment-order.ts'
 import { mma } from '../../dsl/atoms/index.ts'
+import type { WeightFormat } from '../../dsl/format.ts'
 import type { Layout } from '../../dsl/index.ts'
 import { checkMatrix, orderWords, unorderWords, wordsOf } from './fragment-words.ts'
-import type { WeightFormat } from './weight.ts'
 
 /** What all formats of unsigned 4-bit codes beside 8-bit activations share: the packing. */
 type Packing = Pick<

@@ -1,7 +1,7 @@
 import { mma } from '../../dsl/atoms/index.ts'
+import type { WeightFormat } from '../../dsl/format.ts'
 import { addBytes, highNibbles, lowNibbles } from '../../dsl/std/index.ts'
 import { w4Packing } from './w4.ts'
-import type { WeightFormat } from './weight.ts'
 
 const GROUP = 128
 

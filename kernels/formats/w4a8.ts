@@ -1,7 +1,7 @@
 import { mma } from '../../dsl/atoms/index.ts'
+import type { WeightFormat } from '../../dsl/format.ts'
 import { highNibbles, lowNibbles, subtractBytes } from '../../dsl/std/index.ts'
 import { w4Packing } from './w4.ts'
-import type { WeightFormat } from './weight.ts'
 
 /**
  * Per-channel 4-bit weights beside 8-bit activations: w = s1[n] · (q − z[n]), q and z from 0 to 15, s1 fp16.

@@ -1,7 +1,7 @@
 import { fragmentOrder } from '../../dsl/atoms/fragment-order.ts'
 import { mma } from '../../dsl/atoms/index.ts'
+import type { WeightFormat } from '../../dsl/format.ts'
 import { checkMatrix, orderWords, unorderWords, wordsOf } from './fragment-words.ts'
-import type { WeightFormat } from './weight.ts'
 
 const COLUMNS = 64
 

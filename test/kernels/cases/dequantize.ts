@@ -12,7 +12,7 @@ import {
 } from '../../../dsl/index.ts'
 import { replicateByte } from '../../../dsl/std/index.ts'
 import { packedShape, type WeightFormatName, weightFormats } from '../../../kernels/formats/index.ts'
-import type { Codes, ZeroHandling } from '../../../kernels/formats/weight.ts'
+import type { Codes, ZeroHandling } from '../../../dsl/format.ts'
 import { rng } from '../../support/rng.ts'
 import { assertSame, type KernelCase } from '../../support/run-kernel.ts'
 

@@ -1,7 +1,7 @@
 import type { DType } from '../../../dsl/dtype.ts'
-import { bf16Bits, bf16Value, f16Bits, f16Value } from '../../../dsl/half.ts'
+import { f16Bits } from '../../../dsl/half.ts'
 import { packedShape, type WeightFormatName, weightFormats } from '../../../kernels/formats/index.ts'
-import type { ZeroHandling } from '../../../kernels/formats/weight.ts'
+import type { ZeroHandling } from '../../../dsl/format.ts'
 import type { GemmTiles } from '../../../kernels/gemm.ts'
 import { gemm16, gemm16Reference } from '../../../kernels/gemm-16.ts'
 import type { ScaledProduct } from '../../../kernels/gemm-reference.ts'
@@ -13,6 +13,7 @@ import {
   gemmW4A8Reference,
 } from '../../../kernels/gemm-w4a8.ts'
 import { gemmW8A8, gemmW8A8Reference } from '../../../kernels/gemm-w8a8.ts'
+import { halfValue, randomHalfs } from '../../support/halfs.ts'
 import { type Rng, rng } from '../../support/rng.ts'
 import { assertSame, type HostArguments, type HostTensor, type KernelCase } from '../../support/run-kernel.ts'
 
@@ -35,20 +36,13 @@ const target = { sharedBytes: 99 * 1024 }
 
 const list = <T>(n: number, f: (i: number) => T): T[] => Array.from({ length: n }, (_, i) => f(i))
 
-const roundTo = { f16: f16Bits, bf16: bf16Bits } as const
-const valuesOf = { f16: f16Value, bf16: bf16Value } as const
-
-function halfs(random: Rng, n: number, dtype: 'f16' | 'bf16', sigma: number): Uint16Array {
-  return Uint16Array.from(list(n, () => roundTo[dtype](sigma * random.normal())))
-}
-
 /** The constants and the arguments that every GEMM has. */
 function common(format: WeightFormatName, o: GemmOptions, random: Rng) {
   const dtype = o.dtype ?? 'f16'
   const { M, N, K, bias = false, residual = false } = o
   const config = { dtype, N, K, bias, residual, ...defaultTiles(format, o, target), ...o.tiles }
-  const biasBits = bias ? halfs(random, N, dtype, 1) : undefined
-  const residualBits = residual ? halfs(random, M * N, dtype, 1) : undefined
+  const biasBits = bias ? randomHalfs(random, N, dtype, 1) : undefined
+  const residualBits = residual ? randomHalfs(random, M * N, dtype, 1) : undefined
   const args: Record<string, HostTensor> = { out: { dtype: o.out ?? dtype, shape: [M, N] } }
   if (biasBits) args.bias = { dtype, shape: [N], data: biasBits }
   if (residualBits) args.residual = { dtype, shape: [M, N], data: residualBits }
@@ -156,8 +150,8 @@ export function gemm16Case(o: GemmOptions): KernelCase {
   const { M, N, K } = o
   const { config, args, dtype, bias, residual } = common('w16', o, random)
   const out = o.out ?? dtype
-  const w = halfs(random, N * K, dtype, 0.1)
-  const x = halfs(random, M * K, dtype, 1)
+  const w = randomHalfs(random, N * K, dtype, 0.1)
+  const x = randomHalfs(random, M * K, dtype, 1)
   const f = weightFormats.w16
   return {
     name: caseName(gemm16.name, o, config),
@@ -172,7 +166,7 @@ export function gemm16Case(o: GemmOptions): KernelCase {
       const { value, magnitude } = gemm16Reference({ M, N, K, dtype, w, x, bias, residual })
       const rounding = out === 'f32' ? 0 : out === 'bf16' ? 2 ** -8 : 2 ** -11
       value.forEach((expected, i) => {
-        const actual = out === 'f32' ? bits![i]! : valuesOf[dtype](bits![i]!)
+        const actual = out === 'f32' ? bits![i]! : halfValue[dtype](bits![i]!)
         const bound = (K + 2) * 2 ** -22 * magnitude[i]! + rounding * Math.abs(expected) * 1.01 + 2 ** -25
         if (!(Math.abs(actual - expected) <= bound)) {
           const at = `[${Math.floor(i / N)}, ${i % N}]`

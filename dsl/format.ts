@@ -1,10 +1,9 @@
-import type { MmaAtom } from '../../dsl/atoms/index.ts'
-import type { Layout, u32 } from '../../dsl/index.ts'
+import type { MmaAtom } from './atoms/index.ts'
+import type { Layout } from './layout/index.ts'
+import type { u32 } from './scalars.ts'
 
 /** Where a zero point is subtracted: in registers before the MMA, or once after the whole product as `− z · Σx`. */
 export type ZeroHandling = 'epilogue' | 'register'
-
-export type WeightTag = 'mma-w4' | 'mma-w8' | 'mma-w16'
 
 /** The codes of a weight matrix on the host, one to an element, [N, K] row-major; 16-bit floats by their bits. */
 export type Codes = Uint8Array | Int8Array | Uint16Array
@@ -32,7 +31,7 @@ export interface WeightFormat<C extends Codes = Codes> {
   /** Columns that share a second-level scale and minimum; 0 when a row has one scale alone. */
   readonly group: number
   /** Layout tag of the packed tensor. */
-  readonly tag: WeightTag
+  readonly tag: string
   /** Columns of a unit: K must be a multiple, and of `group`. */
   readonly columns: number
   /** 16-byte loads of a lane for a unit. */
