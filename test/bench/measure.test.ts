@@ -5,8 +5,10 @@ import { median, replayLength } from '../../bench/measure.ts'
 import { floorMicroseconds } from '../../bench/roofline.ts'
 
 test('half of the numbers lie on each side of their median, whatever their order', () => {
+  // Of numbers whose sums are finite, as those of times are.
+  const number = fc.double({ noNaN: true, min: -1e307, max: 1e307 })
   fc.assert(
-    fc.property(fc.array(fc.double({ noNaN: true, noDefaultInfinity: true }), { minLength: 1 }), (values) => {
+    fc.property(fc.array(number, { minLength: 1 }), (values) => {
       const m = median(values)
       const below = values.filter((value) => value < m).length
       const above = values.filter((value) => value > m).length
