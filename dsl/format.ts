@@ -57,6 +57,10 @@ export interface WeightFormat<C extends Codes = Codes> {
   operand(code: number, row: { readonly scale: number; readonly offset: number }, zero: ZeroHandling): number
 }
 
+/** What K must be a multiple of: whole units, and whole groups where there are any. */
+export const columnMultiple = (format: Pick<WeightFormat, 'columns' | 'group'>): number =>
+  Math.max(format.columns, format.group)
+
 /** Rows of a unit: those of the MMA. */
 const UNIT_ROWS = 16
 

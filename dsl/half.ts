@@ -77,6 +77,12 @@ export function bf16Value(bits: number): number {
   return scratch[0]!
 }
 
+/** The two 16-bit float types by name: to bits, rounding, and back. */
+export const halves = {
+  f16: { bits: f16Bits, value: f16Value },
+  bf16: { bits: bf16Bits, value: bf16Value },
+} as const
+
 /** Writes `src` as f16 bits into `dst`, which must be at least as long. Returns `dst`. */
 export function encodeF16(dst: Uint16Array, src: Float32Array): Uint16Array {
   checkLengths(dst, src)

@@ -1,7 +1,7 @@
+import { halves } from '../dsl/half.ts'
 import { type DType, type Elem, type In, kernel, type Out, staticAssert, type u32 } from '../dsl/index.ts'
 import { w16 } from './formats/w16.ts'
 import { type GemmConfig, gemm, gemmBlock, gemmGrid } from './gemm.ts'
-import { halves } from './gemm-reference.ts'
 
 export interface Gemm16Config extends GemmConfig {
   /** Element type of the output: `dtype`, or 'f32'. */

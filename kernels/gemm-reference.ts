@@ -1,4 +1,4 @@
-import { bf16Bits, bf16Value, f16Bits, f16Value } from '../dsl/half.ts'
+import { f16Value, halves } from '../dsl/half.ts'
 
 /** The scaled part of a GEMM's reference: everything in the arithmetic of the kernel, one rounding after the other. */
 export interface ScaledProduct {
@@ -15,12 +15,6 @@ export interface ScaledProduct {
   readonly bias?: Uint16Array | undefined
   readonly residual?: Uint16Array | undefined
 }
-
-/** The value and the bits of a 16-bit float type. */
-export const halves = {
-  f16: { value: f16Value, bits: f16Bits },
-  bf16: { value: bf16Value, bits: bf16Bits },
-} as const
 
 /** `dtype(f32(W·x) · scale · xScale + bias + residual)` as bits, for integer weights [N, K]; the sums are exact. */
 export function scaledProduct(weights: Int8Array, p: ScaledProduct): Uint16Array {

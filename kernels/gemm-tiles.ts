@@ -1,4 +1,4 @@
-import { packedShape, type WeightFormat } from '../dsl/format.ts'
+import { columnMultiple, packedShape, type WeightFormat } from '../dsl/format.ts'
 import { type WeightFormatName, weightFormats } from './formats/index.ts'
 import type { GemmTiles } from './gemm.ts'
 
@@ -58,7 +58,7 @@ export function defaultTiles(
   target: { readonly sharedBytes: number },
 ): GemmConstants {
   const f = weightFormats[format]
-  const multiple = Math.max(f.columns, f.group)
+  const multiple = columnMultiple(f)
   const tiles: { -readonly [Name in keyof GemmTiles]: number } = { ...wish(M, format !== 'w16') }
   while (tiles.tileN > 16 && tiles.tileN / 2 >= N) {
     tiles.tileN /= 2

@@ -1,5 +1,5 @@
 import type { MmaAtom } from '../dsl/atoms/index.ts'
-import type { RowParameters, WeightFormat, ZeroHandling } from '../dsl/format.ts'
+import { columnMultiple, type RowParameters, type WeightFormat, type ZeroHandling } from '../dsl/format.ts'
 import {
   barrier,
   blockIdx,
@@ -106,7 +106,7 @@ export const featureRow = (c: { readonly N: number; readonly tileN: number }): P
 export const gemmBlock = (c: GemmTiles): [number] => [32 * c.warpsN * c.warpsK]
 
 function checkTiles(c: GemmConfig, format: WeightFormat): void {
-  const multiple = Math.max(format.columns, format.group)
+  const multiple = columnMultiple(format)
   staticAssert(
     c.K % multiple === 0,
     `format ${format.name} needs K to be a multiple of ${multiple}, and K is ${c.K}`,

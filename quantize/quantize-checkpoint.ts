@@ -5,6 +5,7 @@ import { copyCompanionFiles, describeFormat, weightsFileName } from '../checkpoi
 import { SafetensorsWriter, type TensorPlan } from '../checkpoint/safetensors-writer.ts'
 import { type StoredDType, widen } from '../checkpoint/tensor.ts'
 import { type DType, dtypeBytes } from '../dsl/dtype.ts'
+import { columnMultiple } from '../dsl/format.ts'
 import { packedShape, type WeightFormat, weightFormats } from '../kernels/formats/index.ts'
 import { layerProjections, type Projection } from '../models/projections.ts'
 import { halfBits, quantizedTensors, readTensor } from '../models/weights.ts'
@@ -134,7 +135,7 @@ function projectionStep(
 ): Step {
   const { n, k, path, parts } = projection
   const format: WeightFormat = weightFormats[recipe.weights]
-  const multiple = Math.max(format.columns, format.group)
+  const multiple = columnMultiple(format)
   if (k % multiple !== 0)
     throw new QuantizeError(
       `tensor ${prefix}${parts[0]!.path}.weight has ${k} columns, and ${recipe.weights} needs a multiple of ` +

@@ -1,3 +1,5 @@
+import { columnMultiple } from '../../dsl/format.ts'
+
 /**
  * Packing by whole words: an A fragment is made of 32-bit words of consecutive columns, so a row's words only move.
  * (Asking the layout for each code gives the same, which a test checks, a hundred times slower.)
@@ -58,7 +60,7 @@ export function checkMatrix(
   N: number,
   K: number,
 ): void {
-  const multiple = Math.max(format.columns, format.group)
+  const multiple = columnMultiple(format)
   if (!(K > 0 && K % multiple === 0)) {
     throw new RangeError(
       `format ${format.name} packs rows of a multiple of ${multiple} columns, and these have ${K}: pad the columns ` +

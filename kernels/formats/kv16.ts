@@ -1,4 +1,4 @@
-import { bf16Bits, bf16Value, f16Bits, f16Value } from '../../dsl/half.ts'
+import { halves } from '../../dsl/half.ts'
 import { store, to } from '../../dsl/index.ts'
 import type { KvFormat } from './kv.ts'
 
@@ -16,8 +16,8 @@ export const kv16: KvFormat = {
     })
   },
   encode: (values, dtype) => ({
-    codes: Uint16Array.from(values, dtype === 'f16' ? f16Bits : bf16Bits),
+    codes: Uint16Array.from(values, halves[dtype].bits),
     params: [],
   }),
-  decode: ({ codes }, dtype) => Float64Array.from(codes, dtype === 'f16' ? f16Value : bf16Value),
+  decode: ({ codes }, dtype) => Float64Array.from(codes, halves[dtype].value),
 }

@@ -1,5 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { columnMultiple } from '../../dsl/format.ts'
 import { packedShape, type WeightFormatName, weightFormats } from '../../kernels/formats/index.ts'
 import { openEmulator } from '../../runtime/emulator/device.ts'
 import { runCase } from '../support/run-kernel.ts'
@@ -10,7 +11,7 @@ const codeAt = (words: Uint32Array, bits: number, position: number): number =>
 
 for (const format of Object.values(weightFormats)) {
   const N = 37
-  const K = 3 * Math.max(format.columns, format.group)
+  const K = 3 * columnMultiple(format)
 
   test(`${format.name} unpacks what it packed`, () => {
     const codes = randomCodes(format.bits, N * K, 1)

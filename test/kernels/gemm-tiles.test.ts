@@ -2,6 +2,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { compileKernel } from '../../codegen/compile.ts'
 import { targets } from '../../codegen/target.ts'
+import { columnMultiple } from '../../dsl/format.ts'
 import { type WeightFormatName, weightFormats } from '../../kernels/formats/index.ts'
 import { gemm16 } from '../../kernels/gemm-16.ts'
 import { defaultTiles, gemmSharedBytes } from '../../kernels/gemm-tiles.ts'
@@ -15,7 +16,7 @@ const kernels = { w4a8: gemmW4A8, 'w4a8-g128': gemmW4A8Group, w8a8: gemmW8A8, w1
 
 for (const name of names) {
   const format = weightFormats[name]
-  const multiple = Math.max(format.columns, format.group)
+  const multiple = columnMultiple(format)
 
   test(`${name}: the default tile of any shape divides it and fits every target`, () => {
     const random = rng(3)

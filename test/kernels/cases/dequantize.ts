@@ -1,3 +1,4 @@
+import { type Codes, columnMultiple, type ZeroHandling } from '../../../dsl/format.ts'
 import {
   blockIdx,
   each,
@@ -12,7 +13,6 @@ import {
 } from '../../../dsl/index.ts'
 import { replicateByte } from '../../../dsl/std/index.ts'
 import { packedShape, type WeightFormatName, weightFormats } from '../../../kernels/formats/index.ts'
-import type { Codes, ZeroHandling } from '../../../dsl/format.ts'
 import { rng } from '../../support/rng.ts'
 import { assertSame, type KernelCase } from '../../support/run-kernel.ts'
 
@@ -67,7 +67,7 @@ export function randomCodes(bits: number, count: number, seed: number): Codes {
 export function dequantizeCase(name: WeightFormatName, zero: ZeroHandling, seed: number): KernelCase {
   const format = weightFormats[name]
   const N = 32
-  const K = 2 * Math.max(format.columns, format.group)
+  const K = 2 * columnMultiple(format)
   const random = rng(seed)
   const codes = randomCodes(format.bits, N * K, seed)
   const scale = Uint8Array.from({ length: N }, () => random.integer(1, 16))
