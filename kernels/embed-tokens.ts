@@ -1,6 +1,6 @@
 import { blockIdx, type Elem, type In, type i32, kernel, type Out, staticAssert, to } from '../dsl/index.ts'
 import { loadRow, storeRow } from '../dsl/std/index.ts'
-import { rowThreads } from './row-threads.ts'
+import { rowThreads } from './half-rows.ts'
 
 export interface EmbedTokensConfig {
   readonly dtype: 'f16' | 'bf16'

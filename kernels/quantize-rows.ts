@@ -9,11 +9,10 @@ import {
   type Out,
   staticAssert,
   threadIdx,
-  to,
 } from '../dsl/index.ts'
 import { roundHalfEven } from '../dsl/math.ts'
-import { blockMax, blockSumI32, loadRow, type RowShare, storeRow } from '../dsl/std/index.ts'
-import { rowThreads } from './row-threads.ts'
+import { blockMax, blockSumI32, type RowShare, storeRow } from '../dsl/std/index.ts'
+import { loadFloats, rowThreads } from './half-rows.ts'
 
 /** Where quantized activations go: codes, one scale per row, and the exact sum of a row's codes. */
 export interface QuantizedRows {
@@ -63,8 +62,7 @@ export const quantizeRows = kernel(
   ) {
     staticAssert(c.H % 8 === 0, 'rows must be a multiple of 8 elements')
     const share = { columns: c.H, vec: 8 }
-    const values = loadRow(a.x, [blockIdx.x], share, to(c.dtype, 0)).map((value) => f32(value))
-    storeQuantized(a, blockIdx.x, share, values)
+    storeQuantized(a, blockIdx.x, share, loadFloats(a.x, [blockIdx.x], share, c.dtype))
   },
 )
 

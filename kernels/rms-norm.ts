@@ -1,18 +1,17 @@
 import {
   blockIdx,
   type Elem,
-  f32,
+  type f32,
   type In,
   type i8,
   type i32,
   kernel,
   type Out,
   staticAssert,
-  to,
 } from '../dsl/index.ts'
-import { blockSum, loadRow, type RowShare, rsqrtExact, storeRow } from '../dsl/std/index.ts'
+import { blockSum, type RowShare, rsqrtExact } from '../dsl/std/index.ts'
+import { loadFloats, rowThreads, storeFloats } from './half-rows.ts'
 import { storeQuantized } from './quantize-rows.ts'
-import { rowThreads } from './row-threads.ts'
 
 export interface RmsNormConfig {
   readonly dtype: 'f16' | 'bf16'
@@ -29,8 +28,8 @@ function normalized(
   share: RowShare,
   dtype: 'f16' | 'bf16',
 ): f32[] {
-  const values = loadRow(x, [row], share, to(dtype, 0)).map((value) => f32(value))
-  const weights = loadRow(gamma, [], share, to(dtype, 0)).map((value) => f32(value))
+  const values = loadFloats(x, [row], share, dtype)
+  const weights = loadFloats(gamma, [], share, dtype)
   const squares = values.map((value) => value * value).reduce((total, square) => total + square)
   const norm = rsqrtExact(blockSum(squares) * (1 / share.columns) + eps)
   return values.map((value, i) => value * norm * weights[i]!)
@@ -52,12 +51,7 @@ export const rmsNorm = kernel(
     staticAssert(c.H % 8 === 0, 'the hidden size must be a multiple of 8')
     const share = { columns: c.H, vec: 8 }
     const y = normalized(a.x, a.gamma, a.eps, blockIdx.x, share, c.dtype)
-    storeRow(
-      a.out,
-      [blockIdx.x],
-      share,
-      y.map((value) => to(c.dtype, value)),
-    )
+    storeFloats(a.out, [blockIdx.x], share, c.dtype, y)
   },
 )
 
@@ -78,12 +72,7 @@ export const rmsNormRows = kernel(
     staticAssert(c.H % 8 === 0, 'the hidden size must be a multiple of 8')
     const share = { columns: c.H, vec: 8 }
     const y = normalized(a.x, a.gamma, a.eps, a.rows.at(blockIdx.x), share, c.dtype)
-    storeRow(
-      a.out,
-      [blockIdx.x],
-      share,
-      y.map((value) => to(c.dtype, value)),
-    )
+    storeFloats(a.out, [blockIdx.x], share, c.dtype, y)
   },
 )
 

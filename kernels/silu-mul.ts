@@ -1,7 +1,7 @@
 import {
   blockIdx,
   type Elem,
-  f32,
+  type f32,
   type In,
   type i8,
   type i32,
@@ -9,11 +9,10 @@ import {
   LOG2E,
   type Out,
   staticAssert,
-  to,
 } from '../dsl/index.ts'
-import { exp2Exact, loadRow, type RowShare, storeRow } from '../dsl/std/index.ts'
+import { exp2Exact, type RowShare } from '../dsl/std/index.ts'
+import { loadFloats, rowThreads, storeFloats } from './half-rows.ts'
 import { storeQuantized } from './quantize-rows.ts'
-import { rowThreads } from './row-threads.ts'
 
 export interface SiluMulConfig {
   readonly dtype: 'f16' | 'bf16'
@@ -23,8 +22,8 @@ export interface SiluMulConfig {
 
 /** Device: silu(gate) · up for the calling thread's share of a row, in f32. */
 function gated(x: In<number, string>, row: i32, share: RowShare, dtype: 'f16' | 'bf16'): f32[] {
-  const gate = loadRow(x, [row, 0], share, to(dtype, 0)).map((value) => f32(value))
-  const up = loadRow(x, [row, 1], share, to(dtype, 0)).map((value) => f32(value))
+  const gate = loadFloats(x, [row, 0], share, dtype)
+  const up = loadFloats(x, [row, 1], share, dtype)
   return gate.map((value, i) => (value / (1 + exp2Exact(-value * LOG2E))) * up[i]!)
 }
 
@@ -35,13 +34,7 @@ export const siluMul = kernel(
   function siluMul(a: { x: In<Elem<'dtype'>, 'T 2 I'>; out: Out<Elem<'dtype'>, 'T I'> }, c: SiluMulConfig) {
     staticAssert(c.I % 8 === 0, 'the intermediate size must be a multiple of 8')
     const share = { columns: c.I, vec: 8 }
-    const y = gated(a.x, blockIdx.x, share, c.dtype)
-    storeRow(
-      a.out,
-      [blockIdx.x],
-      share,
-      y.map((value) => to(c.dtype, value)),
-    )
+    storeFloats(a.out, [blockIdx.x], share, c.dtype, gated(a.x, blockIdx.x, share, c.dtype))
   },
 )
 
