@@ -9,6 +9,7 @@ import { columnMultiple } from '../dsl/format.ts'
 import { packedShape, type WeightFormat, weightFormats } from '../kernels/formats/index.ts'
 import { layerProjections, type Projection } from '../models/projections.ts'
 import { halfBits, quantizedTensors, readTensor } from '../models/weights.ts'
+import { bytesOf } from '../runtime/bytes.ts'
 import { clipByWeightError } from './clip-search.ts'
 import { QuantizeError } from './error.ts'
 import { type QuantizedMatrix, stackRows } from './matrix.ts'
@@ -171,10 +172,6 @@ function projectionStep(
       return outputs.map(({ plan, content }) => [plan.name, bytesOf(content(matrix))])
     },
   }
-}
-
-function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
-  return new Uint8Array(buffer, byteOffset, byteLength)
 }
 
 /** [rows, columns] to [columns, rows]. */

@@ -1,3 +1,4 @@
+import { bytesOf } from '../bytes.ts'
 import { DeviceError, type DeviceMemory, type DeviceRange, type PinnedMemory } from '../device.ts'
 import type { Context, Resource } from './context.ts'
 import { handleIn, viewOf } from './driver.ts'
@@ -207,9 +208,6 @@ export class Staging {
     else piece.giveBack()
   }
 }
-
-const bytesOf = (array: ArrayBufferView): Uint8Array =>
-  new Uint8Array(array.buffer, array.byteOffset, array.byteLength)
 
 const megabytes = (bytes: number): string =>
   bytes < 2 ** 20 ? `${bytes} bytes` : `${(bytes / 2 ** 20).toFixed(1)} MiB`

@@ -1,5 +1,6 @@
 import type { Program } from '../../codegen/program.ts'
 import { type Target, type TargetName, targets } from '../../codegen/target.ts'
+import { bytesOf } from '../bytes.ts'
 import {
   type Device,
   DeviceError,
@@ -110,7 +111,7 @@ export class EmulatorDevice implements Device {
   write(dst: DeviceRange, src: ArrayBufferView, stream?: Stream): void {
     this.#checkRange(dst, src.byteLength, 'write')
     const recorded = this.#recording?.stream === stream && !this.#pinned.has(src.buffer)
-    const live = new Uint8Array(src.buffer, src.byteOffset, src.byteLength)
+    const live = bytesOf(src)
     const bytes = recorded ? live.slice() : live
     this.#enqueue(stream, () => {
       this.#heap.bytes(dst.address, bytes.length).set(bytes)
@@ -123,7 +124,7 @@ export class EmulatorDevice implements Device {
     if (stream !== undefined && this.#recording?.stream === stream)
       throw new DeviceError('INVALID_CAPTURE', 'what a graph records must be enqueued without waiting')
     this.#report()
-    const bytes = new Uint8Array(dst.buffer, dst.byteOffset, dst.byteLength)
+    const bytes = bytesOf(dst)
     bytes.set(this.#heap.bytes(src.address, bytes.length))
   }
 

@@ -1,4 +1,5 @@
 import { dtypeBytes } from '../../dsl/dtype.ts'
+import { bytesOf } from '../../runtime/bytes.ts'
 import type { Device } from '../../runtime/device.ts'
 import { assertSame, type HostArguments, type HostTensor, type KernelCase, runKernel } from './run-kernel.ts'
 
@@ -11,12 +12,7 @@ function rowsOf({ dtype, shape, data, tag }: HostTensor, start: number, end: num
 }
 
 /** The arguments of a launch over rows `start` to `end`; `names` are the arguments that have one row each. */
-export function sliceRows(
-  args: HostArguments,
-  names: readonly string[],
-  start: number,
-  end: number,
-): HostArguments {
+function sliceRows(args: HostArguments, names: readonly string[], start: number, end: number): HostArguments {
   const sliced = names.map((name) => [name, rowsOf(args[name] as HostTensor, start, end)])
   return { ...args, ...Object.fromEntries(sliced) }
 }
@@ -40,10 +36,13 @@ export async function assertSameInParts(
     for (const output of outputs) {
       const width = whole[output]!.length / rows
       const expected = whole[output]!.slice(start * width, end * width)
-      const bits = (array: ArrayBufferView) =>
-        new Uint8Array(array.buffer, array.byteOffset, array.byteLength)
       const bytes = width * dtypeBytes[(args[output] as HostTensor).dtype]
-      assertSame(bits(part[output]!), bits(expected), bytes, `${name}, rows ${start} to ${end}: ${output}`)
+      assertSame(
+        bytesOf(part[output]!),
+        bytesOf(expected),
+        bytes,
+        `${name}, rows ${start} to ${end}: ${output}`,
+      )
     }
   }
 }

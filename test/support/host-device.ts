@@ -1,4 +1,5 @@
 import { targets } from '../../codegen/target.ts'
+import { bytesOf } from '../../runtime/bytes.ts'
 import type {
   Device,
   DeviceFunction,
@@ -35,7 +36,6 @@ export function hostDevice(name = 'host', bytes = 1 << 20): HostDevice {
   let next = 256
   let live = 0
   const at = (range: DeviceRange) => memory.subarray(range.address, range.address + range.bytes)
-  const bytesOf = (array: ArrayBufferView) => new Uint8Array(array.buffer, array.byteOffset, array.byteLength)
   const stream: Stream = { synchronize: async () => {}, wait: () => {}, destroy: () => {} }
   const event = (): Event => ({
     record: () => {},

@@ -1,5 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { bytesOf } from '../../../runtime/bytes.ts'
 import { openEmulator } from '../../../runtime/emulator/device.ts'
 import { gemm16Case, w4a8Case, w4a8GroupCase } from '../../kernels/cases/gemm.ts'
 import { pagedAttentionCase, ropeAppendCase } from '../../kernels/cases/kv.ts'
@@ -50,8 +51,5 @@ for (const { name, kernel, config, args, check } of cases)
         assert.equal(bytesOf(outputs[output]!), bytesOf(values), `${output}, ${how}`)
     }
   })
-
-const bytesOf = (array: ArrayBufferView): Uint8Array =>
-  new Uint8Array(array.buffer, array.byteOffset, array.byteLength)
 
 test.run()
