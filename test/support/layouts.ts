@@ -18,7 +18,7 @@ function shapes(extent: fc.Arbitrary<number>): fc.Arbitrary<IntTuple> {
 export const leavesOf = (t: IntTuple): number[] => (typeof t === 'number' ? [t] : t.flatMap(leavesOf))
 
 /** A tuple nested like `shape` with the given integers. */
-export function nestLike(shape: IntTuple, values: readonly number[]): IntTuple {
+function nestLike(shape: IntTuple, values: readonly number[]): IntTuple {
   let next = 0
   const visit = (t: IntTuple): IntTuple => (typeof t === 'number' ? values[next++]! : t.map(visit))
   return visit(shape)

@@ -6,7 +6,7 @@ import { byteCharacters } from '../../serve/text/byte-level.ts'
 import { rng } from './rng.ts'
 
 /** Ids 0 to 255 are the bytes; then begin and end of text. */
-export const tinyVocabulary = 258
+const tinyVocabulary = 258
 
 /** The smallest Llama that every weight format takes: one layer, two heads, and a context of 128 tokens. */
 export const tinyConfig = {
