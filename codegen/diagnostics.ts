@@ -45,6 +45,9 @@ export class Diagnostic extends Error {
     this.code = code
     this.sentence = sentence
     this.context = details
+    // What goes uncaught, Node prints with its enumerable fields: sources and all.
+    for (const field of ['name', 'code', 'sentence', 'context'])
+      Object.defineProperty(this, field, { enumerable: false })
     this.#refresh()
   }
 

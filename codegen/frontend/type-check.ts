@@ -61,8 +61,11 @@ function diagnosed(ts: TypeScriptApi, problem: TypeScript.Diagnostic, source: So
   return new Diagnostic('E0010', `${first} (TS${problem.code})`, {
     span: { source, start, end: start + (problem.length ?? 1) },
     notes,
+    help: /'(In|Out|InOut|Shared)</.test(first!) && problem.code === 7053 ? brackets : undefined,
   })
 }
+
+const brackets = 'elements are read with at(…index) and written with put(value, …index)'
 
 function related(ts: TypeScriptApi, problem: TypeScript.Diagnostic) {
   return (problem.relatedInformation ?? []).map((information) => {

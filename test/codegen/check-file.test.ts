@@ -41,6 +41,18 @@ export const k = kernel(import.meta.url, { grid: () => [1], block: [32] }, funct
   assert.match(errors[0]!.render(), /kernel\.ts:3:7/)
 })
 
+test('a tensor indexed like an array is told of at and put', () => {
+  const { errors } = checkText(`import { kernel, type f32, type In, type Out, threadIdx } from 'quattuor/dsl'
+export const k = kernel(import.meta.url, { grid: () => [1], block: [32] }, function k(a: { x: In<f32, 'N'>; out: Out<f32, 'N'> }) {
+  a.out[threadIdx.x] = a.x.at(0)
+})
+`)
+  assert.equal(
+    errors.map((e) => e.context.help),
+    ['elements are read with at(…index) and written with put(value, …index)'],
+  )
+})
+
 test('a file that does not parse gives E0001', () => {
   const { errors } = checkText('const x = (1 +')
   assert.equal(

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { inspect } from 'node:util'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { compileKernel } from '../../codegen/compile.ts'
@@ -53,6 +54,12 @@ for (const name of files) {
     assert.is(actual.slice(0, 5), name.slice(0, 5), 'the code is that of the file name')
   })
 }
+
+test('an error that nobody catches is printed as its code frame alone', () => {
+  const span = { source: { path: join(root, 'k.ts'), text: 'a + b', lineStarts: [0] }, start: 0, end: 5 }
+  const error = new Diagnostic('E0101', '+ mixes f32 and i32', { span, help: 'a + f32(b)' })
+  assert.is(inspect(error, { customInspect: false }), `[${error.stack}]`)
+})
 
 /** E0010 comes from `checkFile` alone; E0604 from IR alone, as the compiler finds a way for all that the language has. */
 const shownElsewhere = ['E0010', 'E0604']

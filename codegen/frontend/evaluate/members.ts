@@ -1,10 +1,9 @@
 import { suggestion } from '../../suggest.ts'
 import { arrayMembers } from '../builtins/arrays.ts'
 import { stringMember } from '../builtins/strings.ts'
-import type { Element, Member, Span } from '../syntax.ts'
+import type { Element, Expression, Member, Span } from '../syntax.ts'
 import { elementCell, readDirect, readElement } from './cells.ts'
 import type { Evaluator } from './evaluator.ts'
-import { runtimeIndex } from './places.ts'
 import type { Value } from './values.ts'
 import { Builtin, BuiltinObject, Closure, DeviceValue, describe, isPlainObject } from './values.ts'
 
@@ -107,8 +106,23 @@ function missingField(
   return undefined
 }
 
+/** Refuses what `object[index]` cannot mean: a run-time index, and any index of a tensor or tile. */
+export function checkIndex(ev: Evaluator, object: Value, index: Value, node: Expression): void {
+  if (hasMembers(object) && typeof index !== 'string') {
+    const [tensor, at] = node.kind === 'element' ? [ev.text(node.object), ev.text(node.index)] : ['x', 'i']
+    throw ev.error('E0007', `${describe(object)} has no elements in brackets`, node, {
+      help: `read ${tensor}.at(${at}), write ${tensor}.put(value, ${at})`,
+    })
+  }
+  if (index instanceof DeviceValue) {
+    throw ev.error('E0212', `the index is ${describe(index)}, and registers have no addresses`, node, {
+      help: 'unroll the loop, for (const i of unroll(n)), or keep the array in shared memory',
+    })
+  }
+}
+
 export function elementOf(ev: Evaluator, object: Value, index: Value, node: Element, direct: boolean): Value {
-  if (index instanceof DeviceValue) throw runtimeIndex(ev, index, node)
+  checkIndex(ev, object, index, node)
   if (Array.isArray(object) && (typeof index === 'number' || /^\d+$/.test(String(index)))) {
     const i = Number(index)
     if (!Number.isInteger(i) || i < 0 || i >= object.length) {

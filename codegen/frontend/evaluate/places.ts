@@ -1,9 +1,10 @@
 import type { Expression } from '../syntax.ts'
 import { elementCell } from './cells.ts'
 import type { Evaluator } from './evaluator.ts'
+import { checkIndex } from './members.ts'
 import type { Cell, Scope } from './scope.ts'
 import type { Value } from './values.ts'
-import { DeviceValue, describe, isPlainObject } from './values.ts'
+import { describe, isPlainObject } from './values.ts'
 
 /** The cell that an assignment's left side names. */
 export function placeOf(ev: Evaluator, target: Expression, scope: Scope): Cell {
@@ -47,7 +48,7 @@ function field(ev: Evaluator, object: Value, name: string, target: Expression): 
 }
 
 function element(ev: Evaluator, object: Value, index: Value, target: Expression): Cell {
-  if (index instanceof DeviceValue) throw runtimeIndex(ev, index, target)
+  checkIndex(ev, object, index, target)
   if (isPlainObject(object)) return field(ev, object, String(index), target)
   if (!Array.isArray(object)) throw unchangeable(ev, object, target)
   const label = target.kind === 'element' ? `${ev.text(target.object)}[${String(index)}]` : undefined
@@ -61,11 +62,6 @@ function element(ev: Evaluator, object: Value, index: Value, target: Expression)
   }
   return cell
 }
-
-export const runtimeIndex = (ev: Evaluator, index: DeviceValue, node: Expression): Error =>
-  ev.error('E0212', `the index is ${describe(index)}, and registers have no addresses`, node, {
-    help: 'unroll the loop, for (const i of unroll(n)), or keep the array in shared memory',
-  })
 
 const unchangeable = (ev: Evaluator, object: Value, target: Expression): Error => {
   const help =
