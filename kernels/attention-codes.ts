@@ -4,9 +4,7 @@ import {
   blockIdx,
   ceilDiv,
   each,
-  type f16,
   f32,
-  type In,
   i32,
   idiv,
   LOG2E,
@@ -14,7 +12,6 @@ import {
   load,
   loadWords,
   mma,
-  type Out,
   range,
   regs,
   shared,
@@ -31,7 +28,7 @@ import {
 import { exp2Exact, packBytes, transposeBytes, warpMax, warpSum } from '../dsl/std/index.ts'
 import { kvFormats } from './formats/kv.ts'
 import { loadAffine } from './formats/kv-affine.ts'
-import type { PagedAttentionConfig } from './paged-attention.ts'
+import type { AttentionArguments, PagedAttentionConfig } from './paged-attention.ts'
 
 export const ATTENTION_THREADS = 128
 const WARPS = ATTENTION_THREADS / 32
@@ -71,22 +68,7 @@ const PITCH = 12
  *
  * Each warp takes every fourth 32 tokens of the context, with a softmax of its own; the four meet at the end.
  */
-export function attendCodes(
-  a: {
-    readonly q: In<number, string>
-    readonly sequence: In<i32, string>
-    readonly positions: In<i32, string>
-    readonly pages: In<i32, string>
-    readonly k: In<number, string>
-    readonly v: In<number, string>
-    readonly kParams?: In<f16, string>
-    readonly vParams?: In<f16, string>
-    readonly scale: f32
-    readonly out: Out<number, string>
-  },
-  c: PagedAttentionConfig,
-  heads: number,
-): void {
+export function attendCodes(a: AttentionArguments, c: PagedAttentionConfig, heads: number): void {
   const format = kvFormats[c.kv]
   const bytesOf = format.bytes!
   const atom = atoms.m16n8k32.u8s8

@@ -4,13 +4,11 @@ import {
   ceilDiv,
   each,
   f32,
-  type In,
   type i32,
   idiv,
   LOG2E,
   laneIdx,
   load,
-  type Out,
   range,
   regs,
   shared,
@@ -23,7 +21,7 @@ import {
 import { exp2Exact, warpMax, warpSum } from '../dsl/std/index.ts'
 import { ATTENTION_THREADS as THREADS } from './attention-codes.ts'
 import { PAGE_TOKENS } from './formats/kv.ts'
-import type { PagedAttentionConfig } from './paged-attention.ts'
+import type { AttentionArguments, PagedAttentionConfig } from './paged-attention.ts'
 
 const WARPS = THREADS / 32
 
@@ -40,20 +38,7 @@ const COLUMNS = 8
  * and every n-th token, whose sums meet at the end. Products are multiplied and added one after the other: `fma` would
  * save a GPU a third of its work here, but costs the emulator two and a half times as much.
  */
-export function attendFloats(
-  a: {
-    readonly q: In<number, string>
-    readonly sequence: In<i32, string>
-    readonly positions: In<i32, string>
-    readonly pages: In<i32, string>
-    readonly k: In<number, string>
-    readonly v: In<number, string>
-    readonly scale: f32
-    readonly out: Out<number, string>
-  },
-  c: PagedAttentionConfig,
-  heads: number,
-): void {
+export function attendFloats(a: AttentionArguments, c: PagedAttentionConfig, heads: number): void {
   const token = blockIdx.x
   const firstHead = blockIdx.y * heads
   const kvHead = idiv(firstHead, c.Hq / c.Hkv)

@@ -21,8 +21,22 @@ export interface PagedAttentionConfig extends KvConfig {
   readonly HqD: number
 }
 
+/** The arguments of `pagedAttention`, whose elements the formats differ in. */
+export interface AttentionArguments {
+  readonly q: In<number, string>
+  readonly sequence: In<i32, string>
+  readonly positions: In<i32, string>
+  readonly pages: In<i32, string>
+  readonly k: In<number, string>
+  readonly v: In<number, string>
+  readonly kParams?: In<f16, string>
+  readonly vParams?: In<f16, string>
+  readonly scale: f32
+  readonly out: Out<number, string>
+}
+
 /** Query heads of a CTA: all that share a key/value head, or an equal part of them, 8 at most. */
-export function headsPerBlock({ Hq, Hkv }: { readonly Hq: number; readonly Hkv: number }): number {
+function headsPerBlock({ Hq, Hkv }: { readonly Hq: number; readonly Hkv: number }): number {
   const group = Hq / Hkv
   const parts = Array.from({ length: group }, (_, i) => i + 1).find((n) => group % n === 0 && group / n <= 8)
   return group / (parts ?? 1)
