@@ -129,7 +129,7 @@ export class Model {
     return this.#activations.logits
   }
 
-  /** Enqueues one step. The logits are in `logits` when the stream gets there. */
+  /** Enqueues one step. The logits are in `logits` when the stream gets there. Throws `RangeError` past the limits. */
   async step(input: StepInput, stream?: Stream): Promise<void> {
     const tokens = input.ids.length
     const rows = input.logitRows.length
@@ -156,7 +156,8 @@ export class Model {
     const tokens = input.ids.length
     if (tokens < 1 || tokens > limits.tokens || input.logitRows.length > limits.logitRows)
       throw new RangeError(
-        `a step of ${tokens} tokens and ${input.logitRows.length} rows of logits is over the limits`,
+        `a step has 1 to ${limits.tokens} tokens and at most ${limits.logitRows} rows of logits, ` +
+          `got ${tokens} and ${input.logitRows.length}: load the model with larger limits`,
       )
     ids.slice(0, tokens).write(input.ids, stream)
     positions.slice(0, tokens).write(input.positions, stream)

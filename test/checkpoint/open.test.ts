@@ -14,6 +14,7 @@ import {
   parseFormat,
 } from '../../checkpoint/quantized.ts'
 import { widen } from '../../checkpoint/tensor.ts'
+import { sharedPath } from '../support/shared-models.ts'
 import { assertRefuses, temporaryFolder, writeRaw } from './support.ts'
 
 const demo = fileURLToPath(new URL('../../examples/models/nano-w4a8kv4/', import.meta.url))
@@ -119,9 +120,8 @@ for (const [name, tensors] of [
   ['nano', 38],
   ['small', 74],
 ] as const) {
-  const folder = fileURLToPath(new URL(`../../../shared/models/${name}/`, import.meta.url))
-  if (!existsSync(folder)) console.log(`skipped: opening the ${name} model, because it is not here`)
-  else
+  const folder = sharedPath(`models/${name}`)
+  if (folder)
     test(`the ${name} model opens, in one file or in shards`, () => {
       const checkpoint = openCheckpoint(folder)
       const { config } = checkpoint

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -7,6 +7,7 @@ import * as assert from 'uvu/assert'
 import { type ChatMessage, createChatTemplate, loadChatTemplate } from '../../../serve/text/chat-template.ts'
 import { TextError } from '../../../serve/text/error.ts'
 import { loadTokenizer } from '../../../serve/text/tokenizer.ts'
+import { sharedPath } from '../../support/shared-models.ts'
 
 interface ChatCase {
   readonly messages: readonly ChatMessage[]
@@ -32,10 +33,8 @@ test('the conversations of the nano model give the recorded text and ids', () =>
 })
 
 for (const name of ['nano', 'small']) {
-  const folder = here(`../../../../shared/models/${name}/`)
-  if (!existsSync(folder))
-    console.log(`skipped: the golden conversations of ${name}, because the model is not here`)
-  else
+  const folder = sharedPath(`models/${name}`)
+  if (folder)
     test(`the golden conversations of ${name} give the recorded text and ids`, () => {
       const golden = JSON.parse(readFileSync(join(folder, 'golden.json'), 'utf8'))
       assertReproduces(folder, golden.fp32.chat_greedy)
