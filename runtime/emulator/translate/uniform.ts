@@ -102,7 +102,7 @@ function isFullMask(operand: Operand | undefined): boolean {
 }
 
 /** `%tid.x >> 5` and the like, where warps do not wrap around rows of the CTA. */
-export function isWarpIndex(instruction: Instruction, shape: readonly [number, number, number]): boolean {
+function isWarpIndex(instruction: Instruction, shape: readonly [number, number, number]): boolean {
   const [x, y, z] = shape
   const [, source, count] = instruction.operands
   if (source?.kind !== 'special' || source.name !== '%tid.x' || count?.kind !== 'integer') return false

@@ -1,7 +1,7 @@
 import type { DType } from '../../../dsl/dtype.ts'
+import type { ZeroHandling } from '../../../dsl/format.ts'
 import { f16Bits } from '../../../dsl/half.ts'
 import { packedShape, type WeightFormatName, weightFormats } from '../../../kernels/formats/index.ts'
-import type { ZeroHandling } from '../../../dsl/format.ts'
 import type { GemmTiles } from '../../../kernels/gemm.ts'
 import { gemm16, gemm16Reference } from '../../../kernels/gemm-16.ts'
 import type { ScaledProduct } from '../../../kernels/gemm-reference.ts'
