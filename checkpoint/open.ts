@@ -34,6 +34,7 @@ export function openCheckpoint(folder: string): Checkpoint {
   const generationConfig = existsSync(generationPath) ? readGenerationConfig(generationPath) : undefined
   const { tensors, metadata, path } = openWeights(folder)
   try {
+    checkLayers(path, tensors, config.layers)
     const format = parseFormat(path, metadata) ?? unquantizedFormat(path, tensors)
     return {
       folder,
@@ -48,6 +49,18 @@ export function openCheckpoint(folder: string): Checkpoint {
     tensors.close()
     throw error
   }
+}
+
+/** Layers left over would be ignored, and the model would be another one. */
+function checkLayers(path: string, tensors: TensorSource, layers: number): void {
+  const surplus = tensors.names.find(
+    (name) => Number(/^model\.layers\.(\d+)\./.exec(name)?.[1] ?? -1) >= layers,
+  )
+  if (surplus !== undefined)
+    throw new CheckpointError(
+      `${path} has the tensor ${surplus}, and config.json says num_hidden_layers ${layers}; ` +
+        'the weights and the configuration are not of the same model',
+    )
 }
 
 interface Weights {

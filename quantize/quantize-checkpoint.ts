@@ -140,7 +140,7 @@ function projectionStep(
   if (k % multiple !== 0)
     throw new QuantizeError(
       `tensor ${prefix}${parts[0]!.path}.weight has ${k} columns, and ${recipe.weights} needs a multiple of ` +
-        `${multiple}; choose another recipe`,
+        `${multiple}; choose another format`,
     )
   const groups = format.group > 0 ? k / format.group : 0
   const output = (

@@ -47,6 +47,21 @@ test('an unquantized folder has the format of its embeddings, and the end tokens
   checkpoint.close()
 })
 
+test('weights of more layers than the configuration has are refused, not ignored', () => {
+  const folder = folderWithConfig()
+  const norm = { dtype: 'F16', shape: [2, 2], data_offsets: [8, 16] }
+  const write = (layer: number) =>
+    writeRaw(
+      join(folder, 'model.safetensors'),
+      { ...embeddings, [`model.layers.${layer}.input_layernorm.weight`]: norm },
+      16,
+    )
+  write(3)
+  openCheckpoint(folder).close()
+  write(4)
+  assertRefuses(() => openCheckpoint(folder), 'model.layers.4.input_layernorm.weight', 'num_hidden_layers 4')
+})
+
 test('a quantized folder describes itself', () => {
   const folder = folderWithConfig()
   const metadata = describeFormat(w4, 'quattuor 1.2.3')

@@ -20,6 +20,10 @@ test('the demo of the package continues its story', async () => {
   const prompt = args[args.indexOf('--prompt') + 1]
   assert.ok(out.startsWith(prompt))
   assert.match(out.slice(prompt.length), /^( \w+|[,.;]){6,}/, 'words go on where the prompt ends')
+  const tour = readFileSync(join(root, 'docs/tour.md'), 'utf8')
+    .split('$ npm run demo\n')[1]!
+    .replaceAll('\n', ' ')
+  assert.is(tour.slice(0, out.trim().length), out.trim(), 'the tour shows the same story')
 })
 
 test('a chat message goes through the template of the model', async () => {
