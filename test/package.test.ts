@@ -1,0 +1,45 @@
+import { execFileSync } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), '..')
+const [{ files }] = JSON.parse(
+  execFileSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
+    cwd: root,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+  }),
+)
+const packed: string[] = files.map((file: { path: string }) => file.path)
+
+test('the package has the sources that the compiler reads, and no tests', () => {
+  for (const folder of ['dsl', 'kernels']) {
+    const sources = readdirSync(resolve(root, folder), { recursive: true, encoding: 'utf8' })
+      .filter((path) => path.endsWith('.ts'))
+      .map((path) => `${folder}/${path.replaceAll('\\', '/')}`)
+    assert.equal(
+      sources.filter((path) => !packed.includes(path)),
+      [],
+    )
+  }
+  assert.equal(
+    packed.filter((path) => /(^|\/)(test|bench)\//.test(path)),
+    [],
+  )
+})
+
+test('the package has the documents and examples that its README links to, but for measurements', () => {
+  const links = [...readFileSync(resolve(root, 'README.md'), 'utf8').matchAll(/\]\(([^)#:]+)\)/g)]
+    .map(([, path]) => path!)
+    .filter((path) => !path.startsWith('bench/'))
+  assert.ok(links.length > 5)
+  assert.equal(
+    links.filter((link) => !packed.some((path) => path === link || path.startsWith(link))),
+    [],
+  )
+})
+
+test.run()
