@@ -52,7 +52,7 @@ export function writeResults(
   const folder = join(packageRoot(), 'bench', 'results', deviceSlug(device))
   mkdirSync(folder, { recursive: true })
   const path = join(folder, `${name}.json`)
-  const lines = rows.map((row) => `    ${JSON.stringify(row, fiveDigits)}`).join(',\n')
+  const lines = rows.map((row) => `    ${JSON.stringify(row, sixDigits)}`).join(',\n')
   // One line a row, so that two runs can be compared line by line.
   const head = JSON.stringify(header, null, 2).replace(/\n\}$/, '')
   writeFileSync(path, `${head},\n  "rows": [\n${lines}\n  ]\n}\n`)
@@ -60,8 +60,8 @@ export function writeResults(
 }
 
 /** Measured figures have no more that mean anything. */
-const fiveDigits = (_key: string, value: unknown): unknown =>
-  typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(5)) : value
+const sixDigits = (_key: string, value: unknown): unknown =>
+  typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(6)) : value
 
 /** The commit, with `-dirty` where files differ from it. */
 const gitCommit = (): string | null =>
