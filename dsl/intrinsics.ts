@@ -152,6 +152,7 @@ export function atomicAdd<T extends i32 | u32 | f32>(
 ): T {
   return deviceOnly('atomicAdd')
 }
+/** `atom.max`; returns the old value. */
 export function atomicMax<T extends i32 | u32>(
   _dst: InOut<T, string, string> | Shared<T>,
   _index: readonly i32[],
@@ -159,6 +160,7 @@ export function atomicMax<T extends i32 | u32>(
 ): T {
   return deviceOnly('atomicMax')
 }
+/** `atom.min`; returns the old value. */
 export function atomicMin<T extends i32 | u32>(
   _dst: InOut<T, string, string> | Shared<T>,
   _index: readonly i32[],
@@ -166,6 +168,7 @@ export function atomicMin<T extends i32 | u32>(
 ): T {
   return deviceOnly('atomicMin')
 }
+/** `atom.exch`; returns the old value. */
 export function atomicExchange<T extends i32 | u32>(
   _dst: InOut<T, string, string> | Shared<T>,
   _index: readonly i32[],
@@ -173,6 +176,7 @@ export function atomicExchange<T extends i32 | u32>(
 ): T {
   return deviceOnly('atomicExchange')
 }
+/** `atom.cas`: stores `value` where `expected` stands; returns the old value. */
 export function atomicCompareAndSwap<T extends i32 | u32>(
   _dst: InOut<T, string, string> | Shared<T>,
   _index: readonly i32[],
@@ -227,13 +231,15 @@ export function voteAny(_p: boolean): boolean {
 export function ballot(_p: boolean): u32 {
   return deviceOnly('ballot')
 }
-/** `redux.sync.add`, `.max`, `.min` over the warp. */
+/** `redux.sync.add`: the sum over the warp, exact. */
 export function reduxAdd<T extends i32 | u32>(_value: T): T {
   return deviceOnly('reduxAdd')
 }
+/** `redux.sync.max` over the warp. */
 export function reduxMax<T extends i32 | u32>(_value: T): T {
   return deviceOnly('reduxMax')
 }
+/** `redux.sync.min` over the warp. */
 export function reduxMin<T extends i32 | u32>(_value: T): T {
   return deviceOnly('reduxMin')
 }
@@ -286,10 +292,11 @@ export function exp2(_x: f32): f32 {
 export function log2(_x: f32): f32 {
   return deviceOnly('log2')
 }
-/** `sin.approx.f32`, `cos.approx.f32`: precise near zero only. */
+/** `sin.approx.f32`: precise near zero only. */
 export function sin(_x: f32): f32 {
   return deviceOnly('sin')
 }
+/** `cos.approx.f32`: precise near zero only. */
 export function cos(_x: f32): f32 {
   return deviceOnly('cos')
 }
@@ -325,10 +332,11 @@ export function permuteBytes(_a: u32, _b: u32, _selector: u32): u32 {
 export function lop3(_a: u32, _b: u32, _c: u32, _table: number): u32 {
   return deviceOnly('lop3')
 }
-/** `shf.l.wrap.b32`, `shf.r.wrap.b32`: the high or low word of (high:low) shifted by `count` mod 32. */
+/** `shf.l.wrap.b32`: the high word of (high:low) shifted left by `count` mod 32. */
 export function funnelShiftLeft(_low: u32, _high: u32, _count: u32): u32 {
   return deviceOnly('funnelShiftLeft')
 }
+/** `shf.r.wrap.b32`: the low word of (high:low) shifted right by `count` mod 32. */
 export function funnelShiftRight(_low: u32, _high: u32, _count: u32): u32 {
   return deviceOnly('funnelShiftRight')
 }
@@ -356,6 +364,7 @@ export function unpack2(_pair: number): [number, number] {
 export function packF16(_low: f32, _high: f32): f16x2 {
   return deviceOnly('packF16')
 }
+/** Two `f32` rounded to nearest even into one register: `cvt.rn.bf16x2.f32`. */
 export function packBf16(_low: f32, _high: f32): bf16x2 {
   return deviceOnly('packBf16')
 }
