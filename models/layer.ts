@@ -34,7 +34,7 @@ interface LayerParts {
 type Between = readonly Launch[]
 
 /**
- * One decoder layer: nine launches, or eight where activations are not quantized.
+ * One decoder layer: ten launches, or nine where activations are not quantized.
  *
  *   norm → qkv → rope + append → attention → (quantize) → o + residual → norm → gate-up → silu·mul → down + residual
  */

@@ -1,6 +1,6 @@
 import type { ModelConfig } from '../checkpoint/config.ts'
 import { CheckpointError } from '../checkpoint/error.ts'
-import { type Checkpoint, openCheckpoint } from '../checkpoint/open.ts'
+import type { Checkpoint } from '../checkpoint/open.ts'
 import { embedTokens } from '../kernels/embed-tokens.ts'
 import { type KvFormatName, PAGE_TOKENS } from '../kernels/formats/kv.ts'
 import { rmsNormRows } from '../kernels/rms-norm.ts'
@@ -189,14 +189,4 @@ function kvFormatOf(checkpoint: Checkpoint): KvFormatName {
       `${checkpoint.folder} transforms keys before it quantizes them, which this version does not; quantize it without`,
     )
   return `kv${bits}`
-}
-
-/** Opens a checkpoint folder and loads its model. */
-export async function loadModel(device: Device, folder: string, options: ModelOptions): Promise<Model> {
-  const checkpoint = openCheckpoint(folder)
-  try {
-    return await Model.load(device, checkpoint, options)
-  } finally {
-    checkpoint.close()
-  }
 }

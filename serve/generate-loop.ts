@@ -93,11 +93,13 @@ export class GenerateLoop {
     const ids = await this.#sampler.choose(
       drawing.map(({ request, generated }) => ({ sampling: request.sampling, step: generated })),
     )
-    return drawing.map((sequence, row) => {
+    return drawing.flatMap((sequence, row) => {
+      // Cancelled while the step ran.
+      if (!this.#running.includes(sequence)) return []
       const id = ids[row]!
       const kept = sequence.append(id)
       if (sequence.finished) this.#release(sequence)
-      return { request: sequence.request, id: kept ? id : undefined, finished: sequence.finished }
+      return [{ request: sequence.request, id: kept ? id : undefined, finished: sequence.finished }]
     })
   }
 
