@@ -8,8 +8,9 @@ import type { Target } from '../codegen/target.ts'
 import type { Kernel } from '../dsl/kernel.ts'
 import { canonicalJson } from './canonical-json.ts'
 import { compilerFingerprint } from './compiler-fingerprint.ts'
+import type { StoreStatistics } from './file-store.ts'
 import { absolutePath, packageRoot, portablePath } from './package-root.ts'
-import { ProgramStore, type StoreStatistics } from './program-store.ts'
+import { ProgramStore } from './program-store.ts'
 
 /**
  * Compiled programs by (kernel, configuration, target, compiler): in memory, then on disk, then compiled.

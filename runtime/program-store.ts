@@ -1,121 +1,26 @@
-import { createHash, randomBytes } from 'node:crypto'
-import { mkdir, readdir, readFile, rename, stat, unlink, utimes, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import type { Program } from '../codegen/program.ts'
+import { FileStore, type FileStoreOptions, type StoreStatistics } from './file-store.ts'
 
-export interface StoreStatistics {
-  readonly folder: string
-  readonly entries: number
-  readonly bytes: number
-  readonly limitBytes: number
-  /** Why nothing can be written, where that is so. */
-  readonly problem: string | undefined
-}
-
-const defaultLimitBytes = 256 * 2 ** 20
-const suffix = '.json'
-/** A temporary file this old belongs to a process that died while writing it. */
-const staleMs = 3_600_000
-
-/**
- * A folder of programs, one file a key, shared by any number of processes.
- *
- * A file is the SHA-256 of its second line, a newline, and the program as JSON. It appears whole, by a rename; one that
- * is cut short or altered does not match its hash and counts as absent. The least recently used go when the folder
- * outgrows its limit; use is recorded as the file's modification time. A folder that cannot be written is reported
- * once, and everything works without it.
- */
+/** A folder of programs as JSON, shared by any number of processes. */
 export class ProgramStore {
-  readonly folder: string
-  readonly #limitBytes: number
-  readonly #warn: (message: string) => void
-  #problem: string | undefined
-  #unswept = Number.POSITIVE_INFINITY
+  readonly #files: FileStore
 
-  constructor(folder: string, options: { limitBytes?: number; warn?: (message: string) => void } = {}) {
-    this.folder = folder
-    this.#limitBytes = options.limitBytes ?? defaultLimitBytes
-    this.#warn = options.warn ?? ((message) => console.error(`quattuor: ${message}`))
+  constructor(folder: string, options: FileStoreOptions = {}) {
+    this.#files = new FileStore(folder, '.json', options)
   }
 
   /** The program under `key`, or `undefined` when there is none that is whole. */
   async read(key: string): Promise<Program | undefined> {
-    const path = this.#path(key)
-    let text: string
-    try {
-      text = await readFile(path, 'utf8')
-    } catch {
-      return undefined
-    }
-    const end = text.indexOf('\n')
-    const body = text.slice(end + 1)
-    if (text.slice(0, end) !== digest(body)) return undefined
-    const now = new Date()
-    // A folder that is only readable cannot record use, and needs no record.
-    await utimes(path, now, now).catch(() => {})
-    return JSON.parse(body) as Program
+    const content = await this.#files.read(key)
+    return content && (JSON.parse(content.toString('utf8')) as Program)
   }
 
   /** Writes a program; what goes wrong is reported once and otherwise ignored. */
-  async write(key: string, program: Program): Promise<void> {
-    if (this.#problem) return
-    const body = JSON.stringify(program)
-    const text = `${digest(body)}\n${body}`
-    const temporary = join(this.folder, `${key}.${process.pid}.${randomBytes(6).toString('hex')}.tmp`)
-    try {
-      await mkdir(this.folder, { recursive: true })
-      await writeFile(temporary, text, { flag: 'wx' })
-      await rename(temporary, this.#path(key))
-    } catch (error) {
-      await unlink(temporary).catch(() => {})
-      this.#problem = (error as Error).message
-      this.#warn(
-        `compiled kernels are not kept, because ${this.folder} cannot be written (${this.#problem}); ` +
-          'set QUATTUOR_CACHE to a folder that can, or to off',
-      )
-      return
-    }
-    this.#unswept += text.length
-    if (this.#unswept > this.#limitBytes / 16) await this.#sweep()
+  write(key: string, program: Program): Promise<void> {
+    return this.#files.write(key, JSON.stringify(program))
   }
 
-  async statistics(): Promise<StoreStatistics> {
-    const entries = (await this.#files()).filter((file) => file.path.endsWith(suffix))
-    const bytes = entries.reduce((sum, entry) => sum + entry.bytes, 0)
-    const { folder } = this
-    return { folder, entries: entries.length, bytes, limitBytes: this.#limitBytes, problem: this.#problem }
-  }
-
-  /** Removes the least recently used programs beyond the limit, and what dead processes left. */
-  async #sweep(): Promise<void> {
-    this.#unswept = 0
-    const files = await this.#files()
-    const remove = (path: string) => unlink(path).catch(() => {})
-    let bytes = 0
-    for (const file of files.sort((a, b) => b.usedMs - a.usedMs)) {
-      if (file.path.endsWith(suffix)) {
-        bytes += file.bytes
-        if (bytes > this.#limitBytes) await remove(file.path)
-      } else if (file.path.endsWith('.tmp') && Date.now() - file.usedMs > staleMs) {
-        await remove(file.path)
-      }
-    }
-  }
-
-  async #files(): Promise<{ path: string; bytes: number; usedMs: number }[]> {
-    const names = await readdir(this.folder).catch(() => [])
-    const files = names.map(async (name) => {
-      const path = join(this.folder, name)
-      // Another process may have removed it meanwhile.
-      const info = await stat(path).catch(() => undefined)
-      return info ? [{ path, bytes: info.size, usedMs: info.mtimeMs }] : []
-    })
-    return (await Promise.all(files)).flat()
-  }
-
-  #path(key: string): string {
-    return join(this.folder, key + suffix)
+  statistics(): Promise<StoreStatistics> {
+    return this.#files.statistics()
   }
 }
-
-const digest = (text: string): string => createHash('sha256').update(text).digest('hex')
