@@ -71,6 +71,8 @@ ${list(4 * chains - 1, (i) => `  xor.b32 %c0, %c0, %c${i + 1};`).join('\n')}
       { kind: 'dim', name: 'N' },
     ],
     block: [32 * warps, 1, 1],
+    cluster: 1,
+    overlaps: false,
     sharedBytes: 0,
     sources: [],
   }

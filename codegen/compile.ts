@@ -9,7 +9,8 @@ import type { Module } from './frontend/names.ts'
 import { Modules } from './frontend/names.ts'
 import { typeErrors } from './frontend/type-check.ts'
 import { lower, Refusal } from './ir/index.ts'
-import type { Location } from './ir/op.ts'
+import type { KernelIr, Location } from './ir/op.ts'
+import { walk } from './ir/rewrite.ts'
 import type { Config, Program, SourceFile } from './program.ts'
 import type { Target, TargetName } from './target.ts'
 import { targets } from './target.ts'
@@ -34,6 +35,8 @@ export function compileKernel<A, C>(kernel: Kernel<A, C>, config: C, target: Tar
       ptx,
       params,
       block,
+      cluster: ir.cluster ?? 1,
+      overlaps: waitsForPrevious(ir),
       sharedBytes,
       sources,
     }
@@ -61,6 +64,15 @@ export function checkFile(path: string): Diagnostic[] {
 /** The names of the kernels that a file declares, in order; from its syntax alone. Throws `Diagnostic` E0001, E0003. */
 export function listKernels(path: string): string[] {
   return kernelsIn(new Modules().loadProgram(resolve(path))).map((kernel) => kernel.name!)
+}
+
+/** Whether the kernel may be launched before its predecessor ends, because it waits for that itself. */
+function waitsForPrevious({ body }: KernelIr): boolean {
+  let waits = false
+  walk(body, (node) => {
+    if (node.kind === 'instruction' && node.op === 'waitForPrevious') waits = true
+  })
+  return waits
 }
 
 function sourceFiles(modules: readonly Module[], first: readonly string[]): SourceFile[] {

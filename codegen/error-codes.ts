@@ -230,6 +230,10 @@ export const errorCodes = {
     title: 'instruction not on this target',
     why: 'The target lacks the instruction. target.capability chooses another way while compiling.',
   },
+  E0605: {
+    title: 'warpgroup operation under divergent control',
+    why: 'wgmma, its fences and waits, and changes of the number of registers are done by the four warps of a warpgroup together.',
+  },
   E0701: {
     title: 'accumulator does not fit the atom',
     why: 'mma updates the registers of its accumulator, whose number and type the atom fixes.',

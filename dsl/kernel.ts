@@ -14,6 +14,8 @@ export interface KernelOptions<C> {
   readonly maxRegisters?: (c: C) => number
   /** CTAs that should fit one multiprocessor (`.minnctapersm`). */
   readonly blocksPerMultiprocessor?: (c: C) => number
+  /** CTAs of a cluster, neighbours along x: 1 (the default), 2, 4 or 8. The grid's x must be a multiple. */
+  readonly cluster?: (c: C) => number
   /** The configurations that a tuner may try. */
   readonly tune?: Space<C>
 }

@@ -14,6 +14,9 @@ export type u32 = Flavor<'u32'>
 /** Storage types: convert with `i32(v)` or `f32(v)` before arithmetic. */
 export type i8 = Flavor<'i8'>
 export type u8 = Flavor<'u8'>
+/** 8-bit floats of 4 and 3, and of 5 and 2 bits of exponent and mantissa. Storage types. */
+export type e4m3 = Flavor<'e4m3'>
+export type e5m2 = Flavor<'e5m2'>
 /** Two 16-bit floats in one 32-bit register, lower half first. `+ - *` and `fma` work lane by lane. */
 export type f16x2 = Flavor<'f16x2'>
 export type bf16x2 = Flavor<'bf16x2'>

@@ -54,4 +54,13 @@ export interface Shared<T> {
   put(value: T, ...index: i32[]): void
   /** The sub-tile at the given leading indices (a stage of a ring, say). */
   row(...index: i32[]): Shared<T>
+  /** The tile at the same place in the shared memory of CTA `rank` of the cluster. */
+  peer(rank: i32): Shared<T>
+}
+
+/** mbarriers in shared memory: see `barriers`. */
+export interface Barriers {
+  readonly count: number
+  /** Those at the same place in CTA `rank` of the cluster; only `arrive` takes them. */
+  peer(rank: i32): Barriers
 }

@@ -1,5 +1,6 @@
 import type { Program } from '../codegen/program.ts'
 import type { Target } from '../codegen/target.ts'
+import type { DType } from '../dsl/dtype.ts'
 
 /**
  * A place where compiled kernels run: a CUDA GPU, or the PTX emulator on the CPU.
@@ -29,6 +30,8 @@ export interface Device {
 
   /** Loads a program (once per program; later calls return the same function). Throws with the JIT log on failure. */
   load(program: Program): DeviceFunction
+  /** `load` of several programs: compiled at once, without blocking the event loop, or taken from the cache on disk. */
+  loadAll(programs: readonly Program[]): Promise<DeviceFunction[]>
 
   /** Builds a launch whose argument block is packed once. */
   prepareLaunch(fn: DeviceFunction, launch: LaunchShape, args: readonly LaunchArgument[]): PreparedLaunch
@@ -83,10 +86,28 @@ export interface DeviceFunction {
 
 export interface LaunchShape {
   readonly grid: readonly [number, number, number]
+  /**
+   * Lets the launch begin before its predecessor in the stream has ended (programmatic dependent launch). Only for
+   * programs with `overlaps`; default: what `program.overlaps` says. The emulator runs launches one after the other.
+   */
+  readonly overlap?: boolean
 }
 
-/** One value per entry of `program.params`, in order: an address, or a 32-bit scalar by its dtype. */
-export type LaunchArgument = number
+/** One value per entry of `program.params`, in order: an address, a 32-bit scalar by its dtype, or a tensor map. */
+export type LaunchArgument = number | TensorMap
+
+/** What a device encodes into the 128 bytes of a `tensorMap` parameter: a tensor, innermost dimension first. */
+export interface TensorMap {
+  readonly address: number
+  readonly dtype: DType
+  /** Elements of each dimension, two or three. */
+  readonly extents: readonly number[]
+  /** Bytes from one index to the next of each dimension but the first, whose elements are neighbours. */
+  readonly strides: readonly number[]
+  /** Elements that one copy takes along each dimension. */
+  readonly box: readonly number[]
+  readonly swizzle: 0 | 32 | 64 | 128
+}
 
 export interface PreparedLaunch {
   readonly fn: DeviceFunction

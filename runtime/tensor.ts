@@ -2,7 +2,7 @@ import { type DType, dtypeBytes } from '../dsl/dtype.ts'
 import { bf16FromF32, f16FromF32, f32FromBf16, f32FromF16 } from '../dsl/half.ts'
 import { type Device, DeviceError, type DeviceMemory, type DeviceRange, type Stream } from './device.ts'
 
-/** The host array of each element type; f16 and bf16 travel as their bits. */
+/** The host array of each element type; f16, bf16 and floats of 8 bits travel as their bits. */
 const arrays = {
   f32: Float32Array,
   f16: Uint16Array,
@@ -11,6 +11,8 @@ const arrays = {
   u32: Uint32Array,
   i8: Int8Array,
   u8: Uint8Array,
+  e4m3: Uint8Array,
+  e5m2: Uint8Array,
 } as const satisfies Record<DType, unknown>
 
 export type HostArray = Float32Array | Uint16Array | Int32Array | Uint32Array | Int8Array | Uint8Array

@@ -52,6 +52,7 @@ export function lowerKernel(kernel: Kernel, config: Config, target: Target): Fro
       ...(options.blocksPerMultiprocessor && {
         blocksPerMultiprocessor: options.blocksPerMultiprocessor(config),
       }),
+      ...(options.cluster && { cluster: options.cluster(config) }),
     }
     return { ir, params, block, modules: modules.sources }
   } catch (error) {

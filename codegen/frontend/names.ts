@@ -54,7 +54,14 @@ export const packageSources =
     : compiledRoot
 
 const dslFolder = join(packageSources, 'dsl')
-const languageFiles = ['intrinsics.ts', 'scalars.ts', 'tensor.ts', 'kernel.ts'].map((f) => join(dslFolder, f))
+const languageFiles = [
+  'intrinsics.ts',
+  'async.ts',
+  'warpgroups.ts',
+  'scalars.ts',
+  'tensor.ts',
+  'kernel.ts',
+].map((f) => join(dslFolder, f))
 const nativeFiles: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   'math.ts': math,
   'dtype.ts': dtype,

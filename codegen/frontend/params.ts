@@ -196,6 +196,10 @@ function substitute(type: TypeNode, given: ReadonlyMap<string, TypeNode | undefi
   }
 }
 
-/** The register that a parameter is read into. */
+/** The register that a parameter is read into; of a tensor map that is its address. */
 export const parameterType = (param: Param): ValueType =>
-  param.kind === 'tensor' ? 'address' : param.kind === 'dim' ? 'i32' : param.dtype
+  param.kind === 'tensor' || param.kind === 'tensorMap'
+    ? 'address'
+    : param.kind === 'dim'
+      ? 'i32'
+      : param.dtype

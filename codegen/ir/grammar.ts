@@ -86,7 +86,10 @@ function abnormal(args: readonly Operand[]): string | undefined {
   for (const arg of args) {
     if (arg.kind === 'register') continue
     const { type, value } = arg
-    const normal = type === 'address' ? Number.isSafeInteger(value) : Object.is(normalize(type, value), value)
+    const normal =
+      type === 'address' || type === 'u64'
+        ? Number.isSafeInteger(value)
+        : Object.is(normalize(type, value), value)
     if (!normal) return `${value} is no ${type}`
   }
   return undefined

@@ -8,7 +8,8 @@
 
 /**
  * Types of registers. `address` is a 64-bit global address; an address in shared memory is a `u32` offset from the
- * CTA's window. 8-bit types live in 16-bit registers between a load and a conversion.
+ * CTA's window. `u64` is bits that the hardware reads: a matrix descriptor, a cache policy. 8-bit types live in 16-bit
+ * registers between a load and a conversion.
  */
 export type ValueType =
   | 'bool'
@@ -22,6 +23,7 @@ export type ValueType =
   | 'f16x2'
   | 'bf16x2'
   | 'address'
+  | 'u64'
 
 export interface Register {
   readonly kind: 'register'
@@ -104,4 +106,6 @@ export interface KernelIr {
   readonly block: readonly [number, number, number]
   readonly maxRegisters?: number
   readonly blocksPerMultiprocessor?: number
+  /** CTAs of a cluster, neighbours along x. */
+  readonly cluster?: number
 }

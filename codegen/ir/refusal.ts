@@ -1,7 +1,7 @@
 import type { Location } from './op.ts'
 
 /** What the middle and back end refuse. */
-export type RefusalCode = 'E0601' | 'E0602' | 'E0603' | 'E0604'
+export type RefusalCode = 'E0601' | 'E0602' | 'E0603' | 'E0604' | 'E0605'
 
 export interface RefusalContext {
   readonly location?: Location

@@ -2,6 +2,9 @@ import { mmaAtoms } from './atoms.ts'
 import type { Attributes, Instruction, ValueType } from './op.ts'
 import { isInteger, sameWidth, valueBits } from './value.ts'
 
+/** Threads that come to an operation together. */
+export type Scope = 'warp' | 'warpgroup' | 'cta' | 'cluster'
+
 /**
  * The grammar of the IR: what each operation takes and gives.
  *
@@ -16,7 +19,8 @@ import { isInteger, sameWidth, valueBits } from './value.ts'
  * - `read`: its results depend on memory or on other lanes as well; it stays where it is, and may be deleted.
  * - `write`: it changes something; it stays.
  *
- * A scope says which threads must come to it together: all lanes of a `warp`, or all threads of the `cta`.
+ * A scope says which threads must come to it together: all lanes of a `warp`, the four warps of a `warpgroup`, all threads
+ * of the `cta`, or those of all CTAs of the `cluster`.
  */
 export interface OpSpec {
   readonly results: string
@@ -25,7 +29,7 @@ export interface OpSpec {
   /** Values that each attribute may take; a name ending in `?` may be absent. */
   readonly attributes?: Readonly<Record<string, readonly string[] | 'integer' | 'boolean'>>
   readonly effect: 'none' | 'read' | 'write'
-  readonly scope?: 'warp' | 'cta'
+  readonly scope?: Scope
   /** Rules that a pattern cannot say: a sentence when broken. */
   readonly check?: (instruction: Instruction) => string | undefined
 }
@@ -34,7 +38,7 @@ const ints = 'i32 u32'
 const halves = 'f16 bf16 f16x2 bf16x2'
 const words = 'i32 u32 f32 f16x2 bf16x2'
 const stored = `i8 u8 f16 bf16 ${words}`
-const everything = `bool address ${stored}`
+const everything = `bool address u64 ${stored}`
 
 const unary = (types: string): OpSpec => ({ results: 'T', args: 'T', where: { T: types }, effect: 'none' })
 const binary = (types: string): OpSpec => ({ results: 'T', args: 'T T', where: { T: types }, effect: 'none' })
@@ -99,7 +103,7 @@ export const ops: Readonly<Record<string, OpSpec>> = {
   move: unary(everything),
 
   // ---- arithmetic
-  add: binary(`${ints} f32 ${halves} address`),
+  add: binary(`${ints} f32 ${halves} address u64`),
   sub: binary(`${ints} f32 ${halves}`),
   mul: binary(`${ints} f32 ${halves}`),
   min: binary(`${ints} f32 ${halves}`),

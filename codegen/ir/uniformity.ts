@@ -1,9 +1,18 @@
 import { Definitions } from './definitions.ts'
 import type { Block, If, Instruction, KernelIr, Location, Loop, Node, Operand } from './op.ts'
-import { ops } from './spec.ts'
+import { ops, type Scope } from './spec.ts'
 
-/** Over which threads a value, or a decision, is the same: 0 all of the CTA, 1 those of a warp, 2 none. */
-export type Level = 0 | 1 | 2
+/** Over which threads a value, or a decision, is the same: all of the CTA, those of a warpgroup, of a warp, or none. */
+export type Level = 0 | 1 | 2 | 3
+export const level = { cta: 0, warpgroup: 1, warp: 2, none: 3 } as const satisfies Record<string, Level>
+
+/** The least that threads must have in common to come to operations of a scope together. */
+const wanted: Readonly<Record<Scope, Level>> = {
+  warp: level.warp,
+  warpgroup: level.warpgroup,
+  cta: level.cta,
+  cluster: level.cta,
+}
 
 /** An operation that threads must come to together, and the condition that parts them. */
 export interface Divergence {
@@ -30,9 +39,10 @@ export interface Uniformity {
  * `continue`, the whole loop for `break`, all that follows for `return`. A variable is no more uniform than the
  * control under which it is written.
  *
- * One pattern is seen through: `tid.x` plus a multiple of m, compared with a multiple of m. All lanes of a warp agree
- * when 32 divides m and all threads when the block does, so `tid.x < 64` parts warps, not lanes, and
- * `for (i = tid.x; i < 4 * blockDim.x; i += blockDim.x)` does not part threads at all.
+ * One pattern is seen through: `tid.x` over a power of two or another constant, plus a multiple of m, compared with a
+ * multiple of m. All lanes of a warp agree when 32 threads divide what m stands for, the warps of a warpgroup when 128
+ * do, and all threads when the block does. So `tid.x < 64` parts warps, not lanes; `tid.x >> 5 >= 8` parts warpgroups;
+ * and `for (i = tid.x; i < 4 * blockDim.x; i += blockDim.x)` does not part threads at all.
  *
  * Everything starts uniform and loses it until nothing changes.
  */
@@ -55,15 +65,23 @@ const together: Cause = { level: 0, location: { file: '', line: 1, column: 1 } }
 const worse = (a: Cause, b: Cause): Cause => (b.level > a.level ? b : a)
 
 /**
- * That a register is `tid.x` plus a multiple of `multiple`, where 0 stands for nothing added. What is added is the
- * same for the threads that `level` says.
+ * That a register is `floor(tid.x / threads)` plus a multiple of `multiple`, where 0 stands for nothing added. What is
+ * added is the same for the threads that `level` says.
  */
 interface ThreadForm {
+  readonly threads: number
   readonly multiple: number
   readonly level: Level
 }
 
 const max = (a: Level, b: Level): Level => (a > b ? a : b)
+const min = (a: Level, b: Level): Level => (a < b ? a : b)
+
+/** The threads that certainly share what changes every `threads` threads. */
+const sharedBy = (threads: number): Level =>
+  threads % 128 === 0 ? level.warpgroup : threads % 32 === 0 ? level.warp : level.none
+
+const reversed: Readonly<Record<string, string>> = { lt: 'gt', le: 'ge', gt: 'lt', ge: 'le' }
 
 class Analysis {
   changed = false
@@ -80,14 +98,15 @@ class Analysis {
   #loops: readonly Loop[] = []
   #returned = together
   #found: Divergence[] = []
-  readonly #warpsAreRows: boolean
+  /** Whether so many threads with neighbouring numbers have neighbouring `tid.x`, all else being equal. */
+  readonly #areRows: (threads: number) => boolean
   readonly #oneWarp: boolean
 
   constructor(ir: KernelIr) {
     this.#ir = ir
     this.#definitions = new Definitions(ir)
     const [x, y, z] = ir.block
-    this.#warpsAreRows = x % 32 === 0 || y * z === 1
+    this.#areRows = (threads) => x % threads === 0 || y * z === 1
     this.#oneWarp = x * y * z <= 32
   }
 
@@ -112,10 +131,10 @@ class Analysis {
           this.#instruction(node, here)
           break
         case 'if': {
-          const level = this.#levelOf(node.condition)
-          if (this.conditions.get(node) !== level) this.changed = true
-          this.conditions.set(node, level)
-          const inside = worse(here, { level, location: node.location })
+          const condition = this.#levelOf(node.condition)
+          if (this.conditions.get(node) !== condition) this.changed = true
+          this.conditions.set(node, condition)
+          const inside = worse(here, { level: condition, location: node.location })
           this.#block(node.body, inside, rest)
           this.#block(node.otherwise, inside, rest)
           break
@@ -155,19 +174,19 @@ class Analysis {
 
   #instruction(node: Instruction, here: Cause): void {
     const { scope } = ops[node.op]!
-    const allowed = scope === 'cta' && !this.#oneWarp ? 0 : 1
-    if (scope && here.level > allowed)
+    const allowed = scope === undefined ? level.none : this.#oneWarp ? level.warp : wanted[scope]
+    if (here.level > allowed)
       this.#found.push({
         node,
         level: here.level,
         cause: here.location,
         ...(here.jump ? { jump: here.jump } : {}),
       })
-    const level = this.#resultLevel(node)
+    const result = this.#resultLevel(node)
     for (const { id } of node.results) {
       const isTemporary = this.#definitions.isTemporary(id)
       if (isTemporary && this.#loops.length > 0) this.#owners[id] = this.#loops.at(-1)
-      this.#raise(id, isTemporary ? level : max(level, here.level))
+      this.#raise(id, isTemporary ? result : max(result, here.level))
       this.#setForm(id, this.#formOf(node), here.level)
     }
   }
@@ -194,24 +213,26 @@ class Analysis {
 
   #resultLevel(node: Instruction): Level {
     const { op, args, attributes } = node
-    const ofArgs = args.reduce<Level>((level, arg) => max(level, this.#levelOf(arg)), 0)
+    const ofArgs = args.reduce<Level>((most, arg) => max(most, this.#levelOf(arg)), level.cta)
     switch (op) {
       case 'special':
         return this.#specialLevel(attributes.name as string)
       case 'ldmatrix':
       case 'mma':
+      case 'wgmma':
       case 'atomic':
-        return 2
+        return level.none
       case 'vote':
       case 'ballot':
       case 'redux':
-        return ofArgs === 2 ? 1 : ofArgs
+        return ofArgs === level.none ? level.warp : ofArgs
       case 'shuffle': {
         const value = this.#levelOf(args[0]!)
-        return value < 2 ? value : attributes.mode === 'index' && this.#levelOf(args[1]!) < 2 ? 1 : 2
+        if (value < level.none) return value
+        return attributes.mode === 'index' && this.#levelOf(args[1]!) < level.none ? level.warp : level.none
       }
       default:
-        return ofArgs === 2 ? this.#throughForm(node) : ofArgs
+        return ofArgs === level.cta ? ofArgs : min(ofArgs, this.#throughForm(node))
     }
   }
 
@@ -219,42 +240,46 @@ class Analysis {
     const [x, y, z] = this.#ir.block
     switch (name) {
       case 'tid.x':
-        return x === 1 ? 0 : 2
+        return x === 1 ? level.cta : level.none
       case 'tid.y':
-        return y === 1 ? 0 : x % 32 === 0 ? 1 : 2
+        return y === 1 ? level.cta : sharedBy(x)
       case 'tid.z':
-        return z === 1 ? 0 : (x * y) % 32 === 0 ? 1 : 2
+        return z === 1 ? level.cta : sharedBy(x * y)
       case 'laneid':
-        return 2
+        return level.none
       default:
-        return 0
+        return level.cta
     }
   }
 
-  /** What divides or compares `tid.x` plus a multiple so that its lanes agree. */
+  /** What divides or compares a part of `tid.x` plus a multiple so that threads agree. */
   #throughForm({ op, args, attributes }: Instruction): Level {
-    const form = args[0] && this.#form(args[0])
-    const other = args[1]
-    if (!form || !other || this.#levelOf(other) === 2) return 2
+    const swapped = op === 'compare' && args[1] && !this.#form(args[0]!)
+    const [value, other] = swapped ? [args[1], args[0]] : args
+    const form = value && this.#form(value)
+    if (!form || !other || this.#levelOf(other) === level.none) return level.none
+    /** Whether threads agree that part at multiples of `size`. */
     const agree = (size: number): Level => {
-      const whole = (n: number): boolean => form.multiple % n === 0 && size % n === 0
+      const threads = form.threads * divisor(form.multiple, size)
       const [x, y, z] = this.#ir.block
-      if (whole(x) && y * z === 1) return max(form.level, this.#levelOf(other))
-      return whole(32) && this.#warpsAreRows ? max(1, max(form.level, this.#levelOf(other))) : 2
+      const together = threads % x === 0 && y * z === 1 ? level.cta : sharedBy(threads)
+      if (together !== level.cta && !this.#areRows(together === level.warpgroup ? 128 : 32)) return level.none
+      return max(together, max(form.level, this.#levelOf(other)))
     }
     if (op === 'compare') {
-      const { relation } = attributes
+      const given = attributes.relation as string
+      const relation = swapped ? reversed[given] : given
       if (relation === 'lt' || relation === 'ge') return agree(this.#multipleOf(other))
       // i <= 31 is i < 32.
       if ((relation === 'le' || relation === 'gt') && other.kind === 'immediate')
-        return agree(other.value + 1)
-      return 2
+        return agree(Math.abs(other.value + 1))
+      return level.none
     }
-    if (other.kind !== 'immediate') return 2
+    if (other.kind !== 'immediate') return level.none
     if (op === 'shr' && other.value >= 0 && other.value < 31) return agree(2 ** other.value)
     // Towards zero, quotients of a negative sum would part lanes.
     if (op === 'div' && other.value > 0 && form.multiple === 0) return agree(other.value)
-    return op === 'and' && (other.value & 31) === 0 ? agree(32) : 2
+    return op === 'and' ? agree(unitOf(other.value)) : level.none
   }
 
   #form(operand: Operand): ThreadForm | undefined {
@@ -263,16 +288,29 @@ class Analysis {
   }
 
   #formOf({ op, args, attributes }: Instruction): ThreadForm | undefined {
-    if (op === 'special') return attributes.name === 'tid.x' ? { multiple: 0, level: 0 } : undefined
+    if (op === 'special')
+      return attributes.name === 'tid.x' ? { threads: 1, multiple: 0, level: level.cta } : undefined
+    const [value, by] = args
     if (op === 'move' || op === 'bitcast' || (op === 'convert' && !attributes.saturate))
-      return this.#form(args[0]!)
+      return this.#form(value!)
+    if ((op === 'shr' || op === 'div') && by?.kind === 'immediate') {
+      const form = this.#form(value!)
+      const size = op === 'shr' ? 2 ** by.value : by.value
+      return form && size > 0 && size < 2 ** 31 && form.multiple === 0
+        ? { ...form, threads: form.threads * size }
+        : undefined
+    }
     if (op !== 'add') return undefined
     for (const [i, arg] of args.entries()) {
       const form = this.#form(arg)
       const other = args[1 - i]!
-      const level = this.#levelOf(other)
-      if (form && level < 2)
-        return { multiple: divisor(form.multiple, this.#multipleOf(other)), level: max(form.level, level) }
+      const added = this.#levelOf(other)
+      if (form && added < level.none)
+        return {
+          threads: form.threads,
+          multiple: divisor(form.multiple, this.#multipleOf(other)),
+          level: max(form.level, added),
+        }
     }
     return undefined
   }
@@ -284,7 +322,14 @@ class Analysis {
     if (form && !this.#definitions.isTemporary(id)) after = { ...form, level: max(form.level, control) }
     if (before === 'none') return
     if (before && after !== 'none')
-      after = { multiple: divisor(before.multiple, after.multiple), level: max(before.level, after.level) }
+      after =
+        before.threads === after.threads
+          ? {
+              threads: before.threads,
+              multiple: divisor(before.multiple, after.multiple),
+              level: max(before.level, after.level),
+            }
+          : 'none'
     if (before && after !== 'none' && before.multiple === after.multiple && before.level === after.level)
       return
     this.#forms[id] = after
@@ -302,6 +347,10 @@ class Analysis {
   }
 }
 
+/** The greatest common divisor; 0 stands for every number's multiple. */
 function divisor(a: number, b: number): number {
   return b === 0 ? a : divisor(b, a % b)
 }
+
+/** The largest power of two that divides a 32-bit number. */
+const unitOf = (value: number): number => (value === 0 ? 2 ** 31 : (value & -value) >>> 0)

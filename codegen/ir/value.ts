@@ -16,6 +16,7 @@ export const valueBits: Readonly<Record<ValueType, number>> = {
   f16x2: 32,
   bf16x2: 32,
   address: 64,
+  u64: 64,
 }
 
 export const isInteger = (type: ValueType): boolean => type === 'i32' || type === 'u32'
@@ -48,6 +49,7 @@ export function normalize(type: ValueType, value: number): number {
     case 'bf16':
       return bf16Value(bf16Bits(value))
     case 'address':
+    case 'u64':
       return value
   }
 }
@@ -72,6 +74,7 @@ export function bitsOf(type: ValueType, value: number): number {
     case 'i8':
       return value & 0xff
     case 'address':
+    case 'u64':
       return value
     default:
       return value >>> 0

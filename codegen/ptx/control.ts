@@ -1,7 +1,7 @@
 import { Definitions } from '../ir/definitions.ts'
 import type { Block, If, Instruction, Jump, KernelIr, Loop, Node, Register } from '../ir/op.ts'
 import { isPure, ops } from '../ir/spec.ts'
-import { type Level, uniformity } from '../ir/uniformity.ts'
+import { type Level, level, uniformity } from '../ir/uniformity.ts'
 import { isInteger } from '../ir/value.ts'
 import { writeInstruction } from './instructions.ts'
 import { sameClass } from './registers.ts'
@@ -140,7 +140,7 @@ class ControlWriter {
   }
 
   #isUniform(node: If): boolean {
-    return this.#conditions.get(node)! < 2
+    return this.#conditions.get(node)! < level.none
   }
 
   /** Runs `write` with its instructions guarded by the condition, or by its negation. */

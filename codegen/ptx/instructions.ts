@@ -1,3 +1,4 @@
+import type { DType } from '../../dsl/dtype.ts'
 import { mmaAtoms } from '../ir/atoms.ts'
 import type { Instruction, Operand, ValueType } from '../ir/op.ts'
 import { integerOf } from '../ir/spec.ts'
@@ -19,6 +20,7 @@ const arithmetic: Readonly<Partial<Record<ValueType, string>>> = {
   f16x2: 'f16x2',
   bf16x2: 'bf16x2',
   address: 's64',
+  u64: 'u64',
 }
 
 /** Types of elements in memory; loads of bytes extend by their sign. */
@@ -173,14 +175,26 @@ function shuffle(w: Writer, { results, args, attributes }: Instruction): void {
   w.line(`shfl.sync.${mode}.b32`, w.name(results[0]!), w.inRegister(value), w.operand(lane), clamp, fullWarp)
 }
 
+/** Element types as matrix instructions name them. */
+export const elementNames: Readonly<Record<DType, string>> = {
+  i8: 's8',
+  u8: 'u8',
+  i32: 's32',
+  u32: 'u32',
+  f32: 'f32',
+  f16: 'f16',
+  bf16: 'bf16',
+  e4m3: 'e4m3',
+  e5m2: 'e5m2',
+}
+
 function mma(w: Writer, { results, args, attributes }: Instruction): void {
   const atom = mmaAtoms[attributes.atom as string]!
-  const ptx = { i8: 's8', u8: 'u8', i32: 's32', u32: 'u32', f32: 'f32', f16: 'f16', bf16: 'bf16' } as const
   const [c, a] = [atom.c.registers, atom.a.registers]
   const group = (operands: readonly Operand[]) => `{${operands.map((o) => w.inRegister(o)).join(', ')}}`
-  const d = ptx[atom.c.dtype]
+  const d = elementNames[atom.c.dtype]
   w.line(
-    `mma.sync.aligned.m${atom.m}n${atom.n}k${atom.k}.row.col.${d}.${ptx[atom.a.dtype]}.${ptx[atom.b.dtype]}.${d}`,
+    `mma.sync.aligned.m${atom.m}n${atom.n}k${atom.k}.row.col.${d}.${elementNames[atom.a.dtype]}.${elementNames[atom.b.dtype]}.${d}`,
     group(results),
     group(args.slice(c, c + a)),
     group(args.slice(c + a)),

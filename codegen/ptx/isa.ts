@@ -13,7 +13,7 @@ const table: readonly (readonly [
   capability?: number,
 ])[] = [
   // 9.7.1 Integer arithmetic
-  ['add.{s32,u32,s64}', 'd, a, b'],
+  ['add.{s32,u32,s64,u64}', 'd, a, b'],
   ['sub.{s32,u32}', 'd, a, b'],
   ['mul.{lo,hi}.{s32,u32}', 'd, a, b'],
   ['mul.wide.{s32,u32}', 'd, a, b'],

@@ -25,6 +25,7 @@ const classes: Readonly<Record<ValueType, RegisterClass>> = {
   f16x2: bits32,
   bf16x2: bits32,
   address: bits64,
+  u64: bits64,
 }
 
 /** Types as untyped moves and selections name them. */
@@ -40,6 +41,7 @@ export const untyped: Readonly<Record<ValueType, string>> = {
   f16x2: 'b32',
   bf16x2: 'b32',
   address: 'b64',
+  u64: 'b64',
 }
 
 /** Whether registers of the two types are of one class, so that a `bitcast` between them changes nothing. */

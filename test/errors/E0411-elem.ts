@@ -13,5 +13,5 @@ E0411  Elem<'dtype'> takes its type from the constant dtype, which is not among 
    5 │   { grid: () => [1], block: [32] },
    6 │   function bad(a: { out: Out<Elem<'dtype'>, 'N'> }) {
      │                              ^^^^^^^^^^^^^
-     └ help  pass { dtype: 'f16' }, or another of f32, f16, bf16, i32, u32, i8, u8
+     └ help  pass { dtype: 'f16' }, or another of f32, f16, bf16, i32, u32, i8, u8, e4m3, e5m2
 */

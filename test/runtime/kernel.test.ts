@@ -52,6 +52,8 @@ const program: Program = {
   ptx: '',
   params,
   block: [128, 1, 1],
+  cluster: 1,
+  overlaps: false,
   sharedBytes: 0,
   sources: [],
 }

@@ -20,6 +20,8 @@ test('every element type returns what was written', async () => {
     u32: Uint32Array.from(integers(6, 0, 2 ** 32 - 1)),
     i8: Int8Array.from(integers(6, -128, 127)),
     u8: Uint8Array.from(integers(6, 0, 255)),
+    e4m3: Uint8Array.from(integers(6, 0, 255)),
+    e5m2: Uint8Array.from(integers(6, 0, 255)),
   } satisfies Record<DType, unknown>
   for (const [dtype, data] of Object.entries(arrays) as [DType, (typeof arrays)[DType]][]) {
     const tensor = Tensor.from(device, dtype, [2, 3], data)

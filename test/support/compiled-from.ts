@@ -13,6 +13,8 @@ export function compiledFrom(source: string, name: string, config: Config): Prog
     ptx: line.repeat(Math.ceil(4096 / line.length)),
     params: [],
     block: [32, 1, 1],
+    cluster: 1,
+    overlaps: false,
     sharedBytes: 0,
     sources: [{ path: source, sha256: createHash('sha256').update(text).digest('hex') }],
   }

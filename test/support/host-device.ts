@@ -17,7 +17,7 @@ import type {
 export interface HostLaunch {
   readonly kernel: string
   readonly grid: readonly number[]
-  readonly args: readonly number[]
+  readonly args: readonly LaunchArgument[]
 }
 
 /** A device whose memory is host memory and whose launches are only noted: for tests of what lies above a device. */

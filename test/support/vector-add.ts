@@ -20,6 +20,8 @@ export function vectorAdd(target: TargetName = 'sm_80', change: Partial<Program>
       { kind: 'dim', name: 'N' },
     ],
     block: [256, 1, 1],
+    cluster: 1,
+    overlaps: false,
     sharedBytes: 0,
     sources: [{ path: '/kernels/vector-add.ts', sha256: '' }],
     ...change,

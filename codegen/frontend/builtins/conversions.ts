@@ -8,6 +8,7 @@ import {
   constantValue,
   DeviceValue,
   describe,
+  isByte,
   isScalarType,
   registerType,
 } from '../evaluate/values.ts'
@@ -29,12 +30,7 @@ function bits(ev: Evaluator, value: Value, type: ScalarType, site: CallSite): De
   if (!(value instanceof DeviceValue))
     throw ev.error('E0502', `${type}.bits takes a number, not ${describe(value)}`, site, {})
   const source = registerType(value.type)
-  if (
-    valueBits[source] !== valueBits[target] ||
-    value.type === 'bool' ||
-    value.type === 'i8' ||
-    value.type === 'u8'
-  ) {
+  if (valueBits[source] !== valueBits[target] || value.type === 'bool' || isByte(value.type)) {
     throw ev.error(
       'E0103',
       `${type}.bits takes ${valueBits[target]} bits, and ${describe(value)} has ${valueBits[source]}`,

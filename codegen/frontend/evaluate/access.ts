@@ -1,3 +1,4 @@
+import type { DType } from '../../../dsl/dtype.ts'
 import { dtypeBytes } from '../../../dsl/dtype.ts'
 import type { Attributes, Operand, ValueType } from '../../ir/op.ts'
 import { immediate } from '../../ir/value.ts'
@@ -5,11 +6,9 @@ import { bitcast, coerce } from './convert.ts'
 import type { Evaluator } from './evaluator.ts'
 import type { Address, Index, Memory } from './memory.ts'
 import type { CallSite, Value } from './values.ts'
-import { DeviceValue } from './values.ts'
+import { DeviceValue, elementType, isByte } from './values.ts'
 
 /** Loads and stores: single elements, and runs of elements in vector instructions. */
-
-const registerOf = (memory: Memory): ValueType => memory.dtype
 
 const attributesOf = (memory: Memory, offset: number, cache: string): Attributes => ({
   space: memory.space,
@@ -37,12 +36,12 @@ function loadOne(
   cache: string,
 ): DeviceValue {
   const { dtype } = memory
-  const value = ev.emitter.value('load', registerOf(memory), [address], attributesOf(memory, offset, cache))
-  return dtype === 'i8' || dtype === 'u8' ? extended(ev, value, dtype) : new DeviceValue(dtype, value)
+  const value = ev.emitter.value('load', elementType(dtype), [address], attributesOf(memory, offset, cache))
+  return isByte(dtype) ? extended(ev, value, dtype) : new DeviceValue(dtype, value)
 }
 
 /** A byte in a register of its own, extended to 32 bits. */
-const extended = (ev: Evaluator, value: Operand, type: 'i8' | 'u8'): DeviceValue =>
+const extended = (ev: Evaluator, value: Operand, type: DType): DeviceValue =>
   new DeviceValue(type, ev.emitter.value('convert', 'i32', [value], { rounding: '', saturate: false }))
 
 export function storeScalar(
@@ -68,10 +67,9 @@ function storeOne(
   cache: string,
 ): void {
   const { dtype } = memory
-  const operand =
-    dtype === 'i8' || dtype === 'u8'
-      ? ev.emitter.value('convert', dtype, [value.operand], { rounding: '', saturate: false })
-      : value.operand
+  const operand = isByte(dtype)
+    ? ev.emitter.value('convert', elementType(dtype), [value.operand], { rounding: '', saturate: false })
+    : value.operand
   ev.emitter.emit('store', [], [address, operand], attributesOf(memory, offset, cache))
 }
 
@@ -128,6 +126,8 @@ function loadVector(
       })
     case 'i8':
     case 'u8':
+    case 'e4m3':
+    case 'e5m2':
       return words.flatMap((word) => [0, 1, 2, 3].map((i) => byteOf(ev, word, i, dtype)))
     default:
       return words.map((word) => new DeviceValue(dtype, word))
@@ -143,6 +143,8 @@ function wordType(memory: Memory): ValueType {
       return 'bf16x2'
     case 'i8':
     case 'u8':
+    case 'e4m3':
+    case 'e5m2':
       return 'u32'
     default:
       return memory.dtype
@@ -150,9 +152,9 @@ function wordType(memory: Memory): ValueType {
 }
 
 /** Byte `i` of a word, sign- or zero-extended by one `prmt`. */
-function byteOf(ev: Evaluator, word: Operand, i: number, type: 'i8' | 'u8'): DeviceValue {
+function byteOf(ev: Evaluator, word: Operand, i: number, type: DType): DeviceValue {
   const sign = 8 | i
-  const selector = type === 'u8' ? 0x4440 | i : i | (sign << 4) | (sign << 8) | (sign << 12)
+  const selector = type !== 'i8' ? 0x4440 | i : i | (sign << 4) | (sign << 8) | (sign << 12)
   const zero = immediate('u32', 0)
   const byte = new DeviceValue(
     'u32',

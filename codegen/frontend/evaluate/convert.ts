@@ -34,6 +34,11 @@ export function literal(
       help: `${type}(condition) gives 1 or 0`,
     })
   }
+  if (type === 'e4m3' || type === 'e5m2') {
+    throw ev.error('E0103', `expected ${type}, and ${value} is a number`, node, {
+      help: `packFp8('${type}', low, high) converts two f32 to two bytes; storeWords stores them`,
+    })
+  }
   const limits = integerLimits[type]
   if (limits) {
     if (!Number.isInteger(value)) {
@@ -86,6 +91,8 @@ export function coerce(
 
 export function conversionHelp(from: ScalarType, to: ScalarType): string {
   if (to === 'bool') return 'compare it: x !== 0'
+  if (to === 'e4m3' || to === 'e5m2') return `packFp8('${to}', low, high) converts two f32 to two bytes`
+  if (from === 'e4m3' || from === 'e5m2') return `unpackFp8('${from}', word) gives two f16 of two bytes`
   if ((to === 'i8' || to === 'u8') && (from === 'f32' || from === 'i32')) {
     return `${to}.sat(x) saturates, ${to}(x) wraps`
   }
@@ -145,6 +152,8 @@ export function convert(
   }
   const from = value.type
   if (from === type) return value
+  if (from === 'e4m3' || from === 'e5m2' || type === 'e4m3' || type === 'e5m2')
+    throw ev.error('E0103', `${from} does not convert to ${type}`, node, { help: conversionHelp(from, type) })
   if (type === 'f16x2' || type === 'bf16x2') {
     const half = convert(ev, value, type === 'f16x2' ? 'f16' : 'bf16', node)
     return new DeviceValue(type, ev.emitter.value('pack2', type, [half.operand, half.operand]))

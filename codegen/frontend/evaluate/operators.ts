@@ -5,7 +5,7 @@ import { boundsOfBinary, boundsOfShift } from './bounds.ts'
 import { coerce, conversionHelp, literal } from './convert.ts'
 import type { Evaluator } from './evaluator.ts'
 import type { Bounds, ScalarType, Value } from './values.ts'
-import { constantValue, DeviceValue, describe, registerType } from './values.ts'
+import { constantValue, DeviceValue, describe, isByte, registerType } from './values.ts'
 
 /** What an operator becomes, by the type of its operands. `docs/language.md` prints this table. */
 export interface OperatorRule {
@@ -84,9 +84,12 @@ function checkType(
       help: `idiv(${a}, ${b})   or   f32(${a}) / f32(${b})`,
     })
   }
-  if (type === 'i8' || type === 'u8') {
+  if (isByte(type)) {
     throw ev.error('E0102', `${type} is a storage type: ${operator} does not work on it`, node, {
-      help: `convert first: i32(x) ${operator} …`,
+      help:
+        type === 'i8' || type === 'u8'
+          ? `convert first: i32(x) ${operator} …`
+          : `unpackFp8('${type}', word) gives two f16 of two bytes`,
     })
   }
   const help =

@@ -12,8 +12,9 @@ import type { Scope } from './scope.ts'
  */
 export type Value = unknown
 
-/** Types of device values. 8-bit integers are held extended to 32 bits; `bool` is a predicate. */
+/** Types of device values. 8-bit types are held extended to 32 bits; `bool` is a predicate. */
 export type ScalarType = DType | 'f16x2' | 'bf16x2' | 'bool'
+type ByteType = 'i8' | 'u8' | 'e4m3' | 'e5m2'
 
 export const scalarTypes: readonly ScalarType[] = [
   'f32',
@@ -23,14 +24,22 @@ export const scalarTypes: readonly ScalarType[] = [
   'u32',
   'i8',
   'u8',
+  'e4m3',
+  'e5m2',
   'f16x2',
   'bf16x2',
   'bool',
 ]
 export const isScalarType = (name: string): name is ScalarType => (scalarTypes as string[]).includes(name)
 
+export const isByte = (type: ScalarType): type is ByteType =>
+  type === 'i8' || type === 'u8' || type === 'e4m3' || type === 'e5m2'
+
 /** The type of the register that holds a value of a type. */
-export const registerType = (type: ScalarType): ValueType => (type === 'i8' || type === 'u8' ? 'i32' : type)
+export const registerType = (type: ScalarType): ValueType => (isByte(type) ? 'i32' : type)
+
+/** The type of an element between a load or store and its register: floats of 8 bits are just bytes. */
+export const elementType = (type: DType): ValueType => (type === 'e4m3' || type === 'e5m2' ? 'u8' : type)
 
 /** Bounds of an integer value; an infinite maximum is an extent that is trusted not to overflow. */
 export interface Bounds {

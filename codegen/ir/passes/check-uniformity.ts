@@ -1,7 +1,7 @@
 import type { KernelIr } from '../op.ts'
-import { Refusal } from '../refusal.ts'
-import { ops } from '../spec.ts'
-import { type Divergence, uniformity } from '../uniformity.ts'
+import { Refusal, type RefusalCode } from '../refusal.ts'
+import { ops, type Scope } from '../spec.ts'
+import { type Divergence, level as levels, uniformity } from '../uniformity.ts'
 
 /**
  * Refuses a kernel whose threads do not come together to a barrier, or whose lanes do not come together to a
@@ -22,24 +22,42 @@ const names: Readonly<Record<string, string>> = {
   shuffle: 'a shuffle',
   mma: 'mma()',
   ldmatrix: 'ldmatrix()',
+  stmatrix: 'stmatrix()',
+  namedBarrier: 'namedBarrier()',
+  namedArrive: 'namedArrive()',
+  wgmma: 'wgmma()',
+  wgmmaFence: 'wgmmaFence()',
+  wgmmaCommit: 'wgmmaCommit()',
+  wgmmaWait: 'wgmmaWait()',
+  increaseRegisters: 'increaseRegisters()',
+  decreaseRegisters: 'decreaseRegisters()',
+  clusterBarrier: 'clusterBarrier()',
+}
+
+/** Who comes together to operations of each scope. */
+const scopes: Readonly<Record<Scope, { readonly code: RefusalCode; readonly who: string }>> = {
+  warp: { code: 'E0603', who: 'all lanes of the warp' },
+  warpgroup: { code: 'E0605', who: 'all warps of the warpgroup' },
+  cta: { code: 'E0602', who: 'all threads of the block' },
+  cluster: { code: 'E0602', who: 'all threads of the cluster' },
 }
 
 function refusal({ node, level, cause, jump }: Divergence): Refusal {
-  const isCta = ops[node.op]!.scope === 'cta'
-  const who = isCta ? 'all threads of the block' : 'all lanes of the warp'
-  const apart = level === 2 ? 'differs between the lanes of a warp' : 'differs between warps'
+  const { code, who } = scopes[ops[node.op]!.scope!]
+  const apart =
+    level === levels.none
+      ? 'differs between the lanes of a warp'
+      : level === levels.warp
+        ? 'differs between warps'
+        : 'differs between warpgroups'
   const how = jump
     ? `some threads take the ${jump} under this condition, which ${apart}`
     : `this condition ${apart}`
-  return new Refusal(
-    isCta ? 'E0602' : 'E0603',
-    `${names[node.op]} must be reached by ${who} together, and is not`,
-    {
-      location: node.location,
-      notes: [{ message: how, location: cause }],
-      help: jump
-        ? `move ${names[node.op]} before the ${jump}, or guard the work between them with an if instead`
-        : `move ${names[node.op]} out of the condition, and leave only the work under it`,
-    },
-  )
+  return new Refusal(code, `${names[node.op]} must be reached by ${who} together, and is not`, {
+    location: node.location,
+    notes: [{ message: how, location: cause }],
+    help: jump
+      ? `move ${names[node.op]} before the ${jump}, or guard the work between them with an if instead`
+      : `move ${names[node.op]} out of the condition, and leave only the work under it`,
+  })
 }

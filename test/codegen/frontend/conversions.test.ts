@@ -17,7 +17,9 @@ const corners = [
 ]
 const integers = [0, 1, 127, 128, 255, 256, -1, -128, -129, 2 ** 31 - 1, -(2 ** 31), 65519, 16777217]
 
-const arrays: Record<DType, (source: readonly number[]) => HostArray> = {
+type Convertible = (typeof types)[number]
+
+const arrays: Record<Convertible, (source: readonly number[]) => HostArray> = {
   f32: (v) => Float32Array.from(v),
   f16: (v) => Uint16Array.from(v, f16Bits),
   bf16: (v) => Uint16Array.from(v, bf16Bits),
@@ -27,7 +29,7 @@ const arrays: Record<DType, (source: readonly number[]) => HostArray> = {
   u8: (v) => Uint8Array.from(v),
 }
 
-function values(type: DType, random: Rng): HostArray {
+function values(type: Convertible, random: Rng): HostArray {
   const float = type === 'f32' || type === 'f16' || type === 'bf16'
   const source = Array.from({ length: THREADS }, (_, i) =>
     float ? (corners[i] ?? random.normal() * 100) : (integers[i] ?? random.integer(-(2 ** 31), 2 ** 31)),
@@ -43,7 +45,7 @@ const clamp = (x: number, low: number, high: number): number =>
   Number.isNaN(x) ? 0 : Math.min(high, Math.max(low, x))
 
 /** The stored element that `to(x)` gives: PTX `cvt`, saturating from floats to 32 bits, wrapping to 8. */
-function converted(from: DType, to: DType, x: number): number {
+function converted(from: Convertible, to: Convertible, x: number): number {
   const float = from === 'f32' || from === 'f16' || from === 'bf16'
   switch (to) {
     case 'f32':
@@ -70,8 +72,8 @@ function roundToEven(x: number): number {
 }
 
 interface Case {
-  readonly from: DType
-  readonly to: DType
+  readonly from: Convertible
+  readonly to: Convertible
   readonly call: string
   readonly expected: (x: number) => number
 }

@@ -43,7 +43,7 @@ import { runKernel } from '../../support/run-kernel.ts'
 
 const device = openEmulator({ checks: true })
 const random = rng(5)
-const types = ['f32', 'f16', 'bf16', 'i32', 'u32', 'i8', 'u8'] as const
+const types = ['f32', 'f16', 'bf16', 'i32', 'u32', 'i8', 'u8', 'e4m3', 'e5m2'] as const
 
 const arrays: Record<DType, (n: number) => HostArray> = {
   f32: (n) => Float32Array.from({ length: n }, () => random.normal()),
@@ -53,6 +53,8 @@ const arrays: Record<DType, (n: number) => HostArray> = {
   u32: (n) => Uint32Array.from({ length: n }, () => random.integer(0, 2 ** 32 - 1)),
   i8: (n) => Int8Array.from({ length: n }, () => random.integer(-128, 127)),
   u8: (n) => Uint8Array.from({ length: n }, () => random.integer(0, 255)),
+  e4m3: (n) => Uint8Array.from({ length: n }, () => random.integer(0, 255)),
+  e5m2: (n) => Uint8Array.from({ length: n }, () => random.integer(0, 255)),
 }
 
 const counts = [1, 2, 3, 4, 6, 8, 16, 32]

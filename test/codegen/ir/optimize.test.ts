@@ -42,6 +42,8 @@ async function run(ir: KernelIr, optimize: boolean): Promise<Uint32Array> {
       { kind: 'scalar', name: 'n', dtype: 'i32' },
     ],
     block: ir.block,
+    cluster: 1,
+    overlaps: false,
     sharedBytes: lowered.sharedBytes,
     sources: [],
   }

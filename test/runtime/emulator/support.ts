@@ -65,6 +65,8 @@ export function programOf(kernel: TestKernel): Program {
     ptx: kernel.ptx,
     params,
     block: kernel.block,
+    cluster: 1,
+    overlaps: false,
     sharedBytes: kernel.sharedBytes ?? 0,
     sources: [],
   }
