@@ -64,15 +64,18 @@ function mismatch(
   bound: Map<string, ValueType>,
 ): string | undefined {
   let next = 0
-  for (const { name, repeat } of items) {
+  for (const [at, { name, repeat }] of items.entries()) {
     const allowed = where.get(name)
     let taken = 0
     while (next < operands.length && (taken === 0 || repeat === '+')) {
       const { type } = operands[next]!
       // Accumulators and fragments of `mma` differ in type; its own check knows which is which.
       const same = name !== 'X' && allowed ? (bound.get(name) ?? type) : type
-      if (allowed ? !allowed.has(type) || same !== type : name !== type)
+      if (allowed ? !allowed.has(type) || same !== type : name !== type) {
+        const isLeftOut = repeat === '?' || taken > 0
+        if (isLeftOut && at + 1 < items.length) break
         return `${what} ${next} is of type ${type}, not ${bound.get(name) ?? [...(allowed ?? [name])]}`
+      }
       bound.set(name, type)
       next++
       taken++

@@ -97,10 +97,13 @@ export interface SharedVariable {
   readonly location: Location
 }
 
+/** Types of parameters; a tensor map is 128 bytes, whose address `tensorMap` gives. */
+export type ParamType = 'address' | 'i32' | 'u32' | 'f32' | 'tensorMap'
+
 /** A kernel before printing. `params` mirror `Program.params`; parameter `i` is read by the instruction `param` with attribute `index: i`. */
 export interface KernelIr {
   readonly name: string
-  readonly params: readonly { readonly name: string; readonly type: 'address' | 'i32' | 'u32' | 'f32' }[]
+  readonly params: readonly { readonly name: string; readonly type: ParamType }[]
   readonly shared: readonly SharedVariable[]
   readonly body: Block
   readonly block: readonly [number, number, number]

@@ -1,5 +1,6 @@
 import { mmaAtoms } from './atoms.ts'
 import type { Attributes, Instruction, ValueType } from './op.ts'
+import { asyncOps } from './spec-async.ts'
 import { isInteger, sameWidth, valueBits } from './value.ts'
 
 /** Threads that come to an operation together. */
@@ -50,9 +51,12 @@ const ternary = (types: string): OpSpec => ({
 })
 
 const spaces = ['global', 'shared'] as const
+/** `cluster`: shared memory of another CTA of the cluster. */
+const allSpaces = [...spaces, 'cluster'] as const
 const specialNames = [
   ...['tid', 'ctaid', 'nctaid'].flatMap((name) => ['x', 'y', 'z'].map((axis) => `${name}.${axis}`)),
   'laneid',
+  'cluster_ctarank',
 ]
 
 /** Bytes of a vector access: 1, 2, 4, 8 or 16, of one, two or four elements. */
@@ -213,10 +217,10 @@ export const ops: Readonly<Record<string, OpSpec>> = {
     results: 'T+',
     args: 'A',
     where: { T: stored, A: 'address u32' },
-    attributes: { space: spaces, 'offset?': 'integer', 'cache?': ['', 'ca', 'cg', 'cs', 'nc'] },
+    attributes: { space: allSpaces, 'offset?': 'integer', 'cache?': ['', 'ca', 'cg', 'cs', 'nc'] },
     effect: 'read',
     check: ({ results, args, attributes }) =>
-      attributes.space === 'shared' && attributes.cache
+      attributes.space !== 'global' && attributes.cache
         ? 'cache operators are for global memory'
         : checkAccess(args[0]!.type, attributes.space as string, types(results)),
   },
@@ -224,10 +228,10 @@ export const ops: Readonly<Record<string, OpSpec>> = {
     results: '',
     args: 'A T+',
     where: { T: stored, A: 'address u32' },
-    attributes: { space: spaces, 'offset?': 'integer', 'cache?': ['', 'cg', 'cs'] },
+    attributes: { space: allSpaces, 'offset?': 'integer', 'cache?': ['', 'cg', 'cs'] },
     effect: 'write',
     check: ({ args, attributes }) =>
-      attributes.space === 'shared' && attributes.cache
+      attributes.space !== 'global' && attributes.cache
         ? 'cache operators are for global memory'
         : checkAccess(args[0]!.type, attributes.space as string, types(args.slice(1))),
   },
@@ -309,6 +313,7 @@ export const ops: Readonly<Record<string, OpSpec>> = {
     scope: 'warp',
     check: checkMma,
   },
+  ...asyncOps,
 }
 
 const types = (operands: readonly { type: ValueType }[]): ValueType[] => operands.map(({ type }) => type)

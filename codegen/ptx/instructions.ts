@@ -3,7 +3,9 @@ import { mmaAtoms } from '../ir/atoms.ts'
 import type { Instruction, Operand, ValueType } from '../ir/op.ts'
 import { integerOf } from '../ir/spec.ts'
 import { immediate } from '../ir/value.ts'
+import { asyncWriters } from './async.ts'
 import { writeConvert } from './convert.ts'
+import { address, vector } from './operands.ts'
 import { untyped } from './registers.ts'
 import type { Writer } from './writer.ts'
 
@@ -105,23 +107,16 @@ function select(w: Writer, { results, args }: Instruction): void {
   w.line('or.pred', w.name(result), whenTrue, whenFalse)
 }
 
-/** `[r+16]`, and `[r+-16]`: there is no minus in an address. */
-function address(w: Writer, base: Operand, offset: number): string {
-  const name = w.inRegister(base)
-  return offset === 0 ? `[${name}]` : `[${name}+${offset}]`
-}
-
-const vector = (names: readonly string[]): string =>
-  names.length === 1 ? names[0]! : `{${names.join(', ')}}`
-
 const width = (count: number): string => (count === 1 ? '' : `.v${count}`)
+/** Shared memory of another CTA has a space of its own. */
+const spaceOf = (space: unknown): unknown => (space === 'cluster' ? 'shared::cluster' : space)
 const cacheOf = (cache: unknown): string => (cache ? `.${cache}` : '')
 
 function load(w: Writer, { results, args, attributes }: Instruction): void {
   const { space, cache } = attributes
   const type = loaded(results[0]!.type)
   w.line(
-    `ld.${space}${cacheOf(cache)}${width(results.length)}.${type}`,
+    `ld.${spaceOf(space)}${cacheOf(cache)}${width(results.length)}.${type}`,
     vector(results.map((r) => w.name(r))),
     address(w, args[0]!, integerOf(attributes, 'offset')),
   )
@@ -131,7 +126,7 @@ function store(w: Writer, { args, attributes }: Instruction): void {
   const { space, cache } = attributes
   const [base, ...values] = args as [Operand, ...Operand[]]
   w.line(
-    `st.${space}${cacheOf(cache)}${width(values.length)}.${stored(values[0]!.type)}`,
+    `st.${spaceOf(space)}${cacheOf(cache)}${width(values.length)}.${stored(values[0]!.type)}`,
     address(w, base, integerOf(attributes, 'offset')),
     vector(values.map((value) => w.operand(value))),
   )
@@ -304,6 +299,7 @@ const writers: Readonly<Record<string, Write>> = {
       fullWarp,
     ),
   mma,
+  ...asyncWriters,
 }
 
 /** Writes one instruction of the IR, which may take several of PTX. */

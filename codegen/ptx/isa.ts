@@ -66,8 +66,10 @@ const table: readonly (readonly [
   ['ld.param.{u64,b32,f32}', 'd, [a]'],
   ['ld.global{,.ca,.cg,.cs,.nc}{,.v2,.v4}.{s8,u8,b16,b32,f32}', 'd, [a]'],
   ['ld.shared{,.v2,.v4}.{s8,u8,b16,b32,f32}', 'd, [a]'],
+  ['ld.shared::cluster{,.v2,.v4}.{s8,u8,b16,b32,f32}', 'd, [a]', 78, 90],
   ['st.global{,.cg,.cs}{,.v2,.v4}.{b8,b16,b32,f32}', '[a], b'],
   ['st.shared{,.v2,.v4}.{b8,b16,b32,f32}', '[a], b'],
+  ['st.shared::cluster{,.v2,.v4}.{b8,b16,b32,f32}', '[a], b', 78, 90],
   ['cvt.rn.f32.{s8,u8,s32,u32}', 'd, a'],
   ['cvt.rn.f16.{s8,u8,s32,u32,f32}', 'd, a'],
   ['cvt.f32.f16', 'd, a'],
@@ -80,6 +82,28 @@ const table: readonly (readonly [
   ['cp.async.{ca,cg}.shared.global', '[d], [a], size, source?'],
   ['cp.async.commit_group', ''],
   ['cp.async.wait_group', 'n'],
+  ['cvt.u16.u32', 'd, a'],
+  ['cvta.param.u64', 'd, a', 77],
+  ['mapa.shared::cluster.u32', 'd, a, rank', 78, 90],
+  ['createpolicy.fractional.L2::{evict_first,evict_last}.b64', 'd, fraction', 74],
+  [
+    'cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes{,.L2::cache_hint}',
+    '[d], [s], size, [barrier], policy?',
+    80,
+    90,
+  ],
+  ['cp.async.bulk.global.shared::cta.bulk_group', '[d], [s], size', 80, 90],
+  ['cp.reduce.async.bulk.global.shared::cta.bulk_group.add.{s32,u32,f32}', '[d], [s], size', 80, 90],
+  [
+    'cp.async.bulk.tensor.{2d,3d}.shared::cluster.global.mbarrier::complete_tx::bytes{,.multicast::cluster}{,.L2::cache_hint}',
+    '[d], [map, coordinates], [barrier], mask?, policy?',
+    80,
+    90,
+  ],
+  ['cp.async.bulk.tensor.{2d,3d}.global.shared::cta.bulk_group', '[map, coordinates], [s]', 80, 90],
+  ['cp.async.bulk.commit_group', '', 80, 90],
+  ['cp.async.bulk.wait_group{,.read}', 'n', 80, 90],
+  ['prefetch.tensormap', '[map]', 80, 90],
 
   // 9.7.12 Control flow
   ['bra{,.uni}', 'label'],
@@ -89,6 +113,16 @@ const table: readonly (readonly [
   ['bar.sync', 'a'],
   ['bar.warp.sync', 'mask'],
   ['membar.gl', ''],
+  ['fence.proxy.async.shared::cta', '', 80, 90],
+  ['fence.mbarrier_init.release.cluster', '', 80, 90],
+  ['mbarrier.init.shared::cta.b64', '[a], count', 78],
+  ['mbarrier.arrive.shared::cta.b64', '_, [a]', 78],
+  ['mbarrier.arrive.shared::cluster.b64', '_, [a]', 80, 90],
+  ['mbarrier.arrive.expect_tx.shared::cta.b64', '_, [a], bytes', 80, 90],
+  ['mbarrier.try_wait.parity.shared::cta.b64', 'p, [a], parity', 78, 90],
+  ['barrier.cluster.arrive.release.aligned', '', 78, 90],
+  ['barrier.cluster.wait.acquire.aligned', '', 78, 90],
+  ['griddepcontrol.{launch_dependents,wait}', '', 78, 90],
   ['atom.{global,shared}.{add,max,min}.{s32,u32}', 'd, [a], b'],
   ['atom.{global,shared}.add.f32', 'd, [a], b'],
   ['atom.{global,shared}.exch.b32', 'd, [a], b'],
@@ -127,7 +161,7 @@ function expand(pattern: string): string[] {
 }
 
 function countOperands(operands: string): readonly [number, number] {
-  const all = operands.split(', ').filter(Boolean)
+  const all = operands.replace(/\[[^\]]*\]/g, 'a').split(', ').filter(Boolean)
   return [all.filter((name) => !name.endsWith('?')).length, all.length]
 }
 

@@ -20,7 +20,8 @@ export function printPtx(ir: KernelIr, target: Target, sharedAlign: number): Pri
   const body = w.lines.splice(0)
   for (const { name, type, text } of w.registers.constants()) w.line(`mov.${untyped[type]}`, name, text)
   const params = ir.params.map(
-    ({ type }, i) => `  .param .${type === 'address' ? 'u64' : paramTypes[type]} param_${i}`,
+    ({ type }, i) =>
+      type === 'tensorMap' ? `  .param .align 64 .b8 param_${i}[128]` : `  .param .${paramTypes[type]} param_${i}`,
   )
   const lines = [
     `.version ${w.version()}`,
@@ -32,6 +33,7 @@ export function printPtx(ir: KernelIr, target: Target, sharedAlign: number): Pri
     params.join(',\n'),
     ')',
     `.reqntid ${ir.block.join(', ')}`,
+    ...(ir.cluster && ir.cluster > 1 ? [`.reqnctapercluster ${ir.cluster}, 1, 1`] : []),
     ...(ir.maxRegisters ? [`.maxnreg ${ir.maxRegisters}`] : []),
     ...(ir.blocksPerMultiprocessor ? [`.minnctapersm ${ir.blocksPerMultiprocessor}`] : []),
     '{',
@@ -45,4 +47,4 @@ export function printPtx(ir: KernelIr, target: Target, sharedAlign: number): Pri
   return { ptx: lines.join('\n'), files: w.locations.files }
 }
 
-const paramTypes = { i32: 's32', u32: 'u32', f32: 'f32' } as const
+const paramTypes = { address: 'u64', i32: 's32', u32: 'u32', f32: 'f32' } as const

@@ -45,6 +45,15 @@ const addresses: Readonly<Record<string, readonly string[]>> = {
   atomic: ['offset'],
   ldmatrix: ['offset'],
   copyAsync: ['sharedOffset', 'globalOffset'],
+  initBarrier: ['offset'],
+  arrive: ['offset'],
+  arriveExpecting: ['offset'],
+  waitBarrier: ['offset'],
+  copyBulk: ['sharedOffset', 'globalOffset', 'barrierOffset'],
+  copyTensor: ['sharedOffset', 'barrierOffset'],
+  storeTensor: ['sharedOffset'],
+  storeBulk: ['sharedOffset', 'globalOffset'],
+  addBulk: ['sharedOffset', 'globalOffset'],
 }
 
 /** The attributes that are added to the first arguments of an instruction, in their order. */
