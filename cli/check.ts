@@ -80,7 +80,7 @@ async function checkOne(file: string, options: CheckOptions, target: Target): Pr
   if (errors.length > 0) return { file, errors, kernels: {} }
   const counts: Record<string, number> = {}
   for (const kernel of chosen((await kernelsOf([file])).get(file)!, options.kernel)) {
-    const configs = configurationsOf(kernel, options.config).filter((config) =>
+    const configs = configurationsOf(kernel, options.config, target).filter((config) =>
       isComplete(kernel, config, options.config.length > 0),
     )
     counts[kernel.name] = configs.length

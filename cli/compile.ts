@@ -63,7 +63,7 @@ async function compile(files: readonly string[], options: CompileOptions): Promi
   if (out !== undefined && emit === 'stats')
     throw new UsageError('--emit stats prints a table and writes no files; leave --out away')
   const target = await chooseTarget(options.target)
-  const kernels = files.length > 0 ? await configuredKernels(files, options) : []
+  const kernels = files.length > 0 ? await configuredKernels(files, options, target) : []
   if (options.all) kernels.push(...(await allBuiltin(target)))
   if (kernels.length > 1 && out === undefined && emit !== 'stats' && !json)
     throw new UsageError(

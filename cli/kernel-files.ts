@@ -94,18 +94,23 @@ export function checkFileName(file: string): void {
 }
 
 /** The configurations of a kernel: those given, else those of its tuning space, else the empty one. */
-export const configurationsOf = (kernel: Kernel, given: readonly Config[]): readonly Config[] =>
-  given.length > 0 ? given : ((kernel.options.tune?.configurations() ?? [{}]) as Config[])
+export const configurationsOf = (
+  kernel: Kernel,
+  given: readonly Config[],
+  target: Target,
+): readonly Config[] =>
+  given.length > 0 ? given : ((kernel.options.tune?.configurations(target) ?? [{}]) as Config[])
 
 /** The chosen kernels of files with their configurations. Throws `UsageError` for one that lacks constants. */
 export async function configuredKernels(
   files: readonly string[],
   choice: KernelChoice,
+  target: Target,
 ): Promise<ConfiguredKernel[]> {
   const kernels = chosen([...(await kernelsOf(files)).values()].flat(), choice.kernel)
   const { checkConstants } = await import('./kernel-constants.ts')
   return kernels.flatMap((kernel) =>
-    configurationsOf(kernel, choice.config).map((config) => {
+    configurationsOf(kernel, choice.config, target).map((config) => {
       checkConstants(kernel, config)
       return { kernel, config }
     }),

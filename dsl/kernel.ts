@@ -1,3 +1,5 @@
+import type { Space } from './space.ts'
+
 /** Extents of a launch's shape words, static ones included. */
 export type Dims = Readonly<Record<string, number>>
 
@@ -64,34 +66,4 @@ export function blockOf<C>(k: Kernel<unknown, C>, c: C): [number, number, number
   const { block } = k.options
   const [x, y = 1, z = 1] = typeof block === 'function' ? block(c) : block
   return [x, y, z]
-}
-
-/** A declared set of configurations: the product of the axes, less what the named rules remove. */
-export interface Space<C> {
-  readonly axes: Readonly<Record<string, readonly unknown[]>>
-  readonly rules: readonly { readonly why: string; readonly keep: (c: C) => boolean }[]
-  /** Keeps only configurations for which `keep` holds; `why` names the rule in reports. */
-  where(why: string, keep: (c: C) => boolean): Space<C>
-  /** The remaining configurations, in axis order. */
-  configurations(): C[]
-}
-
-/** Declares a tuning space: every combination of the values of its axes, until `where` removes some. */
-export function space<const A extends Record<string, readonly unknown[]>>(
-  axes: A,
-): Space<{ -readonly [K in keyof A]: A[K][number] }> {
-  type C = { -readonly [K in keyof A]: A[K][number] }
-  const build = (rules: Space<C>['rules']): Space<C> => ({
-    axes,
-    rules,
-    where: (why, keep) => build([...rules, { why, keep }]),
-    configurations() {
-      let all: Record<string, unknown>[] = [{}]
-      for (const [name, values] of Object.entries(axes)) {
-        all = all.flatMap((c) => values.map((value) => ({ ...c, [name]: value })))
-      }
-      return (all as C[]).filter((c) => rules.every((rule) => rule.keep(c)))
-    },
-  })
-  return build([])
 }
