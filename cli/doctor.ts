@@ -1,4 +1,6 @@
 import { Command } from 'commander'
+import { type CubinStatistics, cubinCache } from '../runtime/cuda/cubin-cache.ts'
+import type { StoreStatistics } from '../runtime/file-store.ts'
 import { type DeviceReport, describeDevices } from '../runtime/open-device.ts'
 import { type CacheStatistics, cacheFolder, programCache } from '../runtime/program-cache.ts'
 import { jsonOption } from './options.ts'
@@ -13,20 +15,24 @@ export const doctorCommand = (): Command =>
     .action(async ({ json }: { readonly json?: boolean }) => {
       const devices = await describeDevices()
       const cache = await programCache().statistics()
+      const cubins = await cubinCache().statistics()
       const versions = {
         quattuor: packageVersion(),
         node: process.versions.node,
         platform: `${process.platform}-${process.arch}`,
       }
       if (json)
-        console.log(JSON.stringify({ ...versions, ...devices, cache: { folder: cacheFolder(), ...cache } }))
-      else console.log(doctorText(versions, devices, cache))
+        console.log(
+          JSON.stringify({ ...versions, ...devices, cache: { folder: cacheFolder(), ...cache }, cubins }),
+        )
+      else console.log(doctorText(versions, devices, cache, cubins))
     })
 
 function doctorText(
   versions: { readonly quattuor: string; readonly node: string; readonly platform: string },
   { driver, gpus, choice }: DeviceReport,
-  { store }: CacheStatistics,
+  { store: programs }: CacheStatistics,
+  { store: cubins }: CubinStatistics,
 ): string {
   const rows: [string, string][] = [
     ['quattuor', versions.quattuor],
@@ -41,14 +47,13 @@ function doctorText(
         `${bytesText(gpu.memoryBytes)}; ${gpu.target ? `kernels compile for ${gpu.target.name}` : 'not supported'}`,
     ]),
     ['emulator', 'always there'],
-    [
-      'cache',
-      store === null
-        ? 'off'
-        : `${cacheFolder()}: ${store.entries} programs, ${bytesText(store.bytes)}${store.problem ? `; ${store.problem}` : ''}`,
-    ],
+    ['cache', programs === null ? 'off' : `${cacheFolder()}: ${storeText(programs, 'programs')}`],
+    ['cubins', cubins === null ? 'off' : `${cubins.folder}: ${storeText(cubins, 'files')}`],
     ['would use', `${choice.name}, because ${choice.reason}`],
   ]
   const width = Math.max(...rows.map(([name]) => name.length))
   return rows.map(([name, text]) => `${name.padEnd(width)}  ${text}`).join('\n')
 }
+
+const storeText = ({ entries, bytes, problem }: StoreStatistics, noun: string): string =>
+  `${entries} ${noun}, ${bytesText(bytes)}${problem ? `; ${problem}` : ''}`

@@ -74,11 +74,7 @@ export class FileStore {
       await rename(temporary, this.#path(key))
     } catch (error) {
       await unlink(temporary).catch(() => {})
-      this.#problem = (error as Error).message
-      this.#warn(
-        `compiled kernels are not kept, because ${this.folder} cannot be written (${this.#problem}); ` +
-          'set QUATTUOR_CACHE to a folder that can, or to off',
-      )
+      this.#report((error as Error).message)
       return
     }
     this.#unswept += file.length
@@ -90,6 +86,15 @@ export class FileStore {
     const bytes = entries.reduce((sum, entry) => sum + entry.bytes, 0)
     const { folder } = this
     return { folder, entries: entries.length, bytes, limitBytes: this.#limitBytes, problem: this.#problem }
+  }
+
+  #report(problem: string): void {
+    if (this.#problem) return
+    this.#problem = problem
+    this.#warn(
+      `compiled kernels are not kept, because ${this.folder} cannot be written (${problem}); ` +
+        'set QUATTUOR_CACHE to a folder that can, or to off',
+    )
   }
 
   /** Removes the least recently used files beyond the limit, and what dead processes left. */

@@ -53,6 +53,7 @@ export async function prepare<A, C>(
   args: Arguments<A>,
 ): Promise<Launch<A>> {
   const program = await loadProgram(kernel, config, device.target)
+  await device.loadAll([program])
   return prepareProgram(device, program, (dims) => kernel.options.grid(dims, config), args)
 }
 

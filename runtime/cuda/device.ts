@@ -11,8 +11,11 @@ import {
   type Stream,
 } from '../device.ts'
 import { Context } from './context.ts'
+import { type CubinCache, type CubinTarget, cubinCache } from './cubin-cache.ts'
 import { loadDriver } from './driver.ts'
+import { DriverError } from './errors.ts'
 import { CudaGraph } from './graph.ts'
+import { type Cubin, compileCubin } from './jit.ts'
 import { CudaLaunch } from './launch.ts'
 import {
   CudaMemory,
@@ -25,12 +28,14 @@ import {
   writeMemory,
 } from './memory.ts'
 import { CudaFunction } from './module.ts'
-import { describeGpu, deviceCount, initialize, requireTarget } from './properties.ts'
+import { describeGpu, deviceCount, type GpuDescription, initialize, requireTarget } from './properties.ts'
 import { CudaEvent, CudaStream, streamOf } from './stream.ts'
 
 export interface CudaOptions {
   /** The driver library; default: `CUDA_DRIVER` in the environment, else `libcuda.so.1`. */
   readonly library?: string
+  /** Where compiled programs are kept; default: the cache of this process. */
+  readonly cubins?: CubinCache
 }
 
 /** Opens a GPU by its number. Throws `DeviceError` when the driver or the GPU is not there. */
@@ -47,7 +52,8 @@ export function openCuda(ordinal = 0, options: CudaOptions = {}): CudaDevice {
     )
   const gpu = describeGpu(driver, ordinal)
   const target = requireTarget(gpu)
-  return new CudaDevice(new Context(driver, ordinal), gpu, target)
+  const cubins = options.cubins ?? cubinCache()
+  return new CudaDevice(new Context(driver, ordinal), gpu, target, cubins)
 }
 
 /** A GPU. Streams made here do not wait for each other or for the default stream; events order them. */
@@ -58,12 +64,17 @@ export class CudaDevice implements Device {
   readonly #context: Context
   readonly #stream: CudaStream
   readonly #functions = new Map<Program, CudaFunction>()
+  readonly #loading = new Map<Program, Promise<CudaFunction>>()
+  readonly #cubins: CubinCache
+  readonly #cubinTarget: CubinTarget
   readonly #staging: Staging
 
-  constructor(context: Context, properties: DeviceProperties, target: Target) {
+  constructor(context: Context, gpu: GpuDescription, target: Target, cubins: CubinCache) {
     this.name = context.name
-    this.properties = properties
+    this.properties = gpu
     this.target = target
+    this.#cubins = cubins
+    this.#cubinTarget = { target: target.name, capability: gpu.capability, driver: gpu.driver }
     this.#context = context
     this.#stream = new CudaStream(context)
     this.#staging = new Staging(context)
@@ -99,11 +110,40 @@ export class CudaDevice implements Device {
   }
 
   load(program: Program): CudaFunction {
-    let fn = this.#functions.get(program)
-    if (!fn) {
-      fn = new CudaFunction(this.#context, program, this.properties.sharedBytesPerBlock)
-      this.#functions.set(program, fn)
+    return this.#functions.get(program) ?? this.#keep(program)
+  }
+
+  loadAll(programs: readonly Program[]): Promise<CudaFunction[]> {
+    return Promise.all(programs.map((program) => this.#functions.get(program) ?? this.#loadOnce(program)))
+  }
+
+  #loadOnce(program: Program): Promise<CudaFunction> {
+    let loading = this.#loading.get(program)
+    if (!loading) {
+      loading = this.#loadCached(program).finally(() => this.#loading.delete(program))
+      this.#loading.set(program, loading)
     }
+    return loading
+  }
+
+  async #loadCached(program: Program): Promise<CudaFunction> {
+    const known = await this.#cubins.read(program, this.#cubinTarget)
+    if (known) {
+      try {
+        return this.#functions.get(program) ?? this.#keep(program, known)
+      } catch (error) {
+        // An image that the driver does not take is made anew.
+        if (!(error instanceof DriverError) || error.fatal) throw error
+      }
+    }
+    const cubin = await compileCubin(this.#context, program)
+    await this.#cubins.write(program, this.#cubinTarget, cubin)
+    return this.#functions.get(program) ?? this.#keep(program, cubin)
+  }
+
+  #keep(program: Program, cubin?: Cubin): CudaFunction {
+    const fn = new CudaFunction(this.#context, program, this.properties.sharedBytesPerBlock, cubin)
+    this.#functions.set(program, fn)
     return fn
   }
 
@@ -132,6 +172,7 @@ export class CudaDevice implements Device {
   /** Waits for what runs; a fault that surfaces now has no one to go to and is dropped with the context. */
   async close(): Promise<void> {
     if (this.#context.closed) return
+    await Promise.allSettled(this.#loading.values())
     await this.synchronize().catch(() => {})
     this.#context.close()
   }

@@ -30,7 +30,11 @@ const signatures = {
   cuMemcpyDtoHAsync_v2: ['memory', 'u64', 'u64', 'u64'],
   cuMemcpyDtoDAsync_v2: ['u64', 'u64', 'u64', 'u64'],
   cuMemsetD8Async: ['u64', 'u8', 'u64', 'u64'],
-  cuModuleLoadDataEx: ['memory', 'memory', 'u32', 'memory', 'memory'],
+  cuLinkCreate_v2: ['u32', 'u64', 'u64', 'memory'],
+  cuLinkAddData_v2: ['u64', 'i32', 'u64', 'u64', 'u64', 'u32', 'u64', 'u64'],
+  cuLinkComplete: ['u64', 'u64', 'u64'],
+  cuLinkDestroy: ['u64'],
+  cuModuleLoadDataEx: ['memory', 'memory', 'u32', 'u64', 'u64'],
   cuModuleUnload: ['u64'],
   cuModuleGetFunction: ['memory', 'u64', 'memory'],
   cuFuncGetAttribute: ['memory', 'i32', 'u64'],
@@ -72,11 +76,14 @@ type Functions = {
   readonly [F in keyof typeof signatures]: (...args: ArgumentsOf<(typeof signatures)[F]>) => number
 }
 
-/** Waits, on a thread of the pool, for the work of a stream or an event. */
+/** Functions that take long, called on a thread of the pool, where no context is current. */
 interface Waits {
-  streamSynchronize(stream: number): Promise<number>
-  eventSynchronize(event: number): Promise<number>
+  streamSynchronize: Waiting<'cuStreamSynchronize'>
+  eventSynchronize: Waiting<'cuEventSynchronize'>
+  linkAddData: Waiting<'cuLinkAddData_v2'>
+  linkComplete: Waiting<'cuLinkComplete'>
 }
+type Waiting<F extends keyof Functions> = (...args: Parameters<Functions[F]>) => Promise<number>
 
 /** libcuda, loaded. Functions return the `CUresult`; `Context.check` turns it into an error. */
 export interface Driver extends Functions {
@@ -126,9 +133,9 @@ function bind(library: string): Driver {
   }
   const wait =
     (name: keyof Functions) =>
-    (argument: number): Promise<number> =>
+    (...args: number[]): Promise<number> =>
       new Promise((resolve, reject) => {
-        functions[name]!.async(argument, (error: Error | null, result: number) =>
+        functions[name]!.async(...args, (error: Error | null, result: number) =>
           error ? reject(error) : resolve(result),
         )
       })
@@ -138,6 +145,8 @@ function bind(library: string): Driver {
     wait: {
       streamSynchronize: wait('cuStreamSynchronize'),
       eventSynchronize: wait('cuEventSynchronize'),
+      linkAddData: wait('cuLinkAddData_v2'),
+      linkComplete: wait('cuLinkComplete'),
     },
     current: 0,
   }

@@ -5,6 +5,7 @@ import { type Driver, stringAt } from './driver.ts'
 export const cudaResult = {
   success: 0,
   outOfMemory: 2,
+  invalidContext: 201,
   notReady: 600,
 } as const
 

@@ -1,19 +1,10 @@
 import type { Program } from '../../codegen/program.ts'
 import { DeviceError, type DeviceFunction } from '../device.ts'
 import type { Context, Resource } from './context.ts'
-import { addressOf, handleIn } from './driver.ts'
-import { DriverError } from './errors.ts'
-import { ptxLocation, ptxStart } from './ptx-location.ts'
-
-/** `CUjit_option` values. */
-const jitOption = {
-  infoLog: 3,
-  infoLogBytes: 4,
-  errorLog: 5,
-  errorLogBytes: 6,
-  verboseLog: 12,
-  lineInfo: 13,
-} as const
+import { handleIn } from './driver.ts'
+import { cudaResult } from './errors.ts'
+import { type Cubin, JitOptions, jitError } from './jit.ts'
+import { ptxStart } from './ptx-location.ts'
 
 /** `CUfunction_attribute` values. */
 const attribute = {
@@ -26,8 +17,6 @@ const attribute = {
 
 /** Dynamic shared memory that a kernel may use without opting in. */
 const sharedBytesWithoutOptIn = 48 * 1024
-
-const logBytes = 16 * 1024
 
 /** A program loaded into a context. */
 export class CudaFunction implements DeviceFunction, Resource {
@@ -45,13 +34,14 @@ export class CudaFunction implements DeviceFunction, Resource {
   readonly where: { readonly kernel: string; readonly location?: string }
   readonly #module: number
 
-  constructor(context: Context, program: Program, sharedBytesPerBlock: number) {
+  /** Loads `cubin`, the program compiled; without it the driver compiles the program now, and everything waits. */
+  constructor(context: Context, program: Program, sharedBytesPerBlock: number, cubin?: Cubin) {
     this.context = context
     this.program = program
     const location = ptxStart(program)
     this.where = location ? { kernel: program.name, location } : { kernel: program.name }
     checkSharedMemory(this, sharedBytesPerBlock)
-    const { module, log } = loadModule(context, program)
+    const { module, log } = loadModule(context, program, cubin)
     this.#module = module
     this.log = log
     context.own(this)
@@ -124,43 +114,24 @@ function checkSharedMemory({ program, context, where }: CudaFunction, available:
     )
 }
 
-/** Has the driver compile the PTX; on failure throws with its log and the TypeScript line of the first error. */
-function loadModule(context: Context, program: Program): { module: number; log: string } {
-  const info = new Uint8Array(logBytes)
-  const errors = new Uint8Array(logBytes)
-  const options: [number, bigint][] = [
-    [jitOption.infoLog, BigInt(addressOf(info))],
-    [jitOption.infoLogBytes, BigInt(logBytes)],
-    [jitOption.errorLog, BigInt(addressOf(errors))],
-    [jitOption.errorLogBytes, BigInt(logBytes)],
-    [jitOption.verboseLog, 1n],
-    [jitOption.lineInfo, 1n],
-  ]
-  const keys = Int32Array.from(options, ([key]) => key)
-  const values = BigUint64Array.from(options, ([, value]) => value)
+/** Hands the driver a cubin, or the PTX to compile here and now. */
+function loadModule(
+  context: Context,
+  program: Program,
+  cubin: Cubin | undefined,
+): { module: number; log: string } {
+  const options = new JitOptions()
   const out = new BigUint64Array(1)
-  const text = Buffer.from(`${program.ptx}\0`)
-  const result = context.enter().cuModuleLoadDataEx(out, text, options.length, keys, values)
-  const log = textOf(info)
-  if (result === 0) return { module: handleIn(out), log }
-  const errorLog = textOf(errors)
-  const line = /line (\d+); error/.exec(errorLog)?.[1]
-  const location = line ? ptxLocation(program, Number(line)) : undefined
-  const error = new DriverError(
-    context.driver,
-    result,
-    `the driver cannot load kernel ${program.name}${location ? `, at ${location}` : ''}`,
-    { kernel: program.name, ...(location ? { location } : {}), log: errorLog },
-  )
-  // A fault of an earlier kernel may surface here.
-  if (error.fatal) context.fail(result, `loading kernel ${program.name}`)
-  throw error
-}
-
-/** The text up to the terminating zero. */
-function textOf(bytes: Uint8Array): string {
-  const end = bytes.indexOf(0)
-  return Buffer.from(bytes.buffer, 0, end < 0 ? bytes.length : end)
-    .toString('utf8')
-    .trim()
+  const driver = context.enter()
+  const result = cubin
+    ? driver.cuModuleLoadDataEx(out, cubin.image, 0, 0, 0)
+    : driver.cuModuleLoadDataEx(
+        out,
+        Buffer.from(`${program.ptx}\0`),
+        options.count,
+        options.keys,
+        options.values,
+      )
+  if (result !== cudaResult.success) throw jitError(context, program, result, options)
+  return { module: handleIn(out), log: cubin?.log ?? options.log }
 }

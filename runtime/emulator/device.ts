@@ -167,6 +167,10 @@ export class EmulatorDevice implements Device {
     return fn
   }
 
+  async loadAll(programs: readonly Program[]): Promise<EmulatorFunction[]> {
+    return programs.map((program) => this.load(program))
+  }
+
   prepareLaunch(fn: DeviceFunction, launch: LaunchShape, args: readonly LaunchArgument[]): PreparedLaunch {
     const own = this.#functions.get(fn.program)
     if (own !== fn)

@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { packageVersion } from '../../cli/package-info.ts'
@@ -8,7 +9,7 @@ test('doctor says what would be used and why, as text and as JSON', async () => 
   const { choice, gpus } = await describeDevices()
   const { code, out, err } = await runCli('doctor')
   assert.equal([code, err], [0, ''])
-  for (const row of ['quattuor ', 'node ', 'driver ', 'emulator ', 'cache ', 'would use '])
+  for (const row of ['quattuor ', 'node ', 'driver ', 'emulator ', 'cache ', 'cubins ', 'would use '])
     assert.match(out, row)
   assert.match(out, `would use  ${choice.name}, because ${choice.reason}`)
   const report = JSON.parse((await runCli('doctor', '--json')).out)
@@ -16,6 +17,7 @@ test('doctor says what would be used and why, as text and as JSON', async () => 
   assert.equal(report.choice, choice)
   assert.is(report.gpus.length, gpus.length)
   assert.is(report.cache.folder, process.env.QUATTUOR_CACHE)
+  assert.is(report.cubins.store.folder, join(process.env.QUATTUOR_CACHE!, 'cubins'))
 })
 
 test('a device named by the environment is said to be', async () => {

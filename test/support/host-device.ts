@@ -78,6 +78,7 @@ export function hostDevice(name = 'host', bytes = 1 << 20): HostDevice {
       at(dst).fill(byte)
     },
     load: (program): DeviceFunction => ({ program, resources: null }),
+    loadAll: async (programs) => programs.map((program) => ({ program, resources: null })),
     prepareLaunch(fn, shape: LaunchShape, args: readonly LaunchArgument[]): PreparedLaunch {
       const values = [...args]
       let { grid } = shape

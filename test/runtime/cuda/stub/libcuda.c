@@ -2,6 +2,7 @@
  * A stand-in for libcuda: device memory is host memory, copies and fills happen, launches and captures are recorded,
  * and the next call of any function can be told to fail. One process, one driver; `stub_reset` forgets everything.
  */
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,7 +38,9 @@ static int live;                /* allocations, streams, events, modules, graphs
 static int opt_in;
 static int devices = 1, capability = 90;
 static int threads_per_block = 1024;
-static H current;
+static __thread H current;       /* a context is current on one thread alone */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static int compile_ms, compile_needs_context, compiling, most_compiling;
 
 static int64_t now_us(void) {
   struct timespec t;
@@ -47,13 +50,15 @@ static int64_t now_us(void) {
 
 /* Notes the call; a result other than zero is what the call must answer. */
 static R enter(const char *name) {
+  R result = 0;
+  pthread_mutex_lock(&lock);
   if (call_count < MAX_CALLS) snprintf(calls[call_count++], sizeof calls[0], "%s", name);
   if (fail_result && strcmp(name, fail_name) == 0 && fail_after-- == 0) {
-    R result = fail_result;
+    result = fail_result;
     fail_result = 0;
-    return result;
   }
-  return 0;
+  pthread_mutex_unlock(&lock);
+  return result;
 }
 #define ENTER do { R failed = enter(__func__); if (failed) return failed; } while (0)
 #define NEEDS_CONTEXT do { if (!current) return 201; if (sticky) return sticky; } while (0)
@@ -62,6 +67,7 @@ static R enter(const char *name) {
 API void stub_reset(void) {
   launch_count = call_count = fail_result = sticky = fault_pending = live = opt_in = 0;
   busy_until_us = 0; capturing = NULL; jit_log[0] = 0; devices = 1; capability = 90; threads_per_block = 1024;
+  compile_ms = compile_needs_context = most_compiling = 0;
 }
 API void stub_fail(const char *name, int result, int after) {
   snprintf(fail_name, sizeof fail_name, "%s", name);
@@ -69,6 +75,8 @@ API void stub_fail(const char *name, int result, int after) {
   fail_after = after;
 }
 API void stub_jit_log(const char *log) { snprintf(jit_log, sizeof jit_log, "%s", log); }
+API void stub_compile(int ms, int needs_context) { compile_ms = ms; compile_needs_context = needs_context; }
+API int stub_most_compiling(void) { return most_compiling; }
 API void stub_fault(int result) { fault_pending = result; }
 API void stub_busy(int ms) { busy_until_us = now_us() + ms * 1000ll; }
 API void stub_devices(int count, int cc) { devices = count; capability = cc; }
@@ -94,6 +102,7 @@ static const struct { R result; const char *name, *text; } errors[] = {
   {1, "CUDA_ERROR_INVALID_VALUE", "invalid argument"},
   {2, "CUDA_ERROR_OUT_OF_MEMORY", "out of memory"},
   {100, "CUDA_ERROR_NO_DEVICE", "no CUDA-capable device is detected"},
+  {200, "CUDA_ERROR_INVALID_IMAGE", "device kernel image is invalid"},
   {201, "CUDA_ERROR_INVALID_CONTEXT", "invalid device context"},
   {218, "CUDA_ERROR_INVALID_PTX", "a PTX JIT compilation failed"},
   {500, "CUDA_ERROR_NOT_FOUND", "named symbol not found"},
@@ -167,16 +176,67 @@ API R cuMemsetD8Async(H dst, uint8_t byte, uint64_t bytes, H stream) {
   (void)stream; ENTER; NEEDS_CONTEXT; memset((void *)dst, byte, bytes); return 0;
 }
 
-API R cuModuleLoadDataEx(H *out, const char *ptx, uint32_t count, const int *keys, void **values) {
-  R failed = enter(__func__);
+/* Fills the logs as the driver's compiler does. */
+static void write_logs(const char *ptx, int failed, uint32_t count, const int *keys, void **values) {
   for (uint32_t i = 0; i < count; i++) {
     uint64_t size = 0;
     for (uint32_t j = 0; j < count; j++) if (keys[j] == keys[i] + 1) size = (uint64_t)values[j];
     if (keys[i] == 5) snprintf(values[i], size, "%s", failed ? jit_log : "");
-    if (keys[i] == 3) snprintf(values[i], size, "ptxas info    : Used 10 registers, %zu bytes of text", strlen(ptx));
+    if (keys[i] == 3)
+      snprintf(values[i], size, "ptxas info    : Used 10 registers, %zu bytes of text%s%s", strlen(ptx),
+               failed ? "" : "\n", failed ? "" : jit_log);
   }
+}
+
+/* A cubin of this driver: a mark, the length of the whole, and the length of its PTX. */
+struct cubin { char mark[8]; uint64_t bytes, text; };
+static const char mark[8] = "\x7fSTUB";
+
+struct link { uint32_t count; const int *keys; void **values; struct cubin cubin; };
+API R cuLinkCreate_v2(uint32_t count, const int *keys, void **values, H *out) {
+  ENTER; NEEDS_CONTEXT;
+  struct link *l = calloc(1, sizeof *l);
+  *l = (struct link){count, keys, values, {{0}, 0, 0}};
+  *out = (H)l;
+  live++;
+  return 0;
+}
+API R cuLinkAddData_v2(H state, int type, const char *ptx, uint64_t bytes, const char *name, uint32_t count, const int *keys, void **values) {
+  (void)name; (void)keys; (void)values;
+  R failed = enter(__func__);
+  struct link *l = (struct link *)state;
+  if (compile_needs_context && !current) return 201;
+  if (type != 1 || count || strlen(ptx) + 1 != bytes) return 1;
+  pthread_mutex_lock(&lock);
+  if (++compiling > most_compiling) most_compiling = compiling;
+  pthread_mutex_unlock(&lock);
+  usleep(compile_ms * 1000);
+  write_logs(ptx, failed, l->count, l->keys, l->values);
+  memcpy(l->cubin.mark, mark, 8);
+  l->cubin.bytes = sizeof l->cubin;
+  l->cubin.text = bytes;
+  pthread_mutex_lock(&lock);
+  compiling--;
+  pthread_mutex_unlock(&lock);
+  return failed;
+}
+API R cuLinkComplete(H state, void **image, uint64_t *bytes) {
+  ENTER;
+  struct link *l = (struct link *)state;
+  if (compile_needs_context && !current) return 201;
+  *image = &l->cubin;
+  *bytes = l->cubin.bytes;
+  return 0;
+}
+API R cuLinkDestroy(H state) { ENTER; free((void *)state); live--; return 0; }
+
+API R cuModuleLoadDataEx(H *out, const char *image, uint32_t count, const int *keys, void **values) {
+  R failed = enter(__func__);
+  int compiled = memcmp(image, "\x7f", 1) == 0;
+  if (!compiled) write_logs(image, failed, count, keys, values);
   if (failed) return failed;
   NEEDS_CONTEXT;
+  if (compiled && (memcmp(image, mark, 8) || ((struct cubin *)image)->bytes != sizeof(struct cubin))) return 200;
   *out = ++next_handle + 0x1000;
   live++;
   return 0;

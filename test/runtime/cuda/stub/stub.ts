@@ -23,8 +23,12 @@ export interface Stub {
   reset(): void
   /** Makes the call of `name` that follows `after` others answer `result`, once. */
   fail(name: string, result: number, after?: number): void
-  /** What the error log holds when loading a module fails. */
+  /** What the driver's compiler logs: as an error when it fails, as information otherwise. */
   jitLog(log: string): void
+  /** How long the linker compiles, and whether it wants a context on the calling thread. */
+  compile(ms: number, needsContext?: boolean): void
+  /** The most programs that were compiled at once. */
+  mostCompiling(): number
   /** Lets the work in flight fault: the next wait, and everything after it, answers `result`. */
   fault(result: number): void
   /** Keeps streams and events busy from now on. */
@@ -65,6 +69,8 @@ function bind(library: string): Stub {
   const reset = handle.func('stub_reset', 'void', [])
   const fail = handle.func('stub_fail', 'void', [text, 'int', 'int'])
   const jitLog = handle.func('stub_jit_log', 'void', [text])
+  const compile = handle.func('stub_compile', 'void', ['int', 'int'])
+  const mostCompiling = handle.func('stub_most_compiling', 'int', [])
   const fault = handle.func('stub_fault', 'void', ['int'])
   const busy = handle.func('stub_busy', 'void', ['int'])
   const devices = handle.func('stub_devices', 'void', ['int', 'int'])
@@ -96,6 +102,8 @@ function bind(library: string): Stub {
     reset,
     fail: (name, result, after = 0) => fail(name, result, after),
     jitLog,
+    compile: (ms, needsContext = false) => compile(ms, Number(needsContext)),
+    mostCompiling,
     fault,
     busy,
     devices,
