@@ -81,7 +81,8 @@ export function builtinKernels(
   for (const tile of tiles('w8a8')) add(gemmW8A8, { ...gemm, ...tile })
   for (const zero of ['epilogue', 'register']) {
     for (const tile of tiles('w4a8')) add(gemmW4A8, { ...gemm, ...tile, zero })
-    for (const tile of tiles('w4a8-g128')) add(gemmW4A8Group, { ...gemm, ...tile, zero })
+    for (const format of ['w4a8-g128', 'w4a8-g64', 'w4a8-g32'] as const)
+      for (const tile of tiles(format)) add(gemmW4A8Group, { ...gemm, ...tile, zero, format })
   }
   return list
 }

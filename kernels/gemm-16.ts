@@ -21,7 +21,7 @@ export const gemm16 = kernel(
   { grid: gemmGrid, block: gemmBlock },
   function gemm16(
     a: {
-      w: In<u32, 'NTiles KUnits 256', 'mma-w16'>
+      w: In<u32, 'Strips Units Words', 'w16'>
       x: In<Elem<'dtype'>, 'M K'>
       bias?: In<Elem<'dtype'>, 'N'>
       residual?: In<Elem<'dtype'>, 'M N'>
@@ -35,8 +35,7 @@ export const gemm16 = kernel(
       zero: 'register',
       x: c.dtype,
       out: c.out,
-      loadGroups() {},
-      rowParameters: () => ({ scale: 1, offset: 0 }),
+      rowWords: () => [],
       feature: () => 0,
       token: () => 0,
       finish: (sums) => sums,

@@ -1,3 +1,4 @@
+import type { WeightFormat, WeightParts, ZeroHandling } from '../dsl/format.ts'
 import { f16Value, halves } from '../dsl/half.ts'
 
 /** The scaled part of a GEMM's reference: everything in the arithmetic of the kernel, one rounding after the other. */
@@ -14,6 +15,19 @@ export interface ScaledProduct {
   /** [N] and [M, N] as bits of `dtype`. */
   readonly bias?: Uint16Array | undefined
   readonly residual?: Uint16Array | undefined
+}
+
+/** The integers that a format makes of its codes, [N, K]. */
+export function operands<P extends WeightParts>(
+  format: WeightFormat<P>,
+  parts: P,
+  { N, K }: { readonly N: number; readonly K: number },
+  zero: ZeroHandling,
+): Int8Array {
+  const values = new Int8Array(N * K)
+  for (let n = 0; n < N; n++)
+    for (let k = 0; k < K; k++) values[n * K + k] = format.operand(parts, { n, k, K }, zero, 'i8')
+  return values
 }
 
 /** `dtype(f32(W·x) · scale · xScale + bias + residual)` as bits, for integer weights [N, K]; the sums are exact. */

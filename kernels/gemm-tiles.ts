@@ -1,6 +1,6 @@
-import { columnMultiple, packedShape, type WeightFormat } from '../dsl/format.ts'
+import { packedShape, unitWords, type WeightFormat } from '../dsl/format.ts'
 import { type WeightFormatName, weightFormats } from './formats/index.ts'
-import type { GemmTiles } from './gemm.ts'
+import { type GemmTiles, pieceColumns } from './gemm.ts'
 
 export interface GemmShape {
   /** Tokens. */
@@ -13,8 +13,9 @@ export interface GemmShape {
 
 /** The tile constants of a GEMM kernel, and the extents of its packed weights, which make them static. */
 export interface GemmConstants extends GemmTiles {
-  readonly NTiles: number
-  readonly KUnits: number
+  readonly Strips: number
+  readonly Units: number
+  readonly Words: number
 }
 
 /**
@@ -45,10 +46,9 @@ const SLICE_COLUMNS = 256
 
 /** Bytes of shared memory that a GEMM takes. */
 export function gemmSharedBytes(format: WeightFormat, t: GemmTiles): number {
-  const activations = t.tileM * t.tileK * (64 / format.columns)
-  const weights = (t.tileN * t.tileK * format.bits) / 8
-  const groups = format.group ? 2 * t.tileN * (t.tileK / format.group) : 0
-  return t.stages * (activations + weights + groups) + (t.warpsK - 1) * t.tileM * t.tileN * 4
+  const activations = t.tileM * t.tileK * ((format.steps * 32) / 128)
+  const weights = (t.tileN / 64) * (t.tileK / 128) * unitWords(format) * 4
+  return t.stages * (activations + weights) + (t.warpsK - 1) * t.tileM * t.tileN * 4
 }
 
 /**
@@ -61,9 +61,9 @@ export function defaultTiles(
   { M, N, K }: GemmShape,
   target: { readonly sharedBytes: number },
 ): GemmConstants {
-  const f = weightFormats[format]
-  const multiple = columnMultiple(f)
-  const tiles: { -readonly [Name in keyof GemmTiles]: number } = { ...wish(M, format !== 'w16') }
+  const f: WeightFormat = weightFormats[format]
+  const multiple = Math.max(pieceColumns(f), f.group)
+  const tiles: { -readonly [Name in keyof GemmTiles]: number } = { ...wish(M, f.activations.includes('i8')) }
   while (tiles.tileN > 16 && tiles.tileN / 2 >= N) {
     tiles.tileN /= 2
     tiles.warpsN = Math.min(tiles.warpsN, tiles.tileN / 16)
@@ -72,11 +72,12 @@ export function defaultTiles(
     K % (multiple * warps) === 0 && multiple * warps <= tiles.tileK && K / warps >= SLICE_COLUMNS
   while (tiles.warpsK > 1 && !fits(tiles.warpsK)) tiles.warpsK /= 2
   const least = multiple * tiles.warpsK
+  // Steps that divide K compute nothing in vain; where none does, the last one is filled with zeros.
   let parts = Math.max(1, Math.floor(tiles.tileK / least))
-  while (K % (least * parts) !== 0) parts--
+  while (parts > 1 && K % (least * parts) !== 0) parts--
   tiles.tileK = least * parts
-  tiles.stages = Math.max(2, Math.min(tiles.stages, K / tiles.tileK))
+  tiles.stages = Math.max(2, Math.min(tiles.stages, Math.ceil(K / tiles.tileK)))
   while (tiles.stages > 2 && gemmSharedBytes(f, tiles) > target.sharedBytes) tiles.stages--
-  const [NTiles, KUnits] = packedShape(f, N, K)
-  return { ...tiles, NTiles, KUnits }
+  const [Strips, Units, Words] = packedShape(f, N, K)
+  return { ...tiles, Strips, Units, Words }
 }

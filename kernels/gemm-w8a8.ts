@@ -14,7 +14,7 @@ export const gemmW8A8 = kernel(
   { grid: gemmGrid, block: gemmBlock },
   function gemmW8A8(
     a: {
-      w: In<u32, 'NTiles KUnits 256', 'mma-w8'>
+      w: In<u32, 'Strips Units Words', 'w8a8'>
       scale: In<f16, 'N'>
       x: In<i8, 'M K'>
       xScale: In<f32, 'M'>
@@ -29,8 +29,7 @@ export const gemmW8A8 = kernel(
       zero: 'register',
       x: 'i8',
       out: c.dtype,
-      loadGroups() {},
-      rowParameters: () => ({ scale: 1, offset: 0 }),
+      rowWords: () => [],
       feature: (n) => loadFloatPair(a.scale, [], n, featureRow(c)),
       token: (m) => a.xScale.at(m),
       finish: (sums, scale, xScale) => [f32(sums[0]) * scale[0] * xScale, f32(sums[1]) * scale[1] * xScale],

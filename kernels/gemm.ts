@@ -1,8 +1,20 @@
-import type { MmaAtom } from '../dsl/atoms/index.ts'
-import { columnMultiple, type RowParameters, type WeightFormat, type ZeroHandling } from '../dsl/format.ts'
+import {
+  columnMultiple,
+  groupOffset,
+  groupOfLoad,
+  loadColumns,
+  loadGroups,
+  loadOffset,
+  mmaOfTypes,
+  type OperandType,
+  unitGroups,
+  type WeightFormat,
+  type ZeroHandling,
+} from '../dsl/format.ts'
 import {
   barrier,
   blockIdx,
+  ceilDiv,
   copyAsync,
   type DType,
   dtypeBytes,
@@ -50,7 +62,7 @@ export interface GemmTiles {
   readonly tileM: number
   /** Features of a CTA: a multiple of `16 * warpsN`. */
   readonly tileN: number
-  /** Columns of a step of the ring: a multiple of the format's unit and group for each of `warpsK`. */
+  /** Columns of a step of the ring: a multiple of the format's `pieceColumns` and group for each of `warpsK`. */
   readonly tileK: number
   readonly stages: number
   readonly warpsN: number
@@ -61,12 +73,14 @@ export interface GemmConfig extends GemmTiles {
   readonly dtype: 'f16' | 'bf16'
   readonly N: number
   readonly K: number
+  /** Units of a strip of the packed weights. */
+  readonly Units: number
   readonly bias: boolean
   readonly residual: boolean
 }
 
 export interface GemmArguments {
-  readonly w: In<u32, 'NTiles KUnits 128', string> | In<u32, 'NTiles KUnits 256', string>
+  readonly w: In<u32, 'Strips Units Words', string>
   readonly x: In<number, 'M K'>
   readonly bias?: In<number, 'N'>
   readonly residual?: In<number, 'M N'>
@@ -78,12 +92,10 @@ export interface GemmParts<Feature, Token> {
   readonly format: WeightFormat
   readonly zero: ZeroHandling
   /** Element type of the activations. */
-  readonly x: 'i8' | 'f16' | 'bf16'
+  readonly x: OperandType
   readonly out: DType
-  /** Starts the copies of a step's group parameters; `tile` is the first feature of the CTA. */
-  loadGroups(step: i32, stage: i32, feature: i32): void
-  /** The parameters of a feature of the CTA's tile, for the group `group` of the step in `stage`. */
-  rowParameters(feature: i32, group: i32, stage: i32): RowParameters
+  /** The words that a format without groups takes for features n and n + 8. */
+  rowWords(n: i32): readonly u32[]
   /** What the epilogue needs of features n and n + 1, and of a token. */
   feature(n: i32): Feature
   token(m: i32): Token
@@ -105,13 +117,19 @@ export const featureRow = (c: { readonly N: number; readonly tileN: number }): P
 /** Threads of a CTA. */
 export const gemmBlock = (c: GemmTiles): [number] => [32 * c.warpsN * c.warpsK]
 
+/** Loads that a warp turns into operands at once: whole ones, beside at least 64 bytes of activations. */
+const pieceLoads = (format: WeightFormat): number => Math.max(1, (2 * format.loads) / format.steps)
+
+/** The columns of those loads. */
+export const pieceColumns = (format: WeightFormat): number => pieceLoads(format) * loadColumns(format)
+
 function checkTiles(c: GemmConfig, format: WeightFormat): void {
-  const multiple = columnMultiple(format)
+  const columns = columnMultiple(format)
+  const multiple = Math.max(pieceColumns(format), format.group)
   staticAssert(
-    c.K % multiple === 0,
-    `format ${format.name} needs K to be a multiple of ${multiple}, and K is ${c.K}`,
+    c.K % columns === 0,
+    `format ${format.name} needs K to be a multiple of ${columns}, and K is ${c.K}`,
   )
-  staticAssert(c.K % c.tileK === 0, `tileK = ${c.tileK} must divide K = ${c.K}`)
   staticAssert(
     c.tileK % (multiple * c.warpsK) === 0,
     `tileK = ${c.tileK} must be a multiple of ${multiple} for each of ${c.warpsK} warps along K`,
@@ -133,13 +151,21 @@ function checkTiles(c: GemmConfig, format: WeightFormat): void {
 export function gemm<F, T>(a: GemmArguments, c: GemmConfig, parts: GemmParts<F, T>): void {
   const { format } = parts
   checkTiles(c, format)
-  const atom: MmaAtom = format.atom(parts.x, parts.zero)
+  const types = format.types(parts.x, parts.zero)
+  const atom = mmaOfTypes(types)!
+  staticAssert(atom !== undefined, `mma.sync has no operands of ${types}; take the path of wgmma, on sm_90a`)
   const xBytes = dtypeBytes[parts.x]
   const strips = c.tileN / 16 / c.warpsN
   const tokenTiles = c.tileM / 8
-  const stepUnits = c.tileK / format.columns
-  const units = stepUnits / c.warpsK
-  const groupUnits = format.group / format.columns
+  const steps = ceilDiv(c.K, c.tileK)
+
+  const loads = pieceLoads(format)
+  const pieceSteps = (loads * format.steps) / format.loads
+  const unitPieces = format.loads / loads
+  const stepPieces = c.tileK / pieceColumns(format)
+  const pieces = stepPieces / c.warpsK
+  const stepGroups = format.group > 0 ? c.tileK / format.group : 0
+  const groups = stepGroups / c.warpsK
 
   const M = a.x.dim('M')
   const m0 = blockIdx.x * c.tileM
@@ -147,61 +173,104 @@ export function gemm<F, T>(a: GemmArguments, c: GemmConfig, parts: GemmParts<F, 
   const warpN = c.warpsN === 1 ? 0 : warpIdx % c.warpsN
   const warpK = c.warpsK === 1 ? 0 : idiv(warpIdx, c.warpsN)
   const firstStrip = warpN * strips
-  const firstUnit = warpK * units
+  const firstPiece = warpK * pieces
+  const firstGroup = warpK * groups
 
   const xs = shared<number>(parts.x, [c.stages, (c.tileK * xBytes) / 16, c.tileM, 16 / xBytes])
-  const ws = shared<u32>('u32', [c.stages, c.tileN / 16, stepUnits, format.loads, 128])
+  const ws = shared<u32>('u32', [c.stages, c.tileN / 16, stepPieces, loads, 128])
+  const rowWords = 8 * format.groupWords
+  const gs = groups > 0 ? shared<u32>('u32', [c.stages, c.tileN / 16, stepGroups, rowWords]) : ws
   const acc = each(strips, () => each(tokenTiles, () => regs<number>(4, parts.x === 'i8' ? i32(0) : f32(0))))
+  const lanePair = laneIdx >>> 2
+  const channelWords =
+    format.group === 0 ? each(strips, (s) => parts.rowWords(n0 + (firstStrip + s) * 16 + lanePair)) : []
 
-  /** The parameters of the lane's two rows of each strip. */
-  const rowsOf = (group: i32, stage: i32): RowParameters[][] =>
-    each(strips, (s) =>
-      [0, 8].map((half) => parts.rowParameters((firstStrip + s) * 16 + half + (laneIdx >>> 2), group, stage)),
-    )
-  const channelRows = format.group === 0 ? rowsOf(0, 0) : []
+  /** Whether a strip of 16 rows has any, and a unit any columns. */
+  const holds = (strip: i32, unit: i32): boolean =>
+    (featureRow(c).covered || strip * 16 < c.N) && (steps * c.tileK <= c.Units * 128 || unit < c.Units)
+
+  const loadWeights = (step: i32, stage: i32): void => {
+    for (const s of unroll(strips)) {
+      const strip = blockIdx.y * (c.tileN / 16) + firstStrip + s
+      for (const u of unroll(pieces)) {
+        // Where a warp's columns are whole units, the place in the unit is known while compiling.
+        const whole = pieces % unitPieces === 0
+        const piece = step * stepPieces + firstPiece + u
+        const unit = whole
+          ? (step * c.warpsK + warpK) * (pieces / unitPieces) + Math.floor(u / unitPieces)
+          : idiv(piece, unitPieces)
+        const inUnit = whole ? u % unitPieces : piece % unitPieces
+        for (const part of unroll(loads)) {
+          const to = [stage, firstStrip + s, firstPiece + u, part, laneIdx * 4]
+          const from = loadOffset(inUnit * loads + part, (strip & 3) * 32 + laneIdx)
+          copyAsync(ws, to, a.w, [strip >>> 2, unit, from], 16, holds(strip, unit))
+        }
+      }
+    }
+  }
+
+  /** Each warp copies the words of its own strips and groups, 16 bytes a lane. */
+  const loadGroupWords = (step: i32, stage: i32): void => {
+    const chunks = rowWords / 4
+    const copies = strips * groups * chunks
+    for (const turn of unroll(ceilDiv(copies, 32))) {
+      const copy = laneIdx + 32 * turn
+      const chunk = copy % chunks
+      const inStep = firstGroup + (idiv(copy, chunks) % groups)
+      const s = firstStrip + idiv(copy, chunks * groups)
+      const strip = blockIdx.y * (c.tileN / 16) + s
+      const group = step * stepGroups + inStep
+      const unit = idiv(group, unitGroups(format))
+      if ((turn + 1) * 32 <= copies || copy < copies) {
+        const from = groupOffset(format, group % unitGroups(format), (strip & 3) * 8) + chunk * 4
+        const to = [stage, s, inStep, chunk * 4]
+        copyAsync(gs, to, a.w, [strip >>> 2, unit, from], 16, holds(strip, unit))
+      }
+    }
+  }
+
+  /** The words of the groups of load `part` of piece `u` (static), for strip `s`. */
+  const groupWordsOf = (stage: i32, s: number, u: number, part: number): readonly u32[] => {
+    if (format.group === 0) return channelWords[s]!
+    const first = firstGroup + groupOfLoad(format, u * loads + part)
+    return each(loadGroups(format), (i) =>
+      loadWords(gs, [stage, firstStrip + s, first + i, lanePair * format.groupWords], format.groupWords),
+    ).flat()
+  }
 
   pipeline(
-    { stages: c.stages, steps: c.K / c.tileK },
+    { stages: c.stages, steps },
     {
       load(step, stage) {
         copyTile(xs.row(stage), a.x, {
           row: m0,
           column: step * c.tileK,
           validRows: M,
+          ...(steps * c.tileK > c.K ? { validColumns: c.K } : {}),
           rows: c.tileM,
           columns: c.tileK,
           elementBytes: xBytes,
         })
-        for (const s of unroll(strips)) {
-          const strip = blockIdx.y * (c.tileN / 16) + firstStrip + s
-          const valid = featureRow(c).covered || strip * 16 < c.N
-          for (const u of unroll(units)) {
-            const unit = firstUnit + u
-            for (const part of unroll(format.loads)) {
-              const to = [stage, firstStrip + s, unit, part, laneIdx * 4]
-              const from = [strip, step * stepUnits + unit, part * 128 + laneIdx * 4]
-              copyAsync(ws, to, a.w, from, 16, valid)
-            }
-          }
-        }
-        parts.loadGroups(step, stage, n0)
+        loadWeights(step, stage)
+        if (groups > 0) loadGroupWords(step, stage)
       },
       compute(_step, stage) {
-        let rows = channelRows
-        for (const u of unroll(units)) {
-          const unit = firstUnit + u
-          if (format.group > 0 && u % groupUnits === 0) rows = rowsOf(idiv(unit, groupUnits), stage)
-          const weights = each(strips, (s) => {
-            const words = each(format.loads, (part) =>
-              loadWords(ws, [stage, firstStrip + s, unit, part, laneIdx * 4], 4),
-            ).flat()
-            return format.fragments(words, rows[s]!, parts.zero)
-          })
+        for (const u of unroll(pieces)) {
+          const piece = firstPiece + u
+          const weights = each(strips, (s) =>
+            each(loads, (part) => {
+              const words = loadWords(ws, [stage, firstStrip + s, piece, part, laneIdx * 4], 4)
+              return format.fragments(words, groupWordsOf(stage, s, u, part), parts.zero, parts.x)
+            }).flat(),
+          )
           for (const j of unroll(tokenTiles)) {
-            const tokens = ldmatrix(xs, [stage, unit * 4 + (laneIdx >>> 3), 8 * j + (laneIdx & 7), 0], 4)
-            for (const half of unroll(2)) {
-              for (const s of unroll(strips)) {
-                mma(atom, acc[s]![j]!, weights[s]![half]!, tokens.slice(2 * half, 2 * half + 2))
+            for (const pair of unroll(pieceSteps / 2)) {
+              const chunk = (piece * (pieceSteps / 2) + pair) * 4 + (laneIdx >>> 3)
+              const tokens = ldmatrix(xs, [stage, chunk, 8 * j + (laneIdx & 7), 0], 4)
+              for (const half of unroll(2)) {
+                for (const s of unroll(strips)) {
+                  mma(atom, acc[s]![j]!, weights[s]![2 * pair + half]!, tokens.slice(2 * half, 2 * half + 2))
+                }
               }
             }
           }

@@ -6,6 +6,9 @@ import { type i32, u32 } from '../scalars.ts'
 /** Four copies of a byte (0 to 255). */
 export const replicateByte = (byte: u32): u32 => byte * 0x01010101
 
+/** Four copies of byte `i` (static, 0 to 3) of a word: one instruction. */
+export const byteOf = (word: u32, i: number): u32 => permuteBytes(word, 0, i * 0x1111)
+
 /** The low nibbles of four bytes, one to a byte. */
 export const lowNibbles = (word: u32): u32 => word & 0x0f0f0f0f
 

@@ -89,6 +89,8 @@ export interface TileCopy {
   readonly column: i32
   /** Rows of the matrix: those of the tile past it are filled with zeros. */
   readonly validRows: i32
+  /** Columns of the matrix, likewise, a multiple of 16 bytes; without it the tile ends within the row. */
+  readonly validColumns?: number
   readonly rows: number
   readonly columns: number
   readonly elementBytes: number
@@ -115,8 +117,10 @@ export function copyTile<T extends number>(
     const chunk = (copy >>> 3) % chunks
     const row = idiv(copy >>> 3, chunks) * 8 + inRows
     const from = tile.row + row
+    const column = tile.column + chunk * width
+    const inRow = tile.validColumns === undefined || column < tile.validColumns
     if ((turn + 1) * blockDim.x <= copies || copy < copies) {
-      copyAsync(dst, [chunk, row, 0], src, [from, tile.column + chunk * width], 16, from < tile.validRows)
+      copyAsync(dst, [chunk, row, 0], src, [from, column], 16, from < tile.validRows && inRow)
     }
   }
 }

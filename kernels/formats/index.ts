@@ -1,14 +1,28 @@
 import { w4a8 } from './w4a8.ts'
-import { w4a8g128 } from './w4a8-g128.ts'
+import { w4a8g32, w4a8g64, w4a8g128 } from './w4a8-group.ts'
 import { w8a8 } from './w8a8.ts'
 import { w16 } from './w16.ts'
 
 /** The weight formats by name: kernels and checkpoints name them so. */
-export const weightFormats = { w4a8, 'w4a8-g128': w4a8g128, w8a8, w16 } as const
+export const weightFormats = {
+  w4a8,
+  'w4a8-g128': w4a8g128,
+  'w4a8-g64': w4a8g64,
+  'w4a8-g32': w4a8g32,
+  w8a8,
+  w16,
+} as const
 
 export type WeightFormatName = keyof typeof weightFormats
 
-export type { Codes, RowParameters, WeightFormat, ZeroHandling } from '../../dsl/format.ts'
+export type {
+  Codes,
+  OperandType,
+  WeightFormat,
+  WeightIndex,
+  WeightParts,
+  ZeroHandling,
+} from '../../dsl/format.ts'
 export { packedShape } from '../../dsl/format.ts'
 export type { KvFormat, KvFormatName } from './kv.ts'
 export { kvFormats } from './kv.ts'
