@@ -164,7 +164,7 @@ export const errorCodes = {
   },
   E0408: {
     title: 'copy between element types',
-    why: 'copyAsync moves bytes; the tile and the tensor must agree on what they mean.',
+    why: 'Copies move bytes; the tile and the tensor must agree on what they mean.',
   },
   E0409: {
     title: 'not a parameter of a kernel',
@@ -179,8 +179,8 @@ export const errorCodes = {
     why: "Elem<'dtype'> is the element type that the constant dtype spells.",
   },
   E0412: {
-    title: 'impossible block',
-    why: 'A CTA has 1 to 1024 threads.',
+    title: 'impossible block or cluster',
+    why: 'A CTA has 1 to 1024 threads, and a cluster 1, 2, 4 or 8 CTAs.',
   },
   E0413: {
     title: 'absent argument',
@@ -189,6 +189,14 @@ export const errorCodes = {
   E0414: {
     title: 'wrong layout tag',
     why: 'A packed tensor says in its type how its elements lie. Reading it as another layout gives wrong numbers, so functions state the tag that they expect.',
+  },
+  E0415: {
+    title: 'other CTAs without a cluster',
+    why: 'peer(rank) and multicast name CTAs of the cluster. The option cluster of a kernel says how many it has.',
+  },
+  E0416: {
+    title: 'not a copy for the copy engine',
+    why: 'The copy engine copies multiples of 16 bytes from and to addresses that are multiples of 16, and tiles of at most 256 rows, columns and slabs whose layout is row-major or swizzled over the bytes of a row, from and to whole tensors.',
   },
   E0501: {
     title: 'wrong number of arguments',

@@ -37,14 +37,16 @@ export function lowerKernel(kernel: Kernel, config: Config, target: Target): Fro
   const block = blockOf(kernel as Kernel<unknown, Config>, config)
   checkBlock(block, body)
   const signature = signatureOf(body, module, modules, config)
-  const ev = new Evaluator({ modules, module, config, target, block, builtins, globals })
+  const cluster = kernel.options.cluster?.(config) ?? 1
+  checkCluster(cluster, target, body)
+  const ev = new Evaluator({ modules, module, config, target, block, cluster, builtins, globals })
   ev.frame = { ...ev.frame, function: body, statement: undefined }
   try {
     const params = evaluateBody(ev, body, signature, config)
     const { options } = kernel as Kernel<unknown, Config>
     const ir: KernelIr = {
       name: kernel.name,
-      params: params.map((p) => ({ name: p.name, type: parameterType(p) as 'address' })),
+      params: params.map((p) => ({ name: p.name, type: parameterType(p) })),
       shared: ev.emitter.shared,
       body: [...ev.emitter.entry, ...ev.emitter.root.block],
       block,
@@ -52,7 +54,7 @@ export function lowerKernel(kernel: Kernel, config: Config, target: Target): Fro
       ...(options.blocksPerMultiprocessor && {
         blocksPerMultiprocessor: options.blocksPerMultiprocessor(config),
       }),
-      ...(options.cluster && { cluster: options.cluster(config) }),
+      ...(cluster > 1 && { cluster }),
     }
     return { ir, params, block, modules: modules.sources }
   } catch (error) {
@@ -79,6 +81,19 @@ function checkBlock(block: readonly number[], body: FunctionNode): void {
   })
 }
 
+function checkCluster(ctas: number, target: Target, body: FunctionNode): void {
+  if (ctas > 1 && target.capability < 90)
+    throw new Diagnostic('E0604', `clusters need compute capability 9.0, and ${target.name} has none`, {
+      span: body.span,
+      help: 'compile for a newer target, or let the cluster option give 1',
+    })
+  if ([1, 2, 4, 8].includes(ctas)) return
+  throw new Diagnostic('E0412', `a cluster of ${ctas} CTAs is not possible`, {
+    span: body.span,
+    help: 'the cluster option gives 1, 2, 4 or 8 CTAs',
+  })
+}
+
 function evaluateBody(ev: Evaluator, body: FunctionNode, signature: Signature, config: Config): Param[] {
   const [a, c] = body.params
   ev.at(body)
@@ -90,6 +105,7 @@ function evaluateBody(ev: Evaluator, body: FunctionNode, signature: Signature, c
       return [word, new DeviceValue('i32', register, { min: 0, max: Number.POSITIVE_INFINITY })]
     }),
   )
+  ev.tensorMaps.first = count + signature.dims.length
   const args: Record<string, Value> = {}
   for (const [i, info] of infos.entries()) args[info.name] = argument(ev, info, i, dims)
   ev.args = args
@@ -107,6 +123,7 @@ function evaluateBody(ev: Evaluator, body: FunctionNode, signature: Signature, c
       return { kind: 'tensor', name, dtype, shape, words, tag, access, align }
     }),
     ...signature.dims.map((name): Param => ({ kind: 'dim', name })),
+    ...ev.tensorMaps.params,
   ]
 }
 

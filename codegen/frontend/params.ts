@@ -1,7 +1,7 @@
 import type { DType } from '../../dsl/dtype.ts'
 import { dtypeBytes } from '../../dsl/dtype.ts'
 import { Diagnostic } from '../diagnostics.ts'
-import type { ValueType } from '../ir/op.ts'
+import type { ParamType } from '../ir/op.ts'
 import type { Config, Param } from '../program.ts'
 import type { Module, Modules } from './names.ts'
 import type { FunctionNode, Span, TypeMember, TypeNode } from './syntax.ts'
@@ -196,10 +196,16 @@ function substitute(type: TypeNode, given: ReadonlyMap<string, TypeNode | undefi
   }
 }
 
-/** The register that a parameter is read into; of a tensor map that is its address. */
-export const parameterType = (param: Param): ValueType =>
-  param.kind === 'tensor' || param.kind === 'tensorMap'
-    ? 'address'
-    : param.kind === 'dim'
-      ? 'i32'
-      : param.dtype
+/** The type of a parameter in the IR. */
+export function parameterType(param: Param): ParamType {
+  switch (param.kind) {
+    case 'tensor':
+      return 'address'
+    case 'dim':
+      return 'i32'
+    case 'scalar':
+      return param.dtype
+    case 'tensorMap':
+      return 'tensorMap'
+  }
+}

@@ -44,8 +44,8 @@ function isChangeOfType({ op, results, args, attributes }: Instruction): boolean
 /** Longest `if` that is guarded instruction by instruction. */
 const longestGuarded = 4
 
-/** Operations that may take several instructions, which a guard would all repeat. */
-const unguarded = new Set(['select', 'convert'])
+/** Operations that may take several instructions, which a guard would all repeat, or branch. */
+const unguarded = new Set(['select', 'convert', 'waitBarrier'])
 
 function isGuardable(block: Block, { condition }: If): boolean {
   return (

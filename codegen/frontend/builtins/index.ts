@@ -1,16 +1,18 @@
 import type { Value } from '../evaluate/values.ts'
 import { arithmetic } from './arithmetic.ts'
+import { asyncBuiltins } from './async.ts'
 import { control } from './control.ts'
 import { conversions } from './conversions.ts'
 import { memoryBuiltins } from './memory.ts'
 import { mma } from './mma.ts'
 import { warp } from './warp.ts'
 
-/** Every name of `dsl/intrinsics.ts` and `dsl/scalars.ts`. `native:NAME` replaces a static function of `dsl/`. */
+/** Every name of `dsl/intrinsics.ts`, `dsl/async.ts`, `dsl/warpgroups.ts` and `dsl/scalars.ts`. `native:NAME` replaces a static function of `dsl/`. */
 export const builtins: ReadonlyMap<string, Value> = new Map<string, Value>([
   ...control,
   ...conversions,
   ...memoryBuiltins,
+  ...asyncBuiltins,
   ...warp,
   ...arithmetic,
   ...mma,

@@ -20,7 +20,7 @@ import { staticNumber } from './control.ts'
 
 /** `shared`, `load`, `store`, asynchronous copies, `ldmatrix` and atomics. */
 
-function memoryArgument(ev: Evaluator, value: Value, what: string, site: CallSite, i: number): Memory {
+export function memoryArgument(ev: Evaluator, value: Value, what: string, site: CallSite, i: number): Memory {
   if (isMemory(value)) return value
   throw ev.error(
     'E0502',
@@ -30,7 +30,13 @@ function memoryArgument(ev: Evaluator, value: Value, what: string, site: CallSit
   )
 }
 
-function indexArgument(ev: Evaluator, memory: Memory, value: Value, site: CallSite, i: number): Index[] {
+export function indexArgument(
+  ev: Evaluator,
+  memory: Memory,
+  value: Value,
+  site: CallSite,
+  i: number,
+): Index[] {
   if (!Array.isArray(value)) {
     throw ev.error(
       'E0502',
@@ -181,53 +187,74 @@ const storeWords = new Builtin('storeWords', [3, 4], (ev, [dst, index, words, ac
   }
 })
 
-const shared = new Builtin('shared', [2, 2], (ev, [dtype, shape], site) => {
+/** The element type, layout and extents that `shared` and `overlay` are given, from argument `first` on. */
+function tileOf(ev: Evaluator, name: string, dtype: Value, shape: Value, site: CallSite, first: number) {
   if (typeof dtype !== 'string' || !(dtype in dtypeBytes)) {
     throw ev.error(
       'E0502',
-      `shared takes an element type first, not ${describe(dtype)}`,
-      argumentNode(site, 0),
+      `${name} takes an element type, not ${describe(dtype)}`,
+      argumentNode(site, first),
       {
         help: "shared('f16', [rows, columns])",
       },
     )
   }
-  const type = dtype as DType
-  let layout: Layout
-  let extents: number[]
+  const tileWith = (layout: Layout, extents: readonly number[]) => ({
+    dtype: dtype as DType,
+    layout,
+    shape: extents,
+    neighbours: neighboursOf(layout, extents),
+  })
   if (isLayout(shape)) {
-    layout = shape
-    extents = Array.from({ length: layout.rank }, (_, i) =>
-      sizeOf(Array.isArray(layout.shape) ? layout.shape[i] : layout.shape),
+    const extents = Array.from({ length: shape.rank }, (_, i) =>
+      sizeOf(Array.isArray(shape.shape) ? shape.shape[i] : shape.shape),
     )
-  } else if (Array.isArray(shape) && shape.length > 0) {
-    extents = shape.map((n) => {
+    return tileWith(shape, extents)
+  }
+  if (Array.isArray(shape) && shape.length > 0) {
+    const extents = shape.map((n) => {
       if (typeof n === 'number' && Number.isInteger(n) && n > 0) return n
       throw ev.error(
         'E0502',
         `an extent of a shared tile is a static positive integer, not ${describe(n)}`,
-        argumentNode(site, 1),
+        argumentNode(site, first + 1),
         {},
       )
     })
-    layout = rowMajor(extents)
-  } else {
-    throw ev.error(
-      'E0502',
-      `shared takes a shape or a layout, not ${describe(shape)}`,
-      argumentNode(site, 1),
-      {},
-    )
+    return tileWith(rowMajor(extents), extents)
   }
-  const bytes = layout.cosize * dtypeBytes[type]
+  throw ev.error(
+    'E0502',
+    `${name} takes a shape or a layout, not ${describe(shape)}`,
+    argumentNode(site, first + 1),
+    {},
+  )
+}
+
+const shared = new Builtin('shared', [2, 2], (ev, [dtype, shape], site) => {
+  const tile = tileOf(ev, 'shared', dtype, shape, site, 0)
+  const bytes = tile.layout.cosize * dtypeBytes[tile.dtype]
   const id = ev.emitter.shared.length
   const name = nameOf(ev, id)
   ev.emitter.shared.push({ id, name, bytes, align: 16, location: ev.emitter.location })
-  return new SharedTile(id, name, type, extents, layout, neighboursOf(layout, extents))
+  return new SharedTile({ id, name, ...tile })
+})
+
+const overlay = new Builtin('overlay', [3, 3], (ev, [below, dtype, shape], site) => {
+  const tile = tileOf(ev, 'overlay', dtype, shape, site, 1)
+  if (!(below instanceof SharedTile) || below.rank !== below.shape.length) {
+    throw ev.error('E0502', `overlay takes a whole tile, not ${describe(below)}`, argumentNode(site, 0), {})
+  }
+  const { bytes, name } = ev.emitter.shared.find(({ id }) => id === below.id)!
+  const needed = tile.layout.cosize * dtypeBytes[tile.dtype]
+  if (needed > bytes) {
+    throw ev.error('E0502', `${name} has ${bytes} bytes, and the overlay needs ${needed}`, site, {})
+  }
+  return new SharedTile({ id: below.id, name, ...tile })
 })
 
 /** The variable that a tile is declared as, for messages. */
-function nameOf(ev: Evaluator, id: number): string {
+export function nameOf(ev: Evaluator, id: number): string {
   const { statement } = ev.frame
   const target = statement?.kind === 'variable' ? statement.declarations[0]?.target : undefined
   return target?.kind === 'identifier' ? target.name : `tile ${id}`
@@ -325,6 +352,8 @@ function atomic(name: string, fn: string, types: readonly ScalarType[], operands
     const memory = memoryArgument(ev, dst, `the destination of ${name}`, site, 0)
     memory.check(ev, 'read', argumentNode(site, 0))
     memory.check(ev, 'write', argumentNode(site, 0))
+    if (memory.space === 'cluster')
+      throw ev.error('E0502', `${name} works in the shared memory of its own CTA`, argumentNode(site, 0), {})
     const { dtype } = memory
     if (!types.includes(dtype)) {
       throw ev.error(
@@ -352,6 +381,7 @@ export const memoryBuiltins: readonly (readonly [string, Value])[] = [
   ['loadWords', loadWords],
   ['storeWords', storeWords],
   ['shared', shared],
+  ['overlay', overlay],
   ['copyAsync', copyAsync],
   ['ldmatrix', ldmatrix],
   ['atomicAdd', atomic('atomicAdd', 'add', ['i32', 'u32', 'f32'])],

@@ -93,6 +93,13 @@ export class Emitter {
     return node
   }
 
+  /** Makes a shared variable start at a multiple of `align` bytes. */
+  alignShared(variable: number, align: number): void {
+    const at = this.shared.findIndex(({ id }) => id === variable)
+    const found = this.shared[at]!
+    this.shared[at] = { ...found, align: Math.max(found.align, align) }
+  }
+
   /** Assigns a variable's register. */
   write(register: Register, value: Operand): void {
     this.writes++

@@ -13,6 +13,7 @@ import { evaluate } from './expressions.ts'
 import { mentioned } from './mentioned.ts'
 import { Scope } from './scope.ts'
 import { execute } from './statements.ts'
+import { TensorMaps } from './tensor-maps.ts'
 import type { Value } from './values.ts'
 import { BuiltinObject, Closure, Computed, DeviceValue, holdsDevice } from './values.ts'
 
@@ -61,6 +62,9 @@ export class Evaluator {
   readonly config: Config
   readonly target: Target
   readonly block: readonly [number, number, number]
+  /** CTAs of a cluster. */
+  readonly cluster: number
+  readonly tensorMaps = new TensorMaps()
   readonly unrolls = new Map<Span, UnrollCost>()
   frame: Frame
   /** The kernel's arguments, and the names of optional ones that this configuration leaves out. */
@@ -79,6 +83,7 @@ export class Evaluator {
     readonly config: Config
     readonly target: Target
     readonly block: readonly [number, number, number]
+    readonly cluster: number
     /** Names of the language, and those of JavaScript that it knows. */
     readonly builtins: ReadonlyMap<string, Value>
     readonly globals: ReadonlyMap<string, Value>
@@ -87,6 +92,7 @@ export class Evaluator {
     this.config = options.config
     this.target = options.target
     this.block = options.block
+    this.cluster = options.cluster
     this.#builtins = options.builtins
     this.#globals = options.globals
     this.emitter = new Emitter(limits.instructions, () => {

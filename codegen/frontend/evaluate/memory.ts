@@ -12,6 +12,7 @@ import type { HasMembers } from './members.ts'
 import { unknownMember } from './members.ts'
 import { layoutOffset } from './native.ts'
 import { operate } from './operators.ts'
+import { peerAddress, peerRank } from './peers.ts'
 import type { Neighbours } from './tile-layout.ts'
 import { powerOfTwoIn } from './tile-layout.ts'
 import type { CallSite, Value } from './values.ts'
@@ -41,7 +42,8 @@ export interface TensorInfo {
 }
 
 export interface Memory extends HasMembers {
-  readonly space: 'global' | 'shared'
+  /** `cluster`: the shared memory of a peer. */
+  readonly space: 'global' | 'shared' | 'cluster'
   readonly dtype: DType
   readonly name: string
   readonly neighbours: Neighbours
@@ -96,6 +98,10 @@ export class Tensor implements Memory {
   }
   get name(): string {
     return this.info.name
+  }
+  /** Whether it is the argument itself, and not the part of it at some indices. */
+  get isWhole(): boolean {
+    return this.#taken === 0
   }
   accessed(bytes: number): void {
     this.info.align = Math.max(this.info.align, bytes)
@@ -274,43 +280,57 @@ export function fullIndex(
   return index.map((value, i) => indexValue(ev, value, argumentNode(site, i + from)))
 }
 
-/** A tile in shared memory, or the part of one at given leading indices. */
-export class SharedTile implements Memory {
-  readonly space = 'shared'
-  readonly dtype: DType
-  readonly name: string
+/** A tile in shared memory as it was declared. */
+export interface TileInfo {
+  /** The shared variable that holds it. */
   readonly id: number
+  readonly name: string
+  readonly dtype: DType
   readonly shape: readonly number[]
-  readonly #layout: Layout
-  readonly #leading: readonly Index[]
+  readonly layout: Layout
   readonly neighbours: Neighbours
+}
 
-  constructor(
-    id: number,
-    name: string,
-    dtype: DType,
-    shape: readonly number[],
-    layout: Layout,
-    neighbours: Neighbours,
-    leading: readonly Index[] = [],
-  ) {
-    this.id = id
-    this.name = name
-    this.dtype = dtype
-    this.shape = shape
-    this.neighbours = neighbours
-    this.#layout = layout
-    this.#leading = leading
+/** A tile in shared memory, or the part of one at given leading indices; of this CTA, or of a peer in its cluster. */
+export class SharedTile implements Memory {
+  readonly info: TileInfo
+  /** Leading indices that are taken. */
+  readonly leading: readonly Index[]
+  readonly #peer: Index | undefined
+
+  constructor(info: TileInfo, leading: readonly Index[] = [], peer?: Index) {
+    this.info = info
+    this.leading = leading
+    this.#peer = peer
   }
 
+  get space(): 'shared' | 'cluster' {
+    return this.#peer === undefined ? 'shared' : 'cluster'
+  }
+  get id(): number {
+    return this.info.id
+  }
+  get name(): string {
+    return this.info.name
+  }
+  get dtype(): DType {
+    return this.info.dtype
+  }
+  get shape(): readonly number[] {
+    return this.info.shape
+  }
+  get neighbours(): Neighbours {
+    return this.info.neighbours
+  }
+  /** Dimensions that are left. */
   get rank(): number {
-    return this.shape.length - this.#leading.length
+    return this.shape.length - this.leading.length
   }
   accessed(): void {}
   check(): void {}
 
   describe(): string {
-    return `the tile ${this.name}: ${this.dtype} ${this.#layout.id}`
+    return `the tile ${this.name}: ${this.dtype} ${this.info.layout.id}`
   }
 
   member(ev: Evaluator, name: string, node: { readonly span: Span }): Value {
@@ -318,7 +338,7 @@ export class SharedTile implements Memory {
       case 'dtype':
         return this.dtype
       case 'shape':
-        return this.shape.slice(this.#leading.length)
+        return this.shape.slice(this.leading.length)
       case 'at':
         return new Builtin('at', [0, 8], (e, index, site) =>
           loadScalar(e, this, fullIndex(e, this, index, site), site),
@@ -333,19 +353,62 @@ export class SharedTile implements Memory {
             throw e.error('E0405', `row takes fewer indices than the ${this.rank} dimensions left`, site, {})
           }
           const indices = index.map((v, i) => indexValue(e, v, argumentNode(site, i)))
-          return new SharedTile(this.id, this.name, this.dtype, this.shape, this.#layout, this.neighbours, [
-            ...this.#leading,
-            ...indices,
-          ])
+          return new SharedTile(this.info, [...this.leading, ...indices], this.#peer)
         })
+      case 'peer':
+        return new Builtin(
+          'peer',
+          [1, 1],
+          (e, [rank], site) => new SharedTile(this.info, this.leading, peerRank(e, rank, site)),
+        )
     }
-    throw unknownMember(ev, this, name, node, ['at', 'put', 'row', 'shape', 'dtype'])
+    throw unknownMember(ev, this, name, node, ['at', 'put', 'row', 'peer', 'shape', 'dtype'])
+  }
+
+  /** The address of the first byte of the variable, in this CTA or in the peer. */
+  #base(ev: Evaluator): Register {
+    const base = ev.emitter.entryValue('sharedAddress', 'u32', { variable: this.id })
+    return this.#peer === undefined ? base : peerAddress(ev, base, this.#peer)
+  }
+
+  /** The address of the first element, whatever swizzle the tile has: where a copy or a matrix operand begins. */
+  start(ev: Evaluator): Address {
+    const { layout } = this.info
+    const strides = layout.stride as readonly number[]
+    return this.#linear(
+      ev,
+      this.leading.map((index, k) => ({ ...split(index), stride: strides[k]! })),
+    )
+  }
+
+  #linear(
+    ev: Evaluator,
+    parts: readonly { rest: DeviceValue | undefined; plus: number; stride: number }[],
+  ): Address {
+    let offset = 0
+    let rest: DeviceValue | undefined
+    for (const part of parts) {
+      offset += part.plus * part.stride
+      if (!part.rest) continue
+      const scaled = operate(ev, 'mul', part.rest, constantValue('i32', part.stride))
+      rest = rest ? operate(ev, 'add', rest, scaled) : scaled
+    }
+    return this.#at(ev, offset, rest)
+  }
+
+  /** So many elements past the base. */
+  #at(ev: Evaluator, offset: number, rest: DeviceValue | undefined): Address {
+    const bytes = dtypeBytes[this.dtype]
+    const base = this.#base(ev)
+    if (!rest) return { register: base, offset: offset * bytes, align: 16 }
+    const distance = bitcast(ev, rest, 'u32').operand
+    const register = ev.emitter.value('mad', 'u32', [distance, immediate('u32', bytes), base])
+    return { register, offset: offset * bytes, align: 16 }
   }
 
   address(ev: Evaluator, index: readonly Index[], site: CallSite): Address {
-    const { emitter } = ev
-    const bytes = dtypeBytes[this.dtype]
-    const coords = [...this.#leading, ...index]
+    const { layout } = this.info
+    const coords = [...this.leading, ...index]
     for (const [k, i] of coords.entries()) {
       const extent = this.shape[k]!
       if (typeof i === 'number' && (i < 0 || i >= extent)) {
@@ -358,32 +421,17 @@ export class SharedTile implements Memory {
       }
     }
     // Constant parts of coordinates stay outside the multiplications where the layout is plain.
-    const parts = coords.map(split)
-    const linear =
-      !this.#layout.swizzle && (this.#layout.stride as readonly unknown[]).every((s) => typeof s === 'number')
-    let offset = 0
-    let rest: DeviceValue | undefined
-    if (linear) {
-      const strides = this.#layout.stride as readonly number[]
-      for (const [k, part] of parts.entries()) {
-        offset += part.plus * strides[k]!
-        if (!part.rest) continue
-        const scaled = operate(ev, 'mul', part.rest, constantValue('i32', strides[k]!))
-        rest = rest ? operate(ev, 'add', rest, scaled) : scaled
-      }
-    } else {
-      const whole = coords.every((i) => typeof i === 'number')
-        ? this.#layout(...(coords as number[]))
-        : layoutOffset(ev, this.#layout, coords, site)
-      const known = split(whole)
-      offset = known.plus
-      rest = known.rest
-    }
-    const base = emitter.entryValue('sharedAddress', 'u32', { variable: this.id })
-    if (!rest) return { register: base, offset: offset * bytes, align: 16 }
-    const distance = bitcast(ev, rest, 'u32').operand
-    const register = emitter.value('mad', 'u32', [distance, immediate('u32', bytes), base])
-    return { register, offset: offset * bytes, align: 16 }
+    const strides = layout.stride as readonly unknown[]
+    if (!layout.swizzle && strides.every((s) => typeof s === 'number'))
+      return this.#linear(
+        ev,
+        coords.map((index, k) => ({ ...split(index), stride: strides[k] as number })),
+      )
+    const whole = coords.every((i) => typeof i === 'number')
+      ? layout(...(coords as number[]))
+      : layoutOffset(ev, layout, coords, site)
+    const { plus, rest } = split(whole)
+    return this.#at(ev, plus, rest)
   }
 }
 
