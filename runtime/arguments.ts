@@ -25,7 +25,9 @@ const maxExtent = 2 ** 31 - 1
 
 /** Refuses names that the program does not have; with `all`, also missing ones. */
 export function checkNames(program: Program, args: Readonly<Record<string, unknown>>, all: boolean): void {
-  const known = program.params.filter((param) => param.kind !== 'dim').map((param) => param.name)
+  const known = program.params
+    .filter((param) => param.kind === 'tensor' || param.kind === 'scalar')
+    .map((param) => param.name)
   const refuse = (name: string, problem: string): never => {
     throw new ArgumentError(program.name, name, problem)
   }

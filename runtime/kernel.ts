@@ -1,10 +1,18 @@
 import type { Program } from '../codegen/program.ts'
 import type { In, InOut, Out } from '../dsl/index.ts'
 import type { Dims, Kernel } from '../dsl/kernel.ts'
-import { type Argument, ArgumentError, bindDims, checkArgument, checkNames } from './arguments.ts'
-import type { Device, DeviceFunction, PreparedLaunch, Stream } from './device.ts'
+import {
+  type Argument,
+  ArgumentError,
+  type BoundDims,
+  bindDims,
+  checkArgument,
+  checkNames,
+} from './arguments.ts'
+import type { Device, DeviceFunction, LaunchArgument, LaunchShape, PreparedLaunch, Stream } from './device.ts'
 import { loadProgram } from './program-cache.ts'
 import type { Tensor } from './tensor.ts'
+import { sameArgument, tensorMapFor } from './tensor-map.ts'
 
 /** The layout tag of a tensor parameter's type. */
 type TagOf<P> =
@@ -20,6 +28,9 @@ type TagOf<P> =
 export type Arguments<A> = {
   readonly [K in keyof A]: NonNullable<A[K]> extends number ? number : Tensor<TagOf<NonNullable<A[K]>>>
 }
+
+/** How a launch runs: see `LaunchShape`. */
+export type LaunchOptions = Pick<LaunchShape, 'overlap'>
 
 /** A kernel bound to a device, a configuration and arguments, ready to run any number of times. */
 export interface Launch<A = unknown> {
@@ -51,10 +62,11 @@ export async function prepare<A, C>(
   kernel: Kernel<A, C>,
   config: C,
   args: Arguments<A>,
+  options: LaunchOptions = {},
 ): Promise<Launch<A>> {
   const program = await loadProgram(kernel, config, device.target)
   await device.loadAll([program])
-  return prepareProgram(device, program, (dims) => kernel.options.grid(dims, config), args)
+  return prepareProgram(device, program, (dims) => kernel.options.grid(dims, config), args, options)
 }
 
 /** `prepare` for a program at hand: `grid` gives its CTAs from the extents of its shape words. */
@@ -63,8 +75,9 @@ export function prepareProgram<A>(
   program: Program,
   grid: (dims: Dims) => readonly number[],
   args: Arguments<A>,
+  options: LaunchOptions = {},
 ): Launch<A> {
-  return new BoundLaunch<A>(device, program, grid, args as Readonly<Record<string, Argument>>)
+  return new BoundLaunch<A>(device, program, grid, args as Readonly<Record<string, Argument>>, options)
 }
 
 class BoundLaunch<A> implements Launch<A> {
@@ -76,6 +89,8 @@ class BoundLaunch<A> implements Launch<A> {
   readonly #gridOf: (dims: Dims) => readonly number[]
   readonly #prepared: PreparedLaunch
   #args: Map<string, Argument>
+  /** What the launch has for each parameter. */
+  #values: readonly LaunchArgument[]
   #sizes: Readonly<Record<string, number>> = {}
 
   constructor(
@@ -83,6 +98,7 @@ class BoundLaunch<A> implements Launch<A> {
     program: Program,
     grid: (dims: Dims) => readonly number[],
     args: Readonly<Record<string, Argument>>,
+    options: LaunchOptions,
   ) {
     checkNames(program, args, true)
     for (const param of program.params) checkArgument(program, param, args[param.name], device)
@@ -93,7 +109,8 @@ class BoundLaunch<A> implements Launch<A> {
     this.dims = bindDims(program, this.#args)
     this.grid = checkGrid(program, grid(this.dims), this.dims)
     this.fn = device.load(program)
-    this.#prepared = device.prepareLaunch(this.fn, { grid: this.grid }, this.#values())
+    this.#values = this.#valuesFor(this.#args, this.dims)
+    this.#prepared = device.prepareLaunch(this.fn, { ...options, grid: this.grid }, this.#values)
   }
 
   run(stream?: Stream): void {
@@ -121,27 +138,30 @@ class BoundLaunch<A> implements Launch<A> {
   #rebind(args: Map<string, Argument>, sizes: Readonly<Record<string, number>>): void {
     const dims = bindDims(this.program, args, sizes)
     const grid = checkGrid(this.program, this.#gridOf(dims), dims)
-    const before = this.#values()
+    const values = this.#valuesFor(args, dims)
+    values.forEach((value, i) => {
+      if (!sameArgument(value, this.#values[i]!)) this.#prepared.setArgument(i, value)
+    })
+    this.#values = values
     this.#args = args
     this.#sizes = sizes
     this.dims = dims
-    this.#values().forEach((value, i) => {
-      if (!Object.is(value, before[i])) this.#prepared.setArgument(i, value)
-    })
     if (grid.some((extent, i) => extent !== this.grid[i])) this.#prepared.setGrid(grid)
     this.grid = grid
   }
 
-  /** One number for each parameter: an address, a scalar or an extent. */
-  #values(): number[] {
+  /** One value for each parameter: an address, a scalar, an extent or a tensor map. */
+  #valuesFor(args: ReadonlyMap<string, Argument>, dims: BoundDims): LaunchArgument[] {
     return this.program.params.map((param) => {
+      if (param.kind === 'tensorMap')
+        return tensorMapFor(this.program, param, args.get(param.tensor) as Tensor, dims)
       if (param.kind === 'dim') {
-        const extent = this.dims[param.name]
+        const extent = dims[param.name]
         if (extent === undefined)
           throw new ArgumentError(this.program.name, param.name, 'no tensor argument has this shape word')
         return extent
       }
-      const value = this.#args.get(param.name)!
+      const value = args.get(param.name)!
       return typeof value === 'number' ? value : value.address
     })
   }
@@ -161,5 +181,11 @@ function checkGrid(program: Program, grid: readonly number[], dims: Dims): reado
         `got [${grid.join(', ')}] for ${sizes.join(', ') || 'no shape words'}`,
     )
   }
+  if (x % program.cluster !== 0)
+    throw new ArgumentError(
+      program.name,
+      'grid',
+      `expected a multiple of the ${program.cluster} CTAs of a cluster along x, got [${grid.join(', ')}]`,
+    )
   return [x, y, z]
 }

@@ -5,32 +5,51 @@ import {
   type LaunchShape,
   type PreparedLaunch,
   type Stream,
+  type TensorMap,
 } from '../device.ts'
 import { addressOf } from './driver.ts'
 import type { CudaFunction } from './module.ts'
 import { type CudaStream, streamOf } from './stream.ts'
+import { encodeTensorMap, tensorMapAlign, tensorMapBytes } from './tensor-map.ts'
 
 /**
  * Offsets in a launch's one block of memory, which the driver reads in place:
  *
  * - `CUlaunchConfig`, 56 bytes: grid, CTA, shared memory, stream, attributes and their count;
  * - the `extra` list, five words: pointer and size of the argument block, each after its key, and the end;
- * - the size that `extra` points to, and the arguments themselves.
- *
- * Launch attributes (clusters, programmatic launch) would follow as entries of 72 bytes, with their address and count
- * at 40 and 48.
+ * - the size that `extra` points to;
+ * - one `CUlaunchAttribute`, 72 bytes: its id, and its value at 8;
+ * - the arguments themselves, aligned for tensor maps.
  */
-const offset = { grid: 0, block: 12, shared: 24, stream: 32, extra: 56, size: 96, args: 104 } as const
+const offset = {
+  grid: 0,
+  block: 12,
+  shared: 24,
+  stream: 32,
+  attributes: 40,
+  attributeCount: 48,
+  extra: 56,
+  size: 96,
+  attribute: 104,
+  args: 192,
+} as const
 
 /** Keys of the `extra` list: `CU_LAUNCH_PARAM_BUFFER_POINTER`, `CU_LAUNCH_PARAM_BUFFER_SIZE`. */
 const extraKey = { pointer: 1, size: 2 } as const
+
+/** `CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION`. */
+const overlapAttribute = 6
+
+const bytesOf = (param: Param): number =>
+  param.kind === 'tensorMap' ? tensorMapBytes : param.kind === 'tensor' ? 8 : 4
 
 /** Where each parameter lies in the argument block: at its natural alignment, in declaration order. */
 export function argumentOffsets(params: readonly Param[]): { offsets: number[]; bytes: number } {
   let bytes = 0
   const offsets = params.map((param) => {
-    const size = param.kind === 'tensor' ? 8 : 4
-    const at = Math.ceil(bytes / size) * size
+    const size = bytesOf(param)
+    const align = Math.min(size, tensorMapAlign)
+    const at = Math.ceil(bytes / align) * align
     bytes = at + size
     return at
   })
@@ -63,10 +82,11 @@ export class CudaLaunch implements PreparedLaunch {
     this.#defaultStream = defaultStream
     const { offsets, bytes } = argumentOffsets(program.params)
     this.#offsets = offsets
-    const memory = new ArrayBuffer(offset.args + Math.max(bytes, 8))
-    const view = new DataView(memory)
+    const memory = new ArrayBuffer(offset.args + Math.max(bytes, 8) + tensorMapAlign)
+    const start = -addressOf(memory) & (tensorMapAlign - 1)
+    const view = new DataView(memory, start)
     this.#view = view
-    this.#address = addressOf(memory)
+    this.#address = addressOf(memory) + start
     program.block.forEach((threads, i) => {
       view.setUint32(offset.block + 4 * i, threads, true)
     })
@@ -76,6 +96,7 @@ export class CudaLaunch implements PreparedLaunch {
     setU64(view, offset.extra + 16, extraKey.size)
     setU64(view, offset.extra + 24, this.#address + offset.size)
     setU64(view, offset.size, bytes)
+    if (shape.overlap ?? program.overlaps) this.#overlap()
     this.setGrid(shape.grid)
     args.forEach((value, i) => {
       this.setArgument(i, value)
@@ -96,6 +117,21 @@ export class CudaLaunch implements PreparedLaunch {
     on.note(this.fn)
   }
 
+  /** Lets the launch begin before its predecessor has ended. */
+  #overlap(): void {
+    const { program } = this.fn
+    if (!program.overlaps)
+      throw new DeviceError(
+        'INVALID_LAUNCH',
+        `kernel ${program.name} cannot overlap its predecessor: it does not call waitForPrevious()`,
+        this.fn.where,
+      )
+    setU64(this.#view, offset.attributes, this.#address + offset.attribute)
+    this.#view.setUint32(offset.attributeCount, 1, true)
+    this.#view.setUint32(offset.attribute, overlapAttribute, true)
+    this.#view.setUint32(offset.attribute + 8, 1, true)
+  }
+
   setArgument(index: number, value: LaunchArgument): void {
     const param = this.fn.program.params[index]
     if (!param)
@@ -105,6 +141,16 @@ export class CudaLaunch implements PreparedLaunch {
         this.fn.where,
       )
     const at = offset.args + this.#offsets[index]!
+    if (param.kind === 'tensorMap') {
+      encodeTensorMap(this.fn, param.name, this.#address + at, value as TensorMap)
+      return
+    }
+    if (typeof value !== 'number')
+      throw new DeviceError(
+        'INVALID_LAUNCH',
+        `kernel ${this.fn.program.name} takes a number for ${param.name}, not a tensor map`,
+        this.fn.where,
+      )
     if (param.kind === 'tensor') setU64(this.#view, at, value)
     else if (param.kind === 'dim' || param.dtype === 'i32') this.#view.setInt32(at, value, true)
     else if (param.dtype === 'u32') this.#view.setUint32(at, value, true)
@@ -112,6 +158,13 @@ export class CudaLaunch implements PreparedLaunch {
   }
 
   setGrid(grid: readonly [number, number, number]): void {
+    const { name, cluster } = this.fn.program
+    if (grid[0] % cluster !== 0)
+      throw new DeviceError(
+        'INVALID_LAUNCH',
+        `kernel ${name} has clusters of ${cluster} CTAs, and a grid of ${grid.join(' x ')} is no multiple along x`,
+        this.fn.where,
+      )
     this.#view.setUint32(offset.grid, grid[0], true)
     this.#view.setUint32(offset.grid + 4, grid[1], true)
     this.#view.setUint32(offset.grid + 8, grid[2], true)
