@@ -254,6 +254,10 @@ export const errorCodes = {
     title: 'not an atom',
     why: 'mma takes one of the instructions in dsl/atoms.',
   },
+  E0704: {
+    title: 'matrix operand that wgmma cannot read',
+    why: 'wgmma reads matrices in shared memory row by row along K, in the layouts of swizzledTile.',
+  },
 } as const satisfies Record<string, ErrorCodeEntry>
 
 export type ErrorCode = keyof typeof errorCodes

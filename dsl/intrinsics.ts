@@ -77,6 +77,17 @@ export function each<T>(_n: number, _f: (i: number) => T): T[] {
 export function shared<T extends number>(_dtype: DType, _shape: readonly number[] | Layout): Shared<T> {
   return deviceOnly('shared')
 }
+/**
+ * Another tile over the memory of a whole tile, from its first byte on: when the one is no longer used, or to see the same
+ * elements in another shape. It may not be longer.
+ */
+export function overlay<T extends number>(
+  _below: Shared<number>,
+  _dtype: DType,
+  _shape: readonly number[] | Layout,
+): Shared<T> {
+  return deviceOnly('overlay')
+}
 
 // ---- memory ------------------------------------------------------------------------------------------------------
 
@@ -315,6 +326,14 @@ export function floor(_x: f32): f32 {
 /** `cvt.rpi.f32.f32` */
 export function ceil(_x: f32): f32 {
   return deviceOnly('ceil')
+}
+/** Two floats as 8-bit ones, `low` in byte 0 and `high` in byte 1, rounded to nearest; those too large saturate. */
+export function packFp8(_type: 'e4m3' | 'e5m2', _low: f32, _high: f32): u32 {
+  return deviceOnly('packFp8')
+}
+/** The 8-bit floats in bytes 0 and 1 of a word, exactly: byte 0 is the lower half. */
+export function unpackFp8(_type: 'e4m3' | 'e5m2', _word: u32): f16x2 {
+  return deviceOnly('unpackFp8')
 }
 /** The high 32 bits of the product: `mul.hi`. */
 export function mulHi<T extends i32 | u32>(_a: T, _b: T): T {

@@ -106,8 +106,8 @@ function wrongAttribute({ attributes }: Instruction, { required, spec }: Grammar
     const good =
       allowed === 'integer'
         ? Number.isSafeInteger(value)
-        : allowed === 'boolean'
-          ? typeof value === 'boolean'
+        : allowed === 'boolean' || allowed === 'text'
+          ? typeof value === (allowed === 'text' ? 'string' : allowed)
           : allowed.includes(value as string)
     if (!good) return `the attribute ${name} cannot be ${value}`
   }

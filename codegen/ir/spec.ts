@@ -1,6 +1,7 @@
 import { mmaAtoms } from './atoms.ts'
-import type { Attributes, Instruction, ValueType } from './op.ts'
+import type { Attributes, Instruction, Operand, ValueType } from './op.ts'
 import { asyncOps } from './spec-async.ts'
+import { warpgroupOps } from './spec-warpgroups.ts'
 import { isInteger, sameWidth, valueBits } from './value.ts'
 
 /** Threads that come to an operation together. */
@@ -28,9 +29,11 @@ export interface OpSpec {
   readonly args: string
   readonly where?: Readonly<Record<string, string>>
   /** Values that each attribute may take; a name ending in `?` may be absent. */
-  readonly attributes?: Readonly<Record<string, readonly string[] | 'integer' | 'boolean'>>
+  readonly attributes?: Readonly<Record<string, readonly string[] | 'integer' | 'boolean' | 'text'>>
   readonly effect: 'none' | 'read' | 'write'
   readonly scope?: Scope
+  /** A result that is an argument as well is updated where it is: both are one register, whatever a pass knows of it. */
+  readonly inPlace?: boolean
   /** Rules that a pattern cannot say: a sentence when broken. */
   readonly check?: (instruction: Instruction) => string | undefined
 }
@@ -314,6 +317,7 @@ export const ops: Readonly<Record<string, OpSpec>> = {
     check: checkMma,
   },
   ...asyncOps,
+  ...warpgroupOps,
 }
 
 const types = (operands: readonly { type: ValueType }[]): ValueType[] => operands.map(({ type }) => type)
@@ -333,6 +337,10 @@ function checkAtomic({ args, attributes }: Instruction): string | undefined {
 
 /** An integer attribute that may be absent, which means 0. */
 export const integerOf = (attributes: Attributes, name: string): number => (attributes[name] ?? 0) as number
+
+/** Whether an argument is a register that the instruction updates where it is. */
+export const isUpdated = ({ op, results }: Instruction, arg: Operand): boolean =>
+  ops[op]!.inPlace === true && arg.kind === 'register' && results.some(({ id }) => id === arg.id)
 
 /** Whether the instruction's results depend on its arguments and attributes alone. */
 export const isPure = (instruction: Instruction): boolean => ops[instruction.op]?.effect === 'none'

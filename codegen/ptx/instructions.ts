@@ -1,12 +1,13 @@
-import type { DType } from '../../dsl/dtype.ts'
 import { mmaAtoms } from '../ir/atoms.ts'
 import type { Instruction, Operand, ValueType } from '../ir/op.ts'
 import { integerOf } from '../ir/spec.ts'
 import { immediate } from '../ir/value.ts'
 import { asyncWriters } from './async.ts'
 import { writeConvert } from './convert.ts'
+import { elementNames } from './elements.ts'
 import { address, vector } from './operands.ts'
 import { untyped } from './registers.ts'
+import { warpgroupWriters } from './warpgroups.ts'
 import type { Writer } from './writer.ts'
 
 type Write = (w: Writer, instruction: Instruction) => void
@@ -170,19 +171,6 @@ function shuffle(w: Writer, { results, args, attributes }: Instruction): void {
   w.line(`shfl.sync.${mode}.b32`, w.name(results[0]!), w.inRegister(value), w.operand(lane), clamp, fullWarp)
 }
 
-/** Element types as matrix instructions name them. */
-export const elementNames: Readonly<Record<DType, string>> = {
-  i8: 's8',
-  u8: 'u8',
-  i32: 's32',
-  u32: 'u32',
-  f32: 'f32',
-  f16: 'f16',
-  bf16: 'bf16',
-  e4m3: 'e4m3',
-  e5m2: 'e5m2',
-}
-
 function mma(w: Writer, { results, args, attributes }: Instruction): void {
   const atom = mmaAtoms[attributes.atom as string]!
   const [c, a] = [atom.c.registers, atom.a.registers]
@@ -300,6 +288,7 @@ const writers: Readonly<Record<string, Write>> = {
     ),
   mma,
   ...asyncWriters,
+  ...warpgroupWriters,
 }
 
 /** Writes one instruction of the IR, which may take several of PTX. */

@@ -1,8 +1,16 @@
+import { type WgmmaTypes, wgmmaHas } from '../../dsl/atoms/wgmma.ts'
+
+/** Columns of `wgmma` as a choice of mnemonics. */
+const columns = (types: WgmmaTypes): string =>
+  `{${Array.from({ length: 32 }, (_, i) => 8 * (i + 1)).filter((n) => wgmmaHas(n, types))}}`
+const integerColumns = columns('s8s8')
+const floatColumns = columns('f16')
+
 /**
  * The PTX instructions that the compiler emits: one table, to be read beside chapter 9.7 of the PTX manual.
  *
- * `{a,b}` chooses one, and an empty choice leaves a modifier out. A row's figures are the lowest `.version` and the
- * lowest target that have the instruction; most were there before PTX 7.0 and sm_80, where we begin, and have none.
+ * `{a,b}` chooses one, and an empty choice leaves a modifier out. A row's figures are the lowest `.version`, the lowest
+ * and the last target that have the instruction; most were there before PTX 7.0 and sm_80, where we begin, and have none.
  * The operands are spelled as in the manual; a module uses the lowest `.version` that its instructions and its target
  * allow.
  */
@@ -11,6 +19,7 @@ const table: readonly (readonly [
   operands: string,
   version?: number,
   capability?: number,
+  last?: number,
 ])[] = [
   // 9.7.1 Integer arithmetic
   ['add.{s32,u32,s64,u64}', 'd, a, b'],
@@ -74,6 +83,8 @@ const table: readonly (readonly [
   ['cvt.rn.f16.{s8,u8,s32,u32,f32}', 'd, a'],
   ['cvt.f32.f16', 'd, a'],
   ['cvt.rn.bf16.f32', 'd, a'],
+  ['cvt.rn.satfinite.{e4m3x2,e5m2x2}.f32', 'd, a, b', 81, 89],
+  ['cvt.rn.f16x2.{e4m3x2,e5m2x2}', 'd, a', 81, 89],
   ['cvt.rn.{f16x2,bf16x2}.f32', 'd, a, b'],
   ['cvt.{rni,rzi,rmi,rpi}.f32.f32', 'd, a'],
   ['cvt.{rni,rzi,rmi,rpi}.{s32,u32}.{f32,f16}', 'd, a'],
@@ -110,7 +121,8 @@ const table: readonly (readonly [
   ['ret', ''],
 
   // 9.7.13 Synchronization and communication
-  ['bar.sync', 'a'],
+  ['bar.sync', 'a, b?'],
+  ['bar.arrive', 'a, b'],
   ['bar.warp.sync', 'mask'],
   ['membar.gl', ''],
   ['fence.proxy.async.shared::cta', '', 80, 90],
@@ -137,6 +149,28 @@ const table: readonly (readonly [
   ['mma.sync.aligned.m16n8k32.row.col.s32.{s8,u8}.{s8,u8}.s32', 'd, a, b, c'],
   ['mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32', 'd, a, b, c'],
   ['mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32', 'd, a, b, c'],
+  ['stmatrix.sync.aligned.m8n8.{x1,x2,x4}{,.trans}.shared.b16', '[a], b', 78, 90],
+
+  // 9.7.15 Matrices in a warpgroup
+  [`wgmma.mma_async.sync.aligned.m64n${integerColumns}k32.s32.{s8.s8,u8.u8}`, 'd, a, b, p', 80, 90, 90],
+  [`wgmma.mma_async.sync.aligned.m64n${integerColumns}k32.s32.{s8.u8,u8.s8}`, 'd, a, b, p', 84, 90, 90],
+  [
+    `wgmma.mma_async.sync.aligned.m64n${floatColumns}k16.f32.{f16.f16,bf16.bf16}`,
+    'd, a, b, p, signA, signB, transA, transB?',
+    80,
+    90,
+    90,
+  ],
+  [
+    `wgmma.mma_async.sync.aligned.m64n${floatColumns}k32.f32.{e4m3.e4m3,e5m2.e5m2}`,
+    'd, a, b, p, signA, signB',
+    80,
+    90,
+    90,
+  ],
+  ['wgmma.{fence,commit_group}.sync.aligned', '', 80, 90, 90],
+  ['wgmma.wait_group.sync.aligned', 'n', 80, 90, 90],
+  ['setmaxnreg.{inc,dec}.sync.aligned.u32', 'n', 80, 90],
 ]
 
 export interface IsaEntry {
@@ -146,6 +180,8 @@ export interface IsaEntry {
   readonly version: number
   /** Lowest compute capability, times ten. */
   readonly capability: number
+  /** The last compute capability, if later ones lack it. */
+  readonly last: number | undefined
 }
 
 /** Every mnemonic that a pattern with `{a,b}` stands for. */
@@ -161,14 +197,20 @@ function expand(pattern: string): string[] {
 }
 
 function countOperands(operands: string): readonly [number, number] {
-  const all = operands.replace(/\[[^\]]*\]/g, 'a').split(', ').filter(Boolean)
+  const all = operands
+    .replace(/\[[^\]]*\]/g, 'a')
+    .split(', ')
+    .filter(Boolean)
   return [all.filter((name) => !name.endsWith('?')).length, all.length]
 }
 
 /** The table by mnemonic. */
 export const isa: ReadonlyMap<string, IsaEntry> = new Map(
-  table.flatMap(([pattern, operands, version = 70, capability = 80]) =>
-    expand(pattern).map((mnemonic) => [mnemonic, { operands: countOperands(operands), version, capability }]),
+  table.flatMap(([pattern, operands, version = 70, capability = 80, last]) =>
+    expand(pattern).map((mnemonic) => [
+      mnemonic,
+      { operands: countOperands(operands), version, capability, last },
+    ]),
   ),
 )
 

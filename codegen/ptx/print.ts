@@ -19,9 +19,10 @@ export function printPtx(ir: KernelIr, target: Target, sharedAlign: number): Pri
   writeBody(w, ir)
   const body = w.lines.splice(0)
   for (const { name, type, text } of w.registers.constants()) w.line(`mov.${untyped[type]}`, name, text)
-  const params = ir.params.map(
-    ({ type }, i) =>
-      type === 'tensorMap' ? `  .param .align 64 .b8 param_${i}[128]` : `  .param .${paramTypes[type]} param_${i}`,
+  const params = ir.params.map(({ type }, i) =>
+    type === 'tensorMap'
+      ? `  .param .align 64 .b8 param_${i}[128]`
+      : `  .param .${paramTypes[type]} param_${i}`,
   )
   const lines = [
     `.version ${w.version()}`,

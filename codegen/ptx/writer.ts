@@ -43,12 +43,24 @@ export class Writer {
           `${(this.target.capability / 10).toFixed(1)}`,
         { location: this.#location, help: 'compile for a newer target, or branch on target.capability' },
       )
+    if (entry.last !== undefined && this.target.capability > entry.last)
+      throw new Refusal(
+        'E0604',
+        `${mnemonic} is an instruction of compute capability ${(entry.last / 10).toFixed(1)} alone, and ` +
+          `${this.target.name} has ${(this.target.capability / 10).toFixed(1)}`,
+        { location: this.#location, help: 'compile for sm_90a, or branch on target.capability' },
+      )
     this.#version = Math.max(this.#version, entry.version)
     this.lines.push(`  ${this.guard}${mnemonic}${operands.length > 0 ? ' ' : ''}${operands.join(', ')};`)
   }
 
   label(name: string): void {
     this.lines.push(`${name}:`)
+  }
+
+  /** Tells ptxas something of the block that begins here. */
+  pragma(text: string): void {
+    this.lines.push(`  .pragma "${text}";`)
   }
 
   /** A fresh number, for the labels of one structure. */

@@ -21,7 +21,7 @@ import {
 const extent: Bounds = { min: 0, max: Number.POSITIVE_INFINITY }
 const axes = ['x', 'y', 'z'] as const
 
-function special(ev: Evaluator, name: string, bounds: Bounds): DeviceValue {
+export function special(ev: Evaluator, name: string, bounds: Bounds): DeviceValue {
   return new DeviceValue('i32', ev.emitter.entryValue('special', 'i32', { name }), bounds)
 }
 

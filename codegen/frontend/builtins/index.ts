@@ -6,6 +6,7 @@ import { conversions } from './conversions.ts'
 import { memoryBuiltins } from './memory.ts'
 import { mma } from './mma.ts'
 import { warp } from './warp.ts'
+import { warpgroups } from './warpgroups.ts'
 
 /** Every name of `dsl/intrinsics.ts`, `dsl/async.ts`, `dsl/warpgroups.ts` and `dsl/scalars.ts`. `native:NAME` replaces a static function of `dsl/`. */
 export const builtins: ReadonlyMap<string, Value> = new Map<string, Value>([
@@ -16,6 +17,7 @@ export const builtins: ReadonlyMap<string, Value> = new Map<string, Value>([
   ...warp,
   ...arithmetic,
   ...mma,
+  ...warpgroups,
 ])
 
 export { globals } from './globals.ts'

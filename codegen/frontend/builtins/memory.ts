@@ -12,7 +12,7 @@ import type { Evaluator } from '../evaluate/evaluator.ts'
 import { conditionOf } from '../evaluate/evaluator.ts'
 import type { Index, Memory } from '../evaluate/memory.ts'
 import { fullIndex, isMemory, pieces, SharedTile, Tensor } from '../evaluate/memory.ts'
-import { neighboursOf } from '../evaluate/tile-layout.ts'
+import { neighboursOf, swizzleOf } from '../evaluate/tile-layout.ts'
 import type { CallSite, ScalarType, Value } from '../evaluate/values.ts'
 import { Builtin, DeviceValue, describe, isPlainObject, registerType } from '../evaluate/values.ts'
 import type { Expression } from '../syntax.ts'
@@ -70,7 +70,13 @@ function countOf(ev: Evaluator, value: Value, site: CallSite, i: number): number
 }
 
 /** Static indices past the end of the last dimension are seen here; run-time ones by the emulator. */
-function checkEnd(ev: Evaluator, memory: Memory, index: readonly Index[], n: number, site: CallSite): void {
+export function checkEnd(
+  ev: Evaluator,
+  memory: Memory,
+  index: readonly Index[],
+  n: number,
+  site: CallSite,
+): void {
   const extent = memory instanceof Tensor ? memory.extents.at(-1) : (memory as SharedTile).shape.at(-1)
   const last = index.at(-1)
   if (typeof extent !== 'number') return
@@ -236,7 +242,9 @@ const shared = new Builtin('shared', [2, 2], (ev, [dtype, shape], site) => {
   const bytes = tile.layout.cosize * dtypeBytes[tile.dtype]
   const id = ev.emitter.shared.length
   const name = nameOf(ev, id)
-  ev.emitter.shared.push({ id, name, bytes, align: 16, location: ev.emitter.location })
+  const swizzle = swizzleOf(tile.layout, tile.shape, tile.dtype)
+  const align = swizzle === undefined ? 16 : 8 * swizzle
+  ev.emitter.shared.push({ id, name, bytes, align, location: ev.emitter.location })
   return new SharedTile({ id, name, ...tile })
 })
 
@@ -250,6 +258,8 @@ const overlay = new Builtin('overlay', [3, 3], (ev, [below, dtype, shape], site)
   if (needed > bytes) {
     throw ev.error('E0502', `${name} has ${bytes} bytes, and the overlay needs ${needed}`, site, {})
   }
+  const swizzle = swizzleOf(tile.layout, tile.shape, tile.dtype)
+  if (swizzle !== undefined) ev.emitter.alignShared(below.id, 8 * swizzle)
   return new SharedTile({ id: below.id, name, ...tile })
 })
 

@@ -1,4 +1,4 @@
-import type { MmaAtom } from '../../../dsl/atoms/index.ts'
+import type { MmaAtom, WgmmaAtom } from '../../../dsl/atoms/index.ts'
 import { mma as atoms } from '../../../dsl/atoms/index.ts'
 import type { Register } from '../../ir/op.ts'
 import { argumentNode } from '../evaluate/calls.ts'
@@ -11,7 +11,7 @@ import { valuesArgument } from './memory.ts'
 
 /** `mma(atom, acc, a, b)`: tensor-core products; `acc` is updated in place. */
 
-const isAtom = (value: Value): value is MmaAtom =>
+export const isAtom = (value: Value): value is MmaAtom | WgmmaAtom =>
   typeof value === 'object' &&
   value !== null &&
   'name' in value &&
@@ -22,10 +22,18 @@ const atomNames = Object.entries(atoms).flatMap(([shape, types]) =>
   Object.keys(types).map((t) => `mma.${shape}.${t}`),
 )
 
+/** Whether an atom is one of a warpgroup. */
+export const isWgmma = (atom: MmaAtom | WgmmaAtom): atom is WgmmaAtom => typeof atom.b === 'string'
+
 /** The accumulator's own registers: its elements become variables if they are none yet. */
-function accumulator(ev: Evaluator, acc: Value, atom: MmaAtom, site: CallSite): Register[] {
+export function accumulator(
+  ev: Evaluator,
+  acc: Value,
+  atom: MmaAtom | WgmmaAtom,
+  wanted: number,
+  site: CallSite,
+): Register[] {
   const node = argumentNode(site, 1) as Expression
-  const wanted = atom.c.layout.size / 32
   const { dtype } = atom.c
   const fails = (what: string) =>
     ev.error(
@@ -67,14 +75,14 @@ export const mma: readonly (readonly [string, Value])[] = [
   [
     'mma',
     new Builtin('mma', [4, 4], (ev, [atom, acc, a, b], site) => {
-      if (!isAtom(atom)) {
+      if (!isAtom(atom) || isWgmma(atom)) {
         throw ev.error('E0703', `mma takes an atom first, not ${describe(atom)}`, argumentNode(site, 0), {
           help: `one of ${atomNames.join(', ')}`,
         })
       }
       const aWords = fragment(ev, a, 'A', atom, site, 2)
       const bWords = fragment(ev, b, 'B', atom, site, 3)
-      const registers = accumulator(ev, acc, atom, site)
+      const registers = accumulator(ev, acc, atom, atom.c.registers, site)
       ev.emitter.writes++
       ev.emitter.emit('mma', registers, [...registers, ...aWords, ...bWords], { atom: atom.name })
     }),

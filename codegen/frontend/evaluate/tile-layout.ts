@@ -1,4 +1,7 @@
+import type { DType } from '../../../dsl/dtype.ts'
+import { dtypeBytes } from '../../../dsl/dtype.ts'
 import type { Layout } from '../../../dsl/layout/index.ts'
+import { swizzledTile } from '../../../dsl/layout/index.ts'
 
 /** What vector accesses need to know of a tile's layout, in elements of its last dimension. */
 export interface Neighbours {
@@ -32,4 +35,12 @@ export function powerOfTwoIn(n: number): number {
   let p = 1
   while (p < 2 ** 30 && n % (p * 2) === 0) p *= 2
   return p
+}
+
+/** The bytes of a row of a `swizzledTile`, over which its chunks are swizzled; undefined for other layouts. */
+export function swizzleOf(layout: Layout, shape: readonly number[], dtype: DType): 32 | 64 | 128 | undefined {
+  if (!layout.swizzle || shape.length < 2 || shape.at(-2)! % 8 !== 0) return undefined
+  const bytes = shape.at(-1)! * dtypeBytes[dtype]
+  if (bytes !== 32 && bytes !== 64 && bytes !== 128) return undefined
+  return layout.id === swizzledTile(shape, dtype).id ? bytes : undefined
 }

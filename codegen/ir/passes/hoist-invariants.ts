@@ -1,5 +1,6 @@
 import { assigned, Definitions } from '../definitions.ts'
 import type { Block, Instruction, KernelIr, Loop } from '../op.ts'
+import { walk } from '../rewrite.ts'
 import { isPure } from '../spec.ts'
 
 /**
@@ -11,28 +12,53 @@ import { isPure } from '../spec.ts'
  *       …                              …
  *
  * An instruction under an `if` moves, too: nothing pure traps. Inner loops come first, so what they let go may leave
- * the outer one as well. Not worth a register for the whole loop, and left where they are, are constants, and
- * comparisons: there are few predicates.
+ * the outer one as well. Not worth a register for the whole loop, and left where they are, are constants, matrix
+ * descriptors, and comparisons: there are few predicates. What a `wgmma` uses is unknown until a wait, which therefore
+ * counts as writing it.
  */
 export function hoistInvariants(ir: KernelIr): KernelIr {
   const definitions = new Definitions(ir)
+  const inFlight = usedByWgmma(ir)
   const inBlock = (block: Block): Block =>
     block.flatMap((node): Block => {
       if (node.kind === 'if')
         return [{ ...node, body: inBlock(node.body), otherwise: inBlock(node.otherwise) }]
       if (node.kind !== 'loop') return [node]
-      return hoist({ ...node, body: inBlock(node.body), step: inBlock(node.step) }, definitions)
+      return hoist({ ...node, body: inBlock(node.body), step: inBlock(node.step) }, definitions, inFlight)
     })
   return { ...ir, body: inBlock(ir.body) }
 }
 
+/** Worth less than a register. */
+const stays = new Set(['move', 'matrixDescriptor'])
+
+/** Registers that products of matrices run on while the threads go on. */
+function usedByWgmma(ir: KernelIr): Set<number> {
+  const ids = new Set<number>()
+  walk(ir.body, (node) => {
+    if (node.kind !== 'instruction' || node.op !== 'wgmma') return
+    for (const operand of [...node.results, ...node.args])
+      if (operand.kind === 'register') ids.add(operand.id)
+  })
+  return ids
+}
+
+function waits(loop: Loop): boolean {
+  let found = false
+  walk([loop], (node) => {
+    if (node.kind === 'instruction' && node.op === 'wgmmaWait') found = true
+  })
+  return found
+}
+
 /** What leaves the loop, and the loop. */
-function hoist(loop: Loop, definitions: Definitions): Block {
+function hoist(loop: Loop, definitions: Definitions, inFlight: ReadonlySet<number>): Block {
   const written = assigned(loop.body, loop.step)
+  if (inFlight.size > 0 && waits(loop)) for (const id of inFlight) written.add(id)
   const hoisted: Instruction[] = []
   const leaves = (node: Instruction): boolean =>
     isPure(node) &&
-    node.op !== 'move' &&
+    !stays.has(node.op) &&
     node.results.every(({ id, type }) => type !== 'bool' && definitions.isTemporary(id)) &&
     node.args.every((arg) => arg.kind === 'immediate' || !written.has(arg.id))
   const inBlock = (block: Block): Block =>

@@ -2,6 +2,7 @@ import { Definitions } from '../definitions.ts'
 import type { Block, Instruction, KernelIr, Node, Operand, Register } from '../op.ts'
 import { countReads } from '../reads.ts'
 import { walk } from '../rewrite.ts'
+import { ops } from '../spec.ts'
 
 /**
  * Lets an instruction write a variable itself, where it writes a temporary that is then moved there.
@@ -11,7 +12,8 @@ import { walk } from '../rewrite.ts'
  *     store [%0], %5        store [%0], %1
  *
  * Both must stand in one block, nothing between them may touch the variable or jump away, and every other read of the
- * temporary must follow before the variable is written again.
+ * temporary must follow before the variable is written again. Registers of a `wgmma` stay what they are: it uses them
+ * until a wait far behind.
  */
 export function mergeMoves(ir: KernelIr): KernelIr {
   const definitions = new Definitions(ir)
@@ -58,7 +60,7 @@ function mergeMove(
   const from = writtenAt.get(src.id)
   if (from === undefined) return
   const producer = nodes[from] as Instruction
-  if (producer.results.some(({ id }) => id === dst.id)) return
+  if (ops[producer.op]!.inPlace || producer.results.some(({ id }) => id === dst.id)) return
   for (let i = from + 1; i < at; i++) {
     const between = nodes[i]
     if (between && (between.kind !== 'instruction' || touches(between, dst.id))) return
@@ -92,13 +94,17 @@ function lastRead(
     if (i >= nodes.length) return undefined
     if (!node) continue
     let written = false
+    let kept = false
     walk([node], (inner) => {
       if (inner.kind === 'instruction') {
+        if (ops[inner.op]!.inPlace && inner.args.some((arg) => arg.kind === 'register' && arg.id === src))
+          kept = true
         if (inner.results.some(({ id }) => id === dst)) written = true
         for (const arg of inner.args) if (arg.kind === 'register' && arg.id === src) left--
       } else if (inner.kind === 'if' && inner.condition.kind === 'register' && inner.condition.id === src)
         left--
     })
+    if (kept) return undefined
     if (written && i !== at && (left > 0 || node.kind !== 'instruction')) return undefined
   }
   return i

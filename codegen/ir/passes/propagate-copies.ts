@@ -1,5 +1,6 @@
 import { assigned, hasContinue } from '../definitions.ts'
 import type { Block, KernelIr, Operand, Register } from '../op.ts'
+import { isUpdated } from '../spec.ts'
 
 /**
  * Reads through moves: a register whose value is known to be that of another operand is replaced by it.
@@ -19,8 +20,9 @@ export function propagateCopies(ir: KernelIr): KernelIr {
     block.map((node) => {
       switch (node.kind) {
         case 'instruction': {
-          const changed = node.args.some((arg) => values.read(arg) !== arg)
-          const args = changed ? node.args.map((arg) => values.read(arg)) : node.args
+          const read = (arg: Operand) => (isUpdated(node, arg) ? arg : values.read(arg))
+          const changed = node.args.some((arg) => read(arg) !== arg)
+          const args = changed ? node.args.map(read) : node.args
           for (const { id } of node.results) values.forget(id)
           if (node.op === 'move') values.learn(node.results[0]!, args[0]!)
           return changed ? { ...node, args } : node
