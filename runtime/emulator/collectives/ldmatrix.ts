@@ -4,7 +4,7 @@ import type { ModuleBuilder } from '../wasm/module.ts'
 /** `.x1`, `.x2`, `.x4`. */
 export type MatrixCount = 1 | 2 | 4
 
-type Eight<T> = readonly T[]
+export type Eight<T> = readonly T[]
 
 /**
  * `ldmatrix.sync.aligned.m8n8.xN{.trans}.shared.b16`: takes the addresses of the destination registers, the address of
@@ -28,7 +28,7 @@ export function ldmatrix(m: ModuleBuilder, count: MatrixCount, trans: boolean): 
   })
 }
 
-function eight<T>(make: (i: number) => T): Eight<T> {
+export function eight<T>(make: (i: number) => T): Eight<T> {
   return Array.from({ length: 8 }, (_, i) => make(i))
 }
 
@@ -40,7 +40,7 @@ function storeRegister(w: FunctionBuilder, register: Local<'i32'>, rows: Eight<L
 }
 
 /** Eight rows of eight 16-bit elements become eight columns, by interleaving rows i and i + 4 three times. */
-function transposeHalves(w: FunctionBuilder, rows: Eight<Local<'v128'>>): Eight<Local<'v128'>> {
+export function transposeHalves(w: FunctionBuilder, rows: Eight<Local<'v128'>>): Eight<Local<'v128'>> {
   const low = [0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23]
   const high = low.map((byte) => byte + 8)
   let current = rows

@@ -2,6 +2,7 @@ import { f16, packHalves } from '../arithmetic/half-vectors.ts'
 import type { FunctionBuilder, FunctionRef, Local } from '../wasm/function.ts'
 import type { Global, ModuleBuilder } from '../wasm/module.ts'
 import type { I32, V128 } from '../wasm/operations.ts'
+import { splitWords, transposeWords } from './operand-vectors.ts'
 
 /**
  * `mma.sync.aligned.m16n8kK.row.col` on register files of 32 lanes.
@@ -99,9 +100,11 @@ function writeMma(
   // B: even columns (0, 2, 4, 6), then odd, as C wants them; word t of four columns becomes one vector.
   for (let half = 0; half < halves; half++)
     for (const parity of [0, 1]) {
-      const columns = fourOf((i) => w.let(w.v128.load(w.get(b[half]!), (2 * i + parity) * bytesPerRow)))
+      const columns = [0, 1, 2, 3].map((i) =>
+        w.let(w.v128.load(w.get(b[half]!), (2 * i + parity) * bytesPerRow)),
+      )
       transposeWords(w, columns).forEach((word, t) => {
-        splitWord(w, form.b, word).forEach((part, i) => {
+        splitWords(w, form.b, word).forEach((part, i) => {
           w.v128.store(w.get(scratch), w.get(part), bStaged + stepOf(half, i, t) * bStep + parity * 16)
           w.release(part)
         })
@@ -115,7 +118,7 @@ function writeMma(
     for (let half = 0; half < halves; half++)
       for (let r = 0; r < 8; r++) {
         const words = w.let(w.v128.load(w.get(a[half * 2 + upper]!), r * bytesPerRow))
-        splitWord(w, form.a, words).forEach((part, i) => {
+        splitWords(w, form.a, words).forEach((part, i) => {
           w.v128.store(
             w.get(scratch),
             w.get(part),
@@ -183,10 +186,10 @@ function accumulatorIO(
     return {
       load(r, even, odd) {
         const words = w.let(w.v128.load(at(c[upper]!), r * bytesPerRow))
-        const [low, high] = splitWord(w, 'f16', words)
-        w.set(even, w.get(low))
-        w.set(odd, w.get(high))
-        w.release(words, low, high)
+        const [low, high] = splitWords(w, 'f16', words)
+        w.set(even, w.get(low!))
+        w.set(odd, w.get(high!))
+        w.release(words, low!, high!)
       },
       store(r, even, odd) {
         w.v128.store(at(d[upper]!), packHalves(w, f16, even, odd), r * bytesPerRow)
@@ -202,58 +205,5 @@ function accumulatorIO(
       w.v128.store(at(d[upper * 2]!), w.get(even), r * bytesPerRow)
       w.v128.store(at(d[upper * 2 + 1]!), w.get(odd), r * bytesPerRow)
     },
-  }
-}
-
-type Four<T> = readonly [T, T, T, T]
-
-function fourOf<T>(make: (i: number) => T): Four<T> {
-  return [make(0), make(1), make(2), make(3)]
-}
-
-/** Vector t of the result holds word t of each of the four rows. */
-function transposeWords(w: FunctionBuilder, rows: Four<Local<'v128'>>): Four<Local<'v128'>> {
-  const low = [0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23]
-  const high = low.map((byte) => byte + 8)
-  const lowHalves = [0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23]
-  const highHalves = lowHalves.map((byte) => byte + 8)
-  const pick = (x: Local<'v128'>, y: Local<'v128'>, lanes: readonly number[]): Local<'v128'> =>
-    w.let(w.i8x16.shuffle(w.get(x), w.get(y), lanes))
-  const words01 = [pick(rows[0], rows[1], low), pick(rows[2], rows[3], low)] as const
-  const words23 = [pick(rows[0], rows[1], high), pick(rows[2], rows[3], high)] as const
-  const result: Four<Local<'v128'>> = [
-    pick(words01[0], words01[1], lowHalves),
-    pick(words01[0], words01[1], highHalves),
-    pick(words23[0], words23[1], lowHalves),
-    pick(words23[0], words23[1], highHalves),
-  ]
-  w.release(...words01, ...words23)
-  return result
-}
-
-/** The two operand vectors of four words: pairs of 16-bit integers per word, or one f32 per word. */
-function splitWord(
-  w: FunctionBuilder,
-  element: MmaElement,
-  words: Local<'v128'>,
-): readonly [low: Local<'v128'>, high: Local<'v128'>] {
-  const upperHalf = (): V128 => w.v128.and(w.get(words), w.i32x4.splat(w.i32.const(0xffff0000)))
-  const lowerHalf = (): V128 => w.i32x4.shl(w.get(words), w.i32.const(16))
-  const eight = (): I32 => w.i32.const(8)
-  switch (element) {
-    case 's8':
-      return [
-        w.let(w.i16x8.shr_s(w.i16x8.shl(w.get(words), eight()), eight())),
-        w.let(w.i16x8.shr_s(w.get(words), eight())),
-      ]
-    case 'u8':
-      return [
-        w.let(w.v128.and(w.get(words), w.i16x8.splat(w.i32.const(0xff)))),
-        w.let(w.i16x8.shr_u(w.get(words), eight())),
-      ]
-    case 'bf16':
-      return [w.let(lowerHalf()), w.let(upperHalf())]
-    case 'f16':
-      return [w.let(f16.widen(w, lowerHalf())), w.let(f16.widen(w, upperHalf()))]
   }
 }
