@@ -28,7 +28,7 @@ export interface GemmConstants extends GemmTiles {
  * 64×64 and 128×128. A tile of 128×256 takes 915 µs there, but leaves so few registers that groups with their zero points
  * in registers spill and take 32 ms. One warp along K for 16-bit kernels, whose f32 sums must keep their order.
  */
-function wish(M: number, exact: boolean): GemmTiles {
+function wish(M: number, exact: boolean): Omit<GemmTiles, 'path'> {
   if (!exact) {
     if (M <= 16) return { tileM: M <= 8 ? 8 : 16, tileN: 32, tileK: 128, stages: 6, warpsN: 2, warpsK: 1 }
     if (M <= 64) return { tileM: M <= 32 ? 32 : 64, tileN: 64, tileK: 64, stages: 4, warpsN: 4, warpsK: 1 }
@@ -45,7 +45,7 @@ function wish(M: number, exact: boolean): GemmTiles {
 const SLICE_COLUMNS = 256
 
 /** Bytes of shared memory that a GEMM takes. */
-export function gemmSharedBytes(format: WeightFormat, t: GemmTiles): number {
+export function gemmSharedBytes(format: WeightFormat, t: Omit<GemmTiles, 'path'>): number {
   const activations = t.tileM * t.tileK * ((format.steps * 32) / 128)
   const weights = (t.tileN / 64) * (t.tileK / 128) * unitWords(format) * 4
   return t.stages * (activations + weights) + (t.warpsK - 1) * t.tileM * t.tileN * 4
@@ -63,7 +63,9 @@ export function defaultTiles(
 ): GemmConstants {
   const f: WeightFormat = weightFormats[format]
   const multiple = Math.max(pieceColumns(f), f.group)
-  const tiles: { -readonly [Name in keyof GemmTiles]: number } = { ...wish(M, f.activations.includes('i8')) }
+  const tiles: { -readonly [Name in Exclude<keyof GemmTiles, 'path'>]: number } = {
+    ...wish(M, f.activations.includes('i8')),
+  }
   while (tiles.tileN > 16 && tiles.tileN / 2 >= N) {
     tiles.tileN /= 2
     tiles.warpsN = Math.min(tiles.warpsN, tiles.tileN / 16)
@@ -79,5 +81,5 @@ export function defaultTiles(
   tiles.stages = Math.max(2, Math.min(tiles.stages, Math.ceil(K / tiles.tileK)))
   while (tiles.stages > 2 && gemmSharedBytes(f, tiles) > target.sharedBytes) tiles.stages--
   const [Strips, Units, Words] = packedShape(f, N, K)
-  return { ...tiles, Strips, Units, Words }
+  return { path: 'mma', ...tiles, Strips, Units, Words }
 }

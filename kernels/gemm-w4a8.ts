@@ -7,6 +7,7 @@ import {
   type i8,
   i32,
   kernel,
+  load,
   type Out,
   type u8,
   u32,
@@ -15,16 +16,14 @@ import { loadFloatPair, loadPair } from '../dsl/std/index.ts'
 import { weightFormats } from './formats/index.ts'
 import { type W4A8Parts, w4a8, zeroWord } from './formats/w4a8.ts'
 import type { W4A8GroupParts } from './formats/w4a8-group.ts'
-import { featureRow, type GemmConfig, gemm, gemmBlock, gemmGrid } from './gemm.ts'
+import { featureRow, type GemmConfig, gemm } from './gemm.ts'
+import { gemmOptions } from './gemm-options.ts'
 import { operands, type ScaledProduct, scaledProduct } from './gemm-reference.ts'
+import { gemmWgmma, type WgmmaConfig } from './gemm-wgmma.ts'
 
-export interface GemmW4A8Config extends GemmConfig {
-  readonly zero: ZeroHandling
-}
+export type GemmW4A8Config = (GemmConfig | WgmmaConfig) & { readonly zero: ZeroHandling }
 
-export interface GemmW4A8GroupConfig extends GemmW4A8Config {
-  readonly format: W4A8GroupName
-}
+export type GemmW4A8GroupConfig = GemmW4A8Config & { readonly format: W4A8GroupName }
 
 /** The formats with groups, by the columns of a group. */
 export type W4A8GroupName = 'w4a8-g128' | 'w4a8-g64' | 'w4a8-g32'
@@ -59,6 +58,23 @@ function scaled(
   ]
 }
 
+interface WgmmaRow {
+  readonly scale: f32
+  readonly correction: i32
+}
+
+/** The parts that both kernels have on `wgmma`. */
+const w4a8Wgmma = (a: W4A8Arguments, c: WgmmaConfig & { readonly zero: ZeroHandling }) => ({
+  zero: c.zero,
+  x: 'i8' as const,
+  out: c.dtype,
+  tokens: c.zero === 'epilogue' ? [a.xScale, a.xSum] : [a.xScale],
+  finish(sum: i32, { scale, correction }: WgmmaRow, [xScale, xSum]: readonly u32[]): f32 {
+    const exact = c.zero === 'epilogue' ? sum - correction * i32(xSum!) : sum
+    return f32(exact) * scale * f32.bits(xScale!)
+  },
+})
+
 /**
  * Per-channel W4A8: out[m, n] = (Σₖ q·x − z[n] · Σx) · scale[n] · xScale[m] (+ bias[n] + residual[m, n], in f32).
  *
@@ -66,11 +82,27 @@ function scaled(
  */
 export const gemmW4A8 = kernel(
   import.meta.url,
-  { grid: gemmGrid, block: gemmBlock },
+  gemmOptions,
   function gemmW4A8(
     a: W4A8Arguments & { w: In<u32, 'Strips Units Words', 'w4a8'>; zero: In<u8, 'N'> },
     c: GemmW4A8Config,
   ) {
+    if (c.path === 'wgmma') {
+      gemmWgmma(a, c, {
+        ...w4a8Wgmma(a, c),
+        format: w4a8,
+        rowWords: (upper, lower) =>
+          c.zero === 'epilogue' ? [] : [zeroWord(u32(a.zero.at(upper)), u32(a.zero.at(lower)))],
+        rows(n, count) {
+          const zeros = c.zero === 'epilogue' ? load(a.zero, [n], count) : []
+          return load(a.scale, [n], count).map((scale, i) => ({
+            scale: f32(scale),
+            correction: c.zero === 'epilogue' ? i32(zeros[i]!) : 0,
+          }))
+        },
+      })
+      return
+    }
     gemm(a, c, {
       format: w4a8,
       zero: c.zero,
@@ -102,11 +134,24 @@ export const gemmW4A8 = kernel(
  */
 export const gemmW4A8Group = kernel(
   import.meta.url,
-  { grid: gemmGrid, block: gemmBlock },
+  gemmOptions,
   function gemmW4A8Group(
     a: W4A8Arguments & { w: In<u32, 'Strips Units Words', 'w4a8-group'> },
     c: GemmW4A8GroupConfig,
   ) {
+    if (c.path === 'wgmma') {
+      gemmWgmma(a, c, {
+        ...w4a8Wgmma(a, c),
+        format: weightFormats[c.format],
+        rowWords: () => [],
+        rows: (n, count) =>
+          load(a.scale, [n], count).map((scale) => ({
+            scale: f32(scale),
+            correction: c.zero === 'epilogue' ? 128 : 0,
+          })),
+      })
+      return
+    }
     gemm(a, c, {
       format: weightFormats[c.format],
       zero: c.zero,

@@ -58,6 +58,7 @@ import {
  * integer kernels may do: their sums do not depend on the order.
  */
 export interface GemmTiles {
+  readonly path: 'mma'
   /** Tokens of a CTA: a multiple of 8. */
   readonly tileM: number
   /** Features of a CTA: a multiple of `16 * warpsN`. */

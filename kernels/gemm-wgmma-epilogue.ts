@@ -1,0 +1,280 @@
+import {
+  ceilDiv,
+  clusterBarrier,
+  clusterRank,
+  commitBulk,
+  commitCopies,
+  copyAsync,
+  each,
+  f32,
+  fenceAsync,
+  type i32,
+  idiv,
+  laneIdx,
+  load,
+  loadWords,
+  namedBarrier,
+  overlay,
+  packBf16,
+  packF16,
+  type Shared,
+  shared,
+  stmatrix,
+  store,
+  storeTensor,
+  swizzledTile,
+  syncWarp,
+  threadIdx,
+  to,
+  u32,
+  unroll,
+  waitBulk,
+  waitCopies,
+  warpgroupIdx,
+  warpIdx,
+} from '../dsl/index.ts'
+import type { ProductTile } from '../dsl/std/index.ts'
+import type { WgmmaArguments, WgmmaConfig, WgmmaParts } from './gemm-wgmma.ts'
+import { partialPitch, type WgmmaPlan } from './gemm-wgmma-plan.ts'
+
+/**
+ * What happens to the sums of a tile. A lane of a warpgroup holds two rows by pairs of neighbouring tokens of them, while
+ * the output has a token's rows side by side.
+ *
+ * - Sums of one warpgroup: scaled in registers, transposed by `stmatrix` into a staging tile of [tokens][64 rows], and
+ *   stored from there by the copy engine, a few tokens at a time in two tiles that take turns.
+ * - Sums of several warpgroups, or CTAs of a cluster: written to shared memory where the ring was, added and scaled by all
+ *   consumers, four rows of one token each.
+ */
+export interface Epilogue {
+  /** [strip, turn, token, row]. */
+  readonly staging: Shared<number> | undefined
+  /** [warpgroup over rows, pair of tokens, tensor × token of the pair]. */
+  readonly tokens: Shared<u32> | undefined
+  /** [warpgroup along K, token, row]. */
+  readonly sums: Shared<i32> | undefined
+}
+
+export function makeEpilogue(
+  c: WgmmaConfig,
+  plan: WgmmaPlan,
+  parts: WgmmaParts,
+  ring: Shared<number>,
+): Epilogue {
+  if (plan.partial) {
+    const sums = overlay<i32>(ring, 'i32', [c.kGroups, c.tokens, partialPitch(plan)])
+    return { staging: undefined, tokens: undefined, sums }
+  }
+  const count = parts.tokens.length
+  return {
+    staging: shared<number>(parts.out, swizzledTile([plan.strips, 2, plan.staged, 64], parts.out)),
+    tokens: count > 0 ? shared<u32>('u32', [c.rowGroups, c.tokens / 2, 2 * count]) : undefined,
+    sums: undefined,
+  }
+}
+
+/** What a warpgroup fetches before it multiplies: a block's words for the format, and its two rows for the epilogue. */
+export interface TileRows {
+  readonly words: readonly (readonly u32[])[]
+  readonly rows: readonly (readonly [unknown, unknown])[]
+  readonly bias: readonly (readonly [f32, f32])[]
+}
+
+/** The first row of a block of a warpgroup. */
+const blockRow = (plan: WgmmaPlan, tile: ProductTile, rowGroup: i32, b: number): i32 =>
+  tile.row * plan.rows + rowGroup * plan.blockRows + b * 64
+
+const warpgroupThread = (): i32 => threadIdx.x & 127
+
+/** Fetches what a tile needs besides its operands; the tokens' elements come into shared memory meanwhile. */
+export function prepareTile(
+  a: WgmmaArguments,
+  c: WgmmaConfig,
+  parts: WgmmaParts,
+  plan: WgmmaPlan,
+  epilogue: Epilogue,
+  tile: ProductTile,
+  rowGroup: i32,
+): TileRows {
+  const last = a.out.dim('N') - 1
+  const ofBlock = <T>(f: (upper: i32, lower: i32) => T): T[] =>
+    each(c.blocks, (b) => {
+      const upper = blockRow(plan, tile, rowGroup, b) + (warpIdx & 3) * 16 + (laneIdx >>> 2)
+      return f(Math.min(upper, last), Math.min(upper + 8, last))
+    })
+  const words = ofBlock((upper, lower) => parts.rowWords(upper, lower))
+  if (plan.partial) return { words, rows: [], bias: [] }
+
+  parts.tokens.forEach((tensor, j) => {
+    const elements = overlay<number>(epilogue.tokens!, tensor.dtype, epilogue.tokens!.shape)
+    for (const turn of unroll(ceilDiv(c.tokens, 128))) {
+      const token = warpgroupThread() + turn * 128
+      const m = tile.token * c.tokens + token
+      if ((turn + 1) * 128 <= c.tokens || token < c.tokens) {
+        const place = [rowGroup, token >>> 1, 2 * j + (token & 1)]
+        copyAsync(elements, place, tensor, [m], 4, m < a.x.dim('M'))
+      }
+    }
+  })
+  commitCopies()
+  return {
+    words,
+    rows: ofBlock((upper, lower) => [parts.rows(upper, 1)[0]!, parts.rows(lower, 1)[0]!] as const),
+    bias: c.bias ? ofBlock((upper, lower) => [f32(a.bias!.at(upper)), f32(a.bias!.at(lower))] as const) : [],
+  }
+}
+
+/** A warpgroup's sums of a tile. */
+interface TileSums {
+  readonly acc: readonly number[][]
+  readonly rows: TileRows
+  readonly rowGroup: i32
+  readonly kGroup: i32
+}
+
+/** Brings a warpgroup's sums on their way; called by its threads once the sums are there. */
+export function finishTile(
+  a: WgmmaArguments,
+  c: WgmmaConfig,
+  parts: WgmmaParts,
+  plan: WgmmaPlan,
+  epilogue: Epilogue,
+  tile: ProductTile,
+  o: TileSums,
+): void {
+  if (plan.partial) {
+    // The sums overwrite the ring, which all warpgroups must have read.
+    namedBarrier(1, plan.consumers)
+    storeSums(c, epilogue.sums!, o)
+    return
+  }
+  const isFirst = warpgroupThread() === 0
+  const id = 1 + o.rowGroup
+  const staging = epilogue.staging!
+  if (isFirst) waitBulk(0, { read: true })
+  waitCopies(0)
+  namedBarrier(id, 128)
+  for (const chunk of unroll(c.tokens / plan.staged)) {
+    for (const b of unroll(c.blocks)) {
+      for (const octet of unroll(0, plan.staged / 8, 2)) {
+        const octets = Math.min(2, plan.staged / 8 - octet)
+        const words = each(octets, (e) =>
+          scaledOctet(a, c, parts, plan, epilogue, tile, o, b, chunk * (plan.staged / 8) + octet + e),
+        )
+        // Matrices: the rows g, then g + 8 of the first eight tokens, then those of the next.
+        const matrix = laneIdx >>> 3
+        const token = 8 * (octet + (octets === 2 ? matrix >>> 1 : 0)) + (laneIdx & 7)
+        const row = (warpIdx & 3) * 16 + (matrix & 1) * 8
+        stmatrix(staging, [o.rowGroup * c.blocks + b, chunk % 2, token, row], words.flat(), {
+          transposed: true,
+        })
+      }
+    }
+    fenceAsync()
+    // Behind the barrier everybody may write to the other staging tile: its store has read it.
+    if (chunk > 0 && isFirst) waitBulk(0, { read: true })
+    namedBarrier(id, 128)
+    if (isFirst) {
+      const token = tile.token * c.tokens + chunk * plan.staged
+      for (const b of unroll(c.blocks)) {
+        const row = blockRow(plan, tile, o.rowGroup, b)
+        storeTensor(a.out, [token, row], staging.row(o.rowGroup * c.blocks + b, chunk % 2))
+      }
+      commitBulk()
+    }
+  }
+}
+
+/** Eight tokens of a block, scaled: pairs of tokens in one word, of row g and of row g + 8. */
+function scaledOctet(
+  a: WgmmaArguments,
+  c: WgmmaConfig,
+  parts: WgmmaParts,
+  plan: WgmmaPlan,
+  epilogue: Epilogue,
+  tile: ProductTile,
+  o: TileSums,
+  b: number,
+  octet: number,
+): u32[] {
+  const pair = octet * 4 + (laneIdx & 3)
+  const count = parts.tokens.length
+  const words = count > 0 ? loadWords(epilogue.tokens!, [o.rowGroup, pair, 0], 2 * count) : []
+  return each(2, (half) => {
+    const values = each(2, (i) => {
+      const token = parts.tokens.map((_, j) => words[2 * j + i]!)
+      let value = parts.finish(o.acc[b]![octet * 4 + half * 2 + i]!, o.rows.rows[b]![half]!, token)
+      if (c.bias) value = value + o.rows.bias[b]![half]!
+      if (c.residual) {
+        // Tokens and rows past the end are not stored: the last ones stand in.
+        const m = Math.min(tile.token * c.tokens + 2 * pair + i, a.x.dim('M') - 1)
+        const n = blockRow(plan, tile, o.rowGroup, b) + (warpIdx & 3) * 16 + half * 8 + (laneIdx >>> 2)
+        value = value + f32(a.residual!.at(m, Math.min(n, a.out.dim('N') - 1)))
+      }
+      return value
+    })
+    return u32.bits(parts.out === 'bf16' ? packBf16(values[0]!, values[1]!) : packF16(values[0]!, values[1]!))
+  })
+}
+
+/** A warpgroup's sums in the partial tile of its part of K, token by token. */
+function storeSums(c: WgmmaConfig, sums: Shared<i32>, o: TileSums): void {
+  const row = o.rowGroup * 64 + (warpIdx & 3) * 16 + (laneIdx >>> 2)
+  for (const octet of unroll(c.tokens / 8)) {
+    for (const i of unroll(4)) {
+      const token = octet * 8 + (laneIdx & 3) * 2 + (i % 2)
+      sums.put(o.acc[0]![octet * 4 + i]!, o.kGroup, token, row + (i >= 2 ? 8 : 0))
+    }
+  }
+}
+
+/**
+ * Adds the sums of all warpgroups along K and of all CTAs of the cluster, scales and stores them: each CTA finishes its
+ * share of the tokens. Called by all threads of the CTA.
+ */
+export function finishPartial(
+  a: WgmmaArguments,
+  c: WgmmaConfig,
+  parts: WgmmaParts,
+  plan: WgmmaPlan,
+  epilogue: Epilogue,
+  tile: ProductTile,
+): void {
+  const quads = plan.rows / 4
+  const share = c.tokens / c.split
+  const rank = c.split === 1 ? 0 : clusterRank % c.split
+  const N = a.out.dim('N')
+  const row = (threadIdx.x % quads) * 4
+  const n = Math.min(tile.row * plan.rows + row, N - 4)
+  const isConsumer = warpgroupIdx < plan.consumerGroups
+  if (c.split > 1) {
+    syncWarp()
+    clusterBarrier()
+  } else if (isConsumer) namedBarrier(1, plan.consumers)
+  if (isConsumer && tile.row * plan.rows + row < N) {
+    const rows = parts.rows(n, 4)
+    const bias = c.bias ? load(a.bias!, [n], 4) : []
+    for (const turn of unroll(ceilDiv(share * quads, plan.consumers))) {
+      const own = idiv(threadIdx.x, quads) + turn * (plan.consumers / quads)
+      const token = rank * share + own
+      const m = tile.token * c.tokens + token
+      const inShare = (turn + 1) * plan.consumers <= share * quads || own < share
+      if (inShare && m < a.x.dim('M')) {
+        const sums = each(c.split, (cta) => {
+          const tileOf = c.split === 1 ? epilogue.sums! : epilogue.sums!.peer(cta)
+          return each(c.kGroups, (k) => load(tileOf, [k, token, row], 4))
+        }).flat()
+        const words = parts.tokens.map((tensor) => loadWords(tensor, [m], 1)[0]!)
+        const residual = c.residual ? load(a.residual!, [m, n], 4) : []
+        const values = each(4, (i) => {
+          const sum = sums.map((terms) => terms[i]!).reduce((total, term) => total + term)
+          let value = parts.finish(sum, rows[i]!, words)
+          if (c.bias) value = value + f32(bias[i]!)
+          if (c.residual) value = value + f32(residual[i]!)
+          return to(parts.out, value)
+        })
+        store(a.out, [m, n], values)
+      }
+    }
+  }
+}

@@ -1,0 +1,381 @@
+import {
+  groupOffset,
+  groupOfLoad,
+  loadGroups,
+  loadOffset,
+  type OperandType,
+  unitColumns,
+  unitRows,
+  unitWords,
+  type WeightFormat,
+  type ZeroHandling,
+} from '../dsl/format.ts'
+import {
+  clusterBarrier,
+  clusterRank,
+  copyBulk,
+  copyTensor,
+  type DType,
+  decreaseRegisters,
+  each,
+  f32,
+  type In,
+  i32,
+  idiv,
+  increaseRegisters,
+  laneIdx,
+  launchDependents,
+  loadWords,
+  matrixOperand,
+  type Out,
+  overlay,
+  prefetchTensor,
+  range,
+  regs,
+  type Shared,
+  shared,
+  swizzledTile,
+  syncWarp,
+  threadIdx,
+  type u32,
+  unroll,
+  waitForPrevious,
+  warpgroupIdx,
+  warpIdx,
+  wgmma,
+  wgmmaAtom,
+  wgmmaCommit,
+  wgmmaFence,
+  wgmmaWait,
+} from '../dsl/index.ts'
+import {
+  advance,
+  consumerCursor,
+  expectBytes,
+  firstTile,
+  forEachTile,
+  makeRing,
+  type ProductTile,
+  type ProductTiles,
+  producerCursor,
+  type Ring,
+  release,
+  tileAt,
+  waitEmpty,
+  waitFull,
+} from '../dsl/std/index.ts'
+import { type Epilogue, finishPartial, finishTile, makeEpilogue, prepareTile } from './gemm-wgmma-epilogue.ts'
+import {
+  checkWgmmaTiles,
+  consumerRegisters,
+  producerRegisters,
+  type WgmmaPlan,
+  type WgmmaTiles,
+  wgmmaCluster,
+  wgmmaPlan,
+} from './gemm-wgmma-plan.ts'
+
+/**
+ * out[m, n] = finish(Σₖ W[n, k] · X[m, k]) on `wgmma`, for shapes known at launch.
+ *
+ * Weights are the A operand and come from registers, where the format turns a 16-byte load into the fragments of its
+ * k-steps; tokens are the columns of the product and come from shared memory. Producer warps fill a ring of stages with
+ * asynchronous copies; consumer warpgroups unpack and multiply, with one `wgmma` group in flight while the fragments of the
+ * next are made. Sums of one warpgroup leave through staging tiles and bulk stores while the next tile's copies are under
+ * way; sums of several are added in the memory of the ring.
+ */
+export interface WgmmaConfig extends WgmmaTiles {
+  readonly dtype: DType
+  readonly bias: boolean
+  readonly residual: boolean
+}
+
+export interface WgmmaArguments {
+  readonly w: In<u32, 'Strips Units Words', string>
+  readonly x: In<number, 'M K'>
+  readonly bias?: In<number, 'N'>
+  readonly residual?: In<number, 'M N'>
+  readonly out: Out<number, 'M N'>
+}
+
+/** What a kernel adds to the shared body. */
+export interface WgmmaParts<Row = unknown> {
+  readonly format: WeightFormat
+  readonly zero: ZeroHandling
+  /** Element type of the activations. */
+  readonly x: OperandType
+  readonly out: DType
+  /** The words that a format without groups takes for rows n and n + 8 instead of the groups'. */
+  rowWords(upper: i32, lower: i32): readonly u32[]
+  /** What the epilogue needs of `count` rows from n on. */
+  rows(n: i32, count: number): readonly Row[]
+  /** What it needs of a token: elements of 32 bits. */
+  readonly tokens: readonly In<number, 'M'>[]
+  /** The sum of a row and a token, scaled. */
+  finish(sum: number, row: Row, token: readonly u32[]): f32
+}
+
+export const wgmmaGrid = (d: { readonly M?: number; readonly N?: number }, t: WgmmaTiles): [number] => {
+  const rows = unitRows * t.rowGroups * t.blocks
+  const cluster = wgmmaCluster(t)
+  const tiles = Math.ceil(Math.ceil(d.N! / rows) / t.multicast) * Math.ceil(d.M! / t.tokens)
+  const most = t.kGroups * t.split > 1 ? tiles : Math.max(1, Math.floor(t.ctas / cluster))
+  return [Math.min(tiles, most) * cluster]
+}
+
+/** The parts of a CTA's shared memory, its ring and its tiles. */
+interface Context {
+  readonly plan: WgmmaPlan
+  readonly ring: Ring
+  /** Activations of a stage, [stage, slab, token, column], and the same by the shares of a multicast. */
+  readonly xs: Shared<number>
+  readonly xShares: Shared<number>
+  /** Weights of a stage, [stage, strip, word]. */
+  readonly ws: Shared<u32>
+  readonly tiles: ProductTiles
+  /** Stages that this CTA takes of a tile, from `firstStep` on. */
+  readonly firstStep: i32
+  readonly steps: i32
+}
+
+/** The body of a kernel with `path: 'wgmma'`. */
+export function gemmWgmma(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts): void {
+  checkWgmmaTiles(c, parts.format, parts.x, parts.out)
+  const plan = wgmmaPlan(c, parts.format, parts.x)
+  const xs = shared<number>(
+    parts.x,
+    swizzledTile([c.stages, plan.slabs, c.tokens, plan.slabColumns], parts.x),
+  )
+  const context: Context = {
+    plan,
+    xs,
+    xShares: overlay<number>(
+      xs,
+      parts.x,
+      swizzledTile([c.stages, plan.slabs, c.multicast, c.tokens / c.multicast, plan.slabColumns], parts.x),
+    ),
+    ws: shared<u32>('u32', [c.stages, plan.strips, c.units * plan.unitWords]),
+    ...share(a, c, plan),
+    ring: makeRing(
+      { stages: c.stages, producers: c.producers, consumers: 4 * c.rowGroups, sharers: c.multicast },
+      plan.cluster > 1,
+    ),
+  }
+  const epilogue = makeEpilogue(c, plan, parts, xs)
+
+  if (warpgroupIdx < plan.consumerGroups) {
+    if (plan.rebalance) increaseRegisters(consumerRegisters)
+    consume(a, c, parts, context, epilogue)
+  } else {
+    if (plan.rebalance) decreaseRegisters(producerRegisters)
+    const warp = warpIdx - 4 * plan.consumerGroups
+    if (laneIdx === 0 && warp === 0) {
+      prefetchTensor(context.xs.row(0), a.x)
+      if (c.producers === 1) produce(a, c, context)
+      else produceWeights(a, c, context)
+    }
+    if (c.producers === 2 && laneIdx === 0 && warp === 1) produceActivations(a, c, context)
+    syncWarp()
+  }
+  if (plan.partial)
+    finishPartial(a, c, parts, plan, epilogue, tileAt(context.tiles, firstTile(context.tiles)))
+  // No CTA may leave while another of its cluster reads its sums, arrives at its barriers or copies into its stages.
+  if (plan.cluster > 1) {
+    syncWarp()
+    clusterBarrier()
+  }
+}
+
+/** The tiles of the product, and which stages of a tile this CTA takes. */
+function share(a: WgmmaArguments, c: WgmmaConfig, plan: WgmmaPlan) {
+  const tiles: ProductTiles = {
+    rows: idiv(a.out.dim('N') + (plan.rows - 1), plan.rows),
+    tokens: idiv(a.x.dim('M') + (c.tokens - 1), c.tokens),
+    cluster: plan.cluster,
+    sharers: c.multicast,
+  }
+  const steps = idiv(a.w.dim('Units') + (c.units - 1), c.units)
+  if (c.split === 1) return { tiles, firstStep: 0, steps }
+  const rank = clusterRank % c.split
+  const firstStep = idiv(steps * rank, c.split)
+  return { tiles, firstStep, steps: idiv(steps * (rank + 1), c.split) - firstStep }
+}
+
+// ---- producers ------------------------------------------------------------------------------------------------------
+
+/** Starts the copies of the weights of a step into a stage: one for each strip, whose units are neighbours. */
+function loadWeights(
+  a: WgmmaArguments,
+  c: WgmmaConfig,
+  o: Context,
+  tile: ProductTile,
+  step: i32,
+  stage: i32,
+) {
+  const unit = (o.firstStep + step) * c.units
+  const units = c.units === 1 ? 1 : Math.min(a.w.dim('Units') - unit, c.units)
+  const bytes = units * (o.plan.unitWords * 4)
+  expectBytes(o.ring, stage, bytes * o.plan.strips + (c.producers === 1 ? activationBytes(c, o) : 0))
+  for (const s of unroll(o.plan.strips)) {
+    // Row tiles may have strips past the last: what they compute is not stored.
+    const strip = Math.min(tile.row * o.plan.strips + s, a.w.dim('Strips') - 1)
+    copyBulk(o.ws, [stage, s, 0], a.w, [strip, unit, 0], bytes, o.ring.full, stage, { evict: 'first' })
+  }
+}
+
+const activationBytes = (c: WgmmaConfig, o: Context): number => o.plan.slabs * c.tokens * 128
+
+/** Starts the copies of the activations of a step into a stage, or of this CTA's share of them into all of the cluster. */
+function loadActivations(
+  a: WgmmaArguments,
+  c: WgmmaConfig,
+  o: Context,
+  tile: ProductTile,
+  step: i32,
+  stage: i32,
+) {
+  const column = (o.firstStep + step) * (c.units * unitColumns)
+  const token = tile.token * c.tokens
+  if (c.multicast === 1) {
+    copyTensor(o.xs.row(stage), a.x, [token, column], o.ring.full, stage)
+    return
+  }
+  const rank = clusterRank % c.multicast
+  const options = { multicast: 2 ** c.multicast - 1 }
+  for (const slab of unroll(o.plan.slabs)) {
+    const origin = [token + rank * (c.tokens / c.multicast), column + slab * o.plan.slabColumns] as const
+    copyTensor(o.xShares.row(stage, slab, rank), a.x, origin, o.ring.full, stage, options)
+  }
+}
+
+/**
+ * One producer of both operands. Weights do not depend on the kernel before this one: those of a whole ring are under way
+ * when it ends.
+ */
+function produce(a: WgmmaArguments, c: WgmmaConfig, o: Context): void {
+  const first = tileAt(o.tiles, firstTile(o.tiles))
+  const ahead = Math.min(o.steps, c.stages)
+  for (const step of range(ahead)) loadWeights(a, c, o, first, step, step)
+  launchDependents()
+  waitForPrevious()
+  const at = producerCursor()
+  let filled: i32 = 0
+  forEachTile(o.tiles, (tile) => {
+    for (const step of range(o.steps)) {
+      waitEmpty(o.ring, at)
+      if (filled >= ahead) loadWeights(a, c, o, tile, step, at.stage)
+      loadActivations(a, c, o, tile, step, at.stage)
+      advance(at, o.ring, 1)
+      filled += 1
+    }
+  })
+}
+
+/** The producer of weights beside one of activations. */
+function produceWeights(a: WgmmaArguments, c: WgmmaConfig, o: Context): void {
+  const at = producerCursor()
+  const ahead = Math.min(o.steps, c.stages)
+  let filled: i32 = 0
+  forEachTile(o.tiles, (tile) => {
+    for (const step of range(o.steps)) {
+      waitEmpty(o.ring, at)
+      loadWeights(a, c, o, tile, step, at.stage)
+      advance(at, o.ring, 1)
+      filled += 1
+      if (filled === ahead) launchDependents()
+    }
+  })
+}
+
+function produceActivations(a: WgmmaArguments, c: WgmmaConfig, o: Context): void {
+  const at = producerCursor()
+  waitForPrevious()
+  forEachTile(o.tiles, (tile) => {
+    for (const step of range(o.steps)) {
+      waitEmpty(o.ring, at)
+      expectBytes(o.ring, at.stage, activationBytes(c, o))
+      loadActivations(a, c, o, tile, step, at.stage)
+      advance(at, o.ring, 1)
+    }
+  })
+}
+
+// ---- consumers ------------------------------------------------------------------------------------------------------
+
+/** A warpgroup: the products of its rows, tile by tile. */
+function consume(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts, o: Context, epilogue: Epilogue): void {
+  const { plan, ring } = o
+  const kGroup = c.kGroups === 1 ? 0 : warpgroupIdx % c.kGroups
+  const rowGroup = c.kGroups === 1 ? warpgroupIdx : idiv(warpgroupIdx, c.kGroups)
+  const zero = parts.x === 'i8' ? i32(0) : f32(0)
+  const acc = each(c.blocks, () => regs<number>(c.tokens / 2, zero))
+  const at = consumerCursor(kGroup)
+  let previous: i32 = 0
+  waitForPrevious()
+
+  forEachTile(o.tiles, (tile) => {
+    const rows = prepareTile(a, c, parts, plan, epilogue, tile, rowGroup)
+    /** A stage: its units in groups of k-steps. `isFirst`: of the tile. */
+    const multiply = (isFirst: boolean): void => {
+      waitFull(ring, at)
+      for (const group of unroll(c.units * plan.unitGroups)) {
+        const fragments = each(c.blocks, (b) =>
+          unpack(c, parts, o.ws.row(at.stage, rowGroup * c.blocks + b), group, rows.words[b]!),
+        )
+        wgmmaFence()
+        for (const s of unroll(c.steps)) {
+          const column = (group * c.steps + s) * (plan.slabColumns / 4)
+          const slab = Math.floor(column / plan.slabColumns)
+          const tokens = matrixOperand(o.xs.row(at.stage, slab), [0, column % plan.slabColumns])
+          const atom = wgmmaAtom(c.tokens, parts.format.types(parts.x, parts.zero))
+          // The first product of a tile overwrites the sums, unless a warpgroup may have none.
+          const accumulates = plan.partial || group + s > 0 || !isFirst
+          for (const b of unroll(c.blocks)) wgmma(atom, acc[b]!, fragments[b]![s]!, tokens, accumulates)
+        }
+        wgmmaCommit()
+        // All but the group just issued are done, so the stage before this one is free.
+        wgmmaWait(1)
+        if (group === 0 && !isFirst) release(ring, previous)
+      }
+      previous = at.stage
+      advance(at, ring, c.kGroups)
+    }
+    // The body holds an even number of groups, so that two sets of A registers take turns; unrolled no further, or ptxas
+    // would put the groups one after the other.
+    if (plan.turn === 1) {
+      for (const step of range(kGroup, o.steps, c.kGroups)) multiply(step === kGroup)
+    } else {
+      let step: i32 = kGroup
+      for (; step + c.kGroups < o.steps; step += 2 * c.kGroups) {
+        multiply(step === kGroup)
+        multiply(false)
+      }
+      if (step < o.steps) multiply(step === kGroup)
+    }
+    wgmmaWait(0)
+    if (!plan.partial) release(ring, previous)
+    finishTile(a, c, parts, plan, epilogue, tile, { acc, rows, rowGroup, kGroup })
+  })
+}
+
+/** The A registers of a group of k-steps, from a strip's words in a stage. */
+function unpack(
+  c: WgmmaConfig,
+  { format, zero, x }: WgmmaParts,
+  strip: Shared<u32>,
+  group: number,
+  rowWords: readonly u32[],
+): (readonly u32[])[] {
+  const thread = threadIdx.x & 127
+  const loads = c.steps / (format.steps / format.loads)
+  return each(loads, (i) => {
+    const load = (group * loads + i) % format.loads
+    const unit = Math.floor((group * loads + i) / format.loads) * unitWords(format)
+    const packed = loadWords(strip, [unit + loadOffset(load, thread)], 4)
+    const parameters = each(loadGroups(format), (g) => {
+      const first = unit + groupOffset(format, groupOfLoad(format, load) + g, idiv(thread, 4))
+      return loadWords(strip, [first], format.groupWords)
+    }).flat()
+    return format.fragments(packed, format.group > 0 ? parameters : rowWords, zero, x)
+  }).flat()
+}
