@@ -72,13 +72,9 @@ export class CudaLaunch implements PreparedLaunch {
     defaultStream: CudaStream,
   ) {
     const { program } = fn
-    if (args.length !== program.params.length)
-      throw new DeviceError(
-        'INVALID_LAUNCH',
-        `kernel ${program.name} takes ${program.params.length} arguments, got ${args.length}`,
-        fn.where,
-      )
     this.fn = fn
+    if (args.length !== program.params.length)
+      throw this.#refused(`takes ${program.params.length} arguments, got ${args.length}`)
     this.#defaultStream = defaultStream
     const { offsets, bytes } = argumentOffsets(program.params)
     this.#offsets = offsets
@@ -119,13 +115,8 @@ export class CudaLaunch implements PreparedLaunch {
 
   /** Lets the launch begin before its predecessor has ended. */
   #overlap(): void {
-    const { program } = this.fn
-    if (!program.overlaps)
-      throw new DeviceError(
-        'INVALID_LAUNCH',
-        `kernel ${program.name} cannot overlap its predecessor: it does not call waitForPrevious()`,
-        this.fn.where,
-      )
+    if (!this.fn.program.overlaps)
+      throw this.#refused('cannot overlap its predecessor: it does not call waitForPrevious()')
     setU64(this.#view, offset.attributes, this.#address + offset.attribute)
     this.#view.setUint32(offset.attributeCount, 1, true)
     this.#view.setUint32(offset.attribute, overlapAttribute, true)
@@ -133,41 +124,36 @@ export class CudaLaunch implements PreparedLaunch {
   }
 
   setArgument(index: number, value: LaunchArgument): void {
-    const param = this.fn.program.params[index]
-    if (!param)
-      throw new DeviceError(
-        'INVALID_LAUNCH',
-        `kernel ${this.fn.program.name} has no argument ${index}`,
-        this.fn.where,
-      )
+    const { params } = this.fn.program
+    const param = params[index]
+    if (!param) throw this.#refused(`has no argument ${index}`)
     const at = offset.args + this.#offsets[index]!
-    if (param.kind === 'tensorMap') {
-      encodeTensorMap(this.fn, param.name, this.#address + at, value as TensorMap)
-      return
+    const { kind, name } = param
+    if (kind === 'tensorMap') {
+      if (typeof value === 'number') throw this.#refused(`takes a tensor map for ${name}, not a number`)
+      encodeTensorMap(this.fn, name, this.#address + at, value)
+    } else {
+      if (typeof value !== 'number') throw this.#refused(`takes a number for ${name}, not a tensor map`)
+      if (kind === 'tensor') setU64(this.#view, at, value)
+      else if (kind === 'dim' || param.dtype === 'i32') this.#view.setInt32(at, value, true)
+      else if (param.dtype === 'u32') this.#view.setUint32(at, value, true)
+      else this.#view.setFloat32(at, value, true)
     }
-    if (typeof value !== 'number')
-      throw new DeviceError(
-        'INVALID_LAUNCH',
-        `kernel ${this.fn.program.name} takes a number for ${param.name}, not a tensor map`,
-        this.fn.where,
-      )
-    if (param.kind === 'tensor') setU64(this.#view, at, value)
-    else if (param.kind === 'dim' || param.dtype === 'i32') this.#view.setInt32(at, value, true)
-    else if (param.dtype === 'u32') this.#view.setUint32(at, value, true)
-    else this.#view.setFloat32(at, value, true)
   }
 
   setGrid(grid: readonly [number, number, number]): void {
-    const { name, cluster } = this.fn.program
+    const { cluster } = this.fn.program
     if (grid[0] % cluster !== 0)
-      throw new DeviceError(
-        'INVALID_LAUNCH',
-        `kernel ${name} has clusters of ${cluster} CTAs, and a grid of ${grid.join(' x ')} is no multiple along x`,
-        this.fn.where,
+      throw this.#refused(
+        `has clusters of ${cluster} CTAs, and a grid of ${grid.join(' x ')} is no multiple along x`,
       )
     this.#view.setUint32(offset.grid, grid[0], true)
     this.#view.setUint32(offset.grid + 4, grid[1], true)
     this.#view.setUint32(offset.grid + 8, grid[2], true)
+  }
+
+  #refused(why: string): DeviceError {
+    return new DeviceError('INVALID_LAUNCH', `kernel ${this.fn.program.name} ${why}`, this.fn.where)
   }
 }
 

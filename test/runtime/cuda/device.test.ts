@@ -212,7 +212,7 @@ check('a launch hands the driver its grid, CTA, shared memory, stream and packed
   assert.equal(got!.grid, [7, 5, 3])
   assert.equal(got!.block, [32, 4, 2])
   assert.is(got!.sharedBytes, 1234)
-  assert.is(got!.attributes, 0)
+  assert.is(got!.attribute, undefined)
   assert.is(got!.stream, stream.handle)
   assert.is(got!.function, fn.handle)
   const expected = Buffer.alloc(36)

@@ -18,7 +18,7 @@ typedef uint64_t H;
 #define MAX_NODES 64
 #define MAX_CALLS 4096
 
-struct launch { uint8_t config[56]; H function; uint8_t args[256]; uint64_t bytes; };
+struct launch { uint8_t config[56]; H function; uint8_t args[512]; uint64_t bytes; uint8_t attribute[72]; };
 struct graph { int count; struct launch nodes[MAX_NODES]; };
 
 static struct launch launches[MAX_LAUNCHES];
@@ -84,8 +84,9 @@ API void stub_threads(int most) { threads_per_block = most; }
 API int stub_launches(void) { return launch_count; }
 API int stub_live(void) { return live; }
 API int stub_opt_in(void) { return opt_in; }
-API int stub_launch(int i, void *config, void *args, void *info) {
+API int stub_launch(int i, void *config, void *args, void *attribute, void *info) {
   memcpy(config, launches[i].config, 56);
+  memcpy(attribute, launches[i].attribute, 72);
   memcpy(args, launches[i].args, launches[i].bytes);
   ((uint64_t *)info)[0] = launches[i].function;
   ((uint64_t *)info)[1] = launches[i].bytes;
@@ -251,6 +252,25 @@ API R cuFuncGetAttribute(int *out, int which, H function) {
 }
 API R cuFuncSetAttribute(H function, int which, int value) { (void)function; ENTER; if (which == 8) opt_in = value; return 0; }
 
+/* What was asked for, in place of the format that only the driver knows. */
+struct tensor_map {
+  uint32_t type, rank, interleave, swizzle, promotion, fill, box[3], steps[3];
+  uint64_t address, extents[3], strides[2];
+};
+API R cuTensorMapEncodeTiled(H out, int type, uint32_t rank, H address, const uint64_t *extents, const uint64_t *strides,
+                             const uint32_t *box, const uint32_t *steps, int interleave, int swizzle, int promotion, int fill) {
+  ENTER; NEEDS_CONTEXT;
+  if (out % 64 || address % 16 || rank < 2 || rank > 3) return 1;
+  struct tensor_map map = {type, rank, interleave, swizzle, promotion, fill, {0}, {0}, address, {0}, {0}};
+  memcpy(map.box, box, 4 * rank);
+  memcpy(map.steps, steps, 4 * rank);
+  memcpy(map.extents, extents, 8 * rank);
+  memcpy(map.strides, strides, 8 * (rank - 1));
+  memset((void *)out, 0, 128);
+  memcpy((void *)out, &map, sizeof map);
+  return 0;
+}
+
 static void keep(struct launch *l) { if (launch_count < MAX_LAUNCHES) launches[launch_count++] = *l; }
 
 API R cuLaunchKernelEx(const void *config, H function, void **params, void **extra) {
@@ -261,6 +281,10 @@ API R cuLaunchKernelEx(const void *config, H function, void **params, void **ext
   l.function = function;
   l.bytes = *(uint64_t *)extra[3];
   memcpy(l.args, extra[1], l.bytes);
+  uint32_t attributes;
+  memcpy(&attributes, l.config + 48, 4);
+  if (attributes > 1) return 1;
+  if (attributes == 1) memcpy(l.attribute, *(void **)(l.config + 40), 72);
   H stream;
   memcpy(&stream, l.config + 32, 8);
   if (capturing && stream == capturing_stream) capturing->nodes[capturing->count++] = l;

@@ -11,9 +11,28 @@ export interface RecordedLaunch {
   readonly block: readonly [number, number, number]
   readonly sharedBytes: number
   readonly stream: number
-  readonly attributes: number
+  /** The one attribute that a launch may have, by its id. */
+  readonly attribute: { readonly id: number; readonly value: number } | undefined
   readonly function: number
   readonly args: Buffer
+}
+
+/** A tensor map as the stub driver encodes it. */
+export function decodeTensorMap(bytes: Buffer) {
+  const rank = bytes.readUInt32LE(4)
+  const words = (at: number, count: number) =>
+    Array.from({ length: count }, (_, i) => bytes.readUInt32LE(at + 4 * i))
+  const longs = (at: number, count: number) =>
+    Array.from({ length: count }, (_, i) => Number(bytes.readBigUInt64LE(at + 8 * i)))
+  const [type, , interleave, swizzle, promotion, fill] = words(0, 6)
+  return {
+    ...{ type, interleave, swizzle, promotion, fill },
+    box: words(24, rank),
+    steps: words(36, rank),
+    address: longs(48, 1)[0],
+    extents: longs(56, rank),
+    strides: longs(80, rank - 1),
+  }
 }
 
 /** The stub driver and what tests tell and ask it. */
@@ -76,23 +95,25 @@ function bind(library: string): Stub {
   const devices = handle.func('stub_devices', 'void', ['int', 'int'])
   const threads = handle.func('stub_threads', 'void', ['int'])
   const count = handle.func('stub_launches', 'int', [])
-  const launch = handle.func('stub_launch', 'int', ['int', pointer, pointer, pointer])
+  const launch = handle.func('stub_launch', 'int', ['int', pointer, pointer, pointer, pointer])
   const live = handle.func('stub_live', 'int', [])
   const optIn = handle.func('stub_opt_in', 'int', [])
   const called = handle.func('stub_called', 'int', [text])
 
   const launchAt = (i: number): RecordedLaunch => {
     const config = Buffer.alloc(56)
-    const args = Buffer.alloc(256)
+    const args = Buffer.alloc(512)
+    const attribute = Buffer.alloc(72)
     const info = new BigUint64Array(2)
-    launch(i, config, args, info)
+    launch(i, config, args, attribute, info)
     const word = (at: number) => config.readUInt32LE(at)
     return {
       grid: [word(0), word(4), word(8)],
       block: [word(12), word(16), word(20)],
       sharedBytes: word(24),
       stream: Number(config.readBigUInt64LE(32)),
-      attributes: word(48),
+      attribute:
+        word(48) === 1 ? { id: attribute.readUInt32LE(0), value: attribute.readUInt32LE(8) } : undefined,
       function: Number(info[0]),
       args: args.subarray(0, Number(info[1])),
     }
