@@ -1,4 +1,5 @@
 import type { KernelIr } from '../ir/op.ts'
+import { walk } from '../ir/rewrite.ts'
 import type { Target } from '../target.ts'
 import { writeBody } from './control.ts'
 import { untyped } from './registers.ts'
@@ -24,6 +25,8 @@ export function printPtx(ir: KernelIr, target: Target, sharedAlign: number): Pri
       ? `  .param .align 64 .b8 param_${i}[128]`
       : `  .param .${paramTypes[type]} param_${i}`,
   )
+  // Without it ptxas leaves out changes of the number of registers.
+  const perMultiprocessor = ir.blocksPerMultiprocessor ?? (movesRegisters(ir) ? 1 : undefined)
   const lines = [
     `.version ${w.version()}`,
     `.target ${target.name}`,
@@ -36,7 +39,7 @@ export function printPtx(ir: KernelIr, target: Target, sharedAlign: number): Pri
     `.reqntid ${ir.block.join(', ')}`,
     ...(ir.cluster && ir.cluster > 1 ? [`.reqnctapercluster ${ir.cluster}, 1, 1`] : []),
     ...(ir.maxRegisters ? [`.maxnreg ${ir.maxRegisters}`] : []),
-    ...(ir.blocksPerMultiprocessor ? [`.minnctapersm ${ir.blocksPerMultiprocessor}`] : []),
+    ...(perMultiprocessor ? [`.minnctapersm ${perMultiprocessor}`] : []),
     '{',
     ...w.registers.declarations(),
     ...w.lines,
@@ -46,6 +49,14 @@ export function printPtx(ir: KernelIr, target: Target, sharedAlign: number): Pri
     '',
   ]
   return { ptx: lines.join('\n'), files: w.locations.files }
+}
+
+function movesRegisters({ body }: KernelIr): boolean {
+  let moves = false
+  walk(body, (node) => {
+    if (node.kind === 'instruction' && /^(in|de)creaseRegisters$/.test(node.op)) moves = true
+  })
+  return moves
 }
 
 const paramTypes = { address: 'u64', i32: 's32', u32: 'u32', f32: 'f32' } as const
