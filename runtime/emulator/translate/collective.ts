@@ -2,19 +2,26 @@ import { ldmatrix, type MatrixCount } from '../collectives/ldmatrix.ts'
 import { type MmaElement, mma, mmaScratchBytes } from '../collectives/mma.ts'
 import { type ReduxOperation, redux } from '../collectives/redux.ts'
 import { type ShuffleMode, shuffle, shuffleConstant } from '../collectives/shuffle.ts'
+import { stmatrix } from '../collectives/stmatrix.ts'
 import { broadcast, type VoteMode, vote } from '../collectives/vote.ts'
+import { wgmmaScratchBytes } from '../collectives/wgmma.ts'
 import type { Instruction, Operand } from '../ptx/module.ts'
-import type { Local } from '../wasm/function.ts'
-import type { I32 } from '../wasm/operations.ts'
+import type { FunctionRef, Local } from '../wasm/function.ts'
+import type { I32, I64 } from '../wasm/operations.ts'
 import { faults, header } from './layout.ts'
 import type { WarpWriter } from './warp.ts'
+import { writeWarpgroup } from './warpgroup.ts'
 
 /** Registers in private memory for operands that have no array of lanes: literals, uniform registers, sinks. */
 const temporaries = 16
 const temporaryBytes = 128
+/** What the routines of matrix products use of the private memory comes first. */
+const routineBytes = Math.max(mmaScratchBytes, wgmmaScratchBytes)
+/** Where accumulators of a wgmma go that do not lie side by side. */
+export const gatheredAccumulators = routineBytes + temporaries * temporaryBytes
 
 /** Bytes of private memory behind the global `scratch`. */
-export const scratchBytes = mmaScratchBytes + temporaries * temporaryBytes
+export const scratchBytes = gatheredAccumulators + 128 * 128
 
 /** Writes an instruction that the lanes of a warp execute together, on their register arrays. */
 export function writeCollective(warp: WarpWriter, instruction: Instruction): void {
@@ -35,8 +42,15 @@ export function writeCollective(warp: WarpWriter, instruction: Instruction): voi
     case 'ldmatrix':
       writer.loadMatrix()
       return
+    case 'stmatrix':
+      writer.storeMatrix()
+      return
     case 'mma':
       writer.multiply()
+      return
+    case 'wgmma':
+    case 'setmaxnreg':
+      writeWarpgroup(writer)
       return
     default:
       writer.synchronize()
@@ -44,9 +58,9 @@ export function writeCollective(warp: WarpWriter, instruction: Instruction): voi
   }
 }
 
-class CollectiveWriter {
-  private readonly warp: WarpWriter
-  private readonly instruction: Instruction
+export class CollectiveWriter {
+  readonly warp: WarpWriter
+  readonly instruction: Instruction
   private used = 0
 
   constructor(warp: WarpWriter, instruction: Instruction) {
@@ -54,21 +68,21 @@ class CollectiveWriter {
     this.instruction = instruction
   }
 
-  private get operands(): readonly (Operand | undefined)[] {
+  get operands(): readonly (Operand | undefined)[] {
     return this.instruction.operands
   }
 
-  private isUniform(operand: Operand): boolean {
+  isUniform(operand: Operand): boolean {
     return operand.kind !== 'register' || this.warp.analysis.uniform.has(operand.register.id)
   }
 
   private pushTemporary(index: number): I32 {
     const { w, scratch } = this.warp
-    return w.i32.add(w.getGlobal(scratch), w.i32.const(mmaScratchBytes + index * temporaryBytes))
+    return w.i32.add(w.getGlobal(scratch), w.i32.const(routineBytes + index * temporaryBytes))
   }
 
   /** Gives a way to push the address of an operand's array; fills a temporary where it has none. */
-  private source(operand: Operand): () => I32 {
+  source(operand: Operand): () => I32 {
     const { warp } = this
     const { w } = warp
     if (operand.kind === 'register' && !this.isUniform(operand)) {
@@ -94,10 +108,26 @@ class CollectiveWriter {
     }
   }
 
-  private uniformValue(operand: Operand): I32 {
+  uniformValue(operand: Operand): I32 {
     const e = this.warp.uniformEmitter()
     e.instruction = this.instruction
     return e.i32(operand)
+  }
+
+  /** Pushes what all lanes hold alike, as the first one has it. */
+  firstLane(operand: Operand): I32 {
+    const { w } = this.warp
+    if (operand.kind !== 'register' || this.isUniform(operand)) return this.uniformValue(operand)
+    const value = w.i32.load(this.warp.slot(operand.register))
+    return operand.negated ? w.i32.eqz(value) : value
+  }
+
+  firstLane64(operand: Operand): I64 {
+    if (operand.kind === 'register' && !this.isUniform(operand))
+      return this.warp.w.i64.load(this.warp.slot(operand.register))
+    const e = this.warp.uniformEmitter()
+    e.instruction = this.instruction
+    return e.i64(operand)
   }
 
   private result(operand: Operand | undefined): () => I32 {
@@ -106,12 +136,12 @@ class CollectiveWriter {
     return () => this.pushTemporary(index)
   }
 
-  private elements(index: number): readonly Operand[] {
+  elements(index: number): readonly Operand[] {
     const operand = this.operands[index]!
     return operand.kind === 'vector' ? operand.elements : [operand]
   }
 
-  private fail(problem: string): never {
+  fail(problem: string): never {
     const e = this.warp.uniformEmitter()
     e.instruction = this.instruction
     return e.fail(problem)
@@ -138,11 +168,11 @@ class CollectiveWriter {
   }
 
   /** `.aligned` instructions need all 32 lanes. */
-  private requireFullWarp(): void {
+  requireFullWarp(): void {
     const { w, active, vectorizes } = this.warp
     if (vectorizes) return
     w.if(w.i32.ne(w.get(active), w.i32.const(-1)), () =>
-      this.warp.writeFault(faults.divergentCollective, this.instruction),
+      this.warp.writeFault(faults.partialWarp, this.instruction),
     )
   }
 
@@ -247,26 +277,52 @@ class CollectiveWriter {
     const count = Number(this.instruction.modifiers.num![1]) as MatrixCount
     const { base, offset } = address
     const addresses = this.addressesApartFrom(base as Operand, this.elements(0))
-    const { checks } = warp.analysis
-    if (checks) {
-      for (let lane = 0; lane < 8 * count; lane++)
-        w.call(
-          checks.matrixRow,
-          w.i32.sub(
-            w.i32.add(w.i32.load(addresses(), lane * 4), w.i32.const(offset)),
-            w.get(warp.context.shared),
-          ),
-          w.i32.add(w.get(warp.context.firstThread), w.i32.const(lane)),
-          w.i32.const(checks.site(this.instruction)),
-        )
-      w.call(checks.endRegion)
-    }
+    this.checkRows(addresses, offset, count, 'matrixRow')
     const results = this.elements(0)
     if (results.length !== count) this.fail(`${count} registers are expected`)
     const to = results.map((element) => this.result(element))
     const routine = ldmatrix(warp.m, count, this.instruction.modifiers.trans !== undefined)
     // Shared addresses are linear-memory addresses already, so the base is only the operand's offset.
     w.call(routine, ...to.map((push) => push()), addresses(), w.i32.const(offset))
+  }
+
+  /** Tells the checker of the rows of matrices that lanes hold the addresses of. */
+  private checkRows(
+    addresses: () => I32,
+    offset: number,
+    count: MatrixCount,
+    access: 'matrixRow' | 'storeShared',
+  ): void {
+    const { w, context, analysis } = this.warp
+    const { checks } = analysis
+    if (!checks) return
+    for (let lane = 0; lane < 8 * count; lane++) {
+      const linear = w.i32.add(w.i32.load(addresses(), lane * 4), w.i32.const(offset))
+      const address = w.i32.sub(linear, w.get(context.shared))
+      const bytes = access === 'storeShared' ? [w.i32.const(16)] : []
+      const thread = w.i32.add(w.get(context.firstThread), w.i32.const(lane))
+      const site = w.i32.const(checks.site(this.instruction))
+      w.call(checks[access] as FunctionRef, address, ...bytes, thread, site)
+    }
+    w.call(checks.endRegion)
+  }
+
+  storeMatrix(): void {
+    const { warp } = this
+    const { w } = warp
+    const [address] = this.operands
+    if (address?.kind !== 'address') {
+      this.fail('an address is expected')
+      return
+    }
+    this.requireFullWarp()
+    const count = Number(this.instruction.modifiers.num![1]) as MatrixCount
+    const addresses = this.source(address.base as Operand)
+    this.checkRows(addresses, address.offset, count, 'storeShared')
+    const words = this.elements(1).map((element) => this.source(element))
+    if (words.length !== count) this.fail(`${count} registers are expected`)
+    const routine = stmatrix(warp.m, count, this.instruction.modifiers.trans !== undefined)
+    w.call(routine, ...words.map((push) => push()), addresses(), w.i32.const(address.offset))
   }
 
   /** Results are stored one after the other, so addresses in the place of one of them are moved away first. */

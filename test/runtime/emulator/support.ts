@@ -33,7 +33,7 @@ export function kernelText(
 /** A module for sm_90a that `ptxas` accepts (where it is installed). */
 export function moduleText(kernels: readonly string[], files: readonly string[] = []): string {
   const names = files.map((file, i) => `.file ${i + 1} "${file}"\n`).join('')
-  const text = `.version 8.0\n.target sm_90a\n.address_size 64\n${names}.extern .shared .align 1024 .b8 smem[];\n${kernels.join('\n')}`
+  const text = `.version 8.4\n.target sm_90a\n.address_size 64\n${names}.extern .shared .align 1024 .b8 smem[];\n${kernels.join('\n')}`
   assemble(text, 'sm_90a')
   return text
 }

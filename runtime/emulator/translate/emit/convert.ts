@@ -1,16 +1,26 @@
 import { f32FromHalf, type HalfName, halfFromF32, halfPairFromF32 } from '../../arithmetic/convert.ts'
 import { clampToUnit } from '../../arithmetic/f32.ts'
+import { e4m3, e5m2, type Fp8Format, fp8PairFromF32, halfPairFromFp8 } from '../../arithmetic/fp8.ts'
 import type { Operand } from '../../ptx/module.ts'
 import { type F32, type F64, type I32, type I64, onStack, type Value } from '../../wasm/operations.ts'
 import { scalarTypes } from '../types.ts'
 import type { Emitter } from './emitter.ts'
 
+/** Types of two 8-bit floats. */
+export const fp8Pairs: Readonly<Record<string, Fp8Format>> = { e4m3x2: e4m3, e5m2x2: e5m2 }
+
 type Integer = Value<'i32' | 'i64'>
 
-/** cvt between all scalar types, and the packing forms to f16x2 and bf16x2. */
+/** cvt between all scalar types, and the forms that pack or unpack two floats. */
 export function convert(e: Emitter, [d, a, b]: readonly (Operand | undefined)[]): void {
   const from = e.modifier('from')
   const to = e.modifier('to')
+  const packed = fp8Pairs[from] ?? fp8Pairs[to]
+  if (packed) {
+    if (fp8Pairs[from]) e.set(d!, halfPairFromFp8(e.w, packed, e.i32(a!)))
+    else e.set(d!, fp8PairFromF32(e.w, packed, e.f32(a!), e.f32(b!)))
+    return
+  }
   if (to === 'f16x2' || to === 'bf16x2') {
     packPair(e, to === 'f16x2' ? 'f16' : 'bf16', d!, a!, b!)
     return

@@ -1,6 +1,8 @@
+import { packFp8, unpackFp8 } from '../../arithmetic/fp8.ts'
 import { halfFormats, packHalves } from '../../arithmetic/half-vectors.ts'
 import type { Instruction, Operand } from '../../ptx/module.ts'
 import type { V128 } from '../../wasm/operations.ts'
+import { fp8Pairs } from '../emit/convert.ts'
 import { scalarTypes } from '../types.ts'
 import type { VectorEmitter } from './vector-emitter.ts'
 import { fmaVector } from './vector-fma.ts'
@@ -189,6 +191,17 @@ const convert: VectorWriter = (v, [d, a, b]) => {
   const { w } = v
   const { from, to, rnd, sat, ftz, relu } = v.instruction.modifiers
   if (sat || ftz || relu) return false
+  const fp8 = fp8Pairs[from!] ?? fp8Pairs[to!]
+  if (fp8) {
+    if (fp8Pairs[from!]) v.set(d, unpackFp8(w, fp8, v.bits(a)))
+    else {
+      const high = w.let(v.bits(a))
+      const low = w.let(v.bits(b))
+      v.set(d, packFp8(w, fp8, low, high))
+      w.release(high, low)
+    }
+    return true
+  }
   if (to === 'f16x2' || to === 'bf16x2') {
     const high = w.let(v.bits(a))
     const low = w.let(v.bits(b))
