@@ -1,5 +1,5 @@
 import type { DType } from '../../../dsl/dtype.ts'
-import type { ZeroHandling } from '../../../dsl/format.ts'
+import type { WeightFormat, WeightParts, ZeroHandling } from '../../../dsl/format.ts'
 import { f16Bits } from '../../../dsl/half.ts'
 import { packedShape, type WeightFormatName, weightFormats } from '../../../kernels/formats/index.ts'
 import type { GemmTiles } from '../../../kernels/gemm.ts'
@@ -11,8 +11,10 @@ import {
   gemmW4A8Group,
   gemmW4A8GroupReference,
   gemmW4A8Reference,
+  type W4A8GroupName,
 } from '../../../kernels/gemm-w4a8.ts'
 import { gemmW8A8, gemmW8A8Reference } from '../../../kernels/gemm-w8a8.ts'
+import type { WgmmaTiles } from '../../../kernels/gemm-wgmma-plan.ts'
 import { halfValue, randomHalfs } from '../../support/halfs.ts'
 import { type Rng, rng } from '../../support/rng.ts'
 import { assertSame, type HostArguments, type HostTensor, type KernelCase } from '../../support/run-kernel.ts'
@@ -26,21 +28,32 @@ export interface GemmOptions {
   readonly bias?: boolean
   readonly residual?: boolean
   readonly zero?: ZeroHandling
+  /** Columns of a group of W4A8; 128 unless given. */
+  readonly group?: 128 | 64 | 32
   /** Output type of gemm16; `dtype` unless given. */
   readonly out?: DType
-  /** Replaces some or all of the default tile's constants. */
-  readonly tiles?: Partial<GemmTiles>
+  /** Replaces some or all of the default tile's constants; or the tiles of a kernel on `wgmma`. */
+  readonly tiles?: Partial<GemmTiles> | WgmmaTiles
 }
 
 const target = { sharedBytes: 99 * 1024 }
 
 const list = <T>(n: number, f: (i: number) => T): T[] => Array.from({ length: n }, (_, i) => f(i))
 
+function constants(
+  format: WeightFormatName,
+  o: GemmOptions,
+): (GemmTiles & { N: number; K: number }) | WgmmaTiles {
+  if (o.tiles?.path === 'wgmma') return o.tiles as WgmmaTiles
+  const tiles = o.tiles as Partial<GemmTiles> | undefined
+  return { N: o.N, K: o.K, ...defaultTiles(format, o, target), ...tiles }
+}
+
 /** The constants and the arguments that every GEMM has. */
 function common(format: WeightFormatName, o: GemmOptions, random: Rng) {
   const dtype = o.dtype ?? 'f16'
-  const { M, N, K, bias = false, residual = false } = o
-  const config = { dtype, N, K, bias, residual, ...defaultTiles(format, o, target), ...o.tiles }
+  const { M, N, bias = false, residual = false } = o
+  const config = { dtype, bias, residual, ...constants(format, o) }
   const biasBits = bias ? randomHalfs(random, N, dtype, 1) : undefined
   const residualBits = residual ? randomHalfs(random, M * N, dtype, 1) : undefined
   const args: Record<string, HostTensor> = { out: { dtype: o.out ?? dtype, shape: [M, N] } }
@@ -49,13 +62,23 @@ function common(format: WeightFormatName, o: GemmOptions, random: Rng) {
   return { config, args, dtype, bias: biasBits, residual: residualBits }
 }
 
-function caseName(name: string, o: GemmOptions, tiles: GemmTiles): string {
-  const { tileM, tileN, tileK, stages, warpsN, warpsK } = tiles
-  const extras = [o.zero, o.dtype, o.out && `out ${o.out}`, o.bias && 'bias', o.residual && 'residual']
-  return (
-    `${name} M=${o.M} N=${o.N} K=${o.K} tile ${tileM}x${tileN}x${tileK} stages ${stages} ` +
-    `warps ${warpsN}x${warpsK} ${extras.filter(Boolean).join(' ')}`
-  )
+function caseName(name: string, o: GemmOptions, tiles: GemmTiles | WgmmaTiles): string {
+  const extras = [
+    o.group && `groups of ${o.group}`,
+    o.zero,
+    o.dtype,
+    o.out && `out ${o.out}`,
+    o.bias && 'bias',
+    o.residual && 'residual',
+  ]
+  return `${name} M=${o.M} N=${o.N} K=${o.K} ${tilesName(tiles)} ${extras.filter(Boolean).join(' ')}`
+}
+
+function tilesName(t: GemmTiles | WgmmaTiles): string {
+  if (t.path === 'mma')
+    return `tile ${t.tileM}x${t.tileN}x${t.tileK} stages ${t.stages} warps ${t.warpsN}x${t.warpsK}`
+  const groups = `rows ${t.rowGroups}x${t.blocks} along K ${t.kGroups} split ${t.split} multicast ${t.multicast}`
+  return `wgmma tokens ${t.tokens} ${groups} units ${t.units} stages ${t.stages} steps ${t.steps} producers ${t.producers}`
 }
 
 /** Quantized activations as the quantizing kernels give them: codes in [−127, 127], with extremes in every row. */
@@ -74,21 +97,21 @@ function integerCase(
   make: (
     random: Rng,
     sums: Int32Array,
-  ) => { codes: Uint8Array | Int8Array; args: HostArguments; reference(p: ScaledProduct): Uint16Array },
+  ) => { weights: WeightParts; args: HostArguments; reference(p: ScaledProduct): Uint16Array },
 ): KernelCase {
   const random = rng(o.seed)
   const { M, N, K } = o
   const { config, args, dtype, bias, residual } = common(format, o, random)
   const { x, xScale, xSum } = activations(random, M, K)
   const scale = Uint16Array.from(list(N, () => f16Bits(0.001 + 0.02 * random.uniform())))
-  const { codes, args: own, reference } = make(random, xSum)
-  const f = weightFormats[format]
+  const { weights, args: own, reference } = make(random, xSum)
+  const f: WeightFormat = weightFormats[format]
   return {
     name: caseName(kernel.name, o, config),
     kernel,
-    config: o.zero ? { ...config, zero: o.zero } : config,
+    config: { ...config, ...(o.zero && { zero: o.zero }), ...(f.group > 0 && { format }) },
     args: {
-      w: { dtype: 'u32', shape: packedShape(f, N, K), data: f.pack(codes, N, K), tag: f.tag },
+      w: { dtype: 'u32', shape: packedShape(f, N, K), data: f.pack(weights, N, K), tag: f.tag },
       scale: { dtype: 'f16', shape: [N], data: scale },
       x: { dtype: 'i8', shape: [M, K], data: x },
       xScale: { dtype: 'f32', shape: [M], data: xScale },
@@ -106,39 +129,39 @@ export const w4a8Case = (o: GemmOptions): KernelCase =>
     const codes = Uint8Array.from(list(o.N * o.K, () => random.integer(0, 15)))
     const zero = Uint8Array.from(list(o.N, () => random.integer(0, 15)))
     return {
-      codes,
+      weights: { codes },
       args: {
         zero: { dtype: 'u8', shape: [o.N], data: zero },
         xSum: { dtype: 'i32', shape: [o.M], data: sums },
       },
-      reference: (p) => gemmW4A8Reference(codes, zero, p),
+      reference: (p) => gemmW4A8Reference({ codes, zero }, p),
     }
   })
 
 /** Group parameters reach their bounds: with zero 'register' minima also wrap around, as −z · s2 of QServe does. */
-export const w4a8GroupCase = (o: GemmOptions): KernelCase =>
-  integerCase(gemmW4A8Group, 'w4a8-g128', { zero: 'epilogue', ...o }, (random, sums) => {
-    const G = o.K / 128
+export function w4a8GroupCase(o: GemmOptions): KernelCase {
+  const { zero = 'epilogue', group = 128 } = o
+  const format: W4A8GroupName = `w4a8-g${group}`
+  return integerCase(gemmW4A8Group, format, { ...o, zero }, (random, sums) => {
+    const groups = (o.N * o.K) / group
     const codes = Uint8Array.from(list(o.N * o.K, () => random.integer(0, 15)))
-    const groupScale = Uint8Array.from(list(G * o.N, () => random.integer(1, 16)))
+    const groupScale = Uint8Array.from(list(groups, () => random.integer(1, 16)))
     const groupMin = Int8Array.from(groupScale, (s) =>
-      o.zero === 'register' ? -s * random.integer(0, 15) : random.integer(-119, 126 - 15 * s),
+      zero === 'register' ? -s * random.integer(0, 15) : random.integer(-119, 126 - 15 * s),
     )
+    const weights = { codes, groupScale, groupMin, wraps: zero === 'register' }
     return {
-      codes,
-      args: {
-        groupScale: { dtype: 'u8', shape: [G, o.N], data: groupScale },
-        groupMin: { dtype: 'i8', shape: [G, o.N], data: groupMin },
-        xSum: { dtype: 'i32', shape: [o.M], data: sums },
-      },
-      reference: (p) => gemmW4A8GroupReference(codes, groupScale, groupMin, p),
+      weights,
+      args: { xSum: { dtype: 'i32', shape: [o.M], data: sums } },
+      reference: (p) => gemmW4A8GroupReference(format, weights, p),
     }
   })
+}
 
 export const w8a8Case = (o: GemmOptions): KernelCase =>
   integerCase(gemmW8A8, 'w8a8', o, (random) => {
     const codes = Int8Array.from(list(o.N * o.K, () => random.integer(-127, 127)))
-    return { codes, args: {}, reference: (p) => gemmW8A8Reference(codes, p) }
+    return { weights: { codes }, args: {}, reference: (p) => gemmW8A8Reference(codes, p) }
   })
 
 /**
@@ -158,7 +181,7 @@ export function gemm16Case(o: GemmOptions): KernelCase {
     kernel: gemm16,
     config: { ...config, out },
     args: {
-      w: { dtype: 'u32', shape: packedShape(f, N, K), data: f.pack(w, N, K), tag: f.tag },
+      w: { dtype: 'u32', shape: packedShape(f, N, K), data: f.pack({ codes: w }, N, K), tag: f.tag },
       x: { dtype, shape: [M, K], data: x },
       ...args,
     },
