@@ -93,9 +93,7 @@ export class DecoderLayer {
 }
 
 const tensorsOf = (weights: LinearWeights): Tensor[] =>
-  [weights.w, weights.scale, weights.zero, weights.groupScale, weights.groupMin, weights.bias].filter(
-    (tensor) => tensor !== undefined,
-  )
+  [weights.w, weights.scale, weights.zero, weights.bias].filter((tensor) => tensor !== undefined)
 
 function prepareNorm(parts: LayerParts, gamma: Tensor): Promise<Launch> {
   const { device, checkpoint, type, activations } = parts

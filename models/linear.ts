@@ -1,6 +1,6 @@
 import { gemm16 } from '../kernels/gemm-16.ts'
 import { defaultTiles, type GemmConstants } from '../kernels/gemm-tiles.ts'
-import { gemmW4A8, gemmW4A8Group } from '../kernels/gemm-w4a8.ts'
+import { gemmW4A8, gemmW4A8Group, type W4A8GroupName } from '../kernels/gemm-w4a8.ts'
 import { gemmW8A8 } from '../kernels/gemm-w8a8.ts'
 import type { Device } from '../runtime/device.ts'
 import { type Launch, prepare } from '../runtime/kernel.ts'
@@ -44,7 +44,7 @@ export class Linear {
   }
 
   #prepare(tiles: GemmConstants): Promise<Launch> {
-    const { format, n: N, k: K, w, scale, zero, groupScale, groupMin, bias } = this.#weights
+    const { format, n: N, k: K, w, scale, zero, bias } = this.#weights
     const { type, input, out, residual } = this.#places
     const constants = {
       ...tiles,
@@ -69,8 +69,8 @@ export class Linear {
     }
     const args = { w, scale: scale!, x, xScale, xSum, ...added }
     const exact = { ...constants, zero: 'epilogue' as const }
-    return format === 'w4a8-g128'
-      ? prepare(this.#device, gemmW4A8Group, exact, { ...args, groupScale: groupScale!, groupMin: groupMin! })
-      : prepare(this.#device, gemmW4A8, exact, { ...args, zero: zero! })
+    if (format === 'w4a8') return prepare(this.#device, gemmW4A8, exact, { ...args, zero: zero! })
+    // Weights beside 16-bit activations have gone their way above.
+    return prepare(this.#device, gemmW4A8Group, { ...exact, format: format as W4A8GroupName }, args)
   }
 }

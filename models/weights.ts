@@ -3,25 +3,22 @@ import type { Checkpoint } from '../checkpoint/open.ts'
 import { type HostTensor, widen } from '../checkpoint/tensor.ts'
 import type { DType } from '../dsl/dtype.ts'
 import { bf16FromF32, f16FromF32 } from '../dsl/half.ts'
-import { packedShape, type WeightFormatName, weightFormats } from '../kernels/formats/index.ts'
+import { packedShape, weightFormats } from '../kernels/formats/index.ts'
 import type { Device } from '../runtime/device.ts'
 import { Tensor } from '../runtime/tensor.ts'
 import type { Projection } from './projections.ts'
 
 /** The tensors of one matrix product on the device; which of them exist follows from the format. */
 export interface LinearWeights {
-  readonly format: WeightFormatName
+  readonly format: ProjectionFormat
   readonly n: number
   readonly k: number
-  /** Codes in fragment order. */
+  /** Codes in fragment order, with the parameters of groups. */
   readonly w: Tensor
   /** f16, one per output feature. */
   readonly scale: Tensor | undefined
   /** u8, one per output feature. */
   readonly zero: Tensor | undefined
-  /** u8 and i8, [groups, output features]. */
-  readonly groupScale: Tensor | undefined
-  readonly groupMin: Tensor | undefined
   readonly bias: Tensor | undefined
 }
 
@@ -33,21 +30,30 @@ export const quantizedTensors = {
   w: 'codes',
   scale: 'scale',
   zero: 'zero',
-  groupScale: 'group_scale',
-  groupMin: 'group_min',
   bias: 'bias',
 } as const
 
-/** The format of a checkpoint's projections. Throws `CheckpointError` for widths without a kernel. */
-export function weightFormatOf(checkpoint: Checkpoint): WeightFormatName {
-  const { bits, group } = checkpoint.format.weights
+/** The formats that a checkpoint's widths may mean: those beside 8-bit activations. */
+const projectionFormats = ['w8a8', 'w4a8', 'w4a8-g128', 'w4a8-g64', 'w4a8-g32'] as const
+
+/** The format of a projection on the device. */
+export type ProjectionFormat = 'w16' | (typeof projectionFormats)[number]
+
+/** The format of a checkpoint's projections. Throws `CheckpointError` for widths or an order without a kernel. */
+export function weightFormatOf(checkpoint: Checkpoint): ProjectionFormat {
+  const { bits, group, layout } = checkpoint.format.weights
   if (bits >= 16) return 'w16'
-  if (bits === 8 && group === 0) return 'w8a8'
-  if (bits === 4 && group === 0) return 'w4a8'
-  if (bits === 4 && group === 128) return 'w4a8-g128'
+  const found = projectionFormats.find((name) => {
+    const format = weightFormats[name]
+    return format.bits === bits && format.group === group
+  })
+  if (found && weightFormats[found].tag === layout) return found
   throw new CheckpointError(
-    `${checkpoint.folder} is quantized as ${checkpoint.format.name}, for which there is no kernel; ` +
-      `quantize it as one of ${Object.keys(weightFormats).join(', ')}`,
+    found
+      ? `${checkpoint.folder} holds weights in the order '${layout}', and the kernels read '${weightFormats[found].tag}'; ` +
+          'quantize the model again'
+      : `${checkpoint.folder} is quantized as ${checkpoint.format.name}, for which there is no kernel; ` +
+          `quantize it as one of ${projectionFormats.join(', ')}`,
   )
 }
 
@@ -99,11 +105,9 @@ export function loadHalfMatrix(
     format: 'w16',
     n,
     k,
-    w: Tensor.from(device, 'u32', packedShape(format, n, k), format.pack(codes, n, k), format.tag),
+    w: Tensor.from(device, 'u32', packedShape(format, n, k), format.pack({ codes }, n, k), format.tag),
     scale: undefined,
     zero: undefined,
-    groupScale: undefined,
-    groupMin: undefined,
     bias,
   }
 }
@@ -130,17 +134,13 @@ export function loadProjection(
       )
     return Tensor.from(device, dtype, shape, tensor.bytes, tag)
   }
-  const { group, tag } = weightFormats[format]
-  const groups = group > 0 ? k / group : 0
   return {
     format,
     n,
     k,
-    w: load(quantizedTensors.w, 'u32', packedShape(weightFormats[format], n, k), tag),
+    w: load(quantizedTensors.w, 'u32', packedShape(weightFormats[format], n, k), weightFormats[format].tag),
     scale: load(quantizedTensors.scale, 'f16', [n]),
     zero: format === 'w4a8' ? load(quantizedTensors.zero, 'u8', [n]) : undefined,
-    groupScale: groups ? load(quantizedTensors.groupScale, 'u8', [groups, n]) : undefined,
-    groupMin: groups ? load(quantizedTensors.groupMin, 'i8', [groups, n]) : undefined,
     bias: projection.bias ? loadHalf(device, checkpoint, `${prefix}${path}.bias`, [n], type) : undefined,
   }
 }

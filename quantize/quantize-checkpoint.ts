@@ -142,7 +142,6 @@ function projectionStep(
       `tensor ${prefix}${parts[0]!.path}.weight has ${k} columns, and ${recipe.weights} needs a multiple of ` +
         `${multiple}; choose another format`,
     )
-  const groups = format.group > 0 ? k / format.group : 0
   const output = (
     tensor: keyof typeof quantizedTensors,
     dtype: DType,
@@ -150,15 +149,10 @@ function projectionStep(
     content: (matrix: QuantizedMatrix) => ArrayBufferView,
   ) => ({ plan: { name: `${prefix}${path}.${quantizedTensors[tensor]}`, dtype, shape }, content })
   const outputs = [
-    output('w', 'u32', packedShape(format, n, k), ({ codes }) => format.pack(codes, n, k)),
+    output('w', 'u32', packedShape(format, n, k), (matrix) => format.pack(matrix, n, k)),
     output('scale', 'f16', [n], ({ scale }) => scale),
   ]
   if (recipe.weights === 'w4a8') outputs.push(output('zero', 'u8', [n], ({ zero }) => zero!))
-  if (groups > 0)
-    outputs.push(
-      output('groupScale', 'u8', [groups, n], ({ groupScale }) => transpose(groupScale!, n, groups)),
-      output('groupMin', 'i8', [groups, n], ({ groupMin }) => transpose(groupMin!, n, groups)),
-    )
   const clip = recipe.clip === 'weight-error' ? { clip: clipByWeightError } : {}
   return {
     plans: outputs.map((each) => each.plan),
@@ -172,12 +166,4 @@ function projectionStep(
       return outputs.map(({ plan, content }) => [plan.name, bytesOf(content(matrix))])
     },
   }
-}
-
-/** [rows, columns] to [columns, rows]. */
-function transpose<T extends Uint8Array | Int8Array>(src: T, rows: number, columns: number): T {
-  const dst = src.slice() as T
-  for (let row = 0; row < rows; row++)
-    for (let column = 0; column < columns; column++) dst[column * rows + row] = src[row * columns + column]!
-  return dst
 }

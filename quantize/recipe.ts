@@ -19,6 +19,8 @@ export interface Recipe {
 export const recipes = {
   w4a8kv4: { weights: 'w4a8', kvBits: 4, clip: 'none' },
   'w4a8kv4-g128': { weights: 'w4a8-g128', kvBits: 4, clip: 'none' },
+  'w4a8kv4-g64': { weights: 'w4a8-g64', kvBits: 4, clip: 'none' },
+  'w4a8kv4-g32': { weights: 'w4a8-g32', kvBits: 4, clip: 'none' },
   w8a8kv8: { weights: 'w8a8', kvBits: 8, clip: 'none' },
   bf16: { weights: 'bf16', kvBits: 16, clip: 'none' },
 } as const satisfies Record<string, Recipe>
@@ -29,13 +31,11 @@ export function recipeNamed(name: string): Recipe {
   throw new QuantizeError(`there is no recipe ${name}; there are ${Object.keys(recipes).join(', ')}`)
 }
 
-const zeros = { w4a8: 'integer', 'w4a8-g128': 'minimum', w8a8: 'none' } as const
-
 /** The description that a checkpoint made by a recipe carries. */
 export function formatOf(recipe: Recipe): CheckpointFormat {
   if (recipe.weights === 'bf16') return floatFormat('bf16')
   const { bits, group, tag } = weightFormats[recipe.weights]
-  const zero = zeros[recipe.weights]
+  const zero = recipe.weights === 'w8a8' ? 'none' : group > 0 ? 'minimum' : 'integer'
   const format = {
     weights: { bits: bits as 4 | 8, group, zero, layout: tag },
     activations: { bits: 8, sum: zero === 'none' ? 'none' : 'codes' },

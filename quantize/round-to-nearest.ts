@@ -1,6 +1,5 @@
 import { f16Bits, f16Value } from '../dsl/half.ts'
 import { roundHalfEven } from '../dsl/math.ts'
-import { type WeightFormatName, weightFormats } from '../kernels/formats/index.ts'
 import { QuantizeError } from './error.ts'
 import { assertFinite, type Matrix, type QuantizedMatrix, rowOf } from './matrix.ts'
 
@@ -9,7 +8,7 @@ import { assertFinite, type Matrix, type QuantizedMatrix, rowOf } from './matrix
  *
  *   w8a8        s = fp16(max|w| / 127)                         q = clamp(rni(w / s), −127, 127)
  *   w4a8        s = fp16((max − min) / 15), ranges include 0   q = clamp(rni(w / s) + z, 0, 15), z = rni(−min / s)
- *   w4a8-g128   s = fp16(max|w| / 119)                         w8 = rni(clamp(w / s, −119, 119))
+ *   w4a8-g…     s = fp16(max|w| / 119)                         w8 = rni(clamp(w / s, −119, 119))
  *               s2 = max(1, rni((max w8 − min w8) / 15))       q = clamp(rni((w8 − min w8) / s2), 0, 15)
  *
  * Quotients are those of f32, so that a GPU can repeat them. Scales are rounded to fp16 before codes are taken, since
@@ -33,7 +32,7 @@ export function roundToNearest(
   return result
 }
 
-export type QuantizedFormatName = Exclude<WeightFormatName, 'w16'>
+export type QuantizedFormatName = 'w4a8' | 'w4a8-g128' | 'w4a8-g64' | 'w4a8-g32' | 'w8a8'
 
 /** Chooses the part of a row's range that its grid covers, from 0 (excluded) to 1; weights beyond saturate. */
 export type ClipRatio = (grid: RowGrid, matrix: Matrix, row: number) => number
@@ -49,8 +48,6 @@ export interface RowGrid {
   decode(dst: Float32Array, src: QuantizedMatrix, n: number): void
 }
 
-/** Columns of a group. */
-const GROUP = weightFormats['w4a8-g128'].group
 /** Bound of level-1 codes of two-level weights. */
 export const LEVEL1_BOUND = 119
 
@@ -131,57 +128,60 @@ export const groupCode = (level1: number, min: number, step: number): number =>
 
 const level1Code = (w: number, scale: number): number => clamp(nearest(w, scale), -LEVEL1_BOUND, LEVEL1_BOUND)
 
-const w4a8g128: RowGrid = {
+/** Two levels, with a second-level scale and minimum for `group` columns. */
+const w4a8Group = (group: number): RowGrid => ({
   allocate({ name, rows, columns }) {
-    if (columns % GROUP !== 0)
+    if (columns % group !== 0)
       throw new QuantizeError(
-        `tensor ${name} has ${columns} columns, not a multiple of ${GROUP}; quantize this model with one scale per row`,
+        `tensor ${name} has ${columns} columns, not a multiple of ${group}; quantize this model with one scale per row`,
       )
     return {
       rows,
       columns,
       codes: new Uint8Array(rows * columns),
       scale: new Uint16Array(rows),
-      groupScale: new Uint8Array((rows * columns) / GROUP),
-      groupMin: new Int8Array((rows * columns) / GROUP),
+      groupScale: new Uint8Array((rows * columns) / group),
+      groupMin: new Int8Array((rows * columns) / group),
     }
   },
   fit(dst, n, row, name, ratio) {
     dst.scale[n] = scaleBits((largestMagnitude(row) * ratio) / LEVEL1_BOUND, name, n)
     const s = f16Value(dst.scale[n]!)
-    for (let start = 0; start < row.length; start += GROUP) {
+    for (let start = 0; start < row.length; start += group) {
       let min = LEVEL1_BOUND
       let max = -LEVEL1_BOUND
-      for (let k = start; k < start + GROUP; k++) {
+      for (let k = start; k < start + group; k++) {
         const w8 = level1Code(row[k]!, s)
         min = Math.min(min, w8)
         max = Math.max(max, w8)
       }
-      const group = (n * row.length + start) / GROUP
-      dst.groupScale![group] = groupStep(min, max)
-      dst.groupMin![group] = min
+      const at = (n * row.length + start) / group
+      dst.groupScale![at] = groupStep(min, max)
+      dst.groupMin![at] = min
     }
   },
   encode({ codes, scale, groupScale, groupMin, columns }, n, row) {
     const s = f16Value(scale[n]!)
     for (let k = 0; k < columns; k++) {
-      const group = Math.floor((n * columns + k) / GROUP)
-      codes[n * columns + k] = groupCode(level1Code(row[k]!, s), groupMin![group]!, groupScale![group]!)
+      const at = Math.floor((n * columns + k) / group)
+      codes[n * columns + k] = groupCode(level1Code(row[k]!, s), groupMin![at]!, groupScale![at]!)
     }
   },
   decode(dst, { codes, scale, groupScale, groupMin, columns }, n) {
     const s = f16Value(scale[n]!)
     for (let k = 0; k < columns; k++) {
-      const group = Math.floor((n * columns + k) / GROUP)
-      dst[k] = s * (codes[n * columns + k]! * groupScale![group]! + groupMin![group]!)
+      const at = Math.floor((n * columns + k) / group)
+      dst[k] = s * (codes[n * columns + k]! * groupScale![at]! + groupMin![at]!)
     }
   },
-}
+})
 
 /** The grids by the name of their format. */
 export const rowGrids: Readonly<Record<QuantizedFormatName, RowGrid>> = {
   w4a8,
-  'w4a8-g128': w4a8g128,
+  'w4a8-g128': w4a8Group(128),
+  'w4a8-g64': w4a8Group(64),
+  'w4a8-g32': w4a8Group(32),
   w8a8,
 }
 

@@ -59,7 +59,7 @@ export function gemmCase(
 ): KernelCase {
   const { name, N, K, residual } = product
   const { format } = variant
-  const { tag, group } = weightFormats[format]
+  const { tag } = weightFormats[format]
   const out: DType = name === 'lm_head' ? 'f32' : 'f16'
   const weights = (data: BlockName): TensorPlan => {
     const shape = packedShape(weightFormats[format], N, K)
@@ -117,15 +117,10 @@ export function gemmCase(
       kernel: gemmW4A8,
       args: { ...args, xSum, zero: besides('u8', [N], 'bits') },
     })
-  const groups = [K / group, N]
   return kernelCase({
     ...exact,
     kernel: gemmW4A8Group,
-    args: {
-      ...args,
-      xSum,
-      groupScale: besides('u8', groups, 'bits'),
-      groupMin: besides('i8', groups, 'bits'),
-    },
+    config: { ...exact.config, format },
+    args: { ...args, xSum },
   })
 }

@@ -95,7 +95,7 @@ test('a description that is incomplete, contradicts itself or is too new is refu
     return () => parseFormat('f', copy)
   }
   assert.is(parseFormat('f', new Map([['format', 'pt']])), undefined)
-  assertRefuses(changed('quattuor.format_version', '2'), 'f has format version 2', 'reads 1')
+  assertRefuses(changed('quattuor.format_version', '1'), 'f has format version 1', 'quantize the model again')
   assertRefuses(changed('quattuor.format_version', undefined), 'unknown')
   assertRefuses(changed('quattuor.format', 'w4a8kv4'), 'calls itself w4a8kv4', 'describes w4a8kv4-g128')
   assertRefuses(changed('quattuor.weights.bits', '5'), 'quattuor.weights.bits')

@@ -1,5 +1,5 @@
 import { suite } from 'uvu'
-import { weightFormats } from '../../kernels/formats/index.ts'
+import { type WeightFormatName, weightFormats } from '../../kernels/formats/index.ts'
 import { gemmSharedBytes } from '../../kernels/gemm-tiles.ts'
 import { describeDevices, openDevice } from '../../runtime/open-device.ts'
 import { dequantizeCase } from '../kernels/cases/dequantize.ts'
@@ -25,7 +25,8 @@ test.after(async () => {
 const run = (c: KernelCase) => check(c.name, () => runCase(device!, c))
 
 for (const zero of ['epilogue', 'register'] as const) {
-  for (const format of ['w4a8', 'w4a8-g128', 'w8a8', 'w16'] as const) run(dequantizeCase(format, zero, 1))
+  for (const name of Object.keys(weightFormats) as WeightFormatName[])
+    for (const x of weightFormats[name].activations) run(dequantizeCase(name, zero, x, 1))
 }
 
 let seed = 100

@@ -1,62 +1,96 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { columnMultiple } from '../../dsl/format.ts'
-import { packedShape, type WeightFormatName, weightFormats } from '../../kernels/formats/index.ts'
+import { columnMultiple, packedShape, unitRows, type WeightFormat } from '../../dsl/format.ts'
+import { type WeightFormatName, weightFormats } from '../../kernels/formats/index.ts'
 import { openEmulator } from '../../runtime/emulator/device.ts'
+import { rng } from '../support/rng.ts'
 import { runCase } from '../support/run-kernel.ts'
-import { dequantizeCase, randomCodes } from './cases/dequantize.ts'
+import { dequantizeCase, randomWeights } from './cases/dequantize.ts'
 
-const codeAt = (words: Uint32Array, bits: number, position: number): number =>
-  (words[Math.floor((position * bits) / 32)]! >>> ((position * bits) % 32)) & (2 ** bits - 1)
+const codeAt = (word: number, bits: number, position: number): number =>
+  (word >>> ((position * bits) % 32)) & (2 ** bits - 1)
 
-for (const format of Object.values(weightFormats)) {
-  const N = 37
-  const K = 3 * columnMultiple(format)
+for (const name of Object.keys(weightFormats) as WeightFormatName[]) {
+  const format: WeightFormat = weightFormats[name]
+  const N = 101
+  const K = 256 + columnMultiple(format)
 
-  test(`${format.name} unpacks what it packed`, () => {
-    const codes = randomCodes(format.bits, N * K, 1)
-    const words = format.pack(codes, N, K)
+  test(`${name} is registered under its name, and its fields agree`, () => {
+    assert.is(format.name, name)
+    assert.is(format.loads * 16, format.bits * 8)
+    assert.is(format.steps, format.activations.some((x) => x === 'f16' || x === 'bf16') ? 8 : 4)
+    assert.is(format.groupWords > 0, format.group > 0)
+  })
+
+  test(`${name} unpacks what it packed`, () => {
+    const weights = randomWeights(format, N, K, rng(1))
+    const words = format.pack(weights, N, K)
     assert.is(
       words.length,
       packedShape(format, N, K).reduce((a, b) => a * b),
     )
-    assert.equal(format.unpack(words, N, K), codes)
+    assert.equal(format.unpack(words, N, K), weights)
   })
 
-  test(`${format.name} packs where its layout says, and pads rows with code 0`, () => {
-    const codes = randomCodes(format.bits, N * K, 2)
-    const words = format.pack(codes, N, K)
+  test(`${name} packs where its layout says, and pads rows and columns with code 0`, () => {
+    const { codes } = randomWeights(format, N, K, rng(2))
+    const words = format.pack({ ...randomWeights(format, N, K, rng(2)), codes }, N, K)
     const layout = format.layout(N, K)
+    const [strips, units] = packedShape(format, N, K)
+    const plain = format.plain ?? ((word: number) => word)
     const mask = 2 ** format.bits - 1
-    for (let n = 0; n < 48; n++) {
-      for (let k = 0; k < K; k++) {
-        const expected = n < N ? codes[n * K + k]! & mask : 0
-        assert.is(codeAt(words, format.bits, layout(n, k)), expected, `row ${n}, column ${k}`)
+    for (let n = 0; n < strips * unitRows; n++) {
+      for (let k = 0; k < units * 128; k++) {
+        const position = layout(n, k)
+        const word = plain(words[Math.floor((position * format.bits) / 32)]!)
+        const expected = n < N && k < K ? codes[n * K + k]! & mask : 0
+        if (codeAt(word, format.bits, position) !== expected) assert.unreachable(`row ${n}, column ${k}`)
       }
     }
   })
 
-  test(`${format.name} packs a view that starts at an odd byte`, () => {
-    const codes = randomCodes(format.bits, N * K, 3)
+  test(`${name} packs a view that starts at an odd byte`, () => {
+    const weights = randomWeights(format, N, K, rng(3))
+    const { codes } = weights
     const bytes = new Uint8Array(codes.byteLength + codes.BYTES_PER_ELEMENT)
     const Type = codes.constructor as Uint8ArrayConstructor
     const view = new Type(bytes.buffer, codes.BYTES_PER_ELEMENT, codes.length)
     view.set(codes as Uint8Array)
-    assert.equal(format.pack(view, N, K), format.pack(codes, N, K))
+    assert.equal(format.pack({ ...weights, codes: view }, N, K), format.pack(weights, N, K))
   })
 
-  test(`${format.name} refuses columns that do not fill a unit or a group, and a wrong count`, () => {
-    assert.throws(() => format.pack(randomCodes(format.bits, 16 * 24, 4), 16, 24), /multiple of/)
-    assert.throws(() => format.pack(randomCodes(format.bits, N * K - 1, 4), N, K), /expects 37/)
+  test(`${name} refuses columns that do not fill a copy or a group, and a wrong count`, () => {
+    const odd = randomWeights(format, 64, 8 * columnMultiple(format), rng(4))
+    assert.throws(() => format.pack(odd, 64, 8 * columnMultiple(format) + 8), /multiple of .*pad the weights/)
+    const weights = randomWeights(format, N, K, rng(4))
+    const codes = weights.codes.subarray(1)
+    assert.throws(() => format.pack({ ...weights, codes }, N, K), new RegExp(`expects ${N} × ${K}`))
   })
 }
+
+test('w4a8 with groups refuses parameters whose weights leave a byte, unless they wrap', () => {
+  const [N, K] = [16, 128]
+  const codes = new Uint8Array(N * K).fill(3)
+  const groupScale = new Uint8Array(N).fill(16)
+  const groupMin = new Int8Array(N).fill(-113)
+  const format = weightFormats['w4a8-g128']
+  format.pack({ codes, groupScale, groupMin }, N, K)
+  groupMin[5] = -112
+  format.pack({ codes, groupScale, groupMin, wraps: true }, N, K)
+  assert.throws(() => format.pack({ codes, groupScale, groupMin }, N, K), /15 · 16 \+ -112 is no signed byte/)
+  groupScale[3] = 18
+  assert.throws(() => format.pack({ codes, groupScale, groupMin, wraps: true }, N, K), /scale 18/)
+})
 
 const device = openEmulator({ checks: true, schedule: 'shuffled', seed: 1 })
 
 for (const name of Object.keys(weightFormats) as WeightFormatName[]) {
-  for (const zero of ['epilogue', 'register'] as const) {
-    test(`${name} gives the MMA its operand on the device, zero in the ${zero}`, () =>
-      runCase(device, dequantizeCase(name, zero, 5)))
+  const format: WeightFormat = weightFormats[name]
+  for (const x of format.activations) {
+    for (const zero of ['epilogue', 'register'] as const) {
+      const c = dequantizeCase(name, zero, x, 5)
+      test(`gives the MMA its operand on the device: ${c.name}`, () => runCase(device, c))
+    }
   }
 }
 

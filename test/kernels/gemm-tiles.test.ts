@@ -2,8 +2,9 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { compileKernel } from '../../codegen/compile.ts'
 import { targets } from '../../codegen/target.ts'
-import { columnMultiple } from '../../dsl/format.ts'
+import { columnMultiple, type WeightFormat } from '../../dsl/format.ts'
 import { type WeightFormatName, weightFormats } from '../../kernels/formats/index.ts'
+import { pieceColumns } from '../../kernels/gemm.ts'
 import { gemm16 } from '../../kernels/gemm-16.ts'
 import { defaultTiles, gemmSharedBytes } from '../../kernels/gemm-tiles.ts'
 import { gemmW4A8, gemmW4A8Group } from '../../kernels/gemm-w4a8.ts'
@@ -12,26 +13,34 @@ import { assemble } from '../support/ptxas.ts'
 import { rng } from '../support/rng.ts'
 
 const names = Object.keys(weightFormats) as WeightFormatName[]
-const kernels = { w4a8: gemmW4A8, 'w4a8-g128': gemmW4A8Group, w8a8: gemmW8A8, w16: gemm16 } as const
+const kernels = {
+  w4a8: gemmW4A8,
+  'w4a8-g128': gemmW4A8Group,
+  'w4a8-g64': gemmW4A8Group,
+  'w4a8-g32': gemmW4A8Group,
+  w8a8: gemmW8A8,
+  w16: gemm16,
+} as const
 
 for (const name of names) {
-  const format = weightFormats[name]
-  const multiple = columnMultiple(format)
+  const format: WeightFormat = weightFormats[name]
 
-  test(`${name}: the default tile of any shape divides it and fits every target`, () => {
+  test(`${name}: the default tile of any shape suits it and fits every target`, () => {
     const random = rng(3)
     for (let i = 0; i < 300; i++) {
       const M = 2 ** random.integer(0, 12) + random.integer(-1, 1) || 1
       const N = random.integer(1, 9000)
-      const K = multiple * random.integer(1, 300)
+      const K = columnMultiple(format) * random.integer(1, 300)
       for (const target of Object.values(targets)) {
         const t = defaultTiles(name, { M, N, K }, target)
         const shape = JSON.stringify({ M, N, K, target: target.name, t })
-        assert.ok(K % t.tileK === 0 && t.tileK % (multiple * t.warpsK) === 0, shape)
+        const multiple = Math.max(pieceColumns(format), format.group)
+        assert.ok(t.tileK % (multiple * t.warpsK) === 0, shape)
+        assert.ok(K % t.tileK === 0 || K % multiple !== 0, shape)
         assert.ok(t.tileM % 8 === 0 && t.tileN % (16 * t.warpsN) === 0, shape)
         assert.ok(t.stages >= 2 && t.warpsN * t.warpsK <= 32, shape)
         assert.ok(gemmSharedBytes(format, t) <= target.sharedBytes, shape)
-        assert.ok(name !== 'w16' || t.warpsK === 1, shape)
+        assert.ok(format.activations.includes('i8') || t.warpsK === 1, shape)
       }
     }
   })
@@ -44,6 +53,7 @@ for (const name of names) {
         dtype: 'f16',
         zero: 'epilogue',
         out: 'f16',
+        format: name,
         bias: false,
         residual: false,
         ...shape,
@@ -51,7 +61,7 @@ for (const name of names) {
       }
       const program = compileKernel(kernels[name] as never, config as never, 'sm_80')
       assemble(program.ptx, 'sm_80')
-      assert.is(program.sharedBytes, gemmSharedBytes(weightFormats[name], tiles))
+      assert.is(program.sharedBytes, gemmSharedBytes(format, tiles))
     }
   })
 }

@@ -37,6 +37,24 @@ for (const options of [
   test(`masks features that are no multiple of 16: ${c.name}`, () => runCase(device, c))
 }
 
+for (const make of [w4a8Case, w4a8GroupCase]) {
+  for (const options of [
+    { M: 5, N: 48, K: 352, seed: 13, group: 32, zero: 'register' },
+    { M: 3, N: 80, K: 320, seed: 14, group: 64, zero: 'epilogue' },
+    { M: 40, N: 64, K: 416, seed: 15, group: 32, zero: 'epilogue', tiles: { tileK: 256, warpsK: 2 } },
+  ] as const) {
+    const c = make(options)
+    test(`reads columns that fill no unit or step as zeros: ${c.name}`, () => runCase(device, c))
+  }
+}
+
+for (const group of [64, 32] as const) {
+  for (const zero of ['epilogue', 'register'] as const) {
+    const c = w4a8GroupCase({ M: 9, N: 64, K: 512, seed: 16, group, zero })
+    test(`equals the reference bit for bit: ${c.name}`, () => runCase(device, c))
+  }
+}
+
 test('has no bank conflicts, and copies whole sectors', async () => {
   for (const make of [w4a8Case, w4a8GroupCase]) {
     device.takeReports()
@@ -58,10 +76,9 @@ test('the residual may be the output', async () => {
 })
 
 const config = { dtype: 'f16', bias: false, residual: false, zero: 'epilogue' } as const
-const tiles = { tileM: 8, tileN: 32, tileK: 128, stages: 2, warpsN: 1, warpsK: 1 }
+const tiles = { path: 'mma', tileM: 8, tileN: 32, tileK: 128, stages: 2, warpsN: 1, warpsK: 1 } as const
 for (const [why, change, sentence] of [
-  ['K is no multiple of the unit', { K: 96 }, 'format w4a8 needs K to be a multiple of 64, and K is 96'],
-  ['the step does not divide K', { K: 192 }, 'tileK = 128 must divide K = 192'],
+  ['K does not fill a copy', { K: 104 }, 'format w4a8 needs K to be a multiple of 16, and K is 104'],
   [
     'a warp has no whole unit of a step',
     { warpsK: 4 },
@@ -76,7 +93,7 @@ for (const [why, change, sentence] of [
   ['the ring is no ring', { stages: 1 }, 'the ring needs at least 2 stages'],
 ] as const) {
   test(`refuses a configuration where ${why}`, () => {
-    const c = { ...config, ...tiles, N: 64, K: 256, ...change }
+    const c = { ...config, ...tiles, N: 64, K: 256, Strips: 1, Units: 2, Words: 1024, ...change }
     assert.throws(
       () => compileKernel(gemmW4A8, c, 'sm_80'),
       (error: Error) => error instanceof Diagnostic && error.message.includes(sentence),
@@ -92,7 +109,7 @@ test('refuses packed weights of another shape, before it runs', async () => {
   await prepareKernel(device, c.kernel, c.config, args).catch((error: Error) => {
     message = error.message
   })
-  assert.match(message, /argument 'w': expected KUnits = 4, got 2/)
+  assert.match(message, /argument 'w': expected Units = 2, got 1/)
 })
 
 test.run()

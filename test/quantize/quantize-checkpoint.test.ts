@@ -81,7 +81,7 @@ const quantize = async (src: Checkpoint, recipe: Recipe): Promise<Checkpoint> =>
 
 const arrayOf = ({ bytes }: { bytes: Uint8Array }): ArrayBuffer => new Uint8Array(bytes).buffer as ArrayBuffer
 
-for (const name of ['w4a8kv4', 'w4a8kv4-g128', 'w8a8kv8'] as const) {
+for (const name of ['w4a8kv4', 'w4a8kv4-g128', 'w4a8kv4-g32', 'w8a8kv8'] as const) {
   const recipe = recipes[name]
   test(`${name}: projections are stored as their nearest codes in the order of the format`, async () => {
     const src = await writeModel()
@@ -105,21 +105,10 @@ for (const name of ['w4a8kv4', 'w4a8kv4-g128', 'w8a8kv8'] as const) {
         }),
       )
       const stored = (suffix: string) => dst.tensors.read(`${prefix}${path}.${suffix}`)
-      const codes = format.unpack(new Uint32Array(arrayOf(stored('codes'))), n, k)
-      assert.equal(codes, expected.codes, path)
+      const { rows: _rows, columns: _columns, scale: _scale, zero: _zero, ...packed } = expected
+      assert.equal(format.unpack(new Uint32Array(arrayOf(stored('codes'))), n, k), packed, path)
       assert.equal(new Uint16Array(arrayOf(stored('scale'))), expected.scale)
       if (expected.zero) assert.equal(stored('zero').bytes, expected.zero)
-      if (expected.groupScale) {
-        const groups = k / 128
-        assert.equal(stored('group_scale').shape, [groups, n])
-        const steps = stored('group_scale').bytes
-        const minima = new Int8Array(arrayOf(stored('group_min')))
-        for (let row = 0; row < n; row++)
-          for (let group = 0; group < groups; group++) {
-            assert.is(steps[group * n + row], expected.groupScale[row * groups + group])
-            assert.is(minima[group * n + row], expected.groupMin![row * groups + group])
-          }
-      }
     }
     src.close()
     dst.close()

@@ -4,6 +4,7 @@ import { widen } from '../../checkpoint/tensor.ts'
 import { weightFormats } from '../../kernels/formats/index.ts'
 import { kvFormats } from '../../kernels/formats/kv.ts'
 import { quantizeRowsReference } from '../../kernels/quantize-rows.ts'
+import type { QuantizedMatrix } from '../../quantize/matrix.ts'
 import { dequantize, type QuantizedFormatName } from '../../quantize/round-to-nearest.ts'
 import { type HalfType, halfBits, halfValue } from './halfs.ts'
 
@@ -140,21 +141,13 @@ export class LlamaReference {
       const read = (suffix: string) =>
         new Uint8Array(this.#checkpoint.tensors.read(`${path}.${suffix}`).bytes)
       const { bits, group } = this.#checkpoint.format.weights
-      const format: QuantizedFormatName = bits === 8 ? 'w8a8' : group > 0 ? 'w4a8-g128' : 'w4a8'
+      const format = bits === 8 ? 'w8a8' : ((group > 0 ? `w4a8-g${group}` : 'w4a8') as QuantizedFormatName)
       const scale = new Uint16Array(read('scale').buffer)
       const rows = scale.length
-      const codes = weightFormats[format].unpack(new Uint32Array(read('codes').buffer), rows, columns)
-      const shape = { rows, columns, codes, scale }
-      if (format === 'w8a8') return { rows, values: Float64Array.from(dequantize(shape, format)) }
-      if (format === 'w4a8')
-        return { rows, values: Float64Array.from(dequantize({ ...shape, zero: read('zero') }, format)) }
-      const byRow = <T extends Uint8Array | Int8Array>(byGroup: T): T =>
-        byGroup.map(
-          (_, i) => byGroup[(i % group128(columns)) * rows + Math.floor(i / group128(columns))]!,
-        ) as T
-      const groupScale = byRow(read('group_scale'))
-      const groupMin = byRow(new Int8Array(read('group_min').buffer))
-      return { rows, values: Float64Array.from(dequantize({ ...shape, groupScale, groupMin }, format)) }
+      const parts = weightFormats[format].unpack(new Uint32Array(read('codes').buffer), rows, columns)
+      const zero = format === 'w4a8' ? { zero: read('zero') } : {}
+      const matrix = { rows, columns, scale, ...(parts as Pick<QuantizedMatrix, 'codes'>), ...zero }
+      return { rows, values: Float64Array.from(dequantize(matrix, format)) }
     })
   }
 
@@ -172,8 +165,6 @@ interface Matrix {
   readonly rows: number
   readonly values: Float64Array
 }
-
-const group128 = (columns: number): number => columns / 128
 
 function multiply({ rows, values }: Matrix, x: Float64Array): Float64Array {
   const k = x.length
