@@ -156,6 +156,8 @@ class Verifier {
     const { index, variable } = attributes
     if (op === 'param' && this.#ir.params[index as number]?.type !== results[0]!.type)
       return `there is no parameter ${index} of type ${results[0]!.type}`
+    if (op === 'tensorMap' && this.#ir.params[index as number]?.type !== 'tensorMap')
+      return `parameter ${index} is no tensor map`
     return op === 'sharedAddress' && !this.#variables.has(variable as number)
       ? `there is no shared variable ${variable}`
       : undefined

@@ -192,7 +192,11 @@ const writers: Readonly<Record<string, Write>> = {
     const ptx = type === 'address' ? 'u64' : untyped[type]
     w.line(`ld.param.${ptx}`, w.name(results[0]!), `[param_${attributes.index}]`)
   },
-  special: (w, { results, attributes }) => w.line('mov.u32', w.name(results[0]!), `%${attributes.name}`),
+  special: (w, { results, attributes }) => {
+    const name = `%${attributes.name}`
+    w.need(name)
+    w.line('mov.u32', w.name(results[0]!), name)
+  },
   sharedWindow: (w, { results }) => w.line('mov.u32', w.name(results[0]!), 'shared_window'),
   move,
   add: sumOrProduct('add'),

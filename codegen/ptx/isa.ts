@@ -7,7 +7,7 @@ const integerColumns = columns('s8s8')
 const floatColumns = columns('f16')
 
 /**
- * The PTX instructions that the compiler emits: one table, to be read beside chapter 9.7 of the PTX manual.
+ * The PTX instructions and special registers that the compiler emits: one table, to be read beside the PTX manual.
  *
  * `{a,b}` chooses one, and an empty choice leaves a modifier out. A row's figures are the lowest `.version`, the lowest
  * and the last target that have the instruction; most were there before PTX 7.0 and sm_80, where we begin, and have none.
@@ -127,8 +127,8 @@ const table: readonly (readonly [
   ['membar.gl', ''],
   ['fence.proxy.async.shared::cta', '', 80, 90],
   ['fence.mbarrier_init.release.cluster', '', 80, 90],
-  ['mbarrier.init.shared::cta.b64', '[a], count', 78],
-  ['mbarrier.arrive.shared::cta.b64', '_, [a]', 78],
+  ['mbarrier.init.shared::cta.b64', '[a], count', 78, 90],
+  ['mbarrier.arrive.shared::cta.b64', '_, [a]', 78, 90],
   ['mbarrier.arrive.shared::cluster.b64', '_, [a]', 80, 90],
   ['mbarrier.arrive.expect_tx.shared::cta.b64', '_, [a], bytes', 80, 90],
   ['mbarrier.try_wait.parity.shared::cta.b64', 'p, [a], parity', 78, 90],
@@ -171,6 +171,14 @@ const table: readonly (readonly [
   ['wgmma.{fence,commit_group}.sync.aligned', '', 80, 90, 90],
   ['wgmma.wait_group.sync.aligned', 'n', 80, 90, 90],
   ['setmaxnreg.{inc,dec}.sync.aligned.u32', 'n', 80, 90],
+
+  // 10 Special registers
+  ['%{tid,ctaid,nctaid}.{x,y,z}', ''],
+  ['%laneid', ''],
+  ['%cluster_ctarank', '', 78, 90],
+
+  // 11 Directives that not every target has
+  ['.reqnctapercluster', 'x, y, z', 78, 90],
 ]
 
 export interface IsaEntry {

@@ -17,6 +17,8 @@ export interface Printed {
  */
 export function printPtx(ir: KernelIr, target: Target, sharedAlign: number): Printed {
   const w = new Writer(target)
+  const cluster = ir.cluster && ir.cluster > 1 ? `.reqnctapercluster ${ir.cluster}, 1, 1` : undefined
+  if (cluster) w.need('.reqnctapercluster')
   writeBody(w, ir)
   const body = w.lines.splice(0)
   for (const { name, type, text } of w.registers.constants()) w.line(`mov.${untyped[type]}`, name, text)
@@ -37,7 +39,7 @@ export function printPtx(ir: KernelIr, target: Target, sharedAlign: number): Pri
     params.join(',\n'),
     ')',
     `.reqntid ${ir.block.join(', ')}`,
-    ...(ir.cluster && ir.cluster > 1 ? [`.reqnctapercluster ${ir.cluster}, 1, 1`] : []),
+    ...(cluster ? [cluster] : []),
     ...(ir.maxRegisters ? [`.maxnreg ${ir.maxRegisters}`] : []),
     ...(perMultiprocessor ? [`.minnctapersm ${perMultiprocessor}`] : []),
     '{',

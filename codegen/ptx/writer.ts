@@ -2,7 +2,7 @@ import { Bug } from '../diagnostics.ts'
 import type { Location, Operand, Register } from '../ir/op.ts'
 import { Refusal } from '../ir/refusal.ts'
 import type { Target } from '../target.ts'
-import { isa, versionOfInlinedLocations, versionOfTarget } from './isa.ts'
+import { type IsaEntry, isa, versionOfInlinedLocations, versionOfTarget } from './isa.ts'
 import { Locations } from './locations.ts'
 import { Registers } from './registers.ts'
 
@@ -31,27 +31,32 @@ export class Writer {
 
   /** One instruction of the table in `isa.ts`; throws a diagnostic when the target has none such. */
   line(mnemonic: string, ...operands: readonly string[]): void {
-    const entry = isa.get(mnemonic)
-    if (!entry) throw new Bug(`no instruction ${mnemonic} in the table of those that are emitted`)
-    const [fewest, most] = entry.operands
+    const [fewest, most] = this.need(mnemonic).operands
     if (operands.length < fewest || operands.length > most)
       throw new Bug(`${mnemonic} with ${operands.length} operands`)
+    this.lines.push(`  ${this.guard}${mnemonic}${operands.length > 0 ? ' ' : ''}${operands.join(', ')};`)
+  }
+
+  /** What the table has under a name; throws a diagnostic when the target has none such. */
+  need(name: string): IsaEntry {
+    const entry = isa.get(name)
+    if (!entry) throw new Bug(`no ${name} in the table of what is emitted`)
     if (this.target.capability < entry.capability)
       throw new Refusal(
         'E0604',
-        `${mnemonic} needs compute capability ${(entry.capability / 10).toFixed(1)}, and ${this.target.name} has ` +
+        `${name} needs compute capability ${(entry.capability / 10).toFixed(1)}, and ${this.target.name} has ` +
           `${(this.target.capability / 10).toFixed(1)}`,
         { location: this.#location, help: 'compile for a newer target, or branch on target.capability' },
       )
     if (entry.last !== undefined && this.target.capability > entry.last)
       throw new Refusal(
         'E0604',
-        `${mnemonic} is an instruction of compute capability ${(entry.last / 10).toFixed(1)} alone, and ` +
+        `${name} is an instruction of compute capability ${(entry.last / 10).toFixed(1)} alone, and ` +
           `${this.target.name} has ${(this.target.capability / 10).toFixed(1)}`,
         { location: this.#location, help: 'compile for sm_90a, or branch on target.capability' },
       )
     this.#version = Math.max(this.#version, entry.version)
-    this.lines.push(`  ${this.guard}${mnemonic}${operands.length > 0 ? ' ' : ''}${operands.join(', ')};`)
+    return entry
   }
 
   label(name: string): void {

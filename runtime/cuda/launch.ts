@@ -5,7 +5,6 @@ import {
   type LaunchShape,
   type PreparedLaunch,
   type Stream,
-  type TensorMap,
 } from '../device.ts'
 import { addressOf } from './driver.ts'
 import type { CudaFunction } from './module.ts'

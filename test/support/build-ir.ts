@@ -5,6 +5,7 @@ import type {
   KernelIr,
   Location,
   Operand,
+  ParamType,
   Register,
   SharedVariable,
   ValueType,
@@ -25,7 +26,7 @@ export class IrBuilder {
   location: Location
   readonly #name: string
   readonly #block: readonly [number, number, number]
-  readonly #params: { name: string; type: 'address' | 'i32' | 'u32' | 'f32' }[] = []
+  readonly #params: { name: string; type: ParamType }[] = []
   readonly #shared: SharedVariable[] = []
   readonly #body: Block = []
   #current: Block = this.#body
@@ -41,6 +42,12 @@ export class IrBuilder {
   param(name: string, type: 'address' | 'i32' | 'u32' | 'f32'): Register {
     const index = this.#params.push({ name, type }) - 1
     return this.value('param', type, [], { index })
+  }
+
+  /** Declares the next parameter, a tensor map, and takes its address. */
+  tensorMap(name: string): Register {
+    const index = this.#params.push({ name, type: 'tensorMap' }) - 1
+    return this.value('tensorMap', 'u64', [], { index })
   }
 
   /** Declares a tile in shared memory; `sharedAddress` with attribute `variable: id` gives its address. */

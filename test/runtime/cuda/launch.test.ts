@@ -56,7 +56,7 @@ const programWith = (map: TensorMapParam, dtype: DType, change: Partial<Program>
   })
 
 function bound(program: Program, x: Tensor, options?: LaunchOptions, grid = [1]): Launch {
-  return prepareProgram(device, program, () => grid, { x } as Record<string, never>, options) as Launch
+  return prepareProgram(device, program, () => grid, { x } as never, options) as Launch
 }
 
 /** The map of the latest launch: argument 3, behind an address and two extents. */
