@@ -54,6 +54,8 @@ class AxisSpace<C> implements Space<C> {
   readonly axes: Readonly<Record<string, readonly unknown[]>>
   readonly rules: readonly SpaceRule<C>[]
   readonly keyOf: (dims: Dims) => Dims
+  /** What the rules leave for some launch, by target: a space may have hundreds of thousands before them. */
+  readonly #left = new Map<TuningTarget, readonly C[]>()
 
   constructor(axes: Space<C>['axes'], rules: readonly SpaceRule<C>[], keyOf: (dims: Dims) => Dims) {
     this.axes = axes
@@ -74,7 +76,12 @@ class AxisSpace<C> implements Space<C> {
   }
 
   configurations(target: TuningTarget, dims?: Dims): C[] {
-    return this.#all().filter((c) => this.#rule(c, target, dims) === undefined)
+    let left = this.#left.get(target)
+    if (!left) {
+      left = this.#all().filter((c) => this.#rule(c, target, undefined) === undefined)
+      this.#left.set(target, left)
+    }
+    return dims ? left.filter((c) => this.#rule(c, target, dims) === undefined) : [...left]
   }
 
   refusal(c: C, target: TuningTarget, dims?: Dims): string | undefined {

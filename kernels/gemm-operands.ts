@@ -1,0 +1,83 @@
+import { packedShape, type WeightFormat } from '../dsl/format.ts'
+import type { DType } from '../dsl/index.ts'
+import type { Kernel } from '../dsl/kernel.ts'
+import { type OperandType, type WeightFormatName, weightFormats, type ZeroHandling } from './formats/index.ts'
+import type { GemmTiles } from './gemm.ts'
+import { gemm16 } from './gemm-16.ts'
+import type { GemmShape } from './gemm-tiles.ts'
+import { gemmW4A8, gemmW4A8Group } from './gemm-w4a8.ts'
+import { gemmW8A8 } from './gemm-w8a8.ts'
+import type { WgmmaTiles } from './gemm-wgmma-plan.ts'
+
+/** The constants of a GEMM that a tuner may choose. */
+export type TileConstants = GemmTiles | WgmmaTiles
+
+/** What of a product is known before its tiles. */
+export interface GemmVariant {
+  readonly dtype: 'f16' | 'bf16'
+  readonly bias?: boolean
+  readonly residual?: boolean
+  /** Where formats with zero points subtract them; 'epilogue' unless given. */
+  readonly zero?: ZeroHandling
+  /** Element type of the output where the kernel leaves the choice; `dtype` unless given. */
+  readonly out?: DType
+}
+
+/** An argument of a product. */
+export interface GemmOperand {
+  readonly dtype: DType
+  readonly shape: readonly number[]
+  readonly tag?: string
+}
+
+/** The kernel of a format. */
+export function gemmKernel(format: WeightFormatName): Kernel {
+  if (format === 'w16') return gemm16 as unknown as Kernel
+  if (format === 'w8a8') return gemmW8A8 as unknown as Kernel
+  return (format === 'w4a8' ? gemmW4A8 : gemmW4A8Group) as unknown as Kernel
+}
+
+/** The element type of the activations of a format beside 16-bit activations `dtype` of the model. */
+export function activationType(format: WeightFormatName, dtype: 'f16' | 'bf16'): OperandType {
+  const { activations }: WeightFormat = weightFormats[format]
+  return activations.includes(dtype) ? dtype : activations[0]!
+}
+
+/** All constants of the kernel of a format for tiles; the extents of a product only where the tiles' path wants them. */
+export function gemmConstants(
+  format: WeightFormatName,
+  { N, K }: Pick<GemmShape, 'N' | 'K'>,
+  tiles: TileConstants,
+  { dtype, bias = false, residual = false, zero = 'epilogue', out = dtype }: GemmVariant,
+) {
+  const f: WeightFormat = weightFormats[format]
+  const [Strips, Units, Words] = packedShape(f, N, K)
+  return {
+    ...tiles,
+    ...(tiles.path === 'mma' && { N, K, Strips, Units, Words }),
+    dtype,
+    bias,
+    residual,
+    ...(format === 'w16' && { out }),
+    ...(format.startsWith('w4a8') && { zero }),
+    ...(f.group > 0 && { format }),
+  }
+}
+
+/** The tensor arguments of a product without bias and residual, by name. */
+export function gemmOperands(
+  format: WeightFormatName,
+  { M, N, K }: GemmShape,
+  { dtype, out = dtype }: GemmVariant,
+): Readonly<Record<string, GemmOperand>> {
+  const f: WeightFormat = weightFormats[format]
+  const x = activationType(format, dtype)
+  return {
+    w: { dtype: 'u32', shape: packedShape(f, N, K), tag: f.tag },
+    x: { dtype: x, shape: [M, K] },
+    ...(x !== dtype && { scale: { dtype: 'f16', shape: [N] }, xScale: { dtype: 'f32', shape: [M] } }),
+    ...(format.startsWith('w4a8') && { xSum: { dtype: 'i32', shape: [M] } }),
+    ...(format === 'w4a8' && { zero: { dtype: 'u8', shape: [N] } }),
+    out: { dtype: format === 'w16' ? out : dtype, shape: [M, N] },
+  }
+}

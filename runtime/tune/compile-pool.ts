@@ -1,0 +1,93 @@
+import { availableParallelism } from 'node:os'
+import { Worker } from 'node:worker_threads'
+import type { Config, Program } from '../../codegen/program.ts'
+import type { Target } from '../../codegen/target.ts'
+import type { Kernel } from '../../dsl/kernel.ts'
+
+export interface CompileRequest {
+  /** The module that exports the kernel. */
+  readonly url: string
+  readonly kernel: string
+  readonly config: Config
+  readonly target: Target
+}
+
+export type CompileReply = { readonly program: Program } | { readonly error: string }
+
+interface Job {
+  readonly request: CompileRequest
+  readonly resolve: (program: Program) => void
+  readonly reject: (error: Error) => void
+}
+
+/** The kernel does not compile for a configuration. */
+export class CompileError extends Error {
+  override readonly name = 'CompileError'
+}
+
+/** Each takes the memory of a TypeScript compiler. */
+const mostThreads = 8
+
+/** Compiles in worker threads, in the order of the calls; what is in the cache on disk is only read. */
+export class CompilePool {
+  readonly #threads: number
+  readonly #idle: Worker[] = []
+  readonly #all: Worker[] = []
+  readonly #jobs: Job[] = []
+  readonly #running = new Map<Worker, Job>()
+
+  constructor(threads: number = Math.min(mostThreads, availableParallelism())) {
+    this.#threads = threads
+  }
+
+  /** Throws `CompileError` with the diagnostic. */
+  compile(kernel: Kernel, config: Config, target: Target): Promise<Program> {
+    return new Promise((resolve, reject) => {
+      const request = { url: kernel.url, kernel: kernel.name, config, target }
+      this.#jobs.push({ request, resolve, reject })
+      this.#next()
+    })
+  }
+
+  async close(): Promise<void> {
+    for (const { reject } of this.#jobs.splice(0)) reject(new CompileError('the tuner has stopped'))
+    await Promise.all(this.#all.map((worker) => worker.terminate()))
+  }
+
+  #next(): void {
+    if (this.#jobs.length === 0) return
+    const worker = this.#idle.pop() ?? (this.#all.length < this.#threads ? this.#start() : undefined)
+    if (!worker) return
+    const job = this.#jobs.shift()!
+    this.#running.set(worker, job)
+    worker.postMessage(job.request)
+  }
+
+  #start(): Worker {
+    const worker = startWorker()
+    const finish = (settle: (job: Job) => void) => {
+      const job = this.#running.get(worker)
+      this.#running.delete(worker)
+      if (job) settle(job)
+    }
+    worker.on('message', (reply: CompileReply) => {
+      finish(({ resolve, reject }) =>
+        'program' in reply ? resolve(reply.program) : reject(new CompileError(reply.error)),
+      )
+      this.#idle.push(worker)
+      this.#next()
+    })
+    worker.on('error', (error) => finish(({ reject }) => reject(error)))
+    this.#all.push(worker)
+    return worker
+  }
+}
+
+/** Built code runs as it is; from the sources, a thread of Node.js 20 has to register tsx itself. */
+function startWorker(): Worker {
+  if (!import.meta.url.endsWith('.ts')) return new Worker(new URL('./compile-worker.js', import.meta.url))
+  const tsx = import.meta.resolve('tsx/esm/api')
+  const file = new URL('./compile-worker.ts', import.meta.url).href
+  const source = `import(${JSON.stringify(tsx)}).then((tsx) => { tsx.register(); return import(${JSON.stringify(file)}) })`
+  return new Worker(source, { eval: true })
+}
