@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander'
 import { suggest } from '../codegen/suggest.ts'
 import { type MmaOperand, mma } from '../dsl/atoms/index.ts'
-import { columnMultiple } from '../dsl/format.ts'
+import { unitColumns, unitRows } from '../dsl/format.ts'
 import { type DrawAs, draw, drawOwners, parseLayout } from '../dsl/layout/index.ts'
 import { weightFormats } from '../kernels/formats/index.ts'
 import { UsageError } from './failure.ts'
@@ -34,7 +34,7 @@ Examples:
 const drawings = new Map<string, (as: DrawAs) => string>([
   ...Object.values(weightFormats).map((format): [string, (as: DrawAs) => string] => [
     format.name,
-    (as) => draw(format.layout(16, columnMultiple(format)), as),
+    (as) => draw(format.layout(unitRows, unitColumns), as),
   ]),
   ...Object.values(mma)
     .flatMap((shape) => Object.values(shape))
