@@ -18,7 +18,7 @@ import {
 } from '../device.ts'
 import type { LaunchReport } from './checks/interface.ts'
 import { CheckedLauncher } from './run/checked-launch.ts'
-import { describeFailure } from './run/cta.ts'
+import { describeFailure } from './run/fault.ts'
 import { Heap } from './run/heap.ts'
 import { type EmulatorFunction, type LoadedKernel, loadKernel } from './run/kernel.ts'
 import { EmulatorLaunch, type LaunchRecord } from './run/launch.ts'

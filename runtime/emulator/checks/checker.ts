@@ -1,23 +1,23 @@
-import { DeviceError } from '../../device.ts'
+import { advanceBarrier, writeBarrier } from '../run/mbarrier.ts'
+import type { WasmMemory } from '../wasm/host.ts'
 import { AllocationMap } from './allocations.ts'
-import { findingCodes } from './finding-codes.ts'
+import { Findings, nameOf, type Space, verbs } from './findings.ts'
 import { classify } from './instruction-class.ts'
-import type {
-  CheckImports,
-  Checks,
-  Finding,
-  FindingKind,
-  LaunchInfo,
-  LaunchReport,
-  Site,
-} from './interface.ts'
+import type { CheckImports, Checks, LaunchInfo, LaunchReport } from './interface.ts'
 import { Order } from './order.ts'
 import { Requests } from './requests.ts'
 import { type AccessKind, type Conflict, Shadow } from './shadow.ts'
 
-type Space = 'global' | 'shared'
-
-const idle: LaunchInfo = { kernel: '', sites: [], grid: [1, 1, 1], block: [1, 1, 1], sharedBytes: 0 }
+const idle: LaunchInfo = {
+  kernel: '',
+  sites: [],
+  grid: [1, 1, 1],
+  block: [1, 1, 1],
+  cluster: 1,
+  sharedBytes: 0,
+}
+/** Actors for copies by the copy engine; more barriers than that share them. */
+const engines = 64
 
 interface PendingCopy {
   readonly dst: number
@@ -35,9 +35,14 @@ export class Checker implements Checks {
   private readonly sharedShadow = new Shadow(this.order)
   private readonly requests = new Requests()
 
+  private readonly memory: WasmMemory | undefined
   private launch = idle
+  private firstCta = 0
+  private rank = 0
   private cta = 0
-  private findings = new Map<string, Finding>()
+  /** Address of the shared window of the cluster's first CTA. */
+  private window = 0
+  private readonly findings: Findings = new Findings()
   private instructions = new Map<string, number>()
   /** By site and space: the range that it may touch, as found last. */
   private low = new Float64Array(0)
@@ -46,7 +51,8 @@ export class Checker implements Checks {
   private readonly groups = new Map<number, PendingCopy[][]>()
   private readonly open = new Map<number, PendingCopy[]>()
 
-  constructor() {
+  constructor(memory?: WasmMemory) {
+    this.memory = memory
     this.imports = {
       loadGlobal: (address, bytes, thread, site) =>
         this.access('global', 'read', address, bytes, thread, site),
@@ -65,6 +71,13 @@ export class Checker implements Checks {
         this.asyncCopy(dst, src, bytes, sourceBytes, thread, site),
       commitGroup: (thread) => this.commitGroup(thread),
       waitGroup: (thread, pending) => this.waitGroup(thread, pending),
+      initBarrier: (address, count) =>
+        writeBarrier(this.words(), address >>> 2, { parity: 0, pending: count, expected: count, bytes: 0 }),
+      arriveBarrier: (address, count) => void advanceBarrier(this.words(), address >>> 2, count, 0),
+      arriveExpecting: (address, bytes) => void advanceBarrier(this.words(), address >>> 2, 1, -bytes),
+      waitPhase: (address, parity) => Number((this.words()[address >>> 2]! & 1) === parity),
+      commitBulk: () => {},
+      waitBulk: () => {},
       fenceGlobal: (thread) => {
         this.order.enter(thread)
         this.order.fence()
@@ -72,6 +85,10 @@ export class Checker implements Checks {
       warpSync: (warp) => this.order.warpSync(warp),
       endRegion: () => this.requests.flush(),
     }
+  }
+
+  private words(): Int32Array {
+    return new Int32Array(this.memory!.buffer)
   }
 
   allocated(address: number, bytes: number): void {
@@ -95,35 +112,48 @@ export class Checker implements Checks {
 
   beginLaunch(launch: LaunchInfo): void {
     this.launch = launch
-    this.findings = new Map()
+    this.findings.begin(launch.kernel, launch.sites)
     this.instructions = new Map()
     this.low = new Float64Array(2 * launch.sites.length)
     this.high = new Float64Array(2 * launch.sites.length)
     const [x, y, z] = launch.block
-    if (this.order.beginLaunch(x * y * z)) {
+    const copies = launch.sites.some(({ opcode }) => opcode.startsWith('mbarrier'))
+    if (this.order.beginLaunch(x * y * z, launch.cluster, copies ? engines : 0)) {
       this.globalShadow.clearAccesses()
       this.sharedShadow.clearAccesses()
     }
   }
 
-  beginCta(cta: number): void {
-    this.cta = cta
-    this.order.beginCta(cta)
+  beginCluster(first: number, window: number): void {
+    this.firstCta = first
+    this.window = window
+    this.order.beginCluster(first)
+    this.enter(0)
     this.sharedShadow.clearContents()
     this.groups.clear()
     this.open.clear()
   }
 
-  barrier(): void {
-    this.order.barrier()
+  enter(rank: number): void {
+    this.rank = rank
+    this.cta = this.firstCta + rank
+    this.findings.cta = this.cta
+    this.order.enterCta(rank)
   }
-  arrive(key: number, warp: number): void {
-    this.order.arrive(key, warp)
+  barrier(rank: number): void {
+    this.order.barrier(rank)
   }
-  pass(key: number, warp: number): void {
-    this.order.pass(key, warp)
+  arrive(key: number, rank: number, warp: number): void {
+    this.order.arrive(keyOf(key, rank), rank, warp)
   }
-  endCta(): void {
+  pass(key: number, rank: number, warp: number): void {
+    this.order.pass(keyOf(key, rank), rank, warp)
+  }
+  exit(_rank: number, _warp: number): void {}
+  land(_must: boolean): boolean {
+    return false
+  }
+  endCluster(): void {
     this.requests.flush()
   }
 
@@ -135,7 +165,7 @@ export class Checker implements Checks {
   endLaunch(): LaunchReport {
     const report: LaunchReport = {
       kernel: this.launch.kernel,
-      findings: [...this.findings.values()],
+      findings: this.findings.list(),
       memory: this.requests.take(),
       instructions: Object.fromEntries(this.instructions),
     }
@@ -204,8 +234,8 @@ export class Checker implements Checks {
   ): void {
     // Widths are powers of two.
     if ((address & (bytes - 1)) === 0) return
-    const what = this.sentence(space, kind, address, bytes, thread, site)
-    this.fail('misaligned', space, site, `${what}, which is not a multiple of ${bytes}.`)
+    const what = this.findings.access(space, kind, address, bytes, thread, site)
+    this.findings.fail('misaligned', space, site, `${what}, which is not a multiple of ${bytes}.`)
   }
 
   private findBounds(
@@ -219,8 +249,13 @@ export class Checker implements Checks {
     if (space === 'shared') {
       this.high[rangeOf(space, site)] = this.launch.sharedBytes
       if (address >= 0 && address + bytes <= this.launch.sharedBytes) return
-      const what = this.sentence(space, kind, address, bytes, thread, site)
-      this.fail('out-of-bounds', space, site, `${what}, outside the CTA's ${this.launch.sharedBytes} bytes.`)
+      const what = this.findings.access(space, kind, address, bytes, thread, site)
+      this.findings.fail(
+        'out-of-bounds',
+        space,
+        site,
+        `${what}, outside the CTA's ${this.launch.sharedBytes} bytes.`,
+      )
     }
     const allocation = this.allocations.find(address)
     if (allocation && address + bytes <= allocation.end) {
@@ -228,17 +263,17 @@ export class Checker implements Checks {
       this.high[rangeOf(space, site)] = allocation.end
       return
     }
-    const what = this.sentence(space, kind, address, bytes, thread, site)
+    const what = this.findings.access(space, kind, address, bytes, thread, site)
     const freed = this.allocations.findFreed(address)
     if (freed && !allocation)
-      this.fail(
+      this.findings.fail(
         'use-after-free',
         space,
         site,
         `${what}, in an allocation of ${freed.end - freed.start} bytes that was freed.`,
       )
     const near = allocation ?? this.allocations.nearest(address)
-    if (!near) this.fail('out-of-bounds', space, site, `${what}; nothing is allocated.`)
+    if (!near) this.findings.fail('out-of-bounds', space, site, `${what}; nothing is allocated.`)
     const size = `an allocation of ${near.end - near.start} bytes`
     const where =
       address >= near.end
@@ -246,7 +281,7 @@ export class Checker implements Checks {
         : address < near.start
           ? `${near.start - address} bytes before ${size}`
           : `across the end of ${size}`
-    this.fail('out-of-bounds', space, site, `${what}, ${where}.`)
+    this.findings.fail('out-of-bounds', space, site, `${what}, ${where}.`)
   }
 
   private asyncCopy(
@@ -302,16 +337,19 @@ export class Checker implements Checks {
     conflict: Conflict,
   ): void {
     const otherSite = this.launch.sites[conflict.site]!
-    this.add('race', space, site, otherSite, () => {
+    this.findings.add('race', space, site, otherSite, () => {
       const other = this.order.describe(conflict.access)
       const sameCta = other.cta === this.cta
-      const who = `thread ${other.thread}${sameCta ? '' : ` of CTA ${other.cta}`}`
+      const who =
+        other.thread === undefined
+          ? 'the copy engine'
+          : `thread ${other.thread}${sameCta ? '' : ` of CTA ${other.cta}`}`
       const missing = !sameCta
         ? 'with no order between the two CTAs'
-        : other.thread >> 5 === thread >> 5
+        : other.thread !== undefined && other.thread >> 5 === thread >> 5
           ? 'with no bar.warp.sync between them'
           : 'with no barrier between them'
-      const what = this.sentence(space, kind, address, bytes, thread, site)
+      const what = this.findings.access(space, kind, address, bytes, thread, site)
       return `${what}, which ${who} ${verbs[conflict.kind]} (${nameOf(otherSite)}) ${missing}.`
     })
   }
@@ -324,8 +362,8 @@ export class Checker implements Checks {
     thread: number,
     site: number,
   ): void {
-    this.add('uninitialised', space, site, undefined, () => {
-      const what = this.sentence(space, kind, address, bytes, thread, site)
+    this.findings.add('uninitialised', space, site, undefined, () => {
+      const what = this.findings.access(space, kind, address, bytes, thread, site)
       return `${what}, which nothing has written.`
     })
   }
@@ -339,65 +377,18 @@ export class Checker implements Checks {
     copy: number,
   ): void {
     const copySite = this.launch.sites[copy]!
-    this.add('pending-copy', 'shared', site, copySite, () => {
-      const what = this.sentence('shared', kind, address, bytes, thread, site)
+    this.findings.add('pending-copy', 'shared', site, copySite, () => {
+      const what = this.findings.access('shared', kind, address, bytes, thread, site)
       return `${what}, which a copy (${nameOf(copySite)}) may still write: wait for its group, then pass a barrier.`
-    })
-  }
-
-  private sentence(
-    space: Space,
-    kind: AccessKind,
-    address: number,
-    bytes: number,
-    thread: number,
-    site: number,
-  ): string {
-    const at = `0x${address < 0 ? (address >>> 0).toString(16) : address.toString(16)}`
-    const amount = bytes === 1 ? '1 byte' : `${bytes} bytes`
-    const instruction = nameOf(this.launch.sites[site]!)
-    return `Thread ${thread} of CTA ${this.cta} ${verbs[kind]} ${amount} of ${space} memory at ${at} (${instruction})`
-  }
-
-  private add(
-    kind: FindingKind,
-    space: Space,
-    site: number,
-    otherSite: Site | undefined,
-    message: () => string,
-  ): void {
-    const key = `${kind} ${space} ${site} ${otherSite?.line}`
-    const known = this.findings.get(key)
-    if (known) {
-      known.count++
-      return
-    }
-    const finding = { kind, space, message: message(), site: this.launch.sites[site]!, count: 1 }
-    this.findings.set(key, otherSite ? { ...finding, otherSite } : finding)
-  }
-
-  /** Records a fault that the launch cannot survive, and leaves the kernel. */
-  private fail(kind: FindingKind, space: Space, site: number, message: string): never {
-    this.add(kind, space, site, undefined, () => message)
-    const { kernel, sites } = this.launch
-    const location = sites[site]!.location
-    throw new DeviceError(findingCodes[kind], message, {
-      kernel,
-      ...(location === undefined ? {} : { location }),
     })
   }
 }
 
-const verbs: Readonly<Record<AccessKind, string>> = {
-  read: 'reads',
-  write: 'writes',
-  atomic: 'changes atomically',
+/** Named barriers are those of a CTA; the cluster's barrier has a negative key. */
+function keyOf(key: number, rank: number): number {
+  return key < 0 ? key : 16 * rank + key
 }
 
 function rangeOf(space: Space, site: number): number {
   return 2 * site + (space === 'global' ? 0 : 1)
-}
-
-function nameOf(site: Site): string {
-  return `${site.opcode}, ${site.location ?? `PTX line ${site.line}`}`
 }

@@ -33,6 +33,15 @@ export interface CheckImports {
   commitGroup(thread: number): void
   /** `cp.async.wait_group pending`; `wait_all` is `pending` 0 after a commit. */
   waitGroup(thread: number, pending: number): void
+  /** `mbarrier.init`, `.arrive` and `.arrive.expect_tx`; `address` is one of linear memory. */
+  initBarrier(address: number, count: number, thread: number, site: number): void
+  arriveBarrier(address: number, count: number, thread: number, site: number): void
+  arriveExpecting(address: number, bytes: number, thread: number, site: number): void
+  /** `mbarrier.try_wait.parity`: 1 where the thread must wait, 0 where the phase is complete. */
+  waitPhase(address: number, parity: number, thread: number, site: number): number
+  /** `cp.async.bulk.commit_group` and `.wait_group`; `read` is 1 where the sources alone matter. */
+  commitBulk(thread: number): void
+  waitBulk(thread: number, pending: number, read: number): void
   /** `fence.*.gpu`, `membar.gl` and wider: with a following or preceding atomic it orders CTAs. */
   fenceGlobal(thread: number): void
   /** `ldmatrix`: thread `thread` provides the address of one 16-byte row. Call per row, all rows of a matrix in order. */
@@ -41,6 +50,29 @@ export interface CheckImports {
   warpSync(warp: number): void
   /** A thread loop between two suspension points ended: closes the memory requests counted so far. */
   endRegion(): void
+  /** An instruction that the warps of a warpgroup must all execute (`setmaxnreg`), by the warp of `thread`. */
+  warpgroupStep(thread: number, site: number): void
+  /** An instruction other than a product uses a register of `LaunchInfo.products`. */
+  registerAccess(thread: number, register: number, site: number): void
+  wgmmaFence(thread: number, site: number): void
+  /** `wgmma.mma_async`, with its matrix descriptors (A's is 0 for registers) and the address of the shared window. */
+  wgmmaProduct(thread: number, a: bigint, b: bigint, window: number, site: number): void
+  wgmmaCommit(thread: number, site: number): void
+  wgmmaWait(thread: number, pending: number, site: number): void
+}
+
+/** A register that a product uses. */
+export interface TrackedRegister {
+  readonly id: number
+  readonly name: string
+}
+
+/** What a `wgmma.mma_async` uses beside shared memory. */
+export interface WgmmaProduct {
+  readonly d: readonly TrackedRegister[]
+  /** Empty where A lies in shared memory. */
+  readonly a: readonly TrackedRegister[]
+  readonly columns: number
 }
 
 /** A PTX instruction that a report may name. */
@@ -58,8 +90,12 @@ export interface LaunchInfo {
   readonly sites: readonly Site[]
   readonly grid: readonly [number, number, number]
   readonly block: readonly [number, number, number]
+  /** CTAs of a cluster. */
+  readonly cluster: number
   /** The CTA's shared window, static and dynamic. */
   readonly sharedBytes: number
+  /** By site. */
+  readonly products?: ReadonlyMap<number, WgmmaProduct>
 }
 
 export type FindingKind =
@@ -69,11 +105,17 @@ export type FindingKind =
   | 'uninitialised'
   | 'race'
   | 'pending-copy'
+  | 'overwritten-tile'
+  | 'proxy-fence'
+  | 'wgmma-in-flight'
+  | 'wgmma-fence'
+  | 'wgmma-wait'
+  | 'divergent-warpgroup'
 
 /** One thing that a GPU may forgive and should not. */
 export interface Finding {
   readonly kind: FindingKind
-  readonly space: 'global' | 'shared'
+  readonly space: 'global' | 'shared' | 'registers'
   /** A full sentence, with the address, both threads and both locations. */
   readonly message: string
   readonly site: Site
@@ -119,17 +161,25 @@ export interface Checks {
   copied(dst: number, src: number, bytes: number): void
 
   beginLaunch(launch: LaunchInfo): void
-  /** CTAs run one after the other. `cta` is the linear index in the grid. */
-  beginCta(cta: number): void
+  /**
+   * Clusters run one after the other. `first` is the linear index of a cluster's first CTA in the grid, `window` the
+   * address of its shared window.
+   */
+  beginCluster(first: number, window: number): void
+  /** The threads of a CTA, by its rank in the cluster, go on: those that the imports speak of. */
+  enter(rank: number): void
   /** All threads of the CTA passed `bar.sync` (`barrier.cta.sync`) with the default count. */
-  barrier(): void
-  /** A warp arrives at a named barrier or mbarrier (any key): what it did is visible to those that pass it later. */
-  arrive(key: number, warp: number): void
+  barrier(rank: number): void
+  /** A warp arrives at a named barrier (0 to 15) or the cluster's (-1): what it did is visible to those that pass it. */
+  arrive(key: number, rank: number, warp: number): void
   /** A warp passes the barrier: it sees what the warps that arrived did. */
-  pass(key: number, warp: number): void
+  pass(key: number, rank: number, warp: number): void
   /** Adds executions of an instruction, one per thread, to the counts by class. */
   countInstruction(opcode: string, executions: number): void
-  endCta(): void
+  exit(rank: number, warp: number): void
+  /** Asynchronous copies may end. Tells whether one did; `must` asks for one, because nobody can go on. */
+  land(must: boolean): boolean
+  endCluster(): void
   /** Also to be called when the kernel threw; the report then holds what was found before. */
   endLaunch(): LaunchReport
 }

@@ -20,6 +20,8 @@ export interface Kernel {
   readonly requiredThreads: readonly [number, number, number] | undefined
   /** Whether `requiredThreads` comes from `.reqntid`. */
   readonly exactThreads: boolean
+  /** CTAs of a cluster along each axis: `.reqnctapercluster`; ones without it. */
+  readonly cluster: readonly [number, number, number]
   readonly instructions: readonly Instruction[]
   /** Label to the index of the instruction that follows it. */
   readonly labels: ReadonlyMap<string, number>
@@ -88,11 +90,13 @@ export interface SymbolOperand {
   readonly name: string
   readonly offset: number
 }
-/** `[base+offset]`. */
+/** `[base+offset]`, or a place in a tensor: `[base, {column, row}]`. */
 export interface AddressOperand {
   readonly kind: 'address'
   readonly base: RegisterOperand | SymbolOperand | IntegerOperand
   readonly offset: number
+  /** Innermost first; absent where the operand is a plain address. */
+  readonly coordinates?: readonly Operand[]
 }
 export interface VectorOperand {
   readonly kind: 'vector'

@@ -55,7 +55,7 @@ const typeBytes: Readonly<Record<string, number>> = {
 }
 
 const specialRegister =
-  /^%(?:(?:tid|ntid|ctaid|nctaid)\.[xyz]|laneid|warpid|nwarpid|smid|nsmid|gridid|clock|clock64|lanemask_(?:eq|lt|le|gt|ge)|dynamic_smem_size|total_smem_size)$/
+  /^%(?:(?:tid|ntid|ctaid|nctaid|clusterid|nclusterid|cluster_ctaid|cluster_nctaid)\.[xyz]|cluster_ctarank|cluster_nctarank|laneid|warpid|nwarpid|smid|nsmid|gridid|clock|clock64|lanemask_(?:eq|lt|le|gt|ge)|dynamic_smem_size|total_smem_size)$/
 
 const align = (value: number, to: number): number => Math.ceil(value / to) * to
 
@@ -186,17 +186,20 @@ class Parser {
     }
     let requiredThreads: [number, number, number] | undefined
     let exactThreads = false
+    let cluster: [number, number, number] = [1, 1, 1]
     while (!this.take('{')) {
       const directive = this.word()
+      if (directive === '.explicitcluster') continue
       const numbers = [this.number()]
       while (this.take(',')) numbers.push(this.number())
       if (directive === '.reqntid' || directive === '.maxntid') {
         requiredThreads = [numbers[0]!, numbers[1] ?? 1, numbers[2] ?? 1]
         exactThreads = directive === '.reqntid'
-      } else if (!['.minnctapersm', '.maxnreg', '.maxnctapersm'].includes(directive))
+      } else if (directive === '.reqnctapercluster') cluster = [numbers[0]!, numbers[1] ?? 1, numbers[2] ?? 1]
+      else if (!['.minnctapersm', '.maxnreg', '.maxnctapersm', '.maxclusterrank'].includes(directive))
         this.fail(`'${directive}' is not supported at a kernel`)
     }
-    const body = new KernelBody([...this.moduleShared], this.moduleSharedBytes)
+    const body = new KernelBody([...this.moduleShared], this.moduleSharedBytes, params)
     this.statements(body)
     this.kernelName = undefined
     return {
@@ -213,6 +216,7 @@ class Parser {
       staticSharedBytes: body.staticSharedBytes,
       requiredThreads,
       exactThreads,
+      cluster,
       instructions: body.instructions,
       labels: body.labels,
     }
@@ -377,7 +381,8 @@ class Parser {
     if (register) return { kind: 'register', register, negated: false }
     if (specialRegister.test(name)) return { kind: 'special', name }
     if (name.startsWith('%')) this.fail(`the register ${name} is not declared`)
-    if (body.shared.some((variable) => variable.name === name)) {
+    const isNamed = (variable: { readonly name: string }): boolean => variable.name === name
+    if (body.shared.some(isNamed) || body.params.some(isNamed)) {
       const offset = this.take('+') ? this.number() : 0
       return { kind: 'symbol', name, offset }
     }
@@ -397,6 +402,12 @@ class Parser {
     let offset = 0
     if (this.take('+')) offset = this.number()
     else if (this.at('-')) offset = this.number()
+    if (this.take(',')) {
+      const place = this.operand(body)
+      this.expect(']')
+      const coordinates = place.kind === 'vector' ? place.elements : [place]
+      return { kind: 'address', base, offset, coordinates }
+    }
     this.expect(']')
     return { kind: 'address', base, offset }
   }
@@ -453,7 +464,9 @@ function placeOperands(
     const fits =
       candidate !== undefined &&
       candidate.afterPipe === spec.afterPipe &&
-      (candidate.operand.kind === 'address') === spec.isAddress
+      (candidate.operand.kind === 'address') === spec.isAddress &&
+      (candidate.operand.kind === 'address' && candidate.operand.coordinates !== undefined) ===
+        spec.hasCoordinates
     if (fits) {
       placed.push(candidate.operand)
       next++
@@ -469,12 +482,14 @@ class KernelBody {
   readonly instructions: Instruction[] = []
   readonly labels = new Map<string, number>()
   readonly shared: SharedVariable[]
+  readonly params: readonly KernelParam[]
   staticSharedBytes: number
   private readonly scopes: Map<string, Register>[] = []
   private readonly ranges: { prefix: string; type: RegisterType; count: number; depth: number }[] = []
 
-  constructor(shared: SharedVariable[], staticSharedBytes: number) {
+  constructor(shared: SharedVariable[], staticSharedBytes: number, params: readonly KernelParam[]) {
     this.shared = shared
+    this.params = params
     this.staticSharedBytes = staticSharedBytes
   }
 

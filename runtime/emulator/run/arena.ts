@@ -1,4 +1,5 @@
 import { scratchBytes } from '../translate/collective.ts'
+import { windowStride } from '../translate/layout.ts'
 import type { Heap } from './heap.ts'
 
 const align = (value: number, to: number): number => Math.ceil(value / to) * to
@@ -7,8 +8,13 @@ const align = (value: number, to: number): number => Math.ceil(value / to) * to
 export interface ArenaLayout {
   readonly scratch: number
   readonly params: number
-  /** The CTA's shared window, aligned so that swizzled addresses behave as on a GPU. */
+  /** The shared windows of a cluster's CTAs, aligned so that swizzled addresses behave as on a GPU. */
   readonly shared: number
+  /** Of one CTA. */
+  readonly sharedBytes: number
+  /** CTAs of a cluster. */
+  readonly cluster: number
+  /** The states of all warps of a cluster. */
   readonly states: number
   readonly stateBytes: number
   readonly bytes: number
@@ -17,13 +23,19 @@ export interface ArenaLayout {
 /** The parameter space of a kernel: PTX manual, "Kernel Function Parameters". */
 const maxParamBytes = 4352
 
-export function layOutArena(warps: number, stateBytes: number, sharedBytes: number): ArenaLayout {
+export function layOutArena(
+  warps: number,
+  stateBytes: number,
+  sharedBytes: number,
+  cluster: number,
+): ArenaLayout {
   const params = align(scratchBytes, 64)
   const shared = align(params + maxParamBytes, 1024)
-  const states = align(shared + sharedBytes, 64)
+  const states = align(shared + cluster * windowStride(sharedBytes), 64)
   // An odd number of cache lines apart, so that the same register of all warps does not fall into one cache set.
   const padded = align(stateBytes, 128) + 64
-  return { scratch: 0, params, shared, states, stateBytes: padded, bytes: states + warps * padded }
+  const bytes = states + cluster * warps * padded
+  return { scratch: 0, params, shared, sharedBytes, cluster, states, stateBytes: padded, bytes }
 }
 
 const arenaAlignment = 1024

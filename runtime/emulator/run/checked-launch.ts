@@ -3,8 +3,11 @@ import { Checker } from '../checks/checker.ts'
 import { findingCodes } from '../checks/finding-codes.ts'
 import type { Finding, LaunchReport, Site } from '../checks/interface.ts'
 import type { Instruction } from '../ptx/module.ts'
+import { windowStride } from '../translate/layout.ts'
 import { Arena } from './arena.ts'
-import { CtaRunner, describeFailure } from './cta.ts'
+import { CopyEngine } from './copy-engine.ts'
+import { CtaRunner } from './cta.ts'
+import { describeFailure } from './fault.ts'
 import type { Heap } from './heap.ts'
 import { instantiate } from './instance.ts'
 import type { LoadedKernel } from './kernel.ts'
@@ -16,7 +19,7 @@ function siteOf({ opcode, line, location }: Instruction): Site {
 
 /** Runs launches with every memory access checked and counted. */
 export class CheckedLauncher {
-  readonly checker = new Checker()
+  readonly checker: Checker
   /** One per launch, the latest last, until taken. */
   reports: LaunchReport[] = []
   private readonly heap: Heap
@@ -24,6 +27,7 @@ export class CheckedLauncher {
 
   constructor(heap: Heap) {
     this.heap = heap
+    this.checker = new Checker(heap.memory)
   }
 
   /** Throws the launch's first fault as a `DeviceError`. */
@@ -41,16 +45,24 @@ export class CheckedLauncher {
       sites: translation.sites.map(siteOf),
       grid,
       block: fn.program.block,
+      cluster: loaded.cluster,
       sharedBytes: loaded.sharedBytes,
     })
     let failure: DeviceError | undefined
     try {
       const scratch = arena + layout.scratch
-      const warp = instantiate(loaded.module, heap.memory, { scratch, counters }, checker.imports)
+      const copies = new CopyEngine(heap.memory, windowStride(loaded.sharedBytes))
+      const warp = instantiate(
+        loaded.module,
+        heap.memory,
+        { scratch, counters },
+        copies.imports,
+        checker.imports,
+      )
       const plan = { grid, block: fn.program.block, layout, seed }
       const runner = new CtaRunner(plan, warp, heap.memory, arena, checker)
       let cta = 0
-      runner.runAll(grid[0] * grid[1] * grid[2], () => cta++)
+      runner.runAll((grid[0] * grid[1] * grid[2]) / loaded.cluster, () => cta++)
     } catch (error) {
       failure = describeFailure(kernel, error)
     } finally {

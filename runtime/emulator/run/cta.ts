@@ -1,8 +1,8 @@
-import { DeviceError } from '../../device.ts'
-import type { Instruction, Kernel } from '../ptx/module.ts'
-import { faults, finished, header } from '../translate/layout.ts'
+import { finished, header, waits, windowStride } from '../translate/layout.ts'
 import type { WasmMemory } from '../wasm/host.ts'
 import type { ArenaLayout } from './arena.ts'
+import { describeDeadlock, type WaitingWarp } from './deadlock.ts'
+import type { KernelFault } from './fault.ts'
 
 /** What running a kernel's CTAs needs to know; plain data, so that workers get it by message. */
 export interface CtaPlan {
@@ -13,61 +13,53 @@ export interface CtaPlan {
   readonly seed: number | undefined
 }
 
-/** Told about the order of events in a checked launch. */
+/** Told about the order of events in a checked launch. Ranks are those of CTAs in their cluster. */
 export interface Observer {
-  beginCta(cta: number): void
-  barrier(): void
-  arrive(key: number, warp: number): void
-  pass(key: number, warp: number): void
-  endCta(): void
+  /** The CTAs from `first` on begin, as many as a cluster has; `address` is the shared window of the first one. */
+  beginCluster(first: number, address: number): void
+  /** A warp goes on. */
+  enter(rank: number, warp: number): void
+  /** All threads of a CTA met. */
+  barrier(rank: number): void
+  arrive(key: number, rank: number, warp: number): void
+  pass(key: number, rank: number, warp: number): void
+  /** A warp ended. */
+  exit(rank: number, warp: number): void
+  /** Between two rounds of the schedule: asynchronous copies may land. Tells whether one did; `must` asks for one. */
+  land(must: boolean): boolean
+  endCluster(): void
 }
 
 export type WarpFunction = (state: number, resume: number) => number
 
 const done = -1
 const ready = 0
+/** Of warps that wait: the kind of wait (`waits`) plus one. */
+const statusOf = (wait: number): number => wait + 1
+/** Named barriers of a CTA. */
+const barriers = 16
+/** The key under which an observer hears of cluster barriers; named barriers have 0 to 15, per rank. */
+export const clusterKey = -1
 
-/** Something that a kernel must not do, found by the translated code or by the schedule. */
-export class KernelFault extends Error {
-  readonly code: string
-  readonly instruction: number | undefined
-  constructor(code: string, message: string, instruction?: number) {
-    super(message)
-    this.code = code
-    this.instruction = instruction
-  }
-}
-
-/** The import through which translated code reports a fault. */
-export function faultImport(kind: number, instruction: number): never {
-  if (kind === faults.divergentBarrier)
-    throw new KernelFault(
-      'EMULATOR_DIVERGENT_BARRIER',
-      'only some of the warp’s threads arrive at the barrier; the others took another branch',
-      instruction,
-    )
-  if (kind === faults.divergentCollective)
-    throw new KernelFault(
-      'EMULATOR_DIVERGENT_COLLECTIVE',
-      'the lanes that execute it are not those that its mask asks for',
-      instruction,
-    )
-  throw new KernelFault('EMULATOR_TRAP', 'the kernel executed trap', instruction)
-}
-
-/** Runs the CTAs of one launch on the calling thread, one after the other. */
+/** Runs the CTAs of one launch on the calling thread: those of a cluster together, clusters one after the other. */
 export class CtaRunner {
   private readonly plan: CtaPlan
   private readonly warp: WarpFunction
   private readonly words: Int32Array
   private readonly base: number
   private readonly observer: Observer | undefined
+  /** Of a CTA. */
   private readonly warps: number
   private readonly threads: number
+  private readonly ctas: number
+  /** By warp, those of a CTA side by side. */
   private readonly resume: Int32Array
-  /** Barrier number plus one, `ready` or `done`. */
   private readonly status: Int32Array
   private readonly order: Int32Array
+  /** By CTA and named barrier: threads that arrived without waiting. */
+  private readonly arrivals: Int32Array
+  /** By warp: cluster barriers that it arrived at. */
+  private readonly clusterArrivals: Int32Array
   private random = 1
 
   constructor(plan: CtaPlan, warp: WarpFunction, memory: WasmMemory, arena: number, observer?: Observer) {
@@ -79,23 +71,35 @@ export class CtaRunner {
     const [x, y, z] = plan.block
     this.threads = x * y * z
     this.warps = Math.ceil(this.threads / 32)
-    this.resume = new Int32Array(this.warps)
-    this.status = new Int32Array(this.warps)
-    this.order = Int32Array.from({ length: this.warps }, (_, i) => i)
-    for (let warp = 0; warp < this.warps; warp++) this.prepareWarp(warp)
+    this.ctas = plan.layout.cluster
+    const total = this.warps * this.ctas
+    this.resume = new Int32Array(total)
+    this.status = new Int32Array(total)
+    this.clusterArrivals = new Int32Array(total)
+    this.arrivals = new Int32Array(this.ctas * barriers)
+    this.order = Int32Array.from({ length: total }, (_, i) => i)
+    for (let index = 0; index < total; index++) this.prepareWarp(index)
   }
 
-  private state(warp: number): number {
+  /** The state's address as an index of words. */
+  private state(index: number): number {
     const { layout } = this.plan
-    return this.base + layout.states + warp * layout.stateBytes
+    return this.base + layout.states + index * layout.stateBytes
+  }
+
+  private field(index: number, offset: number): number {
+    return this.words[(this.state(index) + offset) >>> 2]!
   }
 
   /** What stays the same for all CTAs of the launch. */
-  private prepareWarp(warp: number): void {
+  private prepareWarp(index: number): void {
     const { words, plan } = this
-    const at = this.state(warp) >> 2
+    const at = this.state(index) >>> 2
+    const warp = index % this.warps
+    const rank = Math.floor(index / this.warps)
     words[at + (header.warp >> 2)] = warp
-    words[at + (header.shared >> 2)] = this.base + plan.layout.shared
+    words[at + (header.clusterRank >> 2)] = rank
+    words[at + (header.shared >> 2)] = this.window(rank)
     words[at + (header.params >> 2)] = this.base + plan.layout.params
     for (let i = 0; i < 3; i++) words[at + (header.nctaid >> 2) + i] = plan.grid[i]!
     const [x, y] = plan.block
@@ -107,87 +111,181 @@ export class CtaRunner {
     }
   }
 
-  /** Runs the CTAs that `next` hands out until it is past the last. */
-  runAll(count: number, next: () => number): void {
-    for (let cta = next(); cta < count; cta = next()) this.run(cta)
+  private window(rank: number): number {
+    const { layout } = this.plan
+    return this.base + layout.shared + rank * windowStride(layout.sharedBytes)
   }
 
-  /** Runs the CTA of a linear index, x fastest. */
-  private run(cta: number): void {
-    const { warps, words, status, resume, plan, observer } = this
-    const [gx, gy] = plan.grid
-    const x = cta % gx
-    const y = Math.floor(cta / gx) % gy
-    const z = Math.floor(cta / (gx * gy))
-    for (let warp = 0; warp < warps; warp++) {
-      const at = this.state(warp) >> 2
-      const lanes = Math.min(32, this.threads - warp * 32)
-      words[at + (header.live >> 2)] = lanes === 32 ? -1 : (1 << lanes) - 1
-      words[at + (header.ctaid >> 2)] = x
-      words[at + (header.ctaid >> 2) + 1] = y
-      words[at + (header.ctaid >> 2) + 2] = z
-      status[warp] = ready
-      resume[warp] = 0
-    }
+  /** Runs the clusters that `next` hands out until it is past the last. */
+  runAll(count: number, next: () => number): void {
+    for (let cluster = next(); cluster < count; cluster = next()) this.run(cluster)
+  }
+
+  /** Runs the cluster of a linear index, x fastest. */
+  private run(cluster: number): void {
+    const { status, plan, observer, order } = this
+    const first = cluster * this.ctas
+    this.begin(first)
     if (plan.seed !== undefined) {
-      // A CTA's schedule depends on the seed and its own number, whatever ran before it on this thread.
-      this.random = Math.imul(plan.seed + cta, 0x85ebca6b) | 1
-      for (let warp = 0; warp < warps; warp++) this.order[warp] = warp
+      // A cluster's schedule depends on the seed and its own number, whatever ran before it on this thread.
+      this.random = Math.imul(plan.seed + first, 0x85ebca6b) | 1
+      for (let index = 0; index < order.length; index++) order[index] = index
     }
-    observer?.beginCta(cta)
-    let running = warps
+    observer?.beginCluster(first, this.window(0))
+    let running = order.length
     while (running > 0) {
       if (plan.seed !== undefined) this.shuffle()
-      for (let i = 0; i < warps; i++) {
-        const warp = this.order[i]!
-        if (status[warp] !== ready) continue
-        const state = this.state(warp)
-        const next = this.warp(state, resume[warp]!)
-        if (next === finished) {
-          status[warp] = done
-          running--
-        } else {
-          resume[warp] = next
-          const barrier = words[(state + header.barrier) >> 2]!
-          status[warp] = barrier + 1
-          if (observer && words[(state + header.barrierThreads) >> 2] !== 0) observer.arrive(barrier, warp)
-        }
+      for (let i = 0; i < order.length; i++) {
+        const index = order[i]!
+        if (status[index] === ready) running -= Number(this.step(index))
       }
-      if (running > 0) this.openBarriers(running)
+      observer?.land(false)
+      if (running > 0) this.wake(running)
     }
-    observer?.endCta()
+    observer?.endCluster()
+  }
+
+  private begin(first: number): void {
+    const { words, status, resume, clusterArrivals, arrivals } = this
+    const [gx, gy] = this.plan.grid
+    const y = Math.floor(first / gx) % gy
+    const z = Math.floor(first / (gx * gy))
+    for (let index = 0; index < status.length; index++) {
+      const at = this.state(index) >>> 2
+      const lanes = Math.min(32, this.threads - (index % this.warps) * 32)
+      const live = lanes === 32 ? -1 : (1 << lanes) - 1
+      words[at + (header.live >> 2)] = live
+      words[at + (header.active >> 2)] = live
+      words[at + (header.ctaid >> 2)] = (first % gx) + Math.floor(index / this.warps)
+      words[at + (header.ctaid >> 2) + 1] = y
+      words[at + (header.ctaid >> 2) + 2] = z
+    }
+    status.fill(ready)
+    resume.fill(0)
+    clusterArrivals.fill(0)
+    arrivals.fill(0)
+  }
+
+  /** Runs a warp until it waits; tells whether it ended. */
+  private step(index: number): boolean {
+    const { status, observer } = this
+    const rank = Math.floor(index / this.warps)
+    const warp = index % this.warps
+    for (;;) {
+      observer?.enter(rank, warp)
+      const next = this.warp(this.state(index), this.resume[index]!)
+      if (next === finished) {
+        status[index] = done
+        observer?.exit(rank, warp)
+        return true
+      }
+      this.resume[index] = next
+      const wait = this.field(index, header.wait)
+      const barrier = this.field(index, header.barrier)
+      if (wait === waits.barrierArrival) {
+        this.arrivals[rank * barriers + barrier]! += 32
+        observer?.arrive(barrier, rank, warp)
+        continue
+      }
+      if (wait === waits.clusterArrival) {
+        this.clusterArrivals[index]!++
+        observer?.arrive(clusterKey, rank, warp)
+        continue
+      }
+      status[index] = statusOf(wait)
+      if (observer && wait === waits.barrier && this.field(index, header.barrierThreads) !== 0)
+        observer.arrive(barrier, rank, warp)
+      return false
+    }
   }
 
   /** Lets those warps go on whose barrier is complete. */
-  private openBarriers(running: number): void {
-    const { warps, status, words, observer } = this
+  private wake(running: number): void {
+    const { observer, status } = this
+    do {
+      let woken = 0
+      for (let rank = 0; rank < this.ctas; rank++) woken += this.openBarriers(rank)
+      const arrived = this.clusterArrived()
+      for (let index = 0; index < status.length; index++) {
+        if (status[index] === statusOf(waits.phase)) woken += this.wakeAtPhase(index)
+        else if (status[index] === statusOf(waits.cluster) && this.clusterArrivals[index]! <= arrived) {
+          status[index] = ready
+          observer?.pass(clusterKey, Math.floor(index / this.warps), index % this.warps)
+          woken++
+        } else if (status[index] === ready) woken++
+      }
+      if (woken > 0) return
+    } while (observer?.land(true))
+    throw this.deadlock(running)
+  }
+
+  private wakeAtPhase(index: number): number {
+    const barrier = this.field(index, header.barrier)
+    const parity = this.field(index, header.barrierThreads)
+    if ((this.words[barrier >>> 2]! & 1) === parity) return 0
+    this.status[index] = ready
+    return 1
+  }
+
+  /** Cluster barriers that all warps of the cluster which have not ended have arrived at. */
+  private clusterArrived(): number {
+    let least = Number.MAX_SAFE_INTEGER
+    for (let index = 0; index < this.status.length; index++)
+      if (this.status[index] !== done) least = Math.min(least, this.clusterArrivals[index]!)
+    return least
+  }
+
+  /** Opens the complete barriers of a CTA; gives the number of warps that go on. */
+  private openBarriers(rank: number): number {
+    const { warps, status, arrivals, observer } = this
+    const isWaiting = (index: number): boolean => status[index] === statusOf(waits.barrier)
+    const start = rank * warps
     let opened = 0
-    // Barrier numbers are 0 to 15.
     let waiting = 0
-    for (let warp = 0; warp < warps; warp++) if (status[warp] !== done) waiting |= 1 << (status[warp]! - 1)
+    let running = 0
+    for (let index = start; index < start + warps; index++) {
+      if (status[index] !== done) running++
+      if (isWaiting(index)) waiting |= 1 << this.field(index, header.barrier)
+    }
     for (; waiting !== 0; waiting &= waiting - 1) {
       const barrier = 31 - Math.clz32(waiting & -waiting)
       let arrived = 0
       let threads = 0
-      for (let warp = 0; warp < warps; warp++) {
-        if (status[warp] !== barrier + 1) continue
+      for (let index = start; index < start + warps; index++) {
+        if (!isWaiting(index) || this.field(index, header.barrier) !== barrier) continue
         arrived++
-        threads = words[(this.state(warp) + header.barrierThreads) >> 2]!
+        threads = this.field(index, header.barrierThreads)
       }
-      if (arrived < (threads === 0 ? running : Math.ceil(threads / 32))) continue
-      for (let warp = 0; warp < warps; warp++) {
-        if (status[warp] !== barrier + 1) continue
-        status[warp] = ready
+      const ahead = arrivals[rank * barriers + barrier]!
+      if (threads === 0 ? arrived < running : 32 * arrived + ahead < threads) continue
+      if (threads !== 0) arrivals[rank * barriers + barrier] = Math.max(0, ahead + 32 * arrived - threads)
+      for (let index = start; index < start + warps; index++) {
+        if (!isWaiting(index) || this.field(index, header.barrier) !== barrier) continue
+        status[index] = ready
         opened++
-        if (threads !== 0) observer?.pass(barrier, warp)
+        if (threads !== 0) observer?.pass(barrier, rank, index - start)
       }
-      if (threads === 0) observer?.barrier()
+      if (threads === 0) observer?.barrier(rank)
     }
-    if (opened === 0)
-      throw new KernelFault(
-        'EMULATOR_DIVERGENT_BARRIER',
-        `${running} warps wait at barriers that the other warps never reach`,
-      )
+    return opened
+  }
+
+  private deadlock(running: number): KernelFault {
+    const waiting: WaitingWarp[] = []
+    for (let index = 0; index < this.status.length; index++) {
+      if (this.status[index] === done) continue
+      const rank = Math.floor(index / this.warps)
+      waiting.push({
+        rank,
+        warp: index % this.warps,
+        wait: this.status[index]! - 1,
+        instruction: this.field(index, header.waitInstruction),
+        barrier: this.field(index, header.barrier),
+        parity: this.field(index, header.barrierThreads),
+        window: this.window(rank),
+      })
+    }
+    return describeDeadlock(waiting, running, this.ctas, this.words)
   }
 
   /** A new order of the warps (Fisher and Yates), from a xorshift generator. */
@@ -203,34 +301,4 @@ export class CtaRunner {
       order[j] = swap
     }
   }
-}
-
-/** The error that the device reports for what a kernel threw. */
-export function describeFailure(kernel: Kernel, failure: unknown): DeviceError {
-  if (failure instanceof DeviceError) return failure
-  if (failure instanceof KernelFault) {
-    const instruction: Instruction | undefined =
-      failure.instruction === undefined ? undefined : kernel.instructions[failure.instruction]
-    const location = instruction?.location && `${instruction.location.file}:${instruction.location.line}`
-    const where = instruction
-      ? `${location ? `${location}, ` : ''}PTX line ${instruction.line}, '${instruction.text}': `
-      : ''
-    return new DeviceError(failure.code, `kernel ${kernel.name}: ${where}${failure.message}.`, {
-      kernel: kernel.name,
-      location,
-    })
-  }
-  if (failure instanceof Error && failure.name === 'RuntimeError') {
-    const outside = /out of bounds|unaligned/.test(failure.message)
-    return new DeviceError(
-      outside ? 'EMULATOR_OUT_OF_BOUNDS' : 'EMULATOR_TRAP',
-      `kernel ${kernel.name}: ${failure.message}. Run it on the device 'emulator:checked' to see the line.`,
-      { kernel: kernel.name },
-    )
-  }
-  const { message } = failure as Error
-  const error = new DeviceError('EMULATOR_BUG', `kernel ${kernel.name}: the emulator failed: ${message}`, {
-    kernel: kernel.name,
-  })
-  return Object.assign(error, { cause: failure })
 }

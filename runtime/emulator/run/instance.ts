@@ -1,6 +1,8 @@
-import { checkModule, environment } from '../translate/layout.ts'
+import { checkModule, copyModule, environment } from '../translate/layout.ts'
 import { type WasmGlobal, type WasmMemory, type WasmModule, WebAssembly } from '../wasm/host.ts'
-import { faultImport, type WarpFunction } from './cta.ts'
+import type { CopyImports } from './copy-engine.ts'
+import type { WarpFunction } from './cta.ts'
+import { faultImport } from './faults.ts'
 
 /** The addresses of memory that a module's functions use beside the warp's state. */
 export interface PrivateMemory {
@@ -13,10 +15,12 @@ export function instantiate(
   module: WasmModule,
   memory: WasmMemory,
   { scratch, counters }: PrivateMemory,
+  copies: CopyImports,
   checks: object = {},
 ): WarpFunction {
   const { exports } = new WebAssembly.Instance(module, {
     [environment]: { memory, fault: faultImport },
+    [copyModule]: copies as unknown as Readonly<Record<string, unknown>>,
     [checkModule]: checks as Readonly<Record<string, unknown>>,
   })
   const setGlobal = (global: WasmGlobal, value: number): void => {

@@ -13,6 +13,8 @@ export interface LoadedKernel {
   readonly module: WasmModule
   readonly layout: ArenaLayout
   readonly sharedBytes: number
+  /** CTAs of a cluster, neighbours along x. */
+  readonly cluster: number
 }
 
 export interface EmulatorFunction extends DeviceFunction {
@@ -34,13 +36,15 @@ export function loadKernel(program: Program, checks: boolean): LoadedKernel {
   const dynamic = kernel.sharedVariables.find((variable) => variable.bytes === 0)
   const sharedBytes = Math.max(kernel.staticSharedBytes, (dynamic?.offset ?? 0) + program.sharedBytes)
   const translation = translate(kernel, { block: program.block, sharedBytes, checks })
+  const [cluster] = kernel.cluster
   const threads = program.block[0] * program.block[1] * program.block[2]
   return {
     kernel,
     translation,
     module: new WebAssembly.Module(translation.module),
-    layout: layOutArena(Math.ceil(threads / 32), translation.stateBytes, sharedBytes),
+    layout: layOutArena(Math.ceil(threads / 32), translation.stateBytes, sharedBytes, cluster),
     sharedBytes,
+    cluster,
   }
 }
 
@@ -54,6 +58,8 @@ function checkShape(program: Program, kernel: Kernel): void {
   const required = kernel.requiredThreads
   if (required && program.block.some((extent, axis) => extent !== required[axis]) && kernel.exactThreads)
     refuse(`the PTX text asks for CTAs of ${required.join(' x ')} threads, not ${program.block.join(' x ')}`)
+  if (kernel.cluster[1] !== 1 || kernel.cluster[2] !== 1 || kernel.cluster[0] > 16)
+    refuse(`clusters of ${kernel.cluster.join(' x ')} CTAs are not supported; up to 16 x 1 x 1 are`)
   if (program.params.length !== kernel.params.length)
     refuse(`the program has ${program.params.length} parameters, the PTX text ${kernel.params.length}`)
 }

@@ -6,6 +6,7 @@ import {
   type Stream,
 } from '../../device.ts'
 import type { EmulatorFunction } from './kernel.ts'
+import { encodeTensorMap } from './tensor-map.ts'
 
 /** One run of a kernel as it is enqueued: later changes of the prepared launch do not reach it. */
 export interface LaunchRecord {
@@ -52,10 +53,16 @@ export class EmulatorLaunch implements PreparedLaunch {
   setArgument(index: number, value: LaunchArgument): void {
     const param = this.fn.program.params[index]
     const slot = this.fn.loaded.kernel.params[index]
-    if (!param || !slot)
-      throw new DeviceError('INVALID_LAUNCH', `kernel ${this.fn.program.name} has no argument ${index}`, {
-        kernel: this.fn.program.name,
-      })
+    if (!param || !slot) this.#refuse(`there is no argument ${index}`)
+    if (param.kind === 'tensorMap') {
+      if (typeof value === 'number') this.#refuse(`argument ${index} (${param.name}) must be a tensor map`)
+      encodeTensorMap(this.#view, slot.offset, value, param.name)
+      return
+    }
+    if (typeof value !== 'number') {
+      this.#refuse(`argument ${index} (${param.name}) must be a number, not a tensor map`)
+      return
+    }
     if (param.kind === 'tensor') {
       this.#view.setUint32(slot.offset, value % 2 ** 32, true)
       this.#view.setUint32(slot.offset + 4, Math.floor(value / 2 ** 32), true)
@@ -66,11 +73,15 @@ export class EmulatorLaunch implements PreparedLaunch {
 
   setGrid(grid: readonly [number, number, number]): void {
     if (grid.some((extent) => !Number.isInteger(extent) || extent < 1 || extent > 0x7fffffff))
-      throw new DeviceError(
-        'INVALID_LAUNCH',
-        `kernel ${this.fn.program.name} cannot be launched on a grid of ${grid.join(' x ')}`,
-        { kernel: this.fn.program.name },
-      )
+      this.#refuse(`it cannot be launched on a grid of ${grid.join(' x ')}`)
+    const { cluster } = this.fn.loaded
+    if (grid[0] % cluster !== 0)
+      this.#refuse(`a grid of ${grid.join(' x ')} cannot be cut into clusters of ${cluster} CTAs along x`)
     this.#grid = [...grid]
+  }
+
+  #refuse(problem: string): never {
+    const { name } = this.fn.program
+    throw new DeviceError('INVALID_LAUNCH', `kernel ${name}: ${problem}`, { kernel: name })
   }
 }

@@ -1,5 +1,7 @@
 import { availableParallelism } from 'node:os'
+import { windowStride } from '../translate/layout.ts'
 import { Arena } from './arena.ts'
+import { CopyEngine } from './copy-engine.ts'
 import { CtaRunner, type WarpFunction } from './cta.ts'
 import type { Heap } from './heap.ts'
 import { instantiate } from './instance.ts'
@@ -17,7 +19,7 @@ export class Launcher {
   readonly arena = new Arena()
   private readonly heap: Heap
   private readonly warps = new Map<LoadedKernel, WarpFunction>()
-  /** Milliseconds that a CTA of the kernel takes on one thread. */
+  /** Milliseconds that a CTA, or a cluster of them, takes on one thread. */
   private readonly msPerCta = new Map<LoadedKernel, number>()
   private readonly threads: number
   /** Whether the user asked for a number of threads: then every launch of several CTAs is shared. */
@@ -54,7 +56,7 @@ export class Launcher {
     this.heap.bytes(arena + layout.params, params.length).set(params)
     const plan = { grid, block: fn.program.block, layout, seed }
     const runner = new CtaRunner(plan, this.warpOf(loaded), this.heap.memory, arena)
-    const count = grid[0] * grid[1] * grid[2]
+    const count = (grid[0] * grid[1] * grid[2]) / loaded.cluster
     if (this.pool?.ready && this.isWorthSharing(loaded, count)) {
       this.pool.run(record, seed, runner)
       return
@@ -81,7 +83,9 @@ export class Launcher {
     let warp = this.warps.get(loaded)
     if (!warp) {
       const scratch = this.arena.address + loaded.layout.scratch
-      warp = instantiate(loaded.module, this.heap.memory, { scratch })
+      const { memory } = this.heap
+      const copies = new CopyEngine(memory, windowStride(loaded.sharedBytes))
+      warp = instantiate(loaded.module, memory, { scratch }, copies.imports)
       this.warps.set(loaded, warp)
     }
     return warp

@@ -1,6 +1,7 @@
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads'
 import { Arena } from './arena.ts'
-import { type CtaRunner, KernelFault } from './cta.ts'
+import type { CtaRunner } from './cta.ts'
+import { KernelFault } from './fault.ts'
 import type { Heap } from './heap.ts'
 import type { LoadedKernel } from './kernel.ts'
 import type { LaunchRecord } from './launch.ts'
@@ -60,7 +61,7 @@ export class WorkerPool {
     words.set(grid, control.grid)
     words[control.shuffled] = Number(seed !== undefined)
     words[control.seed] = seed ?? 0
-    const count = grid[0] * grid[1] * grid[2]
+    const count = (grid[0] * grid[1] * grid[2]) / loaded.cluster
     words[control.count] = count
     words[control.done] = 0
     Atomics.store(words, control.next, 0)

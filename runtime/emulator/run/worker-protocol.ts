@@ -6,7 +6,7 @@ import type { ArenaLayout } from './arena.ts'
 export const control = {
   /** Counts launches; workers sleep on it. */
   launch: 0,
-  /** The next CTA to take. */
+  /** The next CTA, or cluster of CTAs, to take. */
   next: 1,
   count: 2,
   /** Workers that are done with the launch; the calling thread sleeps on it. */

@@ -1,5 +1,8 @@
 import { receiveMessageOnPort, workerData } from 'node:worker_threads'
-import { CtaRunner, KernelFault, type WarpFunction } from './cta.ts'
+import { windowStride } from '../translate/layout.ts'
+import { CopyEngine } from './copy-engine.ts'
+import { CtaRunner, type WarpFunction } from './cta.ts'
+import { KernelFault } from './fault.ts'
 import { instantiate } from './instance.ts'
 import { control, type WorkerData, type WorkerFailure, type WorkerMessage } from './worker-protocol.ts'
 
@@ -30,7 +33,8 @@ function receive(): void {
 function warpOf(id: number, { module, layout }: KernelMessage): WarpFunction {
   let warp = warps.get(id)
   if (!warp) {
-    warp = instantiate(module, memory, { scratch: arena + layout.scratch })
+    const copies = new CopyEngine(memory, windowStride(layout.sharedBytes))
+    warp = instantiate(module, memory, { scratch: arena + layout.scratch }, copies.imports)
     warps.set(id, warp)
   }
   return warp

@@ -1,5 +1,6 @@
 import { DeviceError } from '../../device.ts'
 import type { Instruction, Kernel, RegisterOperand } from '../ptx/module.ts'
+import { writes } from './operands.ts'
 
 /**
  * A kernel's control flow. A node holds either instructions that each thread executes for itself, or one
@@ -32,17 +33,30 @@ const collectiveOperations = new Set([
   'ldmatrix',
   'mma',
   'redux',
+  'setmaxnreg',
   'shfl',
+  'stmatrix',
   'vote',
+  'wgmma',
 ])
 
+/** Whether the lanes of a warp execute every form of an operation together. */
 export function isCollectiveOperation(op: string): boolean {
   return collectiveOperations.has(op)
 }
 
-/** `bar.sync` and its like, where a warp waits for others. */
+export function isCollective(instruction: Instruction): boolean {
+  return isCollectiveOperation(instruction.op) || isWait(instruction)
+}
+
+/** `bar.sync` and its like, where a warp meets others: all of its lanes must come. */
 export function isBarrier(instruction: Instruction): boolean {
   return (instruction.op === 'bar' || instruction.op === 'barrier') && !instruction.modifiers.warp
+}
+
+/** `mbarrier.try_wait`, where any lanes wait for a phase of an mbarrier. */
+export function isWait(instruction: Instruction): boolean {
+  return instruction.op === 'mbarrier' && instruction.modifiers.try_wait !== undefined
 }
 
 export function successors(exit: Exit): number[] {
@@ -98,6 +112,7 @@ function split(kernel: Kernel): Node[] {
     return starts.get(index)!.id
   }
 
+  const alwaysTrue = waitResults(instructions)
   let current = starts.get(0)!
   // Code behind an unconditional branch and before the next label lands in a node that nothing reaches.
   for (const instruction of instructions) {
@@ -111,9 +126,12 @@ function split(kernel: Kernel): Node[] {
     if (op === 'bra') {
       const taken = target(instruction)
       const next = make()
-      current.exit = condition
-        ? { kind: 'branch', condition, taken, otherwise: next.id }
-        : { kind: 'jump', to: taken }
+      if (condition && alwaysTrue.has(condition.register.id))
+        current.exit = { kind: 'jump', to: condition.negated ? next.id : taken }
+      else
+        current.exit = condition
+          ? { kind: 'branch', condition, taken, otherwise: next.id }
+          : { kind: 'jump', to: taken }
       closed.add(current)
       current = next
     } else if (op === 'ret' || op === 'exit' || op === 'trap') {
@@ -126,7 +144,7 @@ function split(kernel: Kernel): Node[] {
         : { kind: 'jump', to: last.id }
       closed.add(current)
       current = next
-    } else if (isCollectiveOperation(instruction.op)) {
+    } else if (isCollective(instruction)) {
       const collective = make({ ...instruction, guard: undefined })
       const next = make()
       current.exit = condition
@@ -141,6 +159,16 @@ function split(kernel: Kernel): Node[] {
   const tail = starts.get(instructions.length)
   if (tail && tail !== current && !closed.has(current)) current.exit = { kind: 'jump', to: tail.id }
   return nodes
+}
+
+/** Predicates that only waits write: a wait here ends when the phase is complete, so nobody has to try again. */
+function waitResults(instructions: readonly Instruction[]): ReadonlySet<number> {
+  const found = new Set<number>()
+  const others = new Set<number>()
+  for (const instruction of instructions)
+    for (const { id } of writes(instruction)) (isWait(instruction) ? found : others).add(id)
+  for (const id of others) found.delete(id)
+  return found
 }
 
 const isEmptyEnd = (node: Node): boolean =>

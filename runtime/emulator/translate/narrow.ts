@@ -82,9 +82,15 @@ function withRegisters(operand: Operand, registers: readonly Register[]): Operan
     case 'register':
       return { ...operand, register: registers[operand.register.id]! }
     case 'address':
-      return operand.base.kind === 'register'
-        ? { ...operand, base: { ...operand.base, register: registers[operand.base.register.id]! } }
-        : operand
+      return {
+        ...operand,
+        ...(operand.base.kind === 'register' && {
+          base: { ...operand.base, register: registers[operand.base.register.id]! },
+        }),
+        ...(operand.coordinates && {
+          coordinates: operand.coordinates.map((coordinate) => withRegisters(coordinate, registers)),
+        }),
+      }
     case 'vector':
       return { ...operand, elements: operand.elements.map((element) => withRegisters(element, registers)) }
     default:

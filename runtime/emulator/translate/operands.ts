@@ -5,14 +5,17 @@ export function collectRegisters(operand: Operand | undefined, found: Register[]
   if (!operand) return
   if (operand.kind === 'register') found.push(operand.register)
   else if (operand.kind === 'vector') for (const element of operand.elements) collectRegisters(element, found)
-  else if (operand.kind === 'address' && operand.base.kind === 'register') found.push(operand.base.register)
+  else if (operand.kind === 'address') {
+    if (operand.base.kind === 'register') found.push(operand.base.register)
+    for (const coordinate of operand.coordinates ?? []) collectRegisters(coordinate, found)
+  }
 }
 
 /** Registers that the instruction reads, its guard included. */
 export function reads(instruction: Instruction): Register[] {
   const found: Register[] = []
   instruction.form.operands.forEach((spec, index) => {
-    if (!spec.isResult) collectRegisters(instruction.operands[index], found)
+    if (!spec.isResult || spec.isRead) collectRegisters(instruction.operands[index], found)
   })
   if (instruction.guard) found.push(instruction.guard.register)
   return found

@@ -1,5 +1,5 @@
 import type { Instruction, Operand } from '../ptx/module.ts'
-import { type Graph, isCollectiveOperation } from './graph.ts'
+import { type Graph, isCollective } from './graph.ts'
 import { mapReads, writes } from './operands.ts'
 
 /**
@@ -27,7 +27,7 @@ export function substituteCopies(graph: Graph): void {
   }
   // Matrix operands and addresses of collectives come from register files, so they stay registers.
   for (const instruction of all) {
-    if (!isCollectiveOperation(instruction.op)) continue
+    if (!isCollective(instruction)) continue
     for (const operand of instruction.operands)
       if (operand?.kind === 'vector' || operand?.kind === 'address') keepRegisters(operand, copies)
   }
@@ -53,5 +53,8 @@ export function substituteCopies(graph: Graph): void {
 function keepRegisters(operand: Operand, copies: Map<number, Operand>): void {
   if (operand.kind === 'register') copies.delete(operand.register.id)
   else if (operand.kind === 'vector') for (const element of operand.elements) keepRegisters(element, copies)
-  else if (operand.kind === 'address') keepRegisters(operand.base, copies)
+  else if (operand.kind === 'address') {
+    keepRegisters(operand.base, copies)
+    for (const coordinate of operand.coordinates ?? []) keepRegisters(coordinate, copies)
+  }
 }

@@ -1,6 +1,7 @@
 import type { Instruction, Kernel } from '../ptx/module.ts'
 import { ModuleBuilder } from '../wasm/module.ts'
 import { importChecks } from './emit/checked.ts'
+import { importCopies } from './emit/copies.ts'
 import { buildGraph } from './graph.ts'
 import { environment } from './layout.ts'
 import { analyzeLiveness, findTemporaries } from './liveness.ts'
@@ -10,6 +11,7 @@ import { findRegions } from './regions.ts'
 import { substituteCopies } from './substitute.ts'
 import { analyzeUniformity } from './uniform.ts'
 import { type Analysis, agreesOnExit, type WarpRef, WarpWriter } from './warp.ts'
+import { trackedRegisters } from './warpgroup.ts'
 
 export interface TranslationOptions {
   readonly block: readonly [number, number, number]
@@ -47,14 +49,15 @@ export function translate(source: Kernel, options: TranslationOptions): Translat
   const parts = {
     m,
     fault: m.importFunction(environment, 'fault', ['i32', 'i32'], []),
+    copies: importCopies(m),
     scratch: m.global('i32', 0, { export: 'scratch' }),
   }
-  const checks = options.checks ? importChecks(m) : undefined
+  const checks = options.checks ? importChecks(m, trackedRegisters(graph)) : undefined
   const exits = { graph, uniform }
   const fullWarps = (options.block[0] * options.block[1] * options.block[2]) % 32 === 0
   const staysTogether = fullWarps && [...regions.values()].every((region) => agreesOnExit(exits, region))
   const handsOver = !checks && !staysTogether
-  const placement = placeRegisters(kernel, graph, liveness, uniform, regions, handsOver)
+  const placement = placeRegisters(kernel, graph, liveness, uniform, regions, divergentNodes, handsOver)
   const analysis: Analysis = {
     kernel,
     options,

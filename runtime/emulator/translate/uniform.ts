@@ -30,6 +30,7 @@ const impure = new Set([
   'shfl',
   'mma',
   'ldmatrix',
+  'wgmma',
 ])
 
 /** `shape` is the extent of the CTA: it decides whether `%tid.x >> 5` is the same for a warp. */
@@ -52,7 +53,7 @@ export function analyzeUniformity(
       case 'vector':
         return operand.elements.every(isUniform)
       case 'address':
-        return isUniform(operand.base)
+        return isUniform(operand.base) && (operand.coordinates ?? []).every(isUniform)
       default:
         return true
     }
@@ -60,6 +61,8 @@ export function analyzeUniformity(
   const isUniformResult = (instruction: Instruction): boolean => {
     const { op, form, operands, guard } = instruction
     if (guard && !isUniform(guard)) return false
+    // A wait ends when the phase is complete, so it always gives true.
+    if (op === 'mbarrier') return true
     if (op === 'ld') return instruction.modifiers.space === 'param'
     if (op === 'vote' || op === 'redux') return isFullMask(operands[form.operands.length - 1])
     if (impure.has(op)) return false

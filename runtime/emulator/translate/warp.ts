@@ -5,15 +5,17 @@ import type { I32 } from '../wasm/operations.ts'
 import type { BitSet } from './bits.ts'
 import { writeCollective } from './collective.ts'
 import type { CheckCalls } from './emit/checked.ts'
+import type { CopyCalls } from './emit/copies.ts'
 import { Emitter, type KernelContext } from './emit/emitter.ts'
-import { type Graph, isBarrier, successors } from './graph.ts'
-import { faults, finished, header } from './layout.ts'
+import { type Graph, isBarrier, isWait, successors } from './graph.ts'
+import { faults, finished, header, waits } from './layout.ts'
 import type { Liveness } from './liveness.ts'
 import type { Placement } from './placement.ts'
 import { RegionWriter } from './region-writer.ts'
 import type { Region } from './regions.ts'
 import type { TranslationOptions } from './translate.ts'
 import { registerValueType } from './types.ts'
+import { writeWait } from './wait.ts'
 
 export interface Analysis {
   readonly kernel: Kernel
@@ -40,6 +42,7 @@ export type WarpRef = FunctionRef<readonly ['i32', 'i32', 'i32'], readonly ['i32
 export interface ModuleParts {
   readonly m: ModuleBuilder
   readonly fault: FunctionRef<readonly ['i32', 'i32'], readonly []>
+  readonly copies: CopyCalls
   readonly scratch: Global<'i32'>
 }
 
@@ -76,10 +79,11 @@ export class WarpWriter {
   /** Nodes with a place of their own, in the graph's order; barriers have a second one behind them. */
   private readonly places: readonly number[]
   private readonly barriers: readonly number[]
+  private readonly waits: readonly number[]
   private readonly incoming: ReadonlyMap<number, number>
   private dispatch!: Label
 
-  constructor({ m, fault, scratch }: ModuleParts, analysis: Analysis, variant: WarpVariant) {
+  constructor({ m, fault, copies, scratch }: ModuleParts, analysis: Analysis, variant: WarpVariant) {
     this.m = m
     this.analysis = analysis
     this.vectorizes = variant.vectorizes
@@ -104,11 +108,15 @@ export class WarpWriter {
       params: w.local('i32'),
       sharedBytes: options.sharedBytes,
       fault,
+      copies,
       checks: analysis.checks,
     }
     this.incoming = this.countIncoming()
     this.places = graph.order.filter((id) => id === graph.entry || this.incoming.get(id)! > 1)
-    this.barriers = graph.nodes.filter((n) => n.collective && isBarrier(n.collective)).map((n) => n.id)
+    const having = (is: (instruction: Instruction) => boolean): number[] =>
+      graph.nodes.filter(({ collective }) => collective && is(collective)).map(({ id }) => id)
+    this.barriers = having(isBarrier)
+    this.waits = having(isWait)
   }
 
   /** Jumps to a node from other regions and collectives; choices between several exits count twice. */
@@ -116,7 +124,12 @@ export class WarpWriter {
     const { graph, regions } = this.analysis
     const incoming = new Map<number, number>()
     const add = (to: number, count: number): void => void incoming.set(to, (incoming.get(to) ?? 0) + count)
-    for (const node of graph.nodes) if (node.collective) for (const to of successors(node.exit)) add(to, 1)
+    for (const node of graph.nodes) {
+      if (!node.collective) continue
+      for (const to of successors(node.exit)) add(to, 1)
+      // A warp that waited comes back to the wait.
+      if (isWait(node.collective)) add(node.id, 2)
+    }
     for (const region of regions.values()) {
       const agreed = this.agreesOnExit(region)
       for (const to of region.exits) add(to, agreed ? 1 : 2)
@@ -154,16 +167,21 @@ export class WarpWriter {
     const [state, resume, handedOver] = w.args
     const { graph } = this.analysis
     w.set(this.live, w.i32.load(w.get(state), header.live))
-    w.set(this.active, w.get(this.live))
+    w.set(this.active, w.i32.load(w.get(state), header.active))
     w.set(this.place, w.get(resume))
     if (this.general)
-      w.if(w.i32.ne(w.get(this.live), w.i32.const(-1)), () =>
+      w.if(w.i32.ne(w.get(this.active), w.i32.const(-1)), () =>
         w.return(w.call(this.general!, w.get(state), w.get(resume), w.i32.const(0))),
       )
     w.set(context.firstThread, w.i32.shl(w.i32.load(w.get(state), header.warp), w.i32.const(5)))
     w.set(context.shared, w.i32.load(w.get(state), header.shared))
     w.set(context.params, w.i32.load(w.get(state), header.params))
     if (!this.vectorizes) this.writeTakeOver(handedOver)
+    for (const id of this.waits)
+      w.if(w.i32.eq(w.get(this.place), w.i32.const(this.waitResume(id))), () => {
+        for (const { local, offset } of this.waitUniforms(id)) loadLocal(this.asAny, state, local, offset)
+        w.set(this.place, w.i32.const(this.placeOf(id)))
+      })
     this.dispatch = w.beginLoop()
     if (!this.vectorizes) this.writeRegrouping()
     else if (this.general) this.writeHandOver(this.general)
@@ -246,10 +264,14 @@ export class WarpWriter {
     const region = regions.get(id)
     if (region) return new RegionWriter(this, region).write()
     const collective = node.collective!
-    this.writeCount(id, false)
+    if (!isWait(collective)) this.writeCount(id, false)
     if (isBarrier(collective)) {
       this.writeBarrier(id, collective)
       return undefined
+    }
+    if (isWait(collective)) {
+      writeWait(this, id, collective)
+      return successors(node.exit)[0]
     }
     writeCollective(this, collective)
     return successors(node.exit)[0]
@@ -308,10 +330,55 @@ export class WarpWriter {
     const e = this.uniformEmitter()
     e.instruction = instruction
     const [number, threads] = instruction.operands
-    w.i32.store(w.get(state), e.i32(number!), header.barrier)
+    const { cluster, arrive } = instruction.modifiers
+    const kind = cluster
+      ? arrive
+        ? waits.clusterArrival
+        : waits.cluster
+      : arrive
+        ? waits.barrierArrival
+        : waits.barrier
+    if (number) w.i32.store(w.get(state), e.i32(number), header.barrier)
     w.i32.store(w.get(state), threads ? e.i32(threads) : w.i32.const(0), header.barrierThreads)
+    this.writeSuspension(kind, instruction, this.places.length + this.barriers.indexOf(id))
+  }
+
+  /** Leaves the warp function; the fields of the wait's kind are in the state already. */
+  private writeSuspension(kind: number, instruction: Instruction, resume: number): void {
+    const { w } = this
+    const [state] = w.args
+    w.i32.store(w.get(state), w.i32.const(kind), header.wait)
+    w.i32.store(w.get(state), w.i32.const(instruction.index), header.waitInstruction)
     w.i32.store(w.get(state), w.get(this.live), header.live)
-    w.return(w.i32.const(this.places.length + this.barriers.indexOf(id)))
+    w.i32.store(w.get(state), w.get(this.active), header.active)
+    w.return(w.i32.const(resume))
+  }
+
+  /** Suspends the active lanes until the phase of an mbarrier may be complete, to come back to the node then. */
+  writePhaseWait(id: number, instruction: Instruction, address: Local<'i32'>, parity: Local<'i32'>): void {
+    const { w } = this
+    const [state] = w.args
+    for (const { local, offset } of this.waitUniforms(id)) storeLocal(this.asAny, state, local, offset)
+    w.i32.store(w.get(state), w.get(address), header.barrier)
+    w.i32.store(w.get(state), w.get(parity), header.barrierThreads)
+    this.writeSuspension(waits.phase, instruction, this.waitResume(id))
+  }
+
+  private waitResume(id: number): number {
+    return this.places.length + this.barriers.length + this.waits.indexOf(id)
+  }
+
+  /** What outlives a wait at a node: where lanes may be apart, also what those elsewhere need. */
+  private *waitUniforms(id: number): Generator<{ local: Local; offset: number }> {
+    const { kernel, liveness, uniform, placement, divergentNodes } = this.analysis
+    if (divergentNodes.has(id)) yield* this.placedUniforms()
+    else
+      for (const register of liveness.liveIn[id]!)
+        if (uniform.has(register))
+          yield {
+            local: this.uniformLocal(kernel.registers[register]!),
+            offset: placement.uniforms.get(register)!,
+          }
   }
 
   private *savedUniforms(id: number): Generator<{ local: Local; offset: number }> {

@@ -31,10 +31,17 @@ function launch(
   options: { threads?: number; ctas?: number; checks?: Checker } = {},
 ): LaunchReport {
   const { threads = 128, ctas = 1, checks = checker() } = options
-  checks.beginLaunch({ kernel: 'k', sites, grid: [ctas, 1, 1], block: [threads, 1, 1], sharedBytes: 16384 })
-  checks.beginCta(0)
+  checks.beginLaunch({
+    kernel: 'k',
+    sites,
+    grid: [ctas, 1, 1],
+    block: [threads, 1, 1],
+    cluster: 1,
+    sharedBytes: 16384,
+  })
+  checks.beginCluster(0, 0)
   body(checks.imports, checks)
-  checks.endCta()
+  checks.endCluster()
   return checks.endLaunch()
 }
 const kinds = (report: LaunchReport) => report.findings.map(({ kind }) => kind)
@@ -144,7 +151,7 @@ test('warps that meet no barrier race; those that do not', () => {
   assert.is(racing.findings[0]!.otherSite, sites[store!])
   const ordered = launch(({ storeShared, loadShared }, checks) => {
     storeShared(64, 4, 33, store)
-    checks.barrier()
+    checks.barrier(0)
     loadShared(64, 4, 5, load)
   })
   assert.equal(kinds(ordered), [])
@@ -158,7 +165,7 @@ test('a write after reads needs a barrier too, whichever thread reads last', () 
   ] as const) {
     const report = launch(({ storeShared, loadShared }, checks) => {
       storeShared(0, 4, 7, store)
-      checks.barrier()
+      checks.barrier(0)
       loadShared(0, 4, first, load)
       loadShared(0, 4, second, load)
       storeShared(0, 4, 7, store)
@@ -194,7 +201,7 @@ test('neighbouring bytes of a word do not race, the same byte does', () => {
     storeShared(0, 2, 0, store)
     storeShared(2, 2, 32, store)
     loadShared(2, 1, 0, load)
-    checks.barrier()
+    checks.barrier(0)
     loadShared(0, 4, 64, load)
   })
   assert.equal(kinds(halves), ['race'])
@@ -210,9 +217,9 @@ test('named barriers order those that arrive before those that pass', () => {
   const report = launch(({ storeShared, loadShared }, checks) => {
     storeShared(0, 4, 0, store)
     storeShared(4, 4, 64, store)
-    checks.arrive(1, 0)
-    checks.arrive(1, 1)
-    checks.pass(1, 1)
+    checks.arrive(1, 0, 0)
+    checks.arrive(1, 0, 1)
+    checks.pass(1, 0, 1)
     loadShared(0, 4, 32, load)
     loadShared(4, 4, 33, load)
   })
@@ -222,9 +229,9 @@ test('named barriers order those that arrive before those that pass', () => {
 
 test('what a warp does after it arrived is not covered by the barrier', () => {
   const report = launch(({ storeShared, loadShared }, checks) => {
-    checks.arrive(1, 0)
+    checks.arrive(1, 0, 0)
     storeShared(0, 4, 0, store)
-    checks.pass(1, 1)
+    checks.pass(1, 0, 1)
     loadShared(0, 4, 32, load)
   })
   assert.equal(kinds(report), ['race'])
@@ -233,13 +240,13 @@ test('what a warp does after it arrived is not covered by the barrier', () => {
 test('atomics do not race with each other, but with plain accesses', () => {
   const together = launch(({ atomicShared, storeShared }, checks) => {
     storeShared(0, 4, 0, store)
-    checks.barrier()
+    checks.barrier(0)
     for (let thread = 0; thread < 128; thread++) atomicShared(0, 4, thread, atomic)
   })
   assert.equal(kinds(together), [])
   const mixed = launch(({ atomicShared, storeShared, loadShared }, checks) => {
     storeShared(0, 4, 0, store)
-    checks.barrier()
+    checks.barrier(0)
     atomicShared(0, 4, 40, atomic)
     loadShared(0, 4, 80, load)
   })
@@ -253,8 +260,8 @@ test('CTAs of a launch are not ordered, launches are', () => {
     launch(
       ({ storeGlobal }) => {
         storeGlobal(base, 4, 0, store)
-        checks.endCta()
-        checks.beginCta(1)
+        checks.endCluster()
+        checks.beginCluster(1, 0)
         storeGlobal(base + second, 4, 0, store)
       },
       { checks, ctas: 2 },
@@ -272,8 +279,8 @@ test('CTAs of a launch are not ordered, launches are', () => {
 test('shared memory starts uninitialised and without history in each CTA', () => {
   const report = launch(({ storeShared, loadShared }, checks) => {
     storeShared(0, 4, 40, store)
-    checks.endCta()
-    checks.beginCta(1)
+    checks.endCluster()
+    checks.beginCluster(1, 0)
     storeShared(0, 4, 80, store)
     loadShared(4, 4, 80, load)
   })
@@ -286,14 +293,14 @@ test('fence, atomic, atomic, fence orders CTAs; without either fence it does not
     launch(
       ({ storeGlobal, atomicGlobal, fenceGlobal, loadGlobal }, checks) => {
         for (let thread = 0; thread < 64; thread++) storeGlobal(base + thread * 4, 4, thread, store)
-        checks.barrier()
+        checks.barrier(0)
         if (release) fenceGlobal(0)
         atomicGlobal(counter, 4, 0, atomic)
-        checks.endCta()
-        checks.beginCta(1)
+        checks.endCluster()
+        checks.beginCluster(1, 0)
         atomicGlobal(counter, 4, 0, atomic)
         if (acquire) fenceGlobal(0)
-        checks.barrier()
+        checks.barrier(0)
         for (let thread = 0; thread < 64; thread++) loadGlobal(base + thread * 4, 4, thread, load)
       },
       { ctas: 2 },
@@ -310,11 +317,11 @@ test('an order between CTAs passes through a third', () => {
       storeGlobal(base, 4, 0, store)
       fenceGlobal(0)
       atomicGlobal(first, 4, 0, atomic)
-      checks.beginCta(1)
+      checks.beginCluster(1, 0)
       atomicGlobal(first, 4, 0, atomic)
       fenceGlobal(0)
       atomicGlobal(second, 4, 0, atomic)
-      checks.beginCta(2)
+      checks.beginCluster(2, 0)
       atomicGlobal(second, 4, 0, atomic)
       fenceGlobal(0)
       loadGlobal(base, 4, 0, load)
@@ -354,7 +361,7 @@ test('bytes of an asynchronous copy may be read past the wait and a barrier, not
   assert.equal(
     run(({ waitGroup, loadShared }, checks) => {
       waitGroup(0, 0)
-      checks.barrier()
+      checks.barrier(0)
       loadShared(4, 4, 64, load)
     }),
     [],
@@ -374,7 +381,7 @@ test('bytes of an asynchronous copy may be read past the wait and a barrier, not
 test('a copy over a stage that another warp still reads races', () => {
   const report = launch(({ asyncCopy, storeShared, loadShared }, checks) => {
     storeShared(0, 16, 0, store)
-    checks.barrier()
+    checks.barrier(0)
     loadShared(0, 16, 64, load)
     asyncCopy(0, base, 16, 16, 0, copy)
   })
@@ -490,7 +497,7 @@ test('ldmatrix rows count as quarters of a warp', () => {
   const conflicts = (stride: number) =>
     launch(({ storeShared, matrixRow }, checks) => {
       for (let i = 0; i < 1024; i++) storeShared(i * 16, 16, 0, store)
-      checks.barrier()
+      checks.barrier(0)
       for (let lane = 0; lane < 32; lane++) matrixRow(lane * stride, lane, load)
     }).memory[0]!.bankConflicts
   assert.is(conflicts(16), 0)
@@ -535,7 +542,7 @@ test('many segments and pages keep their order', () => {
       for (let round = 0; round < 3000; round++) {
         const address = base + ((round * 4096) % (1 << 20)) + (round >> 8) * 4
         storeGlobal(address, 4, round % 128, store)
-        checks.barrier()
+        checks.barrier(0)
         loadGlobal(address, 4, (round + 32) % 128, load)
       }
     },

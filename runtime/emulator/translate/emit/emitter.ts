@@ -3,9 +3,10 @@ import type { Instruction, Kernel, Operand, Register } from '../../ptx/module.ts
 import type { FunctionBuilder, FunctionRef, Local } from '../../wasm/function.ts'
 import type { ModuleBuilder } from '../../wasm/module.ts'
 import { type F32, type F64, type I32, type I64, onStack, type Value } from '../../wasm/operations.ts'
-import { header } from '../layout.ts'
+import { header, windowStride } from '../layout.ts'
 import { type Plain, registerBits, registerValueType, scalarTypes } from '../types.ts'
 import type { CheckCalls } from './checked.ts'
+import type { CopyCalls } from './copies.ts'
 
 /** What is the same for a whole kernel while it is translated. */
 export interface KernelContext {
@@ -21,6 +22,8 @@ export interface KernelContext {
   readonly sharedBytes: number
   /** Reports what a kernel must not do: kind (`faults.ts`) and number of the instruction. Does not come back. */
   readonly fault: FunctionRef<readonly ['i32', 'i32'], readonly []>
+  /** The copy engine. */
+  readonly copies: CopyCalls
   /** Present when memory accesses are checked. */
   readonly checks: CheckCalls | undefined
 }
@@ -120,7 +123,7 @@ export class Emitter {
         return this.fail(`${operand.name} is an integer`)
       }
       case 'symbol': {
-        const value = this.sharedAddress(operand.name, operand.offset)
+        const value = this.symbolAddress(operand.name, operand.offset)
         if (type === 'i32') return value
         if (type === 'i64') return w.i64.extend_i32_u(value)
         return this.fail(`${operand.name} is an address`)
@@ -130,11 +133,15 @@ export class Emitter {
     }
   }
 
-  /** Shared addresses are linear-memory addresses: the window's base is part of them. */
-  sharedAddress(name: string, offset: number): I32 {
+  /** The address of a shared variable or a parameter. All addresses are those of linear memory: bases are part of them. */
+  symbolAddress(name: string, offset: number): I32 {
     const { w, context } = this
     const variable = context.kernel.sharedVariables.find((v) => v.name === name)
-    if (!variable) this.fail(`${name} is not a shared variable`)
+    if (!variable) {
+      const param = context.kernel.params.find((candidate) => candidate.name === name)
+      if (!param) this.fail(`${name} is neither a shared variable nor a parameter`)
+      return w.i32.add(w.get(context.params), w.i32.const(param.offset + offset))
+    }
     return w.i32.add(w.get(context.shared), w.i32.const(variable.offset + offset))
   }
 
@@ -159,6 +166,19 @@ export class Emitter {
         return field(header.ctaid + 4 * component)
       case '%nctaid':
         return field(header.nctaid + 4 * component)
+      case '%cluster_ctarank':
+        return field(header.clusterRank)
+      case '%cluster_ctaid':
+        return component === 0 ? field(header.clusterRank) : w.i32.const(0)
+      case '%cluster_nctarank':
+        return w.i32.const(context.kernel.cluster[0])
+      case '%cluster_nctaid':
+        return w.i32.const(context.kernel.cluster[component]!)
+      case '%clusterid':
+      case '%nclusterid': {
+        const own = field((base === '%clusterid' ? header.ctaid : header.nctaid) + 4 * component)
+        return w.i32.div_u(own, w.i32.const(context.kernel.cluster[component]!))
+      }
       case '%laneid':
         return pushLane()
       case '%warpid':
@@ -184,6 +204,19 @@ export class Emitter {
   thread(): I32 {
     const { w, context, lane } = this
     return lane ? w.i32.add(w.get(context.firstThread), w.get(lane)) : w.get(context.firstThread)
+  }
+
+  /** The same place in the shared window of another CTA of the cluster. */
+  peerAddress(address: Operand, rank: Operand): I32 {
+    const { w, context } = this
+    const own = w.i32.load(w.get(context.state), header.clusterRank)
+    const local = w.let(own)
+    const apart = w.i32.sub(this.i32(rank), w.get(local))
+    const distance = w.let(w.i32.mul(apart, w.i32.const(windowStride(context.sharedBytes))))
+    w.release(local)
+    const result = w.i32.add(this.i32(address), w.get(distance))
+    w.release(distance)
+    return result
   }
 
   /** Stores into a result operand; converts between a register's raw bits and its own type. */

@@ -1,5 +1,6 @@
 import type { Instruction, Operand } from '../../ptx/module.ts'
 import { faults } from '../layout.ts'
+import { reads, writes } from '../operands.ts'
 import { registerValueType } from '../types.ts'
 import { dot4, logic3, permute } from './bytes.ts'
 import { convert } from './convert.ts'
@@ -29,6 +30,7 @@ import {
   not,
   shift,
 } from './integer.ts'
+import { barrier } from './mbarrier.ts'
 import { asyncCopy, atomic, fence, load, store } from './memory.ts'
 import { convertAddress, move } from './move.ts'
 
@@ -69,7 +71,9 @@ const writers: Readonly<Record<string, Writer>> = {
   lg2: unary,
   lop3: logic3,
   mad: multiply,
+  mapa: (e, [d, a, b]) => e.set(d, e.peerAddress(a, b)),
   max: byType(minOrMax, minOrMaxFloat),
+  mbarrier: barrier,
   membar: fence,
   min: byType(minOrMax, minOrMaxFloat),
   mov: move,
@@ -105,11 +109,27 @@ const writers: Readonly<Record<string, Writer>> = {
 /** Operations that `writeInstruction` knows. */
 export const writtenOperations: readonly string[] = Object.keys(writers)
 
+/** Tells the checker of an instruction that uses registers of asynchronous products. */
+export function noteRegisters(e: Emitter, instruction: Instruction): void {
+  const { w } = e
+  const { checks } = e.context
+  if (!checks || checks.tracked.size === 0) return
+  const used = [...reads(instruction), ...writes(instruction)].filter(({ id }) => checks.tracked.has(id))
+  if (used.length === 0) return
+  const note = (): void => {
+    for (const id of new Set(used.map((register) => register.id)))
+      w.call(checks.registerAccess, e.thread(), w.i32.const(id), w.i32.const(checks.site(instruction)))
+  }
+  if (instruction.guard) w.if(e.i32(instruction.guard), note)
+  else note()
+}
+
 const harmless = new Set(['mov', 'selp', 'add', 'sub', 'and', 'or', 'xor', 'cvta', 'not'])
 
 /** Writes one instruction for the emitter's lane, its guard included. */
 export function writeInstruction(e: Emitter, instruction: Instruction): void {
   e.instruction = instruction
+  noteRegisters(e, instruction)
   const writer = writers[instruction.op]
   if (!writer) {
     e.fail('the emulator does not execute this instruction')

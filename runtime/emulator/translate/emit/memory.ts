@@ -2,6 +2,7 @@ import type { AddressOperand, Operand } from '../../ptx/module.ts'
 import type { Local } from '../../wasm/function.ts'
 import type { I32, Value } from '../../wasm/operations.ts'
 import { registerBits, scalarTypes } from '../types.ts'
+import { bulkCopy } from './copies.ts'
 import type { Emitter } from './emitter.ts'
 
 /** An address to be pushed as often as needed, with the constant that the memory instruction adds. */
@@ -21,10 +22,10 @@ function spaceOf(e: Emitter): Space {
 }
 
 /** The address operand as an i32, without its offset. All spaces lie in one linear memory. */
-function pushBase(e: Emitter, { base }: AddressOperand): I32 {
+export function pushBase(e: Emitter, { base }: AddressOperand): I32 {
   const { w } = e
   if (base.kind === 'integer') return w.i32.const(Number(BigInt.asIntN(32, base.value)))
-  if (base.kind === 'symbol') return e.sharedAddress(base.name, 0)
+  if (base.kind === 'symbol') return e.symbolAddress(base.name, 0)
   return base.register.type === 'b64' ? w.i32.wrap_i64(e.i64(base)) : e.i32(base)
 }
 
@@ -282,6 +283,10 @@ export function asyncCopy(e: Emitter, operands: readonly (Operand | undefined)[]
   const { w, context } = e
   const { modifiers } = e.instruction
   const { checks } = context
+  if (modifiers.bulk) {
+    bulkCopy(e, operands)
+    return
+  }
   if (modifiers.commit_group) {
     if (checks) w.call(checks.commitGroup, e.thread())
     return
@@ -349,7 +354,8 @@ export function asyncCopy(e: Emitter, operands: readonly (Operand | undefined)[]
 
 /** fence and membar: the emulator's memory is in order; the checker learns of those that reach other CTAs. */
 export function fence(e: Emitter): void {
-  const { scope, level } = e.instruction.modifiers
+  const { scope, level, proxy, mbarrier_init: barrierInit } = e.instruction.modifiers
   const { checks } = e.context
+  if (proxy || barrierInit) return
   if (checks && (scope ?? level) !== 'cta') e.w.call(checks.fenceGlobal, e.thread())
 }

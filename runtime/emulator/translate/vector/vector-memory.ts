@@ -151,6 +151,7 @@ const isWide = (operand: Operand): boolean =>
 export function copyVector(v: VectorEmitter, operands: readonly (Operand | undefined)[]): boolean {
   const { w } = v
   const { modifiers } = v.instruction
+  if (modifiers.bulk && !modifiers.commit_group && !modifiers.wait_group) return false
   // Without checks copies happen at once, so groups and waits are nothing.
   if (modifiers.commit_group || modifiers.wait_group || modifiers.wait_all) return true
   const [to, from, size, given] = operands
