@@ -242,6 +242,18 @@ export const errorCodes = {
     title: 'warpgroup operation under divergent control',
     why: 'wgmma, its fences and waits, and changes of the number of registers are done by the four warps of a warpgroup together.',
   },
+  E0606: {
+    title: 'register of a wgmma that runs',
+    why: 'wgmma runs on while the threads do: its accumulators and the registers of A are not theirs until wgmmaWait covers the group that it was committed to.',
+  },
+  E0607: {
+    title: 'wgmma without a fence',
+    why: 'wgmmaFence orders what a thread did to accumulators and to the registers of A before the wgmmas that follow.',
+  },
+  E0608: {
+    title: 'wgmma that no wait covers',
+    why: 'A wait covers committed groups alone, and a kernel must wait for all that it has started.',
+  },
   E0701: {
     title: 'accumulator does not fit the atom',
     why: 'mma updates the registers of its accumulator, whose number and type the atom fixes.',

@@ -4,6 +4,7 @@ import type { KernelIr } from './op.ts'
 import { optimize } from './optimize.ts'
 import { allocateShared } from './passes/allocate-shared.ts'
 import { checkUniformity } from './passes/check-uniformity.ts'
+import { checkWgmma } from './passes/check-wgmma.ts'
 import { verify } from './verify.ts'
 
 export { printIr } from './print.ts'
@@ -26,6 +27,8 @@ export function lower(ir: KernelIr, target: Target, options: { optimize?: boolea
   checkUniformity(ir)
   const allocated = allocateShared(ir, target)
   const final = options.optimize === false ? allocated.ir : optimize(allocated.ir)
+  // Behind the passes, which remove the copies that the frontend makes of registers.
+  if (options.optimize !== false) checkWgmma(final)
   const { ptx, files } = printPtx(final, target, allocated.align)
   return { ptx, sharedBytes: allocated.bytes, files }
 }

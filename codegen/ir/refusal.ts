@@ -1,7 +1,7 @@
 import type { Location } from './op.ts'
 
 /** What the middle and back end refuse. */
-export type RefusalCode = 'E0601' | 'E0602' | 'E0603' | 'E0604' | 'E0605'
+export type RefusalCode = 'E0601' | 'E0602' | 'E0603' | 'E0604' | 'E0605' | 'E0606' | 'E0607' | 'E0608'
 
 export interface RefusalContext {
   readonly location?: Location

@@ -1,4 +1,4 @@
-import type { Operand } from '../../ir/op.ts'
+import type { Block, Operand } from '../../ir/op.ts'
 import { immediate } from '../../ir/value.ts'
 import type { Expression } from '../syntax.ts'
 import { coerce } from './convert.ts'
@@ -166,7 +166,8 @@ function promote(ev: Evaluator, cell: Cell, value: Value, node: Expression): Var
         : immediate(registerType(type), 0)
   const register = ev.emitter.register(registerType(type))
   const { location } = ev.emitter
-  cell.region.block.push({
+  const { block } = cell.region
+  block.splice(beforeFence(block, initial), 0, {
     kind: 'instruction',
     op: 'move',
     results: [register],
@@ -182,6 +183,20 @@ function promote(ev: Evaluator, cell: Cell, value: Value, node: Expression): Var
   const variable = new Variable(type, register)
   cell.slot = variable
   return variable
+}
+
+/**
+ * Where a register is initialised: at the end of the block, but before a `wgmmaFence` there that orders what the author
+ * wrote before it.
+ */
+function beforeFence(block: Block, initial: Operand): number {
+  for (let i = block.length - 1; i >= 0; i--) {
+    const node = block[i]!
+    if (node.kind !== 'instruction') break
+    if (node.op === 'wgmmaFence') return i
+    if (initial.kind === 'register' && node.results.some(({ id }) => id === initial.id)) break
+  }
+  return block.length
 }
 
 /**
