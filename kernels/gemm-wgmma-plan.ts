@@ -47,6 +47,12 @@ export interface WgmmaPlan {
   /** `wgmma` groups of a unit, and stages of a turn of the main loop, in which an even number of groups fall. */
   readonly unitGroups: number
   readonly turn: number
+  /**
+   * Pairs of groups of a stage that a loop goes through, and units of a pair: ptxas 13.0 puts groups one after the other
+   * (C7513) where more than two follow each other without a branch.
+   */
+  readonly pairs: number
+  readonly pairUnits: number
   /** Whether sums of several warpgroups or CTAs are added. */
   readonly partial: boolean
   /** CTAs of a cluster. */
@@ -81,6 +87,7 @@ export function wgmmaPlan(t: WgmmaTiles, format: WeightFormat, x: OperandType): 
   const consumerGroups = consumerGroupsOf(t)
   const slabColumns = 128 / dtypeBytes[x]
   const unitGroups = format.steps / t.steps
+  const groups = t.units * unitGroups
   return {
     blockRows: t.blocks * unitRows,
     rows: strips * unitRows,
@@ -91,7 +98,9 @@ export function wgmmaPlan(t: WgmmaTiles, format: WeightFormat, x: OperandType): 
     slabColumns,
     slabs: (t.units * unitColumns) / slabColumns,
     unitGroups,
-    turn: (t.units * unitGroups) % 2 === 0 ? 1 : 2,
+    turn: groups % 2 === 0 ? 1 : 2,
+    pairs: groups % 2 === 0 ? groups / 2 : 1,
+    pairUnits: 2 / unitGroups,
     partial: t.kGroups * t.split > 1,
     cluster: wgmmaCluster(t),
     rebalance: rebalances(t),

@@ -201,6 +201,12 @@ function share(a: WgmmaArguments, c: WgmmaConfig, plan: WgmmaPlan) {
   return { tiles, firstStep, steps: idiv(steps * (rank + 1), c.split) - firstStep }
 }
 
+/** Runs `body` for each tile of the CTA. Those whose sums are added in the memory of the ring have a CTA each. */
+function eachTile(o: Context, body: (tile: ProductTile) => void): void {
+  if (o.plan.partial) body(tileAt(o.tiles, firstTile(o.tiles)))
+  else forEachTile(o.tiles, body)
+}
+
 // ---- producers ------------------------------------------------------------------------------------------------------
 
 /** Starts the copies of the weights of a step into a stage: one for each strip, whose units are neighbours. */
@@ -260,7 +266,7 @@ function produce(a: WgmmaArguments, c: WgmmaConfig, o: Context): void {
   waitForPrevious()
   const at = producerCursor()
   let filled: i32 = 0
-  forEachTile(o.tiles, (tile) => {
+  eachTile(o, (tile) => {
     for (const step of range(o.steps)) {
       waitEmpty(o.ring, at)
       if (filled >= ahead) loadWeights(a, c, o, tile, step, at.stage)
@@ -276,7 +282,7 @@ function produceWeights(a: WgmmaArguments, c: WgmmaConfig, o: Context): void {
   const at = producerCursor()
   const ahead = Math.min(o.steps, c.stages)
   let filled: i32 = 0
-  forEachTile(o.tiles, (tile) => {
+  eachTile(o, (tile) => {
     for (const step of range(o.steps)) {
       waitEmpty(o.ring, at)
       loadWeights(a, c, o, tile, step, at.stage)
@@ -290,7 +296,7 @@ function produceWeights(a: WgmmaArguments, c: WgmmaConfig, o: Context): void {
 function produceActivations(a: WgmmaArguments, c: WgmmaConfig, o: Context): void {
   const at = producerCursor()
   waitForPrevious()
-  forEachTile(o.tiles, (tile) => {
+  eachTile(o, (tile) => {
     for (const step of range(o.steps)) {
       waitEmpty(o.ring, at)
       expectBytes(o.ring, at.stage, activationBytes(c, o))
@@ -313,19 +319,18 @@ function consume(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts, o: Contex
   let previous: i32 = 0
   waitForPrevious()
 
-  forEachTile(o.tiles, (tile) => {
+  eachTile(o, (tile) => {
     const rows = prepareTile(a, c, parts, plan, epilogue, tile, rowGroup)
-    /** A stage: its units in groups of k-steps. `isFirst`: of the tile. */
-    const multiply = (isFirst: boolean): void => {
-      waitFull(ring, at)
-      for (const group of unroll(c.units * plan.unitGroups)) {
+    /** Groups of k-steps of a stage, from a unit of it on. `isFirst`: of the tile. */
+    const multiplyGroups = (firstUnit: i32, groups: number, isFirst: boolean, releases: boolean): void => {
+      for (const group of unroll(groups)) {
         const fragments = each(c.blocks, (b) =>
-          unpack(c, parts, o.ws.row(at.stage, rowGroup * c.blocks + b), group, rows.words[b]!),
+          unpack(c, parts, o.ws.row(at.stage, rowGroup * c.blocks + b), firstUnit, group, rows.words[b]!),
         )
         wgmmaFence()
         for (const s of unroll(c.steps)) {
           const column = (group * c.steps + s) * (plan.slabColumns / 4)
-          const slab = Math.floor(column / plan.slabColumns)
+          const slab = firstUnit * (unitColumns / plan.slabColumns) + Math.floor(column / plan.slabColumns)
           const tokens = matrixOperand(o.xs.row(at.stage, slab), [0, column % plan.slabColumns])
           const atom = wgmmaAtom(c.tokens, parts.format.types(parts.x, parts.zero))
           // The first product of a tile overwrites the sums, unless a warpgroup may have none.
@@ -335,7 +340,16 @@ function consume(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts, o: Contex
         wgmmaCommit()
         // All but the group just issued are done, so the stage before this one is free.
         wgmmaWait(1)
-        if (group === 0 && !isFirst) release(ring, previous)
+        if (group === 0 && releases) release(ring, previous)
+      }
+    }
+    const multiply = (isFirst: boolean): void => {
+      waitFull(ring, at)
+      if (plan.pairs === 1) multiplyGroups(0, c.units * plan.unitGroups, isFirst, !isFirst)
+      else {
+        for (const pair of range(plan.pairs)) {
+          multiplyGroups(pair * plan.pairUnits, 2, isFirst && pair === 0, !isFirst && pair === 0)
+        }
       }
       previous = at.stage
       advance(at, ring, c.kGroups)
@@ -363,6 +377,7 @@ function unpack(
   c: WgmmaConfig,
   { format, zero, x }: WgmmaParts,
   strip: Shared<u32>,
+  firstUnit: i32,
   group: number,
   rowWords: readonly u32[],
 ): (readonly u32[])[] {
@@ -370,7 +385,7 @@ function unpack(
   const loads = c.steps / (format.steps / format.loads)
   return each(loads, (i) => {
     const load = (group * loads + i) % format.loads
-    const unit = Math.floor((group * loads + i) / format.loads) * unitWords(format)
+    const unit = (firstUnit + Math.floor((group * loads + i) / format.loads)) * unitWords(format)
     const packed = loadWords(strip, [unit + loadOffset(load, thread)], 4)
     const parameters = each(loadGroups(format), (g) => {
       const first = unit + groupOffset(format, groupOfLoad(format, load) + g, idiv(thread, 4))
