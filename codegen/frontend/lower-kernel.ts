@@ -38,7 +38,7 @@ export function lowerKernel(kernel: Kernel, config: Config, target: Target): Fro
   checkBlock(block, body)
   const signature = signatureOf(body, module, modules, config)
   const cluster = kernel.options.cluster?.(config) ?? 1
-  checkCluster(cluster, body)
+  checkCluster(cluster, target, body)
   const ev = new Evaluator({ modules, module, config, target, block, cluster, builtins, globals })
   ev.frame = { ...ev.frame, function: body, statement: undefined }
   try {
@@ -81,7 +81,13 @@ function checkBlock(block: readonly number[], body: FunctionNode): void {
   })
 }
 
-function checkCluster(ctas: number, body: FunctionNode): void {
+function checkCluster(ctas: number, target: Target, body: FunctionNode): void {
+  if (ctas > 1 && target.capability < 90)
+    throw new Diagnostic(
+      'E0604',
+      `clusters need compute capability 9.0, and ${target.name} has ${(target.capability / 10).toFixed(1)}`,
+      { span: body.span, help: 'compile for a newer target, or let the cluster option give 1' },
+    )
   if ([1, 2, 4, 8].includes(ctas)) return
   throw new Diagnostic('E0412', `a cluster of ${ctas} CTAs is not possible`, {
     span: body.span,

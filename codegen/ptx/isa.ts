@@ -176,9 +176,6 @@ const table: readonly (readonly [
   ['%{tid,ctaid,nctaid}.{x,y,z}', ''],
   ['%laneid', ''],
   ['%cluster_ctarank', '', 78, 90],
-
-  // 11 Directives that not every target has
-  ['.reqnctapercluster', 'x, y, z', 78, 90],
 ]
 
 export interface IsaEntry {

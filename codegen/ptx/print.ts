@@ -17,8 +17,6 @@ export interface Printed {
  */
 export function printPtx(ir: KernelIr, target: Target, sharedAlign: number): Printed {
   const w = new Writer(target)
-  const cluster = ir.cluster && ir.cluster > 1 ? `.reqnctapercluster ${ir.cluster}, 1, 1` : undefined
-  if (cluster) w.need('.reqnctapercluster')
   writeBody(w, ir)
   const body = w.lines.splice(0)
   for (const { name, type, text } of w.registers.constants()) w.line(`mov.${untyped[type]}`, name, text)
@@ -39,7 +37,7 @@ export function printPtx(ir: KernelIr, target: Target, sharedAlign: number): Pri
     params.join(',\n'),
     ')',
     `.reqntid ${ir.block.join(', ')}`,
-    ...(cluster ? [cluster] : []),
+    ...(ir.cluster ? [`.reqnctapercluster ${ir.cluster}, 1, 1`] : []),
     ...(ir.maxRegisters ? [`.maxnreg ${ir.maxRegisters}`] : []),
     ...(perMultiprocessor ? [`.minnctapersm ${perMultiprocessor}`] : []),
     '{',

@@ -12,7 +12,7 @@ import type { Kernel } from '../../dsl/kernel.ts'
 
 /**
  * Each file of `test/errors` holds a kernel named `bad` and, in its last comment, what the compiler says about it.
- * Lines `// config: {…}`, `// block: […]` and `// target: …` change the defaults. `UPDATE=1` rewrites the comments.
+ * Lines `// config: {…}`, `// block: […]`, `// cluster: …` and `// target: …` change the defaults. `UPDATE=1` rewrites the comments.
  */
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..')
 const folder = join(root, 'test/errors')
@@ -24,10 +24,11 @@ function setting(text: string, name: string, otherwise: string): string {
 
 function compileFile(file: string, text: string): string {
   const block = JSON.parse(setting(text, 'block', '[32]')) as [number]
+  const cluster = setting(text, 'cluster', '')
   const kernel: Kernel = {
     name: 'bad',
     url: pathToFileURL(file).href,
-    options: { grid: () => [1], block },
+    options: { grid: () => [1], block, ...(cluster && { cluster: () => Number(cluster) }) },
   }
   const config = JSON.parse(setting(text, 'config', '{}')) as unknown
   try {

@@ -179,7 +179,9 @@ function bytesArgument(ev: Evaluator, value: Value, site: CallSite, i: number) {
   if (operand.kind === 'register') return { operand, bytes: undefined }
   const bytes = operand.value
   if (bytes > 0 && bytes % 16 === 0) return { operand, bytes }
-  throw ev.error('E0416', `a copy has a multiple of 16 bytes, not ${bytes}`, argumentNode(site, i), {})
+  throw ev.error('E0416', `a copy has a multiple of 16 bytes, not ${bytes}`, argumentNode(site, i), {
+    help: `${Math.ceil(Math.max(bytes, 1) / 16) * 16} bytes, and tile and tensor large enough for them`,
+  })
 }
 
 const copyBulk = new Builtin(
@@ -243,7 +245,7 @@ function coordinates(
       'E0416',
       `a tile of slabs begins at a multiple of their ${columns} columns, not at ${column}`,
       node,
-      {},
+      { help: 'to begin elsewhere, copy the slabs one by one: tile.row(slab)' },
     )
   const slab =
     typeof column === 'number'

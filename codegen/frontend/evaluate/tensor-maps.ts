@@ -72,7 +72,9 @@ export function boxOf(ev: Evaluator, tile: SharedTile, site: CallSite): TileBox 
   if (swizzled === undefined)
     return refuse(
       'its layout is neither row-major nor swizzled over the bytes of a row',
-      `shared('${dtype}', swizzledTile([${shape.join(', ')}], '${dtype}'))`,
+      [32, 64, 128].includes(rowBytes) && rows % 8 === 0
+        ? `shared('${dtype}', swizzledTile([${shape.join(', ')}], '${dtype}'))`
+        : `shared('${dtype}', [${shape.join(', ')}])`,
     )
   const most = Math.max(columns, rows, slabs)
   if (most > largestBox)
