@@ -2,10 +2,10 @@ import { openCheckpoint } from '../checkpoint/open.ts'
 import { PAGE_TOKENS } from '../kernels/formats/kv.ts'
 import { Model } from '../models/model.ts'
 import type { Device } from '../runtime/device.ts'
+import { median } from '../runtime/tune/statistics.ts'
 import { GenerateLoop } from '../serve/generate-loop.ts'
 import { greedy } from '../serve/sequence.ts'
 import { rng } from '../test/support/rng.ts'
-import { median } from './measure.ts'
 
 /** A run of some sequences side by side: what is asked for. */
 export interface DecodeShape {

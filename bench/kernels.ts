@@ -2,15 +2,16 @@ import { Command } from 'commander'
 import { UsageError } from '../cli/failure.ts'
 import { progressBar } from '../cli/progress.ts'
 import type { Device } from '../runtime/device.ts'
-import { describeDevices, openDevice } from '../runtime/open-device.ts'
+import { deviceSlug } from '../runtime/device-slug.ts'
 import { loadProgram } from '../runtime/program-cache.ts'
+import { type Ceilings, ceilings, floorMicroseconds } from '../runtime/tune/roofline.ts'
 import { kernelCases, llama3of8B } from './cases/index.ts'
 import type { KernelCase } from './cases/kernel-case.ts'
 import { runBench } from './command.ts'
 import { launchMicroseconds } from './measure.ts'
+import { openGpu } from './open-gpu.ts'
 import { prepareCase } from './prepare-case.ts'
-import { deviceSlug, type Row, writeResults } from './results.ts'
-import { type Ceilings, ceilings, floorMicroseconds } from './roofline.ts'
+import { type Row, writeResults } from './results.ts'
 import { table } from './table.ts'
 
 interface KernelsOptions {
@@ -20,20 +21,6 @@ interface KernelsOptions {
   readonly commit?: string
 }
 
-/** Opens the GPU that is named, or the first. */
-async function openGpu(name: string | undefined): Promise<Device> {
-  if (name?.startsWith('cuda:')) return openDevice(name)
-  const { gpus, choice } = await describeDevices()
-  const gpu = gpus.find((candidate) => candidate.target)
-  if (name !== undefined || !gpu)
-    throw new UsageError(
-      `bench:kernels times kernels on a GPU, and ${name ?? 'there is none here'}` +
-        `${name ? ' is none' : ` (${choice.reason})`}; run it where an NVIDIA driver and a GPU are, ` +
-        'or use bench:emulator here',
-    )
-  return openDevice(gpu.name)
-}
-
 /** Compiles all programs and lets the driver load them; returns why some could not be, by case. */
 async function compileAll(device: Device, cases: readonly KernelCase[]): Promise<Map<KernelCase, string>> {
   const failures = new Map<KernelCase, string>()
@@ -41,7 +28,7 @@ async function compileAll(device: Device, cases: readonly KernelCase[]): Promise
   for (const [i, c] of cases.entries()) {
     bar.update(i, cases.length)
     try {
-      device.load(await loadProgram(c.kernel, c.config, device.target))
+      await device.loadAll([await loadProgram(c.kernel, c.config, device.target)])
     } catch (error) {
       failures.set(c, (error as Error).message)
     }
@@ -78,7 +65,7 @@ await runBench(
     .option('--only <text>', 'only kernels with this in their name')
     .option('--commit <id>', 'the commit, where git is not there (default: QUATTUOR_COMMIT)')
     .action(async (options: KernelsOptions) => {
-      const device = await openGpu(options.device)
+      const device = await openGpu('bench:kernels', options.device)
       try {
         const cases = kernelCases(llama3of8B, device.target, options.quick ?? false).filter(
           ({ kernel }) => !options.only || kernel.name.includes(options.only),

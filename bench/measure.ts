@@ -1,41 +1,43 @@
 import type { Device, Stream } from '../runtime/device.ts'
-
-/** The middle one of some numbers, or the mean of the two in the middle. */
-export function median(values: readonly number[]): number {
-  if (values.length === 0) throw new RangeError('no numbers have no median')
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = sorted.length >> 1
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
-}
+import { median } from '../runtime/tune/statistics.ts'
 
 /** Something that enqueues one launch, as `Launch` does. */
 export interface Runnable {
   run(stream?: Stream): void
 }
 
-const replays = 9
-/** So long that what a replay costs besides its launches, a few µs, does not show. */
-const replayMicroseconds = 2000
-/** So short that a slow kernel does not hold up the rest, though it may not see all of the rotation. */
-const longestReplayMicroseconds = 20_000
+/** How long to measure. */
+export interface Patience {
+  readonly replays: number
+  /** So long that what a replay costs besides its launches, a few µs, does not show. */
+  readonly leastMicroseconds: number
+  /** So short that a slow kernel does not hold up the rest, though it may not see all of the rotation. */
+  readonly mostMicroseconds: number
+}
+
+const defaultPatience: Patience = { replays: 9, leastMicroseconds: 2000, mostMicroseconds: 20_000 }
 const mostLaunches = 2000
 
 /**
  * Microseconds of one launch: graphs of launches that take turns among `launches` (which should read other memory each,
- * more than the caches hold), timed by events on the device; the median of nine replays. Includes the gap between two
+ * more than the caches hold), timed by events on the device; the median of some replays. Includes the gap between two
  * launches of a graph, about 1 µs on a GPU, and no time of the host.
  */
-export async function launchMicroseconds(device: Device, launches: readonly Runnable[]): Promise<number> {
+export async function launchMicroseconds(
+  device: Device,
+  launches: readonly Runnable[],
+  patience = defaultPatience,
+): Promise<number> {
   const probe = 8
   const [estimate] = await replayMicrosecondsOf(device, launches, probe, 1)
-  const count = replayLength(estimate! / probe, launches.length)
-  return median(await replayMicrosecondsOf(device, launches, count, replays)) / count
+  const count = replayLength(estimate! / probe, launches.length, patience)
+  return median(await replayMicrosecondsOf(device, launches, count, patience.replays)) / count
 }
 
 /** Launches of one replay: whole turns where they are not too long. */
-export function replayLength(microseconds: number, turn: number): number {
-  const wanted = Math.min(mostLaunches, Math.ceil(replayMicroseconds / microseconds))
-  const most = Math.max(1, Math.floor(longestReplayMicroseconds / microseconds))
+export function replayLength(microseconds: number, turn: number, patience = defaultPatience): number {
+  const wanted = Math.min(mostLaunches, Math.ceil(patience.leastMicroseconds / microseconds))
+  const most = Math.max(1, Math.floor(patience.mostMicroseconds / microseconds))
   return Math.min(most, turn * Math.ceil(wanted / turn))
 }
 

@@ -38,16 +38,24 @@ function block(name: BlockName): HostArray {
   return known
 }
 
-/** A new tensor filled with a block, over and over. */
-export function randomTensor(
+/** A new tensor filled with a block of random values, over and over. */
+export const randomTensor = (
   device: Device,
   dtype: DType,
   shape: readonly number[],
   name: BlockName,
   tag = 'row',
+): Tensor => repeatedTensor(device, dtype, shape, block(name), tag)
+
+/** A new tensor filled with some values, over and over. */
+export function repeatedTensor(
+  device: Device,
+  dtype: DType,
+  shape: readonly number[],
+  source: HostArray,
+  tag = 'row',
 ): Tensor {
   const tensor = Tensor.allocate<string>(device, dtype, shape, tag)
-  const source = block(name)
   const first = Math.min(source.byteLength, tensor.bytes)
   const at = (offset: number, bytes: number) => ({ address: tensor.address + offset, bytes })
   device.write(at(0, first), new Uint8Array(source.buffer, source.byteOffset, first))

@@ -1,8 +1,9 @@
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
-import { join, relative } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import type { Device } from '../runtime/device.ts'
+import { deviceSlug } from '../runtime/device-slug.ts'
 import { packageRoot } from '../runtime/package-root.ts'
 
 /** One line of a result: names of what was measured and figures. */
@@ -24,14 +25,26 @@ export interface ResultHeader {
   readonly smClockMHz: number | null
 }
 
-/** The folder of a device's results: `nvidia-h200`, `emulator-cpu`. */
-export const deviceSlug = (device: Device): string =>
-  device.name === 'emulator'
-    ? 'emulator-cpu'
-    : device.properties.description
-        .toLowerCase()
-        .replace(/[^a-z0-9]+/g, '-')
-        .replace(/^-|-$/g, '')
+/** The path of a device's results of `npm run bench:NAME`. */
+export const resultsPath = (device: Device, name: string): string =>
+  join(packageRoot(), 'bench', 'results', deviceSlug(device), name)
+
+/** Says how the rows of `npm run bench:NAME` come about. */
+export function resultHeader(
+  device: Device,
+  name: string,
+  options: { readonly commit?: string | undefined } = {},
+): ResultHeader {
+  const args = process.argv.slice(2)
+  return {
+    command: `npm run bench:${name}${args.length > 0 ? ` -- ${args.join(' ')}` : ''}`,
+    date: new Date().toISOString(),
+    commit: options.commit ?? process.env.QUATTUOR_COMMIT ?? gitCommit(),
+    device: device.properties.description,
+    cpu: `${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}`,
+    ...gpuState(device),
+  }
+}
 
 /** Writes `bench/results/DEVICE/NAME.json` of `npm run bench:NAME`; returns its path from the package's folder. */
 export function writeResults(
@@ -40,23 +53,17 @@ export function writeResults(
   rows: readonly Row[],
   options: { readonly commit?: string | undefined } = {},
 ): string {
-  const args = process.argv.slice(2)
-  const header: ResultHeader = {
-    command: `npm run bench:${name}${args.length > 0 ? ` -- ${args.join(' ')}` : ''}`,
-    date: new Date().toISOString(),
-    commit: options.commit ?? process.env.QUATTUOR_COMMIT ?? gitCommit(),
-    device: device.properties.description,
-    cpu: `${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}`,
-    ...gpuState(device),
-  }
-  const folder = join(packageRoot(), 'bench', 'results', deviceSlug(device))
-  mkdirSync(folder, { recursive: true })
-  const path = join(folder, `${name}.json`)
+  const path = resultsPath(device, `${name}.json`)
+  writeRows(path, resultHeader(device, name, options), rows)
+  return relative(packageRoot(), path)
+}
+
+/** Writes a header and rows, one line a row, so that two runs can be compared line by line. */
+export function writeRows(path: string, header: object, rows: readonly object[]): void {
+  mkdirSync(dirname(path), { recursive: true })
   const lines = rows.map((row) => `    ${JSON.stringify(row, sixDigits)}`).join(',\n')
-  // One line a row, so that two runs can be compared line by line.
   const head = JSON.stringify(header, null, 2).replace(/\n\}$/, '')
   writeFileSync(path, `${head},\n  "rows": [\n${lines}\n  ]\n}\n`)
-  return relative(packageRoot(), path)
 }
 
 /** Measured figures have no more that mean anything. */
@@ -67,7 +74,8 @@ const sixDigits = (_key: string, value: unknown): unknown =>
 const gitCommit = (): string | null =>
   outputOf('git', ['-C', packageRoot(), 'describe', '--always', '--dirty', '--abbrev=12', '--exclude=*'])
 
-function gpuState(device: Device): Pick<ResultHeader, 'driver' | 'smClockMHz'> {
+/** Driver and clock as nvidia-smi says them. */
+export function gpuState(device: Device): Pick<ResultHeader, 'driver' | 'smClockMHz'> {
   const [, ordinal] = /^cuda:(\d+)$/.exec(device.name) ?? []
   if (ordinal === undefined) return { driver: null, smClockMHz: null }
   const query = ['--query-gpu=driver_version,clocks.sm', '--format=csv,noheader,nounits', '-i', ordinal]

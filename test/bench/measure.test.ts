@@ -1,8 +1,9 @@
 import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { median, replayLength } from '../../bench/measure.ts'
-import { floorMicroseconds } from '../../bench/roofline.ts'
+import { replayLength } from '../../bench/measure.ts'
+import { floorMicroseconds } from '../../runtime/tune/roofline.ts'
+import { median } from '../../runtime/tune/statistics.ts'
 
 test('half of the numbers lie on each side of their median, whatever their order', () => {
   // Of numbers whose sums are finite, as those of times are.
