@@ -5,8 +5,11 @@ import { Findings, nameOf, type Space, verbs } from './findings.ts'
 import { classify } from './instruction-class.ts'
 import type { CheckImports, Checks, LaunchInfo, LaunchReport } from './interface.ts'
 import { Order } from './order.ts'
+import { ProxyOrder } from './proxy.ts'
+import { AsyncReaders } from './readers.ts'
 import { Requests } from './requests.ts'
 import { type AccessKind, type Conflict, Shadow } from './shadow.ts'
+import { WgmmaChecks } from './wgmma.ts'
 
 const idle: LaunchInfo = {
   kernel: '',
@@ -35,6 +38,10 @@ export class Checker implements Checks {
   private readonly sharedShadow = new Shadow(this.order)
   private readonly requests = new Requests()
 
+  readonly proxy = new ProxyOrder()
+  readonly readers = new AsyncReaders()
+  private readonly wgmma: WgmmaChecks
+
   private readonly memory: WasmMemory | undefined
   private launch = idle
   private firstCta = 0
@@ -53,6 +60,13 @@ export class Checker implements Checks {
 
   constructor(memory?: WasmMemory) {
     this.memory = memory
+    this.wgmma = new WgmmaChecks({
+      findings: this.findings,
+      product: (site) => this.launch.products!.get(site)!,
+      beginRead: (owner, address, thread, site) => this.beginRead(owner, address, thread, site),
+      endRead: (address, thread, site) => this.touch('shared', 'read', address, 16, thread, site),
+      release: (owner) => this.readers.release(owner),
+    })
     this.imports = {
       loadGlobal: (address, bytes, thread, site) =>
         this.access('global', 'read', address, bytes, thread, site),
@@ -82,8 +96,15 @@ export class Checker implements Checks {
         this.order.enter(thread)
         this.order.fence()
       },
+      fenceProxy: (thread) => this.proxy.fence(thread),
       warpSync: (warp) => this.order.warpSync(warp),
       endRegion: () => this.requests.flush(),
+      warpgroupStep: (thread, site) => this.wgmma.step(thread, site),
+      registerAccess: (thread, register, site) => this.wgmma.registerAccess(thread, register, site),
+      wgmmaFence: (thread, site) => this.wgmma.fence(thread, site),
+      wgmmaProduct: (thread, a, b, window, site) => this.wgmma.product(thread, a, b, window, site),
+      wgmmaCommit: (thread, site) => this.wgmma.commit(thread, site),
+      wgmmaWait: (thread, pending, site) => this.wgmma.wait(thread, pending, site),
     }
   }
 
@@ -128,6 +149,9 @@ export class Checker implements Checks {
     this.firstCta = first
     this.window = window
     this.order.beginCluster(first)
+    this.proxy.clear()
+    this.readers.clear()
+    this.wgmma.beginCluster()
     this.enter(0)
     this.sharedShadow.clearContents()
     this.groups.clear()
@@ -139,6 +163,7 @@ export class Checker implements Checks {
     this.cta = this.firstCta + rank
     this.findings.cta = this.cta
     this.order.enterCta(rank)
+    this.wgmma.enter(rank)
   }
   barrier(rank: number): void {
     this.order.barrier(rank)
@@ -154,6 +179,7 @@ export class Checker implements Checks {
     return false
   }
   endCluster(): void {
+    this.wgmma.endCluster()
     this.requests.flush()
   }
 
@@ -202,6 +228,7 @@ export class Checker implements Checks {
     if (space === 'shared') {
       const copy = shadow.pendingSite(address, bytes)
       if (copy !== undefined) this.reportPending(kind, address, bytes, thread, site, copy)
+      if (kind !== 'read') this.overwrite(kind, address, bytes, thread, site)
     }
     if (kind === 'write') shadow.setInitialised(address, bytes)
     else if (!shadow.isInitialised(address, bytes))
@@ -209,6 +236,31 @@ export class Checker implements Checks {
     const conflict = shadow.record(kind, address, bytes, access, site, stale)
     if (conflict) this.reportRace(space, kind, address, bytes, thread, site, conflict)
     if (kind === 'atomic' && space === 'global') this.order.atomic(address)
+  }
+
+  /** A store to shared memory, which nobody may read asynchronously any more, and which needs a fence for that. */
+  private overwrite(kind: AccessKind, address: number, bytes: number, thread: number, site: number): void {
+    this.proxy.wrote(address, bytes, thread)
+    const hold = this.readers.holding(address, bytes)
+    if (!hold) return
+    const reader = this.findings.site(hold.site)
+    this.findings.add('overwritten-tile', 'shared', site, reader, () => {
+      const what = this.findings.access('shared', kind, address, bytes, thread, site)
+      return `${what}, which ${nameOf(reader)} may still read: wait for its group first, and let a barrier tell who writes.`
+    })
+  }
+
+  /** A product begins to read 16 bytes of shared memory through the asynchronous proxy. */
+  private beginRead(owner: number, address: number, thread: number, site: number): void {
+    this.checkBounds('shared', 'read', address, 16, thread, site)
+    this.touch('shared', 'read', address, 16, thread, site)
+    this.readers.hold(owner, address, 16, site)
+    const writer = this.proxy.unfenced(address, 16)
+    if (writer === undefined) return
+    this.findings.add('proxy-fence', 'shared', site, undefined, () => {
+      const what = this.findings.access('shared', 'read', address, 16, thread, site)
+      return `${what} through the asynchronous proxy, which thread ${writer} stored with no fence.proxy.async since: the threads that store call fenceAsync() and then pass a barrier.`
+    })
   }
 
   private checkBounds(

@@ -8,4 +8,10 @@ export const findingCodes: Readonly<Record<FindingKind, string>> = {
   uninitialised: 'EMULATOR_UNINITIALISED_READ',
   race: 'EMULATOR_RACE',
   'pending-copy': 'EMULATOR_PENDING_COPY',
+  'overwritten-tile': 'EMULATOR_OVERWRITTEN_TILE',
+  'proxy-fence': 'EMULATOR_PROXY_FENCE',
+  'wgmma-in-flight': 'EMULATOR_WGMMA_IN_FLIGHT',
+  'wgmma-fence': 'EMULATOR_WGMMA_FENCE',
+  'wgmma-wait': 'EMULATOR_WGMMA_WAIT',
+  'divergent-warpgroup': 'EMULATOR_DIVERGENT_WARPGROUP',
 }

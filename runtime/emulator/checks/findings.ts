@@ -3,7 +3,7 @@ import { findingCodes } from './finding-codes.ts'
 import type { Finding, FindingKind, Site } from './interface.ts'
 import type { AccessKind } from './shadow.ts'
 
-export type Space = 'global' | 'shared' | 'registers'
+export type Space = 'global' | 'shared'
 
 /** What a launch did wrong, once per kind and pair of sites. */
 export class Findings {
@@ -30,7 +30,7 @@ export class Findings {
   /** Records a finding; `message` is asked once. */
   add(
     kind: FindingKind,
-    space: Space,
+    space: Finding['space'],
     site: number,
     otherSite: Site | undefined,
     message: () => string,

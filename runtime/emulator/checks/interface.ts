@@ -44,6 +44,8 @@ export interface CheckImports {
   waitBulk(thread: number, pending: number, read: number): void
   /** `fence.*.gpu`, `membar.gl` and wider: with a following or preceding atomic it orders CTAs. */
   fenceGlobal(thread: number): void
+  /** `fence.proxy.async`. */
+  fenceProxy(thread: number): void
   /** `ldmatrix`: thread `thread` provides the address of one 16-byte row. Call per row, all rows of a matrix in order. */
   matrixRow(address: number, thread: number, site: number): void
   /** `bar.warp.sync`. Shuffles, votes and `mma` order no memory, so they do not count. */

@@ -1,9 +1,10 @@
 import { DeviceError } from '../../device.ts'
 import { Checker } from '../checks/checker.ts'
 import { findingCodes } from '../checks/finding-codes.ts'
-import type { Finding, LaunchReport, Site } from '../checks/interface.ts'
+import type { Finding, LaunchReport, Site, WgmmaProduct } from '../checks/interface.ts'
 import type { Instruction } from '../ptx/module.ts'
 import { windowStride } from '../translate/layout.ts'
+import { productOf } from '../translate/warpgroup.ts'
 import { Arena } from './arena.ts'
 import { CopyEngine } from './copy-engine.ts'
 import { CtaRunner } from './cta.ts'
@@ -15,6 +16,15 @@ import type { LaunchRecord } from './launch.ts'
 
 function siteOf({ opcode, line, location }: Instruction): Site {
   return { opcode, line, location: location && `${location.file}:${location.line}` }
+}
+
+function productsOf(sites: readonly Instruction[]): ReadonlyMap<number, WgmmaProduct> {
+  const found = new Map<number, WgmmaProduct>()
+  for (const [site, instruction] of sites.entries()) {
+    const product = productOf(instruction)
+    if (product) found.set(site, product)
+  }
+  return found
 }
 
 /** Runs launches with every memory access checked and counted. */
@@ -47,6 +57,7 @@ export class CheckedLauncher {
       block: fn.program.block,
       cluster: loaded.cluster,
       sharedBytes: loaded.sharedBytes,
+      products: productsOf(translation.sites),
     })
     let failure: DeviceError | undefined
     try {

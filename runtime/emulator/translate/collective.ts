@@ -8,6 +8,7 @@ import { wgmmaScratchBytes } from '../collectives/wgmma.ts'
 import type { Instruction, Operand } from '../ptx/module.ts'
 import type { FunctionRef, Local } from '../wasm/function.ts'
 import type { I32, I64 } from '../wasm/operations.ts'
+import { noteRegisters } from './emit/instruction.ts'
 import { faults, header } from './layout.ts'
 import type { WarpWriter } from './warp.ts'
 import { writeWarpgroup } from './warpgroup.ts'
@@ -26,6 +27,7 @@ export const scratchBytes = gatheredAccumulators + 128 * 128
 /** Writes an instruction that the lanes of a warp execute together, on their register arrays. */
 export function writeCollective(warp: WarpWriter, instruction: Instruction): void {
   const writer = new CollectiveWriter(warp, instruction)
+  if (instruction.op !== 'wgmma') noteRegisters(warp.uniformEmitter(), instruction)
   switch (instruction.op) {
     case 'shfl':
       writer.shuffle()

@@ -1,10 +1,13 @@
+import type { WgmmaProduct } from '../checks/interface.ts'
 import type { MatrixElement } from '../collectives/operand-vectors.ts'
 import { isWellPlaced, multiply, stageRegisters, stageRows, type WgmmaForm } from '../collectives/wgmma.ts'
-import type { Operand } from '../ptx/module.ts'
+import type { Instruction, Operand, Register } from '../ptx/module.ts'
 import type { Local } from '../wasm/function.ts'
 import type { I32 } from '../wasm/operations.ts'
 import { type CollectiveWriter, gatheredAccumulators } from './collective.ts'
+import type { Graph } from './graph.ts'
 import { faults, header } from './layout.ts'
+import { collectRegisters } from './operands.ts'
 
 /** Columns that the integer forms have; the others have every multiple of 8 up to 256. */
 const integerColumns: ReadonlySet<number> = new Set([
@@ -20,6 +23,49 @@ export function writeWarpgroup(writer: CollectiveWriter): void {
   writer.requireFullWarp()
   requireFourWarps(writer)
   if (instruction.modifiers.mma_async) writeProduct(writer)
+  else tellChecker(writer)
+}
+
+/** Registers that products use: accumulators and fragments of A. */
+export function trackedRegisters({ nodes }: Graph): ReadonlySet<number> {
+  const found = new Set<number>()
+  for (const { collective } of nodes) {
+    const product = collective && productOf(collective)
+    if (product) for (const { id } of [...product.d, ...product.a]) found.add(id)
+  }
+  return found
+}
+
+/** What the checker knows of a `wgmma.mma_async`; undefined for other instructions. */
+export function productOf(instruction: Instruction): WgmmaProduct | undefined {
+  if (instruction.op !== 'wgmma' || !instruction.modifiers.mma_async) return undefined
+  const registers = (operand: Operand | undefined): Register[] => {
+    const found: Register[] = []
+    if (operand?.kind === 'vector') collectRegisters(operand, found)
+    return found
+  }
+  const [d, a] = instruction.operands
+  return { d: registers(d), a: registers(a), columns: columnsOf(instruction) }
+}
+
+function columnsOf(instruction: Instruction): number {
+  return Number(/n(\d+)/.exec(instruction.modifiers.shape!)![1])
+}
+
+/** Without checks products are done at once, so fences, groups and waits are nothing. */
+function tellChecker(writer: CollectiveWriter): void {
+  const { warp, instruction, operands } = writer
+  const { w, analysis, context } = warp
+  const { checks } = analysis
+  if (!checks) return
+  const { fence, commit_group: commit, wait_group: wait } = instruction.modifiers
+  const thread = w.get(context.firstThread)
+  if (wait)
+    w.call(checks.wgmmaWait, thread, writer.uniformValue(operands[0]!), w.i32.const(checks.site(instruction)))
+  else {
+    const call = fence ? checks.wgmmaFence : commit ? checks.wgmmaCommit : checks.warpgroupStep
+    w.call(call, thread, w.i32.const(checks.site(instruction)))
+  }
 }
 
 /** A warpgroup is four warps of the CTA, the first of which has a number that is a multiple of four. */
@@ -36,9 +82,9 @@ function requireFourWarps({ warp, instruction }: CollectiveWriter): void {
 function writeProduct(writer: CollectiveWriter): void {
   const { warp, instruction } = writer
   const { w, m, scratch, context } = warp
-  const { shape, dtype, atype, btype } = instruction.modifiers
+  const { dtype, atype, btype } = instruction.modifiers
   const [, a, b, accumulates, ...immediates] = writer.operands as Operand[]
-  const columns = Number(/n(\d+)/.exec(shape!)![1])
+  const columns = columnsOf(instruction)
   const form: WgmmaForm = {
     a: atype as MatrixElement,
     b: btype as MatrixElement,
@@ -48,26 +94,38 @@ function writeProduct(writer: CollectiveWriter): void {
   if (dtype === 'f32' && /16/.test(atype!) && atype !== btype) writer.fail('both operands must have one type')
   checkImmediates(writer, immediates)
 
-  if (a!.kind === 'vector') {
+  const right = openDescriptor(writer, b!)
+  const left = a!.kind === 'vector' ? undefined : openDescriptor(writer, a!)
+  const { checks } = warp.analysis
+  if (checks) {
+    const thread = w.get(context.firstThread)
+    const matrices = [left ? w.get(left) : w.i64.const(0), w.get(right)] as const
+    w.call(
+      checks.wgmmaProduct,
+      thread,
+      ...matrices,
+      w.get(context.shared),
+      w.i32.const(checks.site(instruction)),
+    )
+  }
+  if (!left) {
     const registers = writer.elements(1).map((element) => writer.source(element))
     if (registers.length !== 4) writer.fail('A is four registers')
     w.call(stageRegisters(m, scratch, form), ...registers.map((push) => push()))
   } else {
-    const descriptor = openDescriptor(writer, a!)
-    const matrix = w.get(descriptor)
+    const matrix = w.get(left)
     const number = w.i32.load(w.get(context.state), header.warp)
     w.call(stageRows(m, scratch, form), matrix, number, w.get(context.shared))
-    w.release(descriptor)
+    w.release(left)
   }
-  const descriptor = openDescriptor(writer, b!)
   withAccumulators(writer, columns / 2, (push) => {
     const address = push()
-    const matrix = w.get(descriptor)
+    const matrix = w.get(right)
     const shared = w.get(context.shared)
     const blocks = w.i32.const(columns / 8)
     w.call(multiply(m, scratch, form), address, matrix, shared, blocks, writer.firstLane(accumulates!))
   })
-  w.release(descriptor)
+  w.release(right)
 }
 
 /** Scales by -1 and transposed operands are legal PTX that the emulator does not have. */
