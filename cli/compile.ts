@@ -27,6 +27,7 @@ interface CompileOptions extends KernelChoice {
   readonly emit: 'ptx' | 'ir' | 'stats'
   readonly out?: string
   readonly all?: boolean
+  readonly assemble?: boolean
   readonly json?: boolean
 }
 
@@ -40,6 +41,10 @@ export const compileCommand = (): Command =>
     .addOption(kernelOption())
     .addOption(configOption())
     .option('--all', 'every kernel that comes with Quattuor, as a small model would run it')
+    .option(
+      '--assemble',
+      'assemble with ptxas too, and fail where it makes a kernel slow: needs the CUDA toolkit',
+    )
     .addOption(jsonOption())
     .addHelpText(
       'after',
@@ -85,6 +90,7 @@ async function compile(files: readonly string[], options: CompileOptions): Promi
     mkdirSync(out, { recursive: true })
     for (const { name, text } of results) await writeWhole(join(out, `${name}.${emit}`), text)
   }
+  if (options.assemble) checkAssembled(results)
   if (json) console.log(JSON.stringify(jsonOf(results, target, options)))
   else if (emit === 'stats') console.log(statisticsTable(results))
   else if (out === undefined) process.stdout.write(results[0]!.text)
@@ -149,6 +155,13 @@ function jsonOf(results: readonly Compiled[], target: Target, { emit, out }: Com
         (out === undefined ? { [emit]: text } : { file: join(out, `${name}.${emit}`) })),
     })),
   }
+}
+
+/** Fails with what makes kernels slow that `ptxas` sees. */
+function checkAssembled(results: readonly Compiled[]): void {
+  if (!hasPtxas()) throw new UsageError('--assemble needs ptxas on the path; it comes with the CUDA toolkit')
+  const faults = results.flatMap(({ program }) => assemble(program).faults)
+  if (faults.length > 0) throw new UsageError(faults.join('\n'))
 }
 
 const assembled = (results: readonly Compiled[]) =>

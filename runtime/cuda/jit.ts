@@ -1,8 +1,8 @@
 import type { Program } from '../../codegen/program.ts'
+import { ptxLocation } from '../../codegen/ptx/ts-location.ts'
 import type { Context } from './context.ts'
 import { addressOf, type Driver, handleIn, viewOf } from './driver.ts'
 import { cudaResult, DriverError } from './errors.ts'
-import { ptxLocation } from './ptx-location.ts'
 
 /** `CUjit_option` values. */
 const jitOption = {

@@ -1,10 +1,11 @@
 import type { Program } from '../../codegen/program.ts'
+import { wgmmaFault } from '../../codegen/ptx/advisories.ts'
+import { ptxStart } from '../../codegen/ptx/ts-location.ts'
 import { DeviceError, type DeviceFunction } from '../device.ts'
 import type { Context, Resource } from './context.ts'
 import { handleIn } from './driver.ts'
 import { cudaResult } from './errors.ts'
 import { type Cubin, JitOptions, jitError } from './jit.ts'
-import { ptxStart } from './ptx-location.ts'
 
 /** `CUfunction_attribute` values. */
 const attribute = {
@@ -46,6 +47,8 @@ export class CudaFunction implements DeviceFunction, Resource {
     this.log = log
     context.own(this)
     try {
+      const fault = wgmmaFault(program, log)
+      if (fault) throw new DeviceError('WGMMA_SERIALIZED', fault, this.where)
       this.handle = this.#find()
       this.resources = {
         registers: this.#attribute(attribute.registers),

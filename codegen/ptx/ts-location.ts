@@ -1,4 +1,4 @@
-import type { Program } from '../../codegen/program.ts'
+import type { Program } from '../program.ts'
 
 const loc = /^\s*\.loc\s+(\d+)\s+(\d+)/
 
