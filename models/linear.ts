@@ -1,11 +1,9 @@
-import { gemm16 } from '../kernels/gemm-16.ts'
-import { defaultTiles, type GemmConstants } from '../kernels/gemm-tiles.ts'
-import { gemmW4A8, gemmW4A8Group, type W4A8GroupName } from '../kernels/gemm-w4a8.ts'
-import { gemmW8A8 } from '../kernels/gemm-w8a8.ts'
+import { gemmConstants, gemmKernel, gemmOperands, type TileConstants } from '../kernels/gemm-operands.ts'
 import type { Device } from '../runtime/device.ts'
 import { type Launch, prepare } from '../runtime/kernel.ts'
 import { Tensor } from '../runtime/tensor.ts'
 import type { ProductInput } from './activations.ts'
+import { bestTiles, tokenBucket } from './best-tiles.ts'
 import type { ActivationType, LinearWeights } from './weights.ts'
 
 /** Where a product reads and writes, and the type that it computes beside. */
@@ -32,8 +30,10 @@ export class Linear {
 
   /** The launch for `tokens` rows; the caller resizes its `M`. */
   launch(tokens: number): Promise<Launch> {
-    const { format, n, k } = this.#weights
-    const tiles = defaultTiles(format, { M: tokens, N: n, K: k }, this.#device.target)
+    const { format, n: N, k: K } = this.#weights
+    const device = this.#device
+    const M = tokenBucket(format, { M: tokens, N, K }, device)
+    const tiles = bestTiles(format, { M, N, K }, device)
     const key = JSON.stringify(tiles)
     let launch = this.#launches.get(key)
     if (!launch) {
@@ -43,34 +43,24 @@ export class Linear {
     return launch
   }
 
-  #prepare(tiles: GemmConstants): Promise<Launch> {
+  #prepare(tiles: TileConstants): Promise<Launch> {
     const { format, n: N, k: K, w, scale, zero, bias } = this.#weights
-    const { type, input, out, residual } = this.#places
-    const constants = {
-      ...tiles,
-      dtype: type,
-      N,
-      K,
+    const { type: dtype, input, out, residual } = this.#places
+    const variant = {
+      dtype,
       bias: bias !== undefined,
       residual: residual !== undefined,
+      out: out.dtype,
     }
-    const added = { bias, residual, out }
-    if (input instanceof Tensor) {
-      return prepare(
-        this.#device,
-        gemm16,
-        { ...constants, warpsK: 1, out: out.dtype },
-        { w, x: input, ...added },
-      )
-    }
-    const { q: x, scale: xScale, sum: xSum } = input
-    if (format === 'w8a8') {
-      return prepare(this.#device, gemmW8A8, constants, { w, scale: scale!, x, xScale, ...added })
-    }
-    const args = { w, scale: scale!, x, xScale, xSum, ...added }
-    const exact = { ...constants, zero: 'epilogue' as const }
-    if (format === 'w4a8') return prepare(this.#device, gemmW4A8, exact, { ...args, zero: zero! })
-    // Weights beside 16-bit activations have gone their way above.
-    return prepare(this.#device, gemmW4A8Group, { ...exact, format: format as W4A8GroupName }, args)
+    const inputs =
+      input instanceof Tensor ? { x: input } : { x: input.q, xScale: input.scale, xSum: input.sum }
+    const known: Readonly<Record<string, Tensor<string> | undefined>> = { w, scale, zero, out, ...inputs }
+    const names = Object.keys(gemmOperands(format, { M: 1, N, K }, variant))
+    const args = Object.fromEntries(names.map((name) => [name, known[name]]))
+    return prepare(this.#device, gemmKernel(format), gemmConstants(format, { N, K }, tiles, variant), {
+      ...args,
+      bias,
+      residual,
+    } as never)
   }
 }

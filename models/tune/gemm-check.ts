@@ -1,0 +1,76 @@
+import { f16Bits, f16Value } from '../../dsl/half.ts'
+import type { WeightFormatName } from '../../kernels/formats/index.ts'
+import type { GemmShape } from '../../kernels/gemm-tiles.ts'
+import { WrongResult } from '../../runtime/tune/bench.ts'
+import { type GemmPool, uniform } from './gemm-pool.ts'
+
+/** Positions of a product that are computed again on the host. */
+const positions = 4096
+/** Tokens that they lie in: each is read from the device as a whole. */
+const tokens = 16
+
+/** Some elements of a product, and what they must be. */
+export interface Sample {
+  /** Tokens, ascending; the first and the last among them. */
+  readonly rows: readonly number[]
+  /** Features of each, likewise. */
+  readonly columns: readonly number[]
+  /** [row, column] f16 bits, and how far a value may be off; 0 for integers, whose results are exact. */
+  readonly expected: Uint16Array
+  readonly tolerance: Float32Array
+}
+
+/** Computes a sample on the host; `sums` are those of the rows of activations, for formats with zero points. */
+export function sampleProduct(
+  pool: GemmPool,
+  format: WeightFormatName,
+  { M, N, K }: GemmShape,
+  sums: Int32Array | undefined,
+): Sample {
+  const random = uniform(M * 31 + N * 17 + K)
+  const rows = chosen(Math.min(M, tokens), M, random)
+  const columns = chosen(Math.min(N, Math.ceil(positions / rows.length)), N, random)
+  const expected = new Uint16Array(rows.length * columns.length)
+  const tolerance = new Float32Array(expected.length)
+  rows.forEach((m, i) => {
+    const x = pool.token(m, K)
+    columns.forEach((n, j) => {
+      const at = i * columns.length + j
+      const { sum, magnitude } = pool.sum(n, x)
+      if (pool.exact) {
+        const exact = format === 'w4a8' ? sum - pool.zero[n]! * sums![m]! : sum
+        const scaled = Math.fround(Math.fround(exact) * f16Value(pool.scale[n]!))
+        expected[at] = f16Bits(Math.fround(scaled * pool.xScale[m]!))
+      } else {
+        expected[at] = f16Bits(sum)
+        // K f32 additions round by half a unit in the last place each, and the result once to f16.
+        tolerance[at] = magnitude * K * 2 ** -24 + Math.abs(sum) * 2 ** -10 + 2 ** -24
+      }
+    })
+  })
+  return { rows, columns, expected, tolerance }
+}
+
+/** Throws `WrongResult` for the first element that is not what it must be. `out` are whole rows of the sample. */
+export function checkSample(
+  { rows, columns, expected, tolerance }: Sample,
+  out: Uint16Array,
+  N: number,
+): void {
+  rows.forEach((m, i) => {
+    columns.forEach((n, j) => {
+      const at = i * columns.length + j
+      const got = out[i * N + n]!
+      const off = Math.abs(f16Value(got) - f16Value(expected[at]!))
+      if (got === expected[at] || off <= tolerance[at]!) return
+      throw new WrongResult(`out[${m}, ${n}] is ${f16Value(got)} and must be ${f16Value(expected[at]!)}`)
+    })
+  })
+}
+
+/** `count` of the numbers below `end`, ascending, the first and the last always. */
+function chosen(count: number, end: number, random: () => number): number[] {
+  const numbers = new Set([0, end - 1])
+  while (numbers.size < count) numbers.add(Math.floor(end * random()))
+  return [...numbers].sort((a, b) => a - b)
+}

@@ -1,0 +1,130 @@
+import { type OperandType, unitColumns, unitRows, unitWords, type WeightFormat } from '../../dsl/format.ts'
+import { f16FromF32, f16Value, f32FromF16 } from '../../dsl/half.ts'
+import { type WeightFormatName, weightFormats } from '../../kernels/formats/index.ts'
+import { activationType } from '../../kernels/gemm-operands.ts'
+
+/** Units of packed weights that are drawn; a matrix of any shape is a run of them, over and over. */
+const units = 127
+/** Elements of activations that are drawn. A prime, so that the rows of no matrix repeat. */
+const activations = 1_048_573
+/** Rows of scales and zero points that are drawn. */
+const rows = 65_536
+
+/**
+ * Random operands on the host, from which matrices of every shape are cut, and what their elements are worth.
+ *
+ * The weights of [N, K] are units number `first`, `first` + 1, … of the pool, in the order of the packed tensor; the
+ * activations of [M, K] are its elements from 0 on, row by row.
+ */
+export class GemmPool {
+  readonly format: WeightFormat
+  readonly activation: OperandType
+  /** Whether sums of products are integers. */
+  readonly exact: boolean
+  /** The packed units, one after the other. */
+  readonly words: Uint32Array
+  readonly units = units
+  readonly unitBytes: number
+  /** Elements of activations as the device has them. */
+  readonly x: Int8Array | Uint16Array
+  /** f16 scale and zero point of a row of weights, f32 scale of a token. */
+  readonly scale: Uint16Array
+  readonly zero: Uint8Array
+  readonly xScale: Float32Array
+  /** What the weights of the units are worth beside the activations: [unit][row][column]; zero points not subtracted. */
+  readonly #weights: Int16Array | Float32Array
+  readonly #tokens: Int8Array | Float32Array
+
+  constructor(format: WeightFormatName, seed = 1) {
+    this.format = weightFormats[format]
+    this.activation = activationType(format, 'f16')
+    this.exact = this.activation === 'i8'
+    const random = uniform(seed)
+    const parts = randomParts(this.format, random, unitRows * units)
+    this.words = this.format.pack(parts as never, unitRows * units, unitColumns)
+    this.unitBytes = 4 * unitWords(this.format)
+    this.scale = f16FromF32(Float32Array.from({ length: rows }, () => 0.001 + 0.01 * random()))
+    this.xScale = Float32Array.from({ length: rows }, () => 0.001 + 0.01 * random())
+    this.zero = Uint8Array.from({ length: rows }, () => Math.floor(16 * random()))
+    const normal = () => 36 * (random() + random() + random() + random() - 2) * Math.sqrt(3)
+    if (this.exact) {
+      this.x = Int8Array.from({ length: activations }, () =>
+        Math.max(-127, Math.min(127, Math.round(normal()))),
+      )
+      this.#tokens = this.x
+    } else {
+      this.x = f16FromF32(Float32Array.from({ length: activations }, () => normal() / 36))
+      this.#tokens = f32FromF16(this.x)
+    }
+    const count = unitRows * units * unitColumns
+    this.#weights = this.exact ? new Int16Array(count) : new Float32Array(count)
+    const zero = new Uint8Array(unitRows * units)
+    for (let i = 0, n = 0; n < unitRows * units; n++)
+      for (let k = 0; k < unitColumns; k++, i++) {
+        const value = this.format.operand(
+          { ...parts, zero } as never,
+          { n, k, K: unitColumns },
+          'register',
+          this.activation,
+        )
+        this.#weights[i] = this.exact ? value : f16Value(value)
+      }
+  }
+
+  /** The activations of token m, as numbers. */
+  token(m: number, K: number): Int8Array | Float32Array {
+    const result = this.exact ? new Int8Array(K) : new Float32Array(K)
+    for (let k = 0, at = (m * K) % activations; k < K; k++) {
+      result[k] = this.#tokens[at]!
+      at = at + 1 === activations ? 0 : at + 1
+    }
+    return result
+  }
+
+  /** Σₖ w·x of row n, zero points not subtracted, and the sum of the magnitudes of its terms. */
+  sum(n: number, x: Int8Array | Float32Array): { readonly sum: number; readonly magnitude: number } {
+    const K = x.length
+    const perStrip = Math.ceil(K / unitColumns)
+    const row = n % unitRows
+    const strip = Math.floor(n / unitRows)
+    const weights = this.#weights
+    let sum = 0
+    let magnitude = 0
+    for (let u = 0; u < perStrip; u++) {
+      const from = (((strip * perStrip + u) % units) * unitRows + row) * unitColumns
+      const first = u * unitColumns
+      const count = Math.min(unitColumns, K - first)
+      for (let k = 0; k < count; k++) sum += weights[from + k]! * x[first + k]!
+      if (!this.exact)
+        for (let k = 0; k < count; k++) magnitude += Math.abs(weights[from + k]! * x[first + k]!)
+    }
+    return { sum, magnitude }
+  }
+}
+
+/** mulberry32: uniform numbers from 0 to 1. */
+export function uniform(seed: number): () => number {
+  let state = seed >>> 0
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let t = Math.imul(state ^ (state >>> 15), state | 1)
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+/** Codes of every value and parameters that a format can pack, for a matrix of one unit's columns. */
+function randomParts(format: WeightFormat, random: () => number, N: number): Record<string, unknown> {
+  const integer = (low: number, high: number) => low + Math.floor((high - low + 1) * random())
+  const length = N * unitColumns
+  if (format.bits === 16)
+    return { codes: f16FromF32(Float32Array.from({ length }, () => 0.04 * (random() + random() - 1))) }
+  if (format.bits === 8) return { codes: Int8Array.from({ length }, () => integer(-127, 127)) }
+  const codes = Uint8Array.from({ length }, () => integer(0, 15))
+  if (format.group === 0) return { codes }
+  const groups = length / format.group
+  const groupScale = Uint8Array.from({ length: groups }, () => integer(1, 16))
+  // 128 + min and 15 times the scale together stay in a byte.
+  const groupMin = Int8Array.from(groupScale, (scale) => integer(-128, 127 - 15 * scale))
+  return { codes, groupScale, groupMin }
+}

@@ -1,0 +1,41 @@
+import type { Config } from '../../codegen/program.ts'
+import type { Target } from '../../codegen/target.ts'
+import type { Dims } from '../../dsl/kernel.ts'
+import type { WeightFormatName } from '../../kernels/formats/index.ts'
+import { gemmConstants, gemmKernel } from '../../kernels/gemm-operands.ts'
+import { gemmSpace } from '../../kernels/gemm-space.ts'
+import type { GemmShape } from '../../kernels/gemm-tiles.ts'
+import type { TuneTask } from '../../runtime/tune/tune.ts'
+import { sampledShape } from './sampled-shape.ts'
+
+/**
+ * Products to be tuned, in an order in which neighbours follow each other: shape by shape, few tokens first.
+ *
+ * @param measures whether there are times to be had; the emulator runs a part of a product, and programs that are compiled
+ *   for a shape are compiled for that part.
+ */
+export function gemmTask(
+  format: WeightFormatName,
+  shapes: readonly GemmShape[],
+  target: Target,
+  measures: boolean,
+): TuneTask {
+  const space = gemmSpace(format)
+  const kernel = gemmKernel(format)
+  return {
+    cells: [...shapes].sort((a, b) => a.N * a.K - b.N * b.K || a.N - b.N || a.M - b.M) as unknown as Dims[],
+    candidates(dims) {
+      const shape = dims as unknown as GemmShape
+      return space.configurations(target, dims).map((tiles) => {
+        const { N, K } = measures ? shape : sampledShape(tiles, shape)
+        const constants = gemmConstants(format, { N, K }, tiles, { dtype: 'f16' })
+        return {
+          kernel,
+          config: tiles as unknown as Config,
+          constants: constants as unknown as Config,
+          ...('N' in constants && { dims: { N, K } }),
+        }
+      })
+    },
+  }
+}
