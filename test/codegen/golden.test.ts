@@ -2,11 +2,11 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { compileKernel } from '../../codegen/compile.ts'
-import { ringProduct, scaleRows, sumRows } from '../support/golden-kernels.ts'
+import { ringCopies, ringProduct, scaleRows, sumRows } from '../support/golden-kernels.ts'
 import { assemble } from '../support/ptxas.ts'
 
 /**
- * The compiler's output for three kernels, without positions: a change that should not move it does not, and one that
+ * The compiler's output for four kernels, without positions: a change that should not move it does not, and one that
  * should is seen. `UPDATE_GOLDEN=1 npx tsx test/codegen/golden.test.ts` writes the files anew; read the difference.
  */
 const test = suite('golden PTX')
@@ -16,6 +16,7 @@ const cases = [
   ['sumRows', 'sm_80', () => compileKernel(sumRows, {}, 'sm_80')],
   ['ringProduct', 'sm_80', () => compileKernel(ringProduct, { K: 512 }, 'sm_80')],
   ['ringProduct', 'sm_90a', () => compileKernel(ringProduct, { K: 512 }, 'sm_90a')],
+  ['ringCopies', 'sm_90a', () => compileKernel(ringCopies, {}, 'sm_90a')],
 ] as const
 
 /** Without `.loc`, `.file` and the names of inlined functions. */

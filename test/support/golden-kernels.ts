@@ -1,39 +1,58 @@
 import {
+  arrive,
+  arriveExpecting,
   atoms,
   barrier,
+  barriers,
   blockDim,
   blockIdx,
+  clusterBarrier,
+  clusterRank,
+  clusterSize,
+  commitBulk,
   commitCopies,
   copyAsync,
+  copyBulk,
+  copyTensor,
   each,
   f16,
   f32,
+  fenceAsync,
+  fenceBarrierInit,
   type In,
   type i8,
   i32,
   idiv,
+  initBarrier,
   kernel,
   laneIdx,
+  launchDependents,
   ldmatrix,
   load,
   loadWords,
   mma,
   type Out,
+  prefetchTensor,
   range,
   regs,
   shared,
   shuffleXor,
+  storeTensor,
+  swizzledTile,
   threadIdx,
-  type u32,
+  u32,
   unroll,
+  waitBarrier,
+  waitBulk,
   waitCopies,
+  waitForPrevious,
   warpIdx,
 } from '../../dsl/index.ts'
 
 /**
  * Kernels whose PTX is kept in `test/golden/`. They are small, stand alone, and between them have what the compiler
- * treats with care: vector accesses, bounds, loops from the thread index, shared memory, barriers, and a ring of
- * asynchronous copies around tensor-core products.
+ * treats with care: vector accesses, bounds, loops from the thread index, shared memory, barriers, a ring of
+ * asynchronous copies around tensor-core products, and one that the copy engine fills for a cluster.
  */
 
 /** `out = factor * x` in vectors of eight, the last ones element by element. */
@@ -109,5 +128,64 @@ export const ringProduct = kernel(
       strip * 16 + idiv(laneIdx, 4) + 8 * idiv(i, 2),
     ])
     for (const [i, [m, n]] of at.entries()) a.out.put(acc[i]!, m!, n!)
+  },
+)
+
+/**
+ * `out[m][n] = Σ w[tile][step][n] + x[m][128 step]`, modulo 2^32: a producer thread fills a ring of two stages, words of `w`
+ * as bytes and rows of `x` as tiles, of which each CTA of the cluster loads half for both.
+ */
+export const ringCopies = kernel(
+  import.meta.url,
+  { grid: (d) => [d.Tiles!], block: [96], cluster: () => 2 },
+  function ringCopies(a: { w: In<u32, 'Tiles Steps 8'>; x: In<i8, 'M K'>; out: Out<u32, 'M N'> }) {
+    const ws = shared<u32>('u32', [2, 8])
+    const xs = shared<i8>('i8', swizzledTile([2, 2, 32, 128], 'i8'))
+    const tile = shared<u32>('u32', swizzledTile([64, 8], 'u32'))
+    const full = barriers(2)
+    const empty = barriers(2)
+    if (threadIdx.x === 0) {
+      prefetchTensor(xs.row(0, 0), a.x)
+      for (const s of unroll(2)) {
+        initBarrier(full, s, 1)
+        initBarrier(empty, s, 2 * clusterSize)
+      }
+      fenceBarrierInit()
+    }
+    clusterBarrier()
+    const steps = a.w.dim('Steps')
+    if (warpIdx === 2) {
+      if (laneIdx === 0) {
+        launchDependents()
+        waitForPrevious()
+        for (const step of range(steps)) {
+          const stage = step & 1
+          waitBarrier(empty, stage, 1 - ((step >> 1) & 1))
+          arriveExpecting(full, stage, 32 + 64 * 128)
+          copyBulk(ws.row(stage), [0], a.w, [blockIdx.x, step, 0], 32, full, stage, { evict: 'first' })
+          const origin = [clusterRank * 32, step * 128] as const
+          copyTensor(xs.row(stage, clusterRank), a.x, origin, full, stage, { multicast: 3, evict: 'last' })
+        }
+      }
+    } else {
+      const row = threadIdx.x
+      const sums = regs(8, u32(0))
+      for (const step of range(steps)) {
+        const stage = step & 1
+        waitBarrier(full, stage, (step >> 1) & 1)
+        const x = u32.bits(i32(xs.at(stage, idiv(row, 32), row % 32, 0)))
+        for (const [n, w] of load(ws, [stage, 0], 8).entries()) sums[n] = sums[n]! + w + x
+        if (laneIdx < clusterSize) arrive(empty.peer(laneIdx), stage)
+      }
+      for (const n of unroll(8)) tile.put(sums[n]!, row, n)
+      fenceAsync()
+    }
+    barrier()
+    if (threadIdx.x === 0) {
+      storeTensor(a.out, [0, blockIdx.x * 8], tile)
+      commitBulk()
+      waitBulk(0, { read: true })
+    }
+    clusterBarrier()
   },
 )
