@@ -19,8 +19,10 @@ function weightsOf(format: WeightFormat): WeightParts {
     codes,
     groupScale: new Uint8Array(groups).fill(9),
     groupMin: new Int8Array(groups).fill(-60),
+    scale: new Uint16Array(groups).fill(0x2000),
+    zero: new Uint8Array(groups).fill(7),
   }
-  return { ...parts, scale: new Uint16Array(groups).fill(0x2000), zero: new Uint8Array(groups).fill(7) }
+  return parts
 }
 
 /** Median seconds of packing, and of unpacking. */

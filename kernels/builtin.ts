@@ -5,6 +5,7 @@ import { type KvFormatName, kvConfig, kvFormats } from './formats/kv.ts'
 import { gemm16 } from './gemm-16.ts'
 import { defaultTiles } from './gemm-tiles.ts'
 import { gemmW4A8, gemmW4A8Group } from './gemm-w4a8.ts'
+import { gemmW4A16 } from './gemm-w4a16.ts'
 import { gemmW8A8 } from './gemm-w8a8.ts'
 import { logProbs } from './log-probs.ts'
 import { pagedAttention } from './paged-attention.ts'
@@ -78,6 +79,8 @@ export function builtinKernels(
   }
   const gemm = { dtype, N: H, K: H, bias: true, residual: true }
   for (const tile of tiles('w16')) add(gemm16, { ...gemm, ...tile, out: 'f32' })
+  for (const format of ['w4a16-g128', 'w4a16-g64', 'w4a16-g32'] as const)
+    for (const tile of tiles(format)) add(gemmW4A16, { ...gemm, ...tile, format, out: 'f16' })
   for (const tile of tiles('w8a8')) add(gemmW8A8, { ...gemm, ...tile })
   for (const zero of ['epilogue', 'register']) {
     for (const tile of tiles('w4a8')) add(gemmW4A8, { ...gemm, ...tile, zero })

@@ -1,4 +1,4 @@
-import { packedShape, unitWords, type WeightFormat } from '../dsl/format.ts'
+import { packedShape, type WeightFormat } from '../dsl/format.ts'
 import { type WeightFormatName, weightFormats } from './formats/index.ts'
 import { type GemmTiles, pieceColumns } from './gemm.ts'
 
@@ -47,8 +47,10 @@ const SLICE_COLUMNS = 256
 /** Bytes of shared memory that a GEMM takes. */
 export function gemmSharedBytes(format: WeightFormat, t: Omit<GemmTiles, 'path'>): number {
   const activations = t.tileM * t.tileK * ((format.steps * 32) / 128)
-  const weights = (t.tileN / 64) * (t.tileK / 128) * unitWords(format) * 4
-  return t.stages * (activations + weights) + (t.warpsK - 1) * t.tileM * t.tileN * 4
+  const weights = (t.tileN * t.tileK * format.bits) / 8
+  const groups = format.group > 0 ? Math.max(t.warpsK, t.tileK / format.group) : 0
+  const parameters = (t.tileN / 2) * groups * format.groupWords * 4
+  return t.stages * (activations + weights + parameters) + (t.warpsK - 1) * t.tileM * t.tileN * 4
 }
 
 /**
@@ -62,10 +64,14 @@ export function defaultTiles(
   target: { readonly sharedBytes: number },
 ): GemmConstants {
   const f: WeightFormat = weightFormats[format]
-  const multiple = Math.max(pieceColumns(f), f.group)
+  const exact = f.activations.includes('i8')
+  // Large groups would make the steps of 16-bit activations long, and the ring short.
+  const multiple = exact ? Math.max(pieceColumns(f), f.group) : pieceColumns(f)
   const tiles: { -readonly [Name in Exclude<keyof GemmTiles, 'path'>]: number } = {
-    ...wish(M, f.activations.includes('i8')),
+    ...wish(M, exact),
   }
+  // Unpacking takes registers: more warps have fewer sums each.
+  if (!exact && f.bits < 16) tiles.warpsN = Math.max(tiles.warpsN, tiles.tileM / 16)
   while (tiles.tileN > 16 && tiles.tileN / 2 >= N) {
     tiles.tileN /= 2
     tiles.warpsN = Math.min(tiles.warpsN, tiles.tileN / 16)

@@ -63,7 +63,7 @@ export interface GemmTiles {
   readonly tileM: number
   /** Features of a CTA: a multiple of `16 * warpsN`. */
   readonly tileN: number
-  /** Columns of a step of the ring: a multiple of the format's `pieceColumns` and group for each of `warpsK`. */
+  /** Columns of a step of the ring: for each of `warpsK` a multiple of `pieceColumns`, and whole groups or a part of one. */
   readonly tileK: number
   readonly stages: number
   readonly warpsN: number
@@ -126,7 +126,8 @@ export const pieceColumns = (format: WeightFormat): number => pieceLoads(format)
 
 function checkTiles(c: GemmConfig, format: WeightFormat): void {
   const columns = columnMultiple(format)
-  const multiple = Math.max(pieceColumns(format), format.group)
+  const multiple = pieceColumns(format)
+  const warpColumns = c.tileK / c.warpsK
   staticAssert(
     c.K % columns === 0,
     `format ${format.name} needs K to be a multiple of ${columns}, and K is ${c.K}`,
@@ -134,6 +135,10 @@ function checkTiles(c: GemmConfig, format: WeightFormat): void {
   staticAssert(
     c.tileK % (multiple * c.warpsK) === 0,
     `tileK = ${c.tileK} must be a multiple of ${multiple} for each of ${c.warpsK} warps along K`,
+  )
+  staticAssert(
+    format.group === 0 || warpColumns % format.group === 0 || format.group % warpColumns === 0,
+    `tileK = ${c.tileK} must give each of ${c.warpsK} warps whole groups of ${format.group} columns, or a part of one`,
   )
   staticAssert(c.tileM % 8 === 0, `tileM = ${c.tileM} must be a multiple of 8 tokens`)
   staticAssert(
@@ -165,8 +170,9 @@ export function gemm<F, T>(a: GemmArguments, c: GemmConfig, parts: GemmParts<F, 
   const unitPieces = format.loads / loads
   const stepPieces = c.tileK / pieceColumns(format)
   const pieces = stepPieces / c.warpsK
-  const stepGroups = format.group > 0 ? c.tileK / format.group : 0
-  const groups = stepGroups / c.warpsK
+  // A warp that takes a part of a group has that group's words for itself.
+  const warpColumns = c.tileK / c.warpsK
+  const groups = format.group > 0 ? Math.max(1, warpColumns / format.group) : 0
 
   const M = a.x.dim('M')
   const m0 = blockIdx.x * c.tileM
@@ -180,7 +186,7 @@ export function gemm<F, T>(a: GemmArguments, c: GemmConfig, parts: GemmParts<F, 
   const xs = shared<number>(parts.x, [c.stages, (c.tileK * xBytes) / 16, c.tileM, 16 / xBytes])
   const ws = shared<u32>('u32', [c.stages, c.tileN / 16, stepPieces, loads, 128])
   const rowWords = 8 * format.groupWords
-  const gs = groups > 0 ? shared<u32>('u32', [c.stages, c.tileN / 16, stepGroups, rowWords]) : ws
+  const gs = groups > 0 ? shared<u32>('u32', [c.stages, c.tileN / 16, groups * c.warpsK, rowWords]) : ws
   const acc = each(strips, () => each(tokenTiles, () => regs<number>(4, parts.x === 'i8' ? i32(0) : f32(0))))
   const lanePair = laneIdx >>> 2
   const channelWords =
@@ -217,14 +223,16 @@ export function gemm<F, T>(a: GemmArguments, c: GemmConfig, parts: GemmParts<F, 
     for (const turn of unroll(ceilDiv(copies, 32))) {
       const copy = laneIdx + 32 * turn
       const chunk = copy % chunks
-      const inStep = firstGroup + (idiv(copy, chunks) % groups)
+      const inWarp = idiv(copy, chunks) % groups
       const s = firstStrip + idiv(copy, chunks * groups)
       const strip = blockIdx.y * (c.tileN / 16) + s
-      const group = step * stepGroups + inStep
+      const part = step * c.warpsK + warpK
+      const group =
+        warpColumns < format.group ? idiv(part, format.group / warpColumns) : part * groups + inWarp
       const unit = idiv(group, unitGroups(format))
       if ((turn + 1) * 32 <= copies || copy < copies) {
         const from = groupOffset(format, group % unitGroups(format), (strip & 3) * 8) + chunk * 4
-        const to = [stage, s, inStep, chunk * 4]
+        const to = [stage, s, firstGroup + inWarp, chunk * 4]
         copyAsync(gs, to, a.w, [strip >>> 2, unit, from], 16, holds(strip, unit))
       }
     }
@@ -233,7 +241,7 @@ export function gemm<F, T>(a: GemmArguments, c: GemmConfig, parts: GemmParts<F, 
   /** The words of the groups of load `part` of piece `u` (static), for strip `s`. */
   const groupWordsOf = (stage: i32, s: number, u: number, part: number): readonly u32[] => {
     if (format.group === 0) return channelWords[s]!
-    const first = firstGroup + groupOfLoad(format, u * loads + part)
+    const first = firstGroup + (groups > 1 ? groupOfLoad(format, u * loads + part) : 0)
     return each(loadGroups(format), (i) =>
       loadWords(gs, [stage, firstStrip + s, first + i, lanePair * format.groupWords], format.groupWords),
     ).flat()

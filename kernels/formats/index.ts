@@ -1,5 +1,6 @@
 import { w4a8 } from './w4a8.ts'
 import { w4a8g32, w4a8g64, w4a8g128 } from './w4a8-group.ts'
+import { w4a16g32, w4a16g64, w4a16g128 } from './w4a16-group.ts'
 import { w8a8 } from './w8a8.ts'
 import { w16 } from './w16.ts'
 
@@ -11,6 +12,9 @@ export const weightFormats = {
   'w4a8-g32': w4a8g32,
   w8a8,
   w16,
+  'w4a16-g128': w4a16g128,
+  'w4a16-g64': w4a16g64,
+  'w4a16-g32': w4a16g32,
 } as const
 
 export type WeightFormatName = keyof typeof weightFormats

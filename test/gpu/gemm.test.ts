@@ -3,7 +3,7 @@ import { type WeightFormatName, weightFormats } from '../../kernels/formats/inde
 import { gemmSharedBytes } from '../../kernels/gemm-tiles.ts'
 import { describeDevices, openDevice } from '../../runtime/open-device.ts'
 import { dequantizeCase } from '../kernels/cases/dequantize.ts'
-import { gemm16Case, w4a8Case, w4a8GroupCase, w8a8Case } from '../kernels/cases/gemm.ts'
+import { gemm16Case, w4a8Case, w4a8GroupCase, w4a16Case, w8a8Case } from '../kernels/cases/gemm.ts'
 import { type KernelCase, runCase } from '../support/run-kernel.ts'
 
 /** The GEMM kernels on a GPU: the cases of the emulator's tests at more and larger shapes. */
@@ -45,6 +45,7 @@ for (const M of [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65, 127, 129, 300]) {
     run(w4a8GroupCase(options))
     run(w8a8Case({ ...options, zero: undefined }))
     if (N < 1000) run(gemm16Case({ ...options, zero: undefined }))
+    if (N < 1000) run(w4a16Case({ ...options, zero: undefined, group: ([128, 64, 32] as const)[seed % 3]! }))
   }
 }
 

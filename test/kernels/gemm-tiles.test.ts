@@ -8,6 +8,7 @@ import { pieceColumns } from '../../kernels/gemm.ts'
 import { gemm16 } from '../../kernels/gemm-16.ts'
 import { defaultTiles, gemmSharedBytes } from '../../kernels/gemm-tiles.ts'
 import { gemmW4A8, gemmW4A8Group } from '../../kernels/gemm-w4a8.ts'
+import { gemmW4A16 } from '../../kernels/gemm-w4a16.ts'
 import { gemmW8A8 } from '../../kernels/gemm-w8a8.ts'
 import { assemble } from '../support/ptxas.ts'
 import { rng } from '../support/rng.ts'
@@ -18,6 +19,9 @@ const kernels = {
   'w4a8-g128': gemmW4A8Group,
   'w4a8-g64': gemmW4A8Group,
   'w4a8-g32': gemmW4A8Group,
+  'w4a16-g128': gemmW4A16,
+  'w4a16-g64': gemmW4A16,
+  'w4a16-g32': gemmW4A16,
   w8a8: gemmW8A8,
   w16: gemm16,
 } as const
@@ -34,9 +38,10 @@ for (const name of names) {
       for (const target of Object.values(targets)) {
         const t = defaultTiles(name, { M, N, K }, target)
         const shape = JSON.stringify({ M, N, K, target: target.name, t })
-        const multiple = Math.max(pieceColumns(format), format.group)
-        assert.ok(t.tileK % (multiple * t.warpsK) === 0, shape)
-        assert.ok(K % t.tileK === 0 || K % multiple !== 0, shape)
+        const [piece, columns] = [pieceColumns(format), t.tileK / t.warpsK]
+        assert.ok(columns % piece === 0, shape)
+        assert.ok(!format.group || columns % format.group === 0 || format.group % columns === 0, shape)
+        assert.ok(K % t.tileK === 0 || K % piece !== 0, shape)
         assert.ok(t.tileM % 8 === 0 && t.tileN % (16 * t.warpsN) === 0, shape)
         assert.ok(t.stages >= 2 && t.warpsN * t.warpsK <= 32, shape)
         assert.ok(gemmSharedBytes(format, t) <= target.sharedBytes, shape)

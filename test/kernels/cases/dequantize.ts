@@ -80,6 +80,12 @@ export function randomWeights(format: WeightFormat, N: number, K: number, random
       const groupMin = Int8Array.from(groupScale, (s) => random.integer(-128, 127 - 15 * s))
       return { codes: codes4(), groupScale, groupMin } as WeightParts
     }
+    case 'w4a16-group': {
+      // Scales from 2⁻¹⁴ to 1: products with codes stay normal f16.
+      const scale = Uint16Array.from(list(groups, () => random.integer(0x0400, 0x3c00)))
+      const zero = Uint8Array.from(scale, () => random.integer(0, 16))
+      return { codes: codes4(), scale, zero } as WeightParts
+    }
     case 'w8a8':
       return { codes: Int8Array.from(list(N * K, () => random.integer(-128, 127))) }
     default:
@@ -116,7 +122,7 @@ export function dequantizeCase(
       const all = wide ? new Uint16Array(out!.buffer) : new Uint8Array(out!.buffer)
       const actual: number[] = []
       const expected: number[] = []
-      const parts = { ...weights, zero: zeros }
+      const parts = format.group > 0 ? weights : { ...weights, zero: zeros }
       for (let n = 0; n < N; n++) {
         for (let k = 0; k < K; k++) {
           actual.push(all[n * columns + k]!)

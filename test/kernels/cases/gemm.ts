@@ -13,6 +13,7 @@ import {
   gemmW4A8Reference,
   type W4A8GroupName,
 } from '../../../kernels/gemm-w4a8.ts'
+import { gemmW4A16, gemmW4A16Reference, type W4A16Name } from '../../../kernels/gemm-w4a16.ts'
 import { gemmW8A8, gemmW8A8Reference } from '../../../kernels/gemm-w8a8.ts'
 import type { WgmmaTiles } from '../../../kernels/gemm-wgmma-plan.ts'
 import { halfValue, randomHalfs } from '../../support/halfs.ts'
@@ -165,9 +166,27 @@ export const w8a8Case = (o: GemmOptions): KernelCase =>
   })
 
 /**
- * A case of the 16-bit kernel, against float64. Each of K additions in f32 errs by at most 2⁻²² of the magnitudes summed
- * so far (tensor cores may truncate), and the output is rounded once.
+ * Whether floats are what f32 sums of K products may give: each addition errs by at most 2⁻²² of the magnitudes summed so
+ * far (tensor cores may truncate), and the output is rounded once.
  */
+function assertNear(
+  bits: ArrayLike<number>,
+  { value, magnitude }: { value: Float64Array; magnitude: Float64Array },
+  out: 'f16' | 'bf16' | 'f32',
+  { N, K }: { readonly N: number; readonly K: number },
+): void {
+  const rounding = out === 'f32' ? 0 : out === 'bf16' ? 2 ** -8 : 2 ** -11
+  value.forEach((expected, i) => {
+    const actual = out === 'f32' ? bits[i]! : halfValue[out](bits[i]!)
+    const bound = (K + 2) * 2 ** -22 * magnitude[i]! + rounding * Math.abs(expected) * 1.01 + 2 ** -25
+    if (!(Math.abs(actual - expected) <= bound)) {
+      const at = `[${Math.floor(i / N)}, ${i % N}]`
+      throw new Error(`out${at} is ${actual}, expected ${expected} within ${bound}`)
+    }
+  })
+}
+
+/** A case of the 16-bit kernel, against float64. */
 export function gemm16Case(o: GemmOptions): KernelCase {
   const random = rng(o.seed)
   const { M, N, K } = o
@@ -185,17 +204,39 @@ export function gemm16Case(o: GemmOptions): KernelCase {
       x: { dtype, shape: [M, K], data: x },
       ...args,
     },
-    check({ out: bits }) {
-      const { value, magnitude } = gemm16Reference({ M, N, K, dtype, w, x, bias, residual })
-      const rounding = out === 'f32' ? 0 : out === 'bf16' ? 2 ** -8 : 2 ** -11
-      value.forEach((expected, i) => {
-        const actual = out === 'f32' ? bits![i]! : halfValue[dtype](bits![i]!)
-        const bound = (K + 2) * 2 ** -22 * magnitude[i]! + rounding * Math.abs(expected) * 1.01 + 2 ** -25
-        if (!(Math.abs(actual - expected) <= bound)) {
-          const at = `[${Math.floor(i / N)}, ${i % N}]`
-          throw new Error(`out${at} is ${actual}, expected ${expected} within ${bound}`)
-        }
-      })
+    check: ({ out: bits }) =>
+      assertNear(bits!, gemm16Reference({ M, N, K, dtype, w, x, bias, residual }), out as 'f32', o),
+  }
+}
+
+/** A case of 4-bit weights beside 16-bit activations, against float64 of the weights that the format stands for. */
+export function w4a16Case(o: GemmOptions): KernelCase {
+  const random = rng(o.seed)
+  const { M, N, K, group = 128 } = o
+  const format: W4A16Name = `w4a16-g${group}`
+  const { config, args, dtype, bias, residual } = common(format, o, random)
+  const out = o.out ?? dtype
+  const f = weightFormats[format]
+  const codes = Uint8Array.from(list(N * K, () => random.integer(0, 15)))
+  const scale = Uint16Array.from(list((N * K) / group, () => f16Bits(0.002 + 0.02 * random.uniform())))
+  const zero = Uint8Array.from(scale, () => random.integer(0, 16))
+  const weights = { codes, scale, zero }
+  const x = randomHalfs(random, M * K, dtype, 1)
+  return {
+    name: caseName(gemmW4A16.name, o, config),
+    kernel: gemmW4A16,
+    config: { ...config, format, out },
+    args: {
+      w: { dtype: 'u32', shape: packedShape(f, N, K), data: f.pack(weights, N, K), tag: f.tag },
+      x: { dtype, shape: [M, K], data: x },
+      ...args,
     },
+    check: ({ out: bits }) =>
+      assertNear(
+        bits!,
+        gemmW4A16Reference(format, weights, { M, N, K, dtype, x, bias, residual }),
+        out as 'f32',
+        o,
+      ),
   }
 }
