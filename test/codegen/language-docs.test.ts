@@ -51,11 +51,12 @@ ${body}
 const refused = { text: 'a static index only', code: 'E0212' }
 
 for (const [n, example] of examples.entries()) {
+  const target = /\b(barriers|wgmma)\(/.test(example) ? 'sm_90a' : 'sm_80'
   test(`example ${n + 1} of docs/language.md compiles`, async () => {
     await withKernelFile(asKernel(example), async (url) => {
       const [name] = listKernels(fileURLToPath(url))
       try {
-        compileKernel(kernelAt(url, name!, 32), {}, 'sm_80')
+        compileKernel(kernelAt(url, name!, 64), {}, target)
         assert.not(example.includes(refused.text), 'the refused line compiles')
       } catch (error) {
         if (!(error instanceof Diagnostic) || !example.includes(refused.text)) throw error

@@ -28,9 +28,14 @@ function declarations(path: string): Map<string, string> {
 
 const sections: readonly (readonly [title: string, path: string])[] = [
   ['Intrinsics', 'dsl/intrinsics.ts'],
+  ['Asynchronous copies and barriers', 'dsl/async.ts'],
+  ['Warpgroups, clusters and launches', 'dsl/warpgroups.ts'],
   ['Reductions', 'dsl/std/reduce.ts'],
   ['Rows and tiles', 'dsl/std/tile.ts'],
   ['The ring of copies', 'dsl/std/pipeline.ts'],
+  ['The ring of the copy engine', 'dsl/std/ring.ts'],
+  ['Roles of warps', 'dsl/std/specialize.ts'],
+  ['Tiles of a product', 'dsl/std/tiles.ts'],
   ['Bytes in words', 'dsl/std/bytes.ts'],
   ['Epilogues of matrix products', 'dsl/std/epilogue.ts'],
   ['Correctly rounded functions', 'dsl/std/exact.ts'],
@@ -47,7 +52,7 @@ function list(): string {
     heading,
     '',
     'Intrinsics become the PTX that stands beside them; the rest is library code, written in the language itself.',
-    'The signatures are in `dsl/intrinsics.ts` and `dsl/std/`, and in the editor.',
+    'The signatures are in `dsl/intrinsics.ts`, `dsl/async.ts`, `dsl/warpgroups.ts` and `dsl/std/`, and in the editor.',
     '',
     parts.join('\n\n'),
   ].join('\n')
