@@ -1,7 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { DeviceError } from '../../../runtime/device.ts'
-import { rng } from '../../support/rng.ts'
 import { kernelText, moduleText, run } from './support.ts'
 
 /* Who must execute warpgroup instructions, where tiles must lie, and which registers products may share. */
