@@ -66,12 +66,19 @@ export class DecoderLayer {
     }
     const product = (of: LinearWeights, input: ProductInput, out: Tensor, residual?: Tensor) =>
       new Linear(device, of, { type, input, out, residual })
+    // At once, so that what is compiled is compiled at once.
+    const [firstNorm, attention, secondNorm, silu] = await Promise.all([
+      prepareNorm(parts, norms[0]!),
+      prepareAttention(parts),
+      prepareNorm(parts, norms[1]!),
+      prepareSilu(parts),
+    ])
     return new DecoderLayer(
       [
-        { between: [await prepareNorm(parts, norms[0]!)], product: product(weights.qkv, normed, qkv) },
-        { between: await prepareAttention(parts), product: product(weights.o, oInput, x, x) },
-        { between: [await prepareNorm(parts, norms[1]!)], product: product(weights.gateUp, normed, gateUp) },
-        { between: [await prepareSilu(parts)], product: product(weights.down, downInput, x, x) },
+        { between: [firstNorm], product: product(weights.qkv, normed, qkv) },
+        { between: attention, product: product(weights.o, oInput, x, x) },
+        { between: [secondNorm], product: product(weights.gateUp, normed, gateUp) },
+        { between: [silu], product: product(weights.down, downInput, x, x) },
       ],
       [...norms, ...Object.values(weights).flatMap(tensorsOf)],
     )
@@ -79,12 +86,11 @@ export class DecoderLayer {
 
   /** The launches for a step of that many tokens, in order. */
   async launches(tokens: number): Promise<StepLaunch[]> {
-    const list: StepLaunch[] = []
-    for (const { between, product } of this.#stages) {
-      for (const launch of between) list.push({ launch, word: 'T' })
-      list.push({ launch: await product.launch(tokens), word: 'M' })
-    }
-    return list
+    const products = await Promise.all(this.#stages.map(({ product }) => product.launch(tokens)))
+    return this.#stages.flatMap(({ between }, i) => [
+      ...between.map((launch): StepLaunch => ({ launch, word: 'T' })),
+      { launch: products[i]!, word: 'M' },
+    ])
   }
 
   free(): void {
@@ -104,19 +110,19 @@ function prepareNorm(parts: LayerParts, gamma: Tensor): Promise<Launch> {
     : prepare(device, rmsNormQuantize, { dtype: type, H }, { x, gamma, eps, ...normed })
 }
 
-async function prepareAttention(parts: LayerParts): Promise<Between> {
+function prepareAttention(parts: LayerParts): Promise<Between> {
   const { device, checkpoint, index, type, cache, activations, cosSin } = parts
   const { heads: Hq, kvHeads: Hkv, headDim: D } = checkpoint.config
   const { qkv, q, positions, slots, sequences, pages, attended, oInput } = activations
   const shape = { dtype: type, D, Hq, Hkv, HqD: Hq * D, ...cache.constants }
   const pools = cache.layers[index]!
-  const append = await prepare(
+  const append = prepare(
     device,
     ropeAppend,
     { ...shape, QKV: (Hq + 2 * Hkv) * D },
     { qkv, positions, slots, cosSin, q, ...pools },
   )
-  const attend = await prepare(device, pagedAttention, shape, {
+  const attend = prepare(device, pagedAttention, shape, {
     q,
     sequence: sequences,
     positions,
@@ -125,9 +131,9 @@ async function prepareAttention(parts: LayerParts): Promise<Between> {
     out: attended,
     ...pools,
   })
-  if (oInput instanceof Tensor) return [append, attend]
-  const quantize = await prepare(device, quantizeRows, { dtype: type, H: Hq * D }, { x: attended, ...oInput })
-  return [append, attend, quantize]
+  if (oInput instanceof Tensor) return Promise.all([append, attend])
+  const quantize = prepare(device, quantizeRows, { dtype: type, H: Hq * D }, { x: attended, ...oInput })
+  return Promise.all([append, attend, quantize])
 }
 
 function prepareSilu(parts: LayerParts): Promise<Launch> {
