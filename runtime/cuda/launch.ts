@@ -15,10 +15,9 @@ import { encodeTensorMap, tensorMapAlign, tensorMapBytes } from './tensor-map.ts
  * Offsets in a launch's one block of memory, which the driver reads in place:
  *
  * - `CUlaunchConfig`, 56 bytes: grid, CTA, shared memory, stream, attributes and their count;
- * - the `extra` list, five words: pointer and size of the argument block, each after its key, and the end;
- * - the size that `extra` points to;
  * - one `CUlaunchAttribute`, 72 bytes: its id, and its value at 8;
- * - the arguments themselves, aligned for tensor maps.
+ * - the arguments, aligned for tensor maps, and behind them a pointer to each. (A driver's `extra` list, which takes the
+ *   arguments as one block, refuses kernels with tensor maps: invalid value, driver 580.)
  */
 const offset = {
   grid: 0,
@@ -27,14 +26,9 @@ const offset = {
   stream: 32,
   attributes: 40,
   attributeCount: 48,
-  extra: 56,
-  size: 96,
-  attribute: 104,
-  args: 192,
+  attribute: 56,
+  args: 128,
 } as const
-
-/** Keys of the `extra` list: `CU_LAUNCH_PARAM_BUFFER_POINTER`, `CU_LAUNCH_PARAM_BUFFER_SIZE`. */
-const extraKey = { pointer: 1, size: 2 } as const
 
 /** `CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION`. */
 const overlapAttribute = 6
@@ -60,6 +54,7 @@ export class CudaLaunch implements PreparedLaunch {
   readonly fn: CudaFunction
   readonly #view: DataView
   readonly #address: number
+  readonly #pointers: number
   readonly #offsets: readonly number[]
   readonly #defaultStream: CudaStream
   #stream: CudaStream | undefined
@@ -77,7 +72,8 @@ export class CudaLaunch implements PreparedLaunch {
     this.#defaultStream = defaultStream
     const { offsets, bytes } = argumentOffsets(program.params)
     this.#offsets = offsets
-    const memory = new ArrayBuffer(offset.args + Math.max(bytes, 8) + tensorMapAlign)
+    const pointers = offset.args + Math.ceil(bytes / 8) * 8
+    const memory = new ArrayBuffer(pointers + 8 * offsets.length + tensorMapAlign)
     const start = -addressOf(memory) & (tensorMapAlign - 1)
     const view = new DataView(memory, start)
     this.#view = view
@@ -86,11 +82,10 @@ export class CudaLaunch implements PreparedLaunch {
       view.setUint32(offset.block + 4 * i, threads, true)
     })
     view.setUint32(offset.shared, program.sharedBytes, true)
-    setU64(view, offset.extra, extraKey.pointer)
-    setU64(view, offset.extra + 8, this.#address + offset.args)
-    setU64(view, offset.extra + 16, extraKey.size)
-    setU64(view, offset.extra + 24, this.#address + offset.size)
-    setU64(view, offset.size, bytes)
+    this.#pointers = this.#address + pointers
+    offsets.forEach((at, i) => {
+      setU64(view, pointers + 8 * i, this.#address + offset.args + at)
+    })
     if (shape.overlap ?? program.overlaps) this.#overlap()
     this.setGrid(shape.grid)
     args.forEach((value, i) => {
@@ -107,7 +102,7 @@ export class CudaLaunch implements PreparedLaunch {
       this.#stream = on
     }
     const address = this.#address
-    const result = context.enter().cuLaunchKernelEx(address, this.fn.handle, 0, address + offset.extra)
+    const result = context.enter().cuLaunchKernelEx(address, this.fn.handle, this.#pointers, 0)
     if (result !== 0) context.fail(result, `launching kernel ${this.fn.program.name}`, this.fn)
     on.note(this.fn)
   }

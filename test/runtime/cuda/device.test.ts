@@ -221,7 +221,8 @@ check('a launch hands the driver its grid, CTA, shared memory, stream and packed
   expected.writeFloatLE(1.5, 16)
   expected.writeBigUInt64LE(0x7fff_0000_1230n, 24)
   expected.writeInt32LE(-9, 32)
-  assert.equal(got!.args, expected)
+  // Behind the last argument comes what fills the block up to the pointers.
+  assert.equal(got!.args.subarray(0, 36), expected)
 })
 
 check('changed arguments, grid and stream reach later launches and leave the rest', () => {

@@ -275,12 +275,13 @@ static void keep(struct launch *l) { if (launch_count < MAX_LAUNCHES) launches[l
 
 API R cuLaunchKernelEx(const void *config, H function, void **params, void **extra) {
   ENTER; NEEDS_CONTEXT;
-  if (params || extra[0] != (void *)1 || extra[2] != (void *)2 || extra[4]) return 1;
+  if (!params || extra) return 1;
   struct launch l = {0};
   memcpy(l.config, config, 56);
   l.function = function;
-  l.bytes = *(uint64_t *)extra[3];
-  memcpy(l.args, extra[1], l.bytes);
+  /* Where the parameters lie is the caller's business; ours are one block, and the pointers to them stand behind it. */
+  l.bytes = (char *)params - (char *)params[0];
+  memcpy(l.args, params[0], l.bytes);
   uint32_t attributes;
   memcpy(&attributes, l.config + 48, 4);
   if (attributes > 1) return 1;
