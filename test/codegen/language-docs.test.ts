@@ -56,7 +56,7 @@ for (const [n, example] of examples.entries()) {
     await withKernelFile(asKernel(example), async (url) => {
       const [name] = listKernels(fileURLToPath(url))
       try {
-        compileKernel(kernelAt(url, name!, 64), {}, target)
+        compileKernel(kernelAt(url, name!, target === 'sm_90a' ? 128 : 64), {}, target)
         assert.not(example.includes(refused.text), 'the refused line compiles')
       } catch (error) {
         if (!(error instanceof Diagnostic) || !example.includes(refused.text)) throw error
