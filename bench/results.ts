@@ -23,6 +23,8 @@ export interface ResultHeader {
   readonly driver: string | null
   /** Clock of the multiprocessors at the end of the measurement; `null` where nvidia-smi does not say. */
   readonly smClockMHz: number | null
+  /** The same after parts of the measurement. */
+  readonly smClockMHzAfter?: Readonly<Record<string, number>>
 }
 
 /** The path of a device's results of `npm run bench:NAME`. */

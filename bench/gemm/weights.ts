@@ -41,12 +41,25 @@ export function randomParts(
     return { codes: dtype === 'f16' ? f16FromF32(values) : bf16FromF32(values) }
   }
   if (weights === 'w8a8') return { codes: Int8Array.from({ length: count }, () => random.integer(-127, 127)) }
-  const codes = Uint8Array.from({ length: count }, () => random.integer(0, 2 ** format.bits - 1))
+  if (format.bits === 8) {
+    // Any 8-bit float but the two that are no number.
+    const codes = Uint8Array.from(
+      { length: count },
+      () => random.integer(0, 126) | (random.integer(0, 1) << 7),
+    )
+    return { codes }
+  }
+  const codes = Uint8Array.from({ length: count }, () => random.integer(0, 15))
   if (weights === 'w4a8') {
     const zero = Uint8Array.from({ length: rows }, () => random.integer(0, 15))
     return { codes, zero } as WeightParts
   }
   const groups = count / format.group
+  if (weights.startsWith('w4a16')) {
+    const scale = f16FromF32(Float32Array.from({ length: groups }, () => 0.002 + 0.002 * random.uniform()))
+    const zero = Uint8Array.from({ length: groups }, () => random.integer(0, 15))
+    return { codes, scale, zero } as WeightParts
+  }
   const groupScale = Uint8Array.from({ length: groups }, () => random.integer(1, 16))
   const groupMin = Int8Array.from(groupScale, (scale) => random.integer(-119, 126 - 15 * scale))
   return { codes, groupScale, groupMin } as WeightParts

@@ -30,7 +30,12 @@ test('a replay takes whole turns and about 2 ms, unless launches are slow', () =
 })
 
 test('the floor is the slower of memory and matrix units', () => {
-  const ceiling = { bytesPerSecond: 4e12, int8OpsPerSecond: 2e15, f16OpsPerSecond: 8e14 }
+  const ceiling = {
+    bytesPerSecond: 4e12,
+    int8OpsPerSecond: 2e15,
+    fp8OpsPerSecond: 2e15,
+    f16OpsPerSecond: 8e14,
+  }
   assert.is(floorMicroseconds({ bytes: 8e6, ops: 0, unit: 'f16' }, ceiling), 2)
   assert.is(floorMicroseconds({ bytes: 8e6, ops: 8e9, unit: 'int8' }, ceiling), 4)
   assert.is(floorMicroseconds({ bytes: 8e6, ops: 8e9, unit: 'f16' }, ceiling), 10)

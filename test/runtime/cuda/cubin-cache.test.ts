@@ -216,6 +216,26 @@ check(
   },
 )
 
+check(
+  'a program whose products of warpgroups would wait for each other is refused, from the cache as well',
+  async () => {
+    const { open } = setup()
+    const ptx = vectorAddPtx('sm_80', '// wgmma.mma_async')
+    stub.jitLog(
+      'ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized',
+    )
+    for (const counts of [
+      [1, 0],
+      [0, 1],
+    ]) {
+      const other = open()
+      const error = await rejection(other.device.loadAll([vectorAdd('sm_80', { ptx })]))
+      assert.match(error.message, /kernel vectorAdd .* first is at \/kernels\/vector-add\.ts:12: \(C7510\)/)
+      assert.equal(await other.counts(), counts)
+    }
+  },
+)
+
 check('a driver that wants a context on the compiling thread compiles on this one', async () => {
   const { device, counts } = setup().open()
   stub.compile(0, true)

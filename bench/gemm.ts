@@ -1,0 +1,253 @@
+import { join } from 'node:path'
+import { Command, Option } from 'commander'
+import { collect, numberBetween } from '../cli/options.ts'
+import { progressBar } from '../cli/progress.ts'
+import type { Program } from '../codegen/program.ts'
+import type { Target } from '../codegen/target.ts'
+import type { TileConstants } from '../kernels/gemm-operands.ts'
+import { cubinCache } from '../runtime/cuda/cubin-cache.ts'
+import type { Device } from '../runtime/device.ts'
+import { deviceSlug } from '../runtime/device-slug.ts'
+import { packageRoot } from '../runtime/package-root.ts'
+import { loadProgram } from '../runtime/program-cache.ts'
+import { runBench } from './command.ts'
+import { layerShapes, type Shape, shapeName } from './gemm/layers.ts'
+import { cellOf, failedCell, measureCell, tilesFor } from './gemm/measure.ts'
+import { countsIn, formatsIn, shapesIn, targetIn, tilesIn } from './gemm/options.ts'
+import { Problem, problemConstants, problemKernel } from './gemm/problem.ts'
+import { type GemmRow, keyOf } from './gemm/rows.ts'
+import { cudaRunner, type RivalRunner, torchRunner } from './gemm/run-rivals.ts'
+import { Store } from './gemm/store.ts'
+import { type BenchFormat, benchFormats } from './gemm/weights.ts'
+import { openGpu } from './open-gpu.ts'
+import { gpuState, resultHeader } from './results.ts'
+
+interface GemmOptions {
+  readonly device?: string
+  readonly formats: readonly BenchFormat[]
+  readonly tokens: readonly number[]
+  readonly shapes: readonly Shape[]
+  readonly tiles?: TileConstants
+  readonly json?: string
+  readonly onlyMissing?: boolean
+  readonly rival: readonly string[]
+  readonly torch: readonly string[]
+  readonly rivalProgram?: string
+  readonly torchPython?: string
+  readonly prepare?: Target
+  readonly report?: string
+  readonly pause: number
+  readonly commit?: string
+}
+
+/** One product to measure. */
+interface Job {
+  readonly format: BenchFormat
+  readonly shape: Shape
+  readonly tokens: number
+  readonly tiles: TileConstants
+}
+
+/** The fewest tokens first: many heat the GPU, whose clock falls. */
+const jobsOf = ({ tokens, formats, shapes, tiles }: GemmOptions, target: Target): Job[] =>
+  tokens.flatMap((count) =>
+    formats.flatMap((format) =>
+      shapes.map((shape) => ({
+        format,
+        shape,
+        tokens: count,
+        tiles: tiles ?? tilesFor(format, { ...shape, tokens: count }, target),
+      })),
+    ),
+  )
+
+function openStore(options: GemmOptions, gpu: string): Store {
+  const folder = join(packageRoot(), 'bench', 'results', gpu)
+  const store = new Store(options.json ?? join(folder, 'gemm.json'), join(folder, 'rivals.json'))
+  for (const file of [...options.rival, ...options.torch]) store.addRivalFile(file)
+  return store
+}
+
+function report(options: GemmOptions, gpu: string): void {
+  const store = openStore(options, gpu)
+  const header = store.header()
+  for (const tokens of options.tokens) if (store.text(tokens)) console.log(`${store.text(tokens)}\n`)
+  console.log(`${store.text()}\n\nwrote ${store.writePage(header)}`)
+}
+
+async function prepareOnly(options: GemmOptions, target: Target): Promise<void> {
+  const { programs, failures } = await compileAll(jobsOf(options, target), target)
+  console.log(`${new Set(programs.values()).size} programs for ${target.name}, ${failures.size} failures`)
+  for (const reason of new Set(failures.values())) console.error(reason.message)
+  if (failures.size > 0) process.exitCode = 1
+}
+
+async function measure(options: GemmOptions): Promise<void> {
+  const device = await openGpu('bench:gemm', options.device)
+  try {
+    const store = openStore(options, deviceSlug(device))
+    const known = new Set(store.rows.filter((row) => row.us !== null).map(keyOf))
+    const jobs = jobsOf(options, device.target).filter(
+      (job) => !options.onlyMissing || !known.has(keyOf(cellOf(job, job.tokens) as GemmRow)),
+    )
+    const failures = await loadAll(device, jobs)
+    const rivals = await openRivals(options)
+    const clocks: Record<string, number> = {}
+    const started = performance.now()
+    try {
+      for (const tokens of options.tokens) {
+        for (const rival of rivals) store.addRivals(await rival.run(tokens))
+        const own = jobs.filter((job) => job.tokens === tokens)
+        store.add(await measureJobs(device, own, failures, options))
+        const { smClockMHz } = gpuState(device)
+        if (smClockMHz !== null) clocks[tokens] = smClockMHz
+        console.log(`${store.text(tokens)}\n`)
+        store.write({ ...resultHeader(device, 'gemm', options), smClockMHzAfter: clocks })
+      }
+    } finally {
+      for (const rival of rivals) await rival.close()
+    }
+    const files = store.write({ ...resultHeader(device, 'gemm', options), smClockMHzAfter: clocks })
+    const seconds = ((performance.now() - started) / 1000).toFixed(1)
+    console.log(`${store.text()}\n\nmeasured in ${seconds} s; wrote ${files.join(', ')}`)
+    if (jobs.length > 0 && store.rows.every((row) => row.us === null)) process.exitCode = 1
+  } finally {
+    await device.close()
+  }
+}
+
+const openRivals = async ({
+  rivalProgram,
+  torchPython,
+  shapes,
+  pause,
+}: GemmOptions): Promise<RivalRunner[]> => [
+  ...(rivalProgram === undefined ? [] : [cudaRunner(rivalProgram, shapes, pause)]),
+  ...(torchPython === undefined ? [] : [await torchRunner(torchPython, shapes, pause)]),
+]
+
+/** The programs of some jobs, and why others have none. */
+async function compileAll(
+  jobs: readonly Job[],
+  target: Target,
+): Promise<{ programs: Map<Job, Program>; failures: Map<Job, Error> }> {
+  const programs = new Map<Job, Program>()
+  const failures = new Map<Job, Error>()
+  const bar = progressBar('Compiling')
+  for (const [i, job] of jobs.entries()) {
+    bar.update(i, jobs.length)
+    try {
+      const constants = problemConstants(job.format, job.shape, job.tiles)
+      programs.set(job, await loadProgram(problemKernel(job.format), constants, target))
+    } catch (error) {
+      failures.set(job, error as Error)
+    }
+  }
+  bar.stop()
+  return { programs, failures }
+}
+
+/** Compiles what all jobs need and has the driver load it, several at once; returns why some could not be. */
+async function loadAll(device: Device, jobs: readonly Job[]): Promise<Map<Job, Error>> {
+  const started = performance.now()
+  const { programs, failures } = await compileAll(jobs, device.target)
+  const compiled = performance.now()
+  await Promise.all(
+    [...programs].map(([job, program]) =>
+      device.loadAll([program]).catch((error: Error) => failures.set(job, error)),
+    ),
+  )
+  const loaded = performance.now()
+  const seconds = (from: number, to: number) => ((to - from) / 1000).toFixed(1)
+  const cubins = await cubinCache().statistics()
+  console.log(
+    `${new Set(programs.values()).size} programs in ${seconds(started, compiled)} s, loaded in ` +
+      `${seconds(compiled, loaded)} s (${cubins.compiled} compiled by the driver, ${cubins.cached} from the cache)\n`,
+  )
+  return failures
+}
+
+const problems = new Map<string, Problem>()
+
+/** The operands of a format at a shape, which stay on the device. */
+function problemOf(device: Device, { format, shape }: Job, mostTokens: number): Problem {
+  const key = `${format.name} ${shapeName(shape)}`
+  const problem = problems.get(key) ?? new Problem(device, format, shape, mostTokens)
+  problems.set(key, problem)
+  return problem
+}
+
+async function measureJobs(
+  device: Device,
+  jobs: readonly Job[],
+  failures: ReadonlyMap<Job, Error>,
+  { tokens, pause }: GemmOptions,
+): Promise<GemmRow[]> {
+  const rows: GemmRow[] = []
+  const bar = progressBar(`${jobs[0]?.tokens} tokens`)
+  for (const [i, job] of jobs.entries()) {
+    bar.update(i, jobs.length)
+    try {
+      const failure = failures.get(job)
+      if (failure) throw failure
+      const problem = problemOf(device, job, Math.max(...tokens))
+      rows.push(await measureCell(problem, job.tokens, job.tiles, pause))
+    } catch (error) {
+      rows.push(failedCell(cellOf(job, job.tokens), job.tiles, error))
+    }
+  }
+  bar.stop()
+  return rows
+}
+
+const defaultTokens = [1, 16, 64, 128, 256, 512, 1024, 4096]
+const allNames = benchFormats.map(({ name }) => name).join(',')
+
+const repeated = (flags: string, what: string) =>
+  new Option(flags, `${what}; may be given again`).argParser(collect).default([], 'none')
+
+await runBench(
+  new Command('bench:gemm')
+    .description('Quantized matrix products on a GPU, checked and timed, beside what others reach there.')
+    .option('--device <name>', 'cuda:0, cuda:1, … (default: the first GPU)')
+    .addOption(
+      new Option('--formats <names>', `some of ${allNames}`)
+        .argParser(formatsIn)
+        .default(benchFormats, 'all'),
+    )
+    .addOption(
+      new Option('--tokens <counts>', 'numbers of tokens')
+        .argParser(countsIn)
+        .default(defaultTokens, defaultTokens.join(',')),
+    )
+    .addOption(
+      new Option('--shapes <NxK,...>', 'features x columns')
+        .argParser(shapesIn)
+        .default(layerShapes, layerShapes.map(shapeName).join(',')),
+    )
+    .option('--tiles <json>', 'tile constants in place of those that a model would take', tilesIn)
+    .option('--only-missing', 'measure only what the results do not have')
+    .option('--json <file>', 'results (default: bench/results/GPU/gemm.json)')
+    .addOption(repeated('--rival <file>', 'rows of the hand-written CUDA'))
+    .addOption(repeated('--torch <file>', 'rows of bench/rivals/torch_gemm.py'))
+    .option('--rival-program <file>', 'run the hand-written CUDA in turns with ours')
+    .option('--torch-python <program>', 'run cuBLAS in turns with ours, by a Python that has PyTorch')
+    .option('--prepare <target>', 'measure nothing, and compile the kernels into the cache', targetIn)
+    .option('--report <gpu>', 'measure nothing, and show the results of nvidia-h200, …')
+    .option('--pause <ms>', 'rest before each measurement', numberBetween(0, 10_000), 30)
+    .option('--commit <id>', 'the commit, where git is not there (default: QUATTUOR_COMMIT)')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ npm run bench:gemm
+  $ npm run bench:gemm -- --formats w4a8,w4a8-g128 --tokens 1,16,64
+  $ npm run bench:gemm -- --rival-program rival/build/bench --torch-python python3
+  $ npm run bench:gemm -- --report nvidia-h200`,
+    )
+    .action((options: GemmOptions) => {
+      if (options.report !== undefined) return report(options, options.report)
+      if (options.prepare) return prepareOnly(options, options.prepare)
+      return measure(options)
+    }),
+)
