@@ -44,6 +44,8 @@ export interface CheckImports {
   waitBulk(thread: number, pending: number, read: number): void
   /** `fence.*.gpu`, `membar.gl` and wider: with a following or preceding atomic it orders CTAs. */
   fenceGlobal(thread: number): void
+  /** `fence.mbarrier_init`. */
+  fenceBarrierInit(thread: number): void
   /** `fence.proxy.async`. */
   fenceProxy(thread: number): void
   /** `ldmatrix`: thread `thread` provides the address of one 16-byte row. Call per row, all rows of a matrix in order. */
@@ -107,6 +109,14 @@ export type FindingKind =
   | 'uninitialised'
   | 'race'
   | 'pending-copy'
+  | 'early-refill'
+  | 'unawaited-copy'
+  | 'barrier-init'
+  | 'barrier-arrivals'
+  | 'barrier-bytes'
+  | 'barrier-parity'
+  | 'peer-exit'
+  | 'tensor-map'
   | 'overwritten-tile'
   | 'proxy-fence'
   | 'wgmma-in-flight'
@@ -148,6 +158,8 @@ export interface LaunchReport {
   readonly memory: readonly SiteCounters[]
   /** Thread-level executions by class, from `countInstruction`. */
   readonly instructions: Readonly<Record<string, number>>
+  /** Bytes that the copy engine moved, by direction: `global to shared`, `shared to global`, `added to global`. */
+  readonly copiedBytes: Readonly<Record<string, number>>
 }
 
 /** What the emulator's device and its launch driver call. */
@@ -178,7 +190,6 @@ export interface Checks {
   pass(key: number, rank: number, warp: number): void
   /** Adds executions of an instruction, one per thread, to the counts by class. */
   countInstruction(opcode: string, executions: number): void
-  exit(rank: number, warp: number): void
   /** Asynchronous copies may end. Tells whether one did; `must` asks for one, because nobody can go on. */
   land(must: boolean): boolean
   endCluster(): void

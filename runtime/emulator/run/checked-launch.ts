@@ -62,14 +62,9 @@ export class CheckedLauncher {
     let failure: DeviceError | undefined
     try {
       const scratch = arena + layout.scratch
-      const copies = new CopyEngine(heap.memory, windowStride(loaded.sharedBytes))
-      const warp = instantiate(
-        loaded.module,
-        heap.memory,
-        { scratch, counters },
-        copies.imports,
-        checker.imports,
-      )
+      const engine = new CopyEngine(heap.memory, windowStride(loaded.sharedBytes))
+      const copies = checker.beginCopies(engine, seed)
+      const warp = instantiate(loaded.module, heap.memory, { scratch, counters }, copies, checker.imports)
       const plan = { grid, block: fn.program.block, layout, seed }
       const runner = new CtaRunner(plan, warp, heap.memory, arena, checker)
       let cta = 0

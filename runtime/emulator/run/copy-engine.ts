@@ -177,7 +177,7 @@ export class CopyEngine implements CopyImports {
     advanceBarrier(this.words, barrier >>> 2, 0, bytes)
   }
 
-  private move(to: number, from: number, bytes: number, site: number): void {
+  move(to: number, from: number, bytes: number, site: number): void {
     this.refresh()
     this.require(from, bytes, site)
     this.require(to, bytes, site)

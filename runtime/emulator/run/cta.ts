@@ -23,8 +23,6 @@ export interface Observer {
   barrier(rank: number): void
   arrive(key: number, rank: number, warp: number): void
   pass(key: number, rank: number, warp: number): void
-  /** A warp ended. */
-  exit(rank: number, warp: number): void
   /** Between two rounds of the schedule: asynchronous copies may land. Tells whether one did; `must` asks for one. */
   land(must: boolean): boolean
   endCluster(): void
@@ -176,7 +174,6 @@ export class CtaRunner {
       const next = this.warp(this.state(index), this.resume[index]!)
       if (next === finished) {
         status[index] = done
-        observer?.exit(rank, warp)
         return true
       }
       this.resume[index] = next

@@ -41,7 +41,13 @@ export function describeDeadlock(
     return `${who} at ${lineOf(first.instruction)}: ${describeWait(first, words)}`
   })
   const { instruction } = waiting.find(({ wait }) => wait === waits.phase) ?? waiting[0]!
-  return new KernelFault('EMULATOR_DEADLOCK', `no warp can go on: ${list.join('; ')}`, instruction)
+  const lacksBytes = waiting.some(({ wait, barrier }) => {
+    if (wait !== waits.phase) return false
+    const { pending, bytes } = readBarrier(words, barrier >>> 2)
+    return pending === 0 && bytes !== 0
+  })
+  const code = lacksBytes ? 'EMULATOR_BARRIER_BYTES' : 'EMULATOR_DEADLOCK'
+  return new KernelFault(code, `no warp can go on: ${list.join('; ')}`, instruction)
 }
 
 function describeWait({ wait, barrier, parity, window }: WaitingWarp, words: Int32Array): string {

@@ -70,6 +70,7 @@ const bulkStore = kernelText(
   ['u64', 'u64', 'u64', 'u64'],
   [64, 1, 1],
   `${start} ld.param.u64 %rd1, [p0]; ld.param.u64 %rd2, [p1]; ld.param.u64 %rd3, [p2]; ld.param.u64 %rd4, [p3];
+  mov.u32 %r8, %ctaid.x; mad.wide.u32 %rd2, %r8, 512, %rd2;
   ${fill(512)}
   @!%p1 bra END;
   cp.async.bulk.global.shared::cta.bulk_group [%rd2], [%r3], 512;
@@ -274,12 +275,12 @@ each('bulk stores and additions', async (options, random) => {
   const x = new Uint8Array(512)
   x.set(new Uint8Array(integers.buffer))
   x.set(new Uint8Array(floats.buffer), 256)
-  const y = new Uint8Array(512)
+  const y = new Uint8Array(1024)
   const sums = Int32Array.from({ length: 64 }, () => random.integer(-(2 ** 31), 2 ** 31))
   const floatSums = Float32Array.from({ length: 64 }, () => random.integer(-1000, 1000) / 8)
   const expected = [sums.map((s, i) => s + 2 * integers[i]!), floatSums.map((s, i) => s + 2 * floats[i]!)]
   await run(kernel('bulk_store'), [2, 1, 1], [x, y, sums, floatSums], options)
-  assert.equal(y, x)
+  assert.equal(y, Uint8Array.of(...x, ...x))
   assert.equal([sums, floatSums], expected)
 })
 

@@ -356,10 +356,8 @@ export function asyncCopy(e: Emitter, operands: readonly (Operand | undefined)[]
 export function fence(e: Emitter): void {
   const { scope, level, proxy, mbarrier_init: barrierInit } = e.instruction.modifiers
   const { checks } = e.context
-  if (barrierInit) return
-  if (proxy) {
-    if (checks) e.w.call(checks.fenceProxy, e.thread())
-    return
-  }
-  if (checks && (scope ?? level) !== 'cta') e.w.call(checks.fenceGlobal, e.thread())
+  if (!checks) return
+  if (proxy) e.w.call(checks.fenceProxy, e.thread())
+  else if (barrierInit) e.w.call(checks.fenceBarrierInit, e.thread())
+  else if ((scope ?? level) !== 'cta') e.w.call(checks.fenceGlobal, e.thread())
 }
