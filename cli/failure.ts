@@ -22,6 +22,7 @@ const expected = new Set([
   'RequestError',
   'TensorError',
   'TextError',
+  'TuneError',
   'UnknownDeviceError',
   'UsageError',
 ])

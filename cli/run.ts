@@ -10,6 +10,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   compile: async () => (await import('./compile.ts')).compileCommand(),
   check: async () => (await import('./check.ts')).checkCommand(),
   draw: async () => (await import('./draw.ts')).drawCommand(),
+  tune: async () => (await import('./tune.ts')).tuneCommand(),
   doctor: async () => (await import('./doctor.ts')).doctorCommand(),
 }
 

@@ -30,7 +30,7 @@ export class LoadError extends Error {
 /** The driver's compiler takes seconds for a large kernel, and other programs may be before it. */
 const loadPatienceMs = 300_000
 /** Of what a process that ended has said, for the reason. */
-const saidBytes = 500
+const saidBytes = 4000
 /** Processes in a row that may end without anyone to blame. */
 const mostBlameless = 3
 
@@ -239,7 +239,9 @@ class MeasuringProcess {
   #fail(code: number | null, signal: string | null): void {
     clearTimeout(this.#timer)
     const how = signal ? `was ended by ${signal}` : `ended with code ${code}`
-    const said = this.#said.trim().split('\n').at(-1)
+    // Of an uncaught error, the line that names it rather than its stack.
+    const lines = this.#said.trim().split('\n')
+    const said = lines.find((line) => /^\w*Error\b/.test(line)) ?? lines.at(-1)
     const message = this.#hung
       ? 'it did not end in time'
       : `the measuring process ${how}${said ? `: ${said}` : ''}`

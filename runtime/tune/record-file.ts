@@ -56,7 +56,7 @@ const kept = 4
  * program of runs up to r, which is why a configuration that is added later is all that is measured then.
  */
 export class RecordFile {
-  readonly path: string
+  readonly path: string | null
   readonly #runs = new Map<number, RunFacts>()
   readonly #programs = new Map<number, ProgramEntry>()
   readonly #cells = new Map<string, CellEntry>()
@@ -64,9 +64,10 @@ export class RecordFile {
   #run = 0
   #endsLine = true
 
-  constructor(path: string) {
+  /** @param path `null` for records that are not kept. */
+  constructor(path: string | null) {
     this.path = path
-    const text = readText(path)
+    const text = path === null ? '' : readText(path)
     this.#endsLine = text === '' || text.endsWith('\n')
     for (const line of text.split('\n')) this.#take(line)
   }
@@ -79,8 +80,13 @@ export class RecordFile {
   /** Starts a run; what is recorded from now on belongs to it. */
   begin(facts: RunFacts): void {
     this.#run = Math.max(0, ...this.#runs.keys()) + 1
+    if (this.path !== null) mkdirSync(dirname(this.path), { recursive: true })
+    this.state(facts)
+  }
+
+  /** Says again, and better, what the records of this run share. */
+  state(facts: RunFacts): void {
     this.#runs.set(this.#run, facts)
-    mkdirSync(dirname(this.path), { recursive: true })
     this.#append({ run: this.#run, ...facts })
   }
 
@@ -156,6 +162,7 @@ export class RecordFile {
 
   /** Rewrites the file with what is current: the few fastest of each shape, and each program's first failure. */
   compact(): void {
+    if (this.path === null) return
     const failed = new Set<number>()
     const failures = this.#failures.filter(({ program }) => {
       const first = !failed.has(program)
@@ -192,6 +199,7 @@ export class RecordFile {
   }
 
   #append(line: object): void {
+    if (this.path === null) return
     const text = `${JSON.stringify(line)}\n`
     appendFileSync(this.path, this.#endsLine ? text : `\n${text}`)
     this.#endsLine = true
