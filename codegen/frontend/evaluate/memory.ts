@@ -13,6 +13,8 @@ import { unknownMember } from './members.ts'
 import { layoutOffset } from './native.ts'
 import { operate } from './operators.ts'
 import { peerAddress, peerRank } from './peers.ts'
+import type { OffsetPart, SplitOffset } from './swizzled-offset.ts'
+import { linearOffset, swizzledOffset } from './swizzled-offset.ts'
 import type { Neighbours } from './tile-layout.ts'
 import { powerOfTwoIn } from './tile-layout.ts'
 import type { CallSite, Value } from './values.ts'
@@ -373,37 +375,24 @@ export class SharedTile implements Memory {
 
   /** The address of the first element, whatever swizzle the tile has: where a copy or a matrix operand begins. */
   start(ev: Evaluator): Address {
-    const { layout } = this.info
-    const strides = layout.stride as readonly number[]
-    return this.#linear(
-      ev,
-      this.leading.map((index, k) => ({ ...split(index), stride: strides[k]! })),
-    )
+    return this.#at(ev, linearOffset(ev, this.#parts(this.leading)))
   }
 
-  #linear(
-    ev: Evaluator,
-    parts: readonly { rest: DeviceValue | undefined; plus: number; stride: number }[],
-  ): Address {
-    let offset = 0
-    let rest: DeviceValue | undefined
-    for (const part of parts) {
-      offset += part.plus * part.stride
-      if (!part.rest) continue
-      const scaled = operate(ev, 'mul', part.rest, constantValue('i32', part.stride))
-      rest = rest ? operate(ev, 'add', rest, scaled) : scaled
-    }
-    return this.#at(ev, offset, rest)
+  /** Coordinates with their strides; those of a nested mode are not one number. */
+  #parts(coords: readonly Index[]): OffsetPart[] {
+    const strides = this.info.layout.stride as readonly number[]
+    return coords.map((index, k) => ({ ...split(index), stride: strides[k]! }))
   }
 
   /** So many elements past the base. */
-  #at(ev: Evaluator, offset: number, rest: DeviceValue | undefined): Address {
+  #at(ev: Evaluator, { rest, plus }: SplitOffset): Address {
     const bytes = dtypeBytes[this.dtype]
     const base = this.#base(ev)
-    if (!rest) return { register: base, offset: offset * bytes, align: 16 }
+    const offset = plus * bytes
+    if (!rest) return { register: base, offset, align: 16 }
     const distance = bitcast(ev, rest, 'u32').operand
     const register = ev.emitter.value('mad', 'u32', [distance, immediate('u32', bytes), base])
-    return { register, offset: offset * bytes, align: 16 }
+    return { register, offset, align: 16 }
   }
 
   address(ev: Evaluator, index: readonly Index[], site: CallSite): Address {
@@ -420,18 +409,18 @@ export class SharedTile implements Memory {
         )
       }
     }
-    // Constant parts of coordinates stay outside the multiplications where the layout is plain.
     const strides = layout.stride as readonly unknown[]
-    if (!layout.swizzle && strides.every((s) => typeof s === 'number'))
-      return this.#linear(
+    if (strides.every((s) => typeof s === 'number')) {
+      const parts = this.#parts(coords)
+      return this.#at(
         ev,
-        coords.map((index, k) => ({ ...split(index), stride: strides[k] as number })),
+        layout.swizzle ? swizzledOffset(ev, layout.swizzle, parts) : linearOffset(ev, parts),
       )
+    }
     const whole = coords.every((i) => typeof i === 'number')
       ? layout(...(coords as number[]))
       : layoutOffset(ev, layout, coords, site)
-    const { plus, rest } = split(whole)
-    return this.#at(ev, plus, rest)
+    return this.#at(ev, split(whole))
   }
 }
 
