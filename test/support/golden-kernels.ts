@@ -39,6 +39,7 @@ import {
   shuffleXor,
   storeTensor,
   swizzledTile,
+  syncWarp,
   threadIdx,
   u32,
   unroll,
@@ -175,6 +176,7 @@ export const ringCopies = kernel(
         waitBarrier(full, stage, (step >> 1) & 1)
         const x = u32.bits(i32(xs.at(stage, idiv(row, 32), row % 32, 0)))
         for (const [n, w] of load(ws, [stage, 0], 8).entries()) sums[n] = sums[n]! + w + x
+        syncWarp()
         if (laneIdx < clusterSize) arrive(empty.peer(laneIdx), stage)
       }
       for (const n of unroll(8)) tile.put(sums[n]!, row, n)

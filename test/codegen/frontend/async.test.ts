@@ -36,6 +36,7 @@ import {
   storeBulk,
   storeTensor,
   swizzledTile,
+  syncWarp,
   threadIdx,
   u32,
   unroll,
@@ -48,8 +49,8 @@ import type { HostArray } from '../../../runtime/tensor.ts'
 import { rng } from '../../support/rng.ts'
 import { assertSame, runKernel } from '../../support/run-kernel.ts'
 
-/** What the copy engine moves, through the emulator. */
-const device = openEmulator()
+/** What the copy engine moves, through the emulator with all checks. */
+const device = openEmulator({ checks: true })
 const random = rng(71)
 
 const integers = (n: number, low: number, high: number) =>
@@ -239,6 +240,7 @@ const sumThroughRing = kernel(
       for (const _ of range(steps)) {
         waitBarrier(full, stage, parity)
         sum = sum + ring.at(stage, threadIdx.x)
+        syncWarp()
         if (laneIdx === 0) arrive(empty, stage)
         stage = stage + 1
         if (stage === stages) {
