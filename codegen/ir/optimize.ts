@@ -5,6 +5,7 @@ import { fold } from './passes/fold.ts'
 import { foldAddresses } from './passes/fold-addresses.ts'
 import { fuseProducts } from './passes/fuse-products.ts'
 import { hoistInvariants } from './passes/hoist-invariants.ts'
+import { joinConditions } from './passes/join-conditions.ts'
 import { mergeMoves } from './passes/merge-moves.ts'
 import { propagateCopies } from './passes/propagate-copies.ts'
 import { regroupSums } from './passes/regroup-sums.ts'
@@ -39,6 +40,7 @@ export const passes: readonly Pass[] = [
   { name: 'eliminateDead', run: eliminateDead },
   { name: 'fuseProducts', run: fuseProducts },
   { name: 'mergeMoves', run: mergeMoves },
+  { name: 'joinConditions', run: joinConditions },
 ]
 
 /** Runs every pass, and verifies what each leaves. */
