@@ -4,8 +4,10 @@ import type { Kernel } from '../dsl/kernel.ts'
 import { type OperandType, type WeightFormatName, weightFormats, type ZeroHandling } from './formats/index.ts'
 import type { GemmTiles } from './gemm.ts'
 import { gemm16 } from './gemm-16.ts'
+import { gemmFp8, gemmW4A8Fp8 } from './gemm-fp8.ts'
 import type { GemmShape } from './gemm-tiles.ts'
 import { gemmW4A8, gemmW4A8Group } from './gemm-w4a8.ts'
+import { gemmW4A16 } from './gemm-w4a16.ts'
 import { gemmW8A8 } from './gemm-w8a8.ts'
 import type { WgmmaTiles } from './gemm-wgmma-plan.ts'
 
@@ -32,10 +34,26 @@ export interface GemmOperand {
 
 /** The kernel of a format. */
 export function gemmKernel(format: WeightFormatName): Kernel {
-  if (format === 'w16') return gemm16 as unknown as Kernel
-  if (format === 'w8a8') return gemmW8A8 as unknown as Kernel
-  return (format === 'w4a8' ? gemmW4A8 : gemmW4A8Group) as unknown as Kernel
+  // Constants and arguments are checked when a kernel is prepared; the table holds kernels of all types.
+  return kernels[weightFormats[format].tag] as Kernel
 }
+
+/** The kernels by the layout tag of the weights that they read. */
+const kernels: Readonly<Record<string, unknown>> = {
+  w16: gemm16,
+  w8a8: gemmW8A8,
+  w4a8: gemmW4A8,
+  'w4a8-group': gemmW4A8Group,
+  'w4a16-group': gemmW4A16,
+  fp8: gemmFp8,
+  'w4a8-fp8': gemmW4A8Fp8,
+}
+
+/** Formats whose codes are integers beside integers: their kernels know zero points and sums of activations. */
+const hasZero = (f: WeightFormat): boolean => f.bits === 4 && f.activations.includes('i8')
+
+/** Formats beside 16-bit activations, whose kernels leave the type of the output. */
+const hasOut = (f: WeightFormat): boolean => f.activations.includes('f16')
 
 /** The element type of the activations of a format beside 16-bit activations `dtype` of the model. */
 export function activationType(format: WeightFormatName, dtype: 'f16' | 'bf16'): OperandType {
@@ -58,8 +76,8 @@ export function gemmConstants(
     dtype,
     bias,
     residual,
-    ...(format === 'w16' && { out }),
-    ...(format.startsWith('w4a8') && { zero }),
+    ...(hasOut(f) && { out }),
+    ...(hasZero(f) && { zero }),
     ...(f.group > 0 && { format }),
   }
 }
@@ -76,8 +94,8 @@ export function gemmOperands(
     w: { dtype: 'u32', shape: packedShape(f, N, K), tag: f.tag },
     x: { dtype: x, shape: [M, K] },
     ...(x !== dtype && { scale: { dtype: 'f16', shape: [N] }, xScale: { dtype: 'f32', shape: [M] } }),
-    ...(format.startsWith('w4a8') && { xSum: { dtype: 'i32', shape: [M] } }),
+    ...(hasZero(f) && { xSum: { dtype: 'i32', shape: [M] } }),
     ...(format === 'w4a8' && { zero: { dtype: 'u8', shape: [N] } }),
-    out: { dtype: format === 'w16' ? out : dtype, shape: [M, N] },
+    out: { dtype: hasOut(f) ? out : dtype, shape: [M, N] },
   }
 }

@@ -1,17 +1,24 @@
+import { E4M3_LARGEST, e4m3Bits } from '../dsl/float8.ts'
 import {
   blockIdx,
   type Elem,
+  type e4m3,
+  each,
   f32,
   type In,
   i8,
   i32,
   kernel,
   type Out,
+  packFp8,
+  permuteBytes,
   staticAssert,
+  storeWords,
   threadIdx,
+  unroll,
 } from '../dsl/index.ts'
 import { roundHalfEven } from '../dsl/math.ts'
-import { blockMax, blockSumI32, type RowShare, storeRow } from '../dsl/std/index.ts'
+import { blockMax, blockSumI32, columnOf, type RowShare, storeRow, turnsOf } from '../dsl/std/index.ts'
 import { loadFloats, rowThreads } from './half-rows.ts'
 
 /** Where quantized activations go: codes, one scale per row, and the exact sum of a row's codes. */
@@ -65,6 +72,59 @@ export const quantizeRows = kernel(
     storeQuantized(a, blockIdx.x, share, loadFloats(a.x, [blockIdx.x], share, c.dtype))
   },
 )
+
+/** Where rows quantized to 8-bit floats go: e4m3 codes and one scale per row. */
+export interface Fp8Rows {
+  readonly q: Out<e4m3, string>
+  readonly scale: Out<f32, 'T'>
+}
+
+/**
+ * Device: quantizes the calling thread's share of a row to e4m3, one scale per row:
+ *
+ *   scale = max|x| / 448 (1 for a row of zeros)      q = e4m3(x / scale), to nearest even
+ */
+export function storeFp8(out: Fp8Rows, row: i32, share: RowShare, values: readonly f32[]): void {
+  const largest = blockMax(values.map((value) => Math.abs(value)).reduce((m, value) => Math.max(m, value)))
+  const scale = largest > 0 ? largest / E4M3_LARGEST : f32(1)
+  const scaled = values.map((value) => value / scale)
+  for (const turn of unroll(turnsOf(share))) {
+    const words = each(share.vec / 4, (i) => {
+      const [b0, b1, b2, b3] = scaled.slice(turn * share.vec + 4 * i, turn * share.vec + 4 * i + 4)
+      return permuteBytes(packFp8('e4m3', b0!, b1!), packFp8('e4m3', b2!, b3!), 0x5410)
+    })
+    const column = columnOf(share, turn)
+    if (column < share.columns) storeWords(out.q, [row, column], words)
+  }
+  if (threadIdx.x === 0) out.scale.put(scale, row)
+}
+
+/** Quantizes each row of a matrix to e4m3. One CTA per row; from sm_89 on. */
+export const quantizeRowsFp8 = kernel(
+  import.meta.url,
+  { grid: (d) => [d.T!], block: (c: QuantizeRowsConfig) => [rowThreads(c.H)] },
+  function quantizeRowsFp8(
+    a: { x: In<Elem<'dtype'>, 'T H'>; q: Out<e4m3, 'T H'>; scale: Out<f32, 'T'> },
+    c: QuantizeRowsConfig,
+  ) {
+    staticAssert(c.H % 8 === 0, 'rows must be a multiple of 8 elements')
+    const share = { columns: c.H, vec: 8 }
+    storeFp8(a, blockIdx.x, share, loadFloats(a.x, [blockIdx.x], share, c.dtype))
+  },
+)
+
+/** Quantizes rows of width `H` to e4m3: what the kernel gives, with the same roundings. */
+export function quantizeRowsFp8Reference(x: Float64Array, H: number): { q: Uint8Array; scale: Float32Array } {
+  const scale = new Float32Array(x.length / H)
+  const q = new Uint8Array(x.length)
+  for (let row = 0; row < scale.length; row++) {
+    let largest = 0
+    for (let i = 0; i < H; i++) largest = Math.max(largest, Math.abs(x[row * H + i]!))
+    scale[row] = largest > 0 ? Math.fround(largest) / E4M3_LARGEST : 1
+    for (let i = 0; i < H; i++) q[row * H + i] = e4m3Bits(Math.fround(x[row * H + i]! / scale[row]!))
+  }
+  return { q, scale }
+}
 
 /** Quantizes rows of width `H`: what the kernel gives, with the same roundings. */
 export function quantizeRowsReference(

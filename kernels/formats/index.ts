@@ -1,4 +1,6 @@
+import { fp8 } from './fp8.ts'
 import { w4a8 } from './w4a8.ts'
+import { w4a8fp8 } from './w4a8-fp8.ts'
 import { w4a8g32, w4a8g64, w4a8g128 } from './w4a8-group.ts'
 import { w4a16g32, w4a16g64, w4a16g128 } from './w4a16-group.ts'
 import { w8a8 } from './w8a8.ts'
@@ -15,6 +17,8 @@ export const weightFormats = {
   'w4a16-g128': w4a16g128,
   'w4a16-g64': w4a16g64,
   'w4a16-g32': w4a16g32,
+  fp8,
+  'w4a8-fp8': w4a8fp8,
 } as const
 
 export type WeightFormatName = keyof typeof weightFormats

@@ -3,7 +3,7 @@ import { assertSameInParts, eachRow } from '../support/batch-invariance.ts'
 import { checkedEmulator } from '../support/checked-emulator.ts'
 import { halfTypes } from '../support/halfs.ts'
 import { runCase } from '../support/run-kernel.ts'
-import { quantizeRowsCase } from './cases/rows.ts'
+import { quantizeRowsCase, quantizeRowsFp8Case } from './cases/rows.ts'
 
 const device = checkedEmulator()
 
@@ -16,8 +16,10 @@ for (const dtype of halfTypes) {
     [3, 1408],
     [2, 4104],
   ] as const) {
-    const c = quantizeRowsCase({ T, H, dtype, seed: T + H })
-    test(c.name, () => runCase(device, c))
+    for (const make of [quantizeRowsCase, quantizeRowsFp8Case]) {
+      const c = make({ T, H, dtype, seed: T + H })
+      test(c.name, () => runCase(device, c))
+    }
   }
 }
 

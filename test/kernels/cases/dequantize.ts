@@ -73,6 +73,9 @@ export function randomWeights(format: WeightFormat, N: number, K: number, random
   const groups = format.group > 0 ? (N * K) / format.group : 0
   const codes4 = () => Uint8Array.from(list(N * K, () => random.integer(0, 15)))
   switch (format.tag) {
+    case 'fp8':
+      return { codes: Uint8Array.from(list(N * K, () => random.integer(0, 255))) }
+    case 'w4a8-fp8':
     case 'w4a8':
       return { codes: codes4() }
     case 'w4a8-group': {

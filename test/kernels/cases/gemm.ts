@@ -51,7 +51,7 @@ function constants(
 }
 
 /** The constants and the arguments that every GEMM has. */
-function common(format: WeightFormatName, o: GemmOptions, random: Rng) {
+export function common(format: WeightFormatName, o: GemmOptions, random: Rng) {
   const dtype = o.dtype ?? 'f16'
   const { M, N, bias = false, residual = false } = o
   const config = { dtype, bias, residual, ...constants(format, o) }
@@ -166,19 +166,20 @@ export const w8a8Case = (o: GemmOptions): KernelCase =>
   })
 
 /**
- * Whether floats are what f32 sums of K products may give: each addition errs by at most 2⁻²² of the magnitudes summed so
- * far (tensor cores may truncate), and the output is rounded once.
+ * Whether floats are what sums of K products may give: each addition in f32 errs by at most 2⁻²² of the magnitudes summed
+ * so far (tensor cores may truncate), or all by `error`, and the output is rounded once.
  */
-function assertNear(
+export function assertNear(
   bits: ArrayLike<number>,
   { value, magnitude }: { value: Float64Array; magnitude: Float64Array },
   out: 'f16' | 'bf16' | 'f32',
   { N, K }: { readonly N: number; readonly K: number },
+  error = (K + 2) * 2 ** -22,
 ): void {
   const rounding = out === 'f32' ? 0 : out === 'bf16' ? 2 ** -8 : 2 ** -11
   value.forEach((expected, i) => {
     const actual = out === 'f32' ? bits[i]! : halfValue[out](bits[i]!)
-    const bound = (K + 2) * 2 ** -22 * magnitude[i]! + rounding * Math.abs(expected) * 1.01 + 2 ** -25
+    const bound = error * magnitude[i]! + rounding * Math.abs(expected) * 1.01 + 2 ** -25
     if (!(Math.abs(actual - expected) <= bound)) {
       const at = `[${Math.floor(i / N)}, ${i % N}]`
       throw new Error(`out${at} is ${actual}, expected ${expected} within ${bound}`)

@@ -1,5 +1,10 @@
 import { embedTokens, embedTokensReference } from '../../../kernels/embed-tokens.ts'
-import { quantizeRows, quantizeRowsReference } from '../../../kernels/quantize-rows.ts'
+import {
+  quantizeRows,
+  quantizeRowsFp8,
+  quantizeRowsFp8Reference,
+  quantizeRowsReference,
+} from '../../../kernels/quantize-rows.ts'
 import { rmsNorm, rmsNormQuantize, rmsNormReference, rmsNormRows } from '../../../kernels/rms-norm.ts'
 import { siluMul, siluMulQuantize, siluMulReference } from '../../../kernels/silu-mul.ts'
 import {
@@ -76,6 +81,26 @@ export function quantizeRowsCase(o: RowOptions): KernelCase {
       assertSame(scale!, expected.scale, 1, 'scale')
       assertSame(q!, expected.q, H, 'q')
       assertSame(sum!, expected.sum, 1, 'sum')
+    },
+  }
+}
+
+export function quantizeRowsFp8Case(o: RowOptions): KernelCase {
+  const { T, H, dtype } = o
+  const x = rowsOfKinds(rng(o.seed), mixedKinds(T), H, dtype)
+  return {
+    name: nameOf('quantizeRowsFp8', o),
+    kernel: quantizeRowsFp8,
+    config: { dtype, H },
+    args: {
+      x: { dtype, shape: [T, H], data: x },
+      q: { dtype: 'e4m3', shape: [T, H] },
+      scale: { dtype: 'f32', shape: [T] },
+    },
+    check({ q, scale }) {
+      const expected = quantizeRowsFp8Reference(halfValues(x, dtype), H)
+      assertSame(scale!, expected.scale, 1, 'scale')
+      assertSame(q!, expected.q, H, 'q')
     },
   }
 }
