@@ -1,4 +1,4 @@
-import type { WeightFormat } from '../dsl/format.ts'
+import { unitColumns, type WeightFormat } from '../dsl/format.ts'
 import { type Space, space, type TuningTarget } from '../dsl/index.ts'
 import { type WeightFormatName, weightFormats } from './formats/index.ts'
 import { pieceColumns } from './gemm.ts'
@@ -112,6 +112,7 @@ function wgmmaSpace(format: WeightFormatName): Space<TileConstants> {
       const plan = wgmmaPlan(c, f, x)
       return !plan.partial || stageBytes(c, f, x) * c.stages > c.kGroups * c.tokens * (plan.rows + 4) * 8
     })
+    .where('steps that divide K', (c, _, dims) => !dims || dims.K! % (unitColumns * c.units) === 0)
     .where('tiles as tall as the tokens at most', (c, _, dims) => !dims || c.tokens <= tokensUpTo(dims.M!))
     .where(
       'few tiles of tokens',

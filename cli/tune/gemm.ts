@@ -80,7 +80,9 @@ Examples:
 async function tuneGemm(options: GemmOptions): Promise<void> {
   const shapes = shapesOf([...options.model, ...options.shape], options.tokens)
   if (shapes.length === 0)
-    throw new UsageError('there is nothing to tune; name a model with --model, or products with --shape 4096x14336')
+    throw new UsageError(
+      'there is nothing to tune; name a model with --model, or products with --shape 4096x14336',
+    )
   if (options.target !== undefined && !options.compileOnly)
     throw new UsageError('--target goes with --compile-only; what is measured is compiled for the device')
   if (options.rivals !== undefined && options.report === undefined)
@@ -185,7 +187,17 @@ function recordsOf(file: RecordFile, shapes: readonly GemmShape[]): TuneRecord[]
   return file.records().filter(({ key }) => asked.has(`${key.N} ${key.K} ${key.M}`))
 }
 
-function summary({ format, device, status, measured, known, programs, failures, seconds, file }: FormatResult): string {
+function summary({
+  format,
+  device,
+  status,
+  measured,
+  known,
+  programs,
+  failures,
+  seconds,
+  file,
+}: FormatResult): string {
   const shapes = (count: number) => `${count} ${count === 1 ? 'shape' : 'shapes'}`
   const parts = [
     `${format} on ${device.description}: ${measured > 0 || known === 0 ? `${shapes(measured)} ${status}` : ''}`,

@@ -36,7 +36,8 @@ Examples:
 
 function show({ format, model, shape, tokens, from, json }: ShowOptions): void {
   if (from !== undefined && !existsSync(from)) throw new UsageError(`${from} does not exist`)
-  const folders = from !== undefined ? [from] : [...new Set([shippedRecords(), recordsFolder() ?? shippedRecords()])]
+  const folders =
+    from !== undefined ? [from] : [...new Set([shippedRecords(), recordsFolder() ?? shippedRecords()])]
   const formats = format ?? (Object.keys(weightFormats) as WeightFormatName[])
   const records = folders.flatMap((folder) =>
     formats.flatMap((name) => recordsIn(folder, name).flatMap((each) => each.records)),
@@ -59,7 +60,9 @@ function show({ format, model, shape, tokens, from, json }: ShowOptions): void {
     )
   const gpus = [...new Set(rows.map(({ gpu }) => gpu))]
   for (const gpu of gpus) {
-    console.log(`${gpu}${rows.find((row) => row.gpu === gpu)!.status === 'unmeasured' ? ' (unmeasured)' : ''}`)
+    console.log(
+      `${gpu}${rows.find((row) => row.gpu === gpu)!.status === 'unmeasured' ? ' (unmeasured)' : ''}`,
+    )
     console.log(winnersTable(rows.filter((row) => row.gpu === gpu)))
   }
 }

@@ -1,9 +1,9 @@
 import type { Config } from '../../codegen/program.ts'
 import type { WeightFormatName } from '../../kernels/formats/index.ts'
 import { gemmWork } from '../../models/tune/gemm-work.ts'
+import { slugOf } from '../../runtime/device-slug.ts'
 import { dimsKey, type TuneRecord } from '../../runtime/tune/records.ts'
 import { ceilings, floorMicroseconds } from '../../runtime/tune/roofline.ts'
-import { slugOf } from '../../runtime/device-slug.ts'
 import { tableText } from '../table.ts'
 
 /** A shape's fastest configuration, and what follows from its time. */
@@ -71,7 +71,17 @@ export function tilesText(config: Config, among: readonly Config[]): string {
 export function winnersTable(rows: readonly WinnerRow[]): string {
   const configs = rows.map(({ config }) => config)
   const measured = rows.every(({ status }) => status === 'measured')
-  const head = ['format', 'N', 'K', 'tokens', measured ? 'µs' : 'estimated µs', '±', 'TB/s', 'TOP/s', '% of ceiling']
+  const head = [
+    'format',
+    'N',
+    'K',
+    'tokens',
+    measured ? 'µs' : 'estimated µs',
+    '±',
+    'TB/s',
+    'TOP/s',
+    '% of ceiling',
+  ]
   return tableText(
     [...head, 'registers', 'tiles'],
     rows.map((row) => [
@@ -79,12 +89,16 @@ export function winnersTable(rows: readonly WinnerRow[]): string {
       row.N,
       row.K,
       row.M,
-      row.us.toPrecision(4),
+      Number(row.us.toPrecision(4)),
       row.interval ? ((row.interval[1] - row.interval[0]) / 2).toPrecision(2) : '–',
-      row.terabytesPerSecond.toFixed(2),
-      row.teraopsPerSecond.toFixed(0),
-      row.ofCeiling === null ? '–' : (100 * row.ofCeiling).toFixed(0),
-      row.registers === null ? '–' : row.spills ? `${row.registers}, spills ${row.spills} B` : String(row.registers),
+      Number(row.terabytesPerSecond.toFixed(2)),
+      Math.round(row.teraopsPerSecond),
+      row.ofCeiling === null ? '–' : Math.round(100 * row.ofCeiling),
+      row.registers === null
+        ? '–'
+        : row.spills
+          ? `${row.registers}, spills ${row.spills} B`
+          : String(row.registers),
       tilesText(row.config, configs),
     ]),
   )

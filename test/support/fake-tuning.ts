@@ -47,7 +47,9 @@ export function fakeCompiler(refuses: readonly string[] = []): Compiler & { read
       const name = String(config.name)
       compiled.push(name)
       if (refuses.includes(name))
-        throw Object.assign(new Error(`E0309  ${name} does not fit\n  with a frame`), { name: 'CompileError' })
+        throw Object.assign(new Error(`E0309  ${name} does not fit\n  with a frame`), {
+          name: 'CompileError',
+        })
       return fakeProgram(config)
     },
   }

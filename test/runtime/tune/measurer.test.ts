@@ -14,10 +14,16 @@ async function measured(behaviour: Partial<FakeBehaviour>) {
   const measurer = new Measurer({ bench, problem: { microseconds, ...behaviour }, patienceMs: 700 })
   try {
     await Promise.all(names.map((name, id) => measurer.load(id, fakeProgram({ name }))))
-    const first = await measurer.measure(cell(1), names.map((name, id) => ({ id, config: { name } })))
+    const first = await measurer.measure(
+      cell(1),
+      names.map((name, id) => ({ id, config: { name } })),
+    )
     const ids = first.results.map(({ id }) => id)
     // Whatever happened, those that are left can be measured again.
-    const again = await measurer.measure(cell(4), ids.map((id) => ({ id, config: { name: names[id]! } })))
+    const again = await measurer.measure(
+      cell(4),
+      ids.map((id) => ({ id, config: { name: names[id]! } })),
+    )
     return { ...first, again }
   } finally {
     await measurer.close()

@@ -179,7 +179,11 @@ test('a tuner that is killed loses the shape that it was at, and goes on from th
   const script = fileURLToPath(new URL('../../support/run-fake-tuning.ts', import.meta.url))
   const child = spawn(process.execPath, ['--import', 'tsx', script, at], { stdio: 'inherit' })
   const cellsIn = () =>
-    existsSync(at) ? readFileSync(at, 'utf8').split('\n').filter((line) => line.includes('"us"')).length : 0
+    existsSync(at)
+      ? readFileSync(at, 'utf8')
+          .split('\n')
+          .filter((line) => line.includes('"us"')).length
+      : 0
   for (let waited = 0; cellsIn() < 3 && waited < 200; waited++) await setTimeout(50)
   child.kill('SIGKILL')
   await new Promise((resolve) => child.once('close', resolve))
