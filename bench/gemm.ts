@@ -8,8 +8,10 @@ import type { TileConstants } from '../kernels/gemm-operands.ts'
 import { cubinCache } from '../runtime/cuda/cubin-cache.ts'
 import type { Device } from '../runtime/device.ts'
 import { deviceSlug } from '../runtime/device-slug.ts'
+import { openDevice } from '../runtime/open-device.ts'
 import { packageRoot } from '../runtime/package-root.ts'
 import { loadProgram } from '../runtime/program-cache.ts'
+import { gpuState } from '../runtime/tune/gpu-state.ts'
 import { runBench } from './command.ts'
 import { layerShapes, type Shape, shapeName } from './gemm/layers.ts'
 import { cellOf, failedCell, measureCell, tilesFor } from './gemm/measure.ts'
@@ -20,7 +22,7 @@ import { cudaRunner, type RivalRunner, torchRunner } from './gemm/run-rivals.ts'
 import { Store } from './gemm/store.ts'
 import { type BenchFormat, benchFormats } from './gemm/weights.ts'
 import { openGpu } from './open-gpu.ts'
-import { gpuState, resultHeader } from './results.ts'
+import { resultHeader } from './results.ts'
 
 interface GemmOptions {
   readonly device?: string
@@ -40,6 +42,8 @@ interface GemmOptions {
   readonly commit?: string
 }
 
+type TunedDevice = Pick<Device, 'name' | 'properties' | 'target'>
+
 /** One product to measure. */
 interface Job {
   readonly format: BenchFormat
@@ -49,14 +53,14 @@ interface Job {
 }
 
 /** The fewest tokens first: many heat the GPU, whose clock falls. */
-const jobsOf = ({ tokens, formats, shapes, tiles }: GemmOptions, target: Target): Job[] =>
+const jobsOf = ({ tokens, formats, shapes, tiles }: GemmOptions, device: TunedDevice): Job[] =>
   tokens.flatMap((count) =>
     formats.flatMap((format) =>
       shapes.map((shape) => ({
         format,
         shape,
         tokens: count,
-        tiles: tiles ?? tilesFor(format, { ...shape, tokens: count }, target),
+        tiles: tiles ?? tilesFor(format, { ...shape, tokens: count }, device),
       })),
     ),
   )
@@ -76,7 +80,10 @@ function report(options: GemmOptions, gpu: string): void {
 }
 
 async function prepareOnly(options: GemmOptions, target: Target): Promise<void> {
-  const { programs, failures } = await compileAll(jobsOf(options, target), target)
+  // Records of any GPU that runs programs of the target serve it.
+  const properties = { ...(await openDevice('emulator')).properties, description: target.name }
+  const jobs = jobsOf(options, { name: 'cuda:0', properties, target })
+  const { programs, failures } = await compileAll(jobs, target)
   console.log(`${new Set(programs.values()).size} programs for ${target.name}, ${failures.size} failures`)
   for (const reason of new Set(failures.values())) console.error(reason.message)
   if (failures.size > 0) process.exitCode = 1
@@ -87,7 +94,7 @@ async function measure(options: GemmOptions): Promise<void> {
   try {
     const store = openStore(options, deviceSlug(device))
     const known = new Set(store.rows.filter((row) => row.us !== null).map(keyOf))
-    const jobs = jobsOf(options, device.target).filter(
+    const jobs = jobsOf(options, device).filter(
       (job) => !options.onlyMissing || !known.has(keyOf(cellOf(job, job.tokens) as GemmRow)),
     )
     const failures = await loadAll(device, jobs)
@@ -99,8 +106,8 @@ async function measure(options: GemmOptions): Promise<void> {
         for (const rival of rivals) store.addRivals(await rival.run(tokens))
         const own = jobs.filter((job) => job.tokens === tokens)
         store.add(await measureJobs(device, own, failures, options))
-        const { smClockMHz } = gpuState(device)
-        if (smClockMHz !== null) clocks[tokens] = smClockMHz
+        const { clocks: now } = gpuState(device.name)
+        if (now) clocks[tokens] = now.sm
         console.log(`${store.text(tokens)}\n`)
         store.write({ ...resultHeader(device, 'gemm', options), smClockMHzAfter: clocks })
       }

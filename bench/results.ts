@@ -5,6 +5,7 @@ import { dirname, join, relative } from 'node:path'
 import type { Device } from '../runtime/device.ts'
 import { deviceSlug } from '../runtime/device-slug.ts'
 import { packageRoot } from '../runtime/package-root.ts'
+import { gpuState } from '../runtime/tune/gpu-state.ts'
 
 /** One line of a result: names of what was measured and figures. */
 export type Row = Readonly<Record<string, string | number | boolean | null>>
@@ -38,13 +39,15 @@ export function resultHeader(
   options: { readonly commit?: string | undefined } = {},
 ): ResultHeader {
   const args = process.argv.slice(2)
+  const { driver, clocks } = gpuState(device.name)
   return {
     command: `npm run bench:${name}${args.length > 0 ? ` -- ${args.join(' ')}` : ''}`,
     date: new Date().toISOString(),
     commit: options.commit ?? process.env.QUATTUOR_COMMIT ?? gitCommit(),
     device: device.properties.description,
     cpu: `${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}`,
-    ...gpuState(device),
+    driver: driver ?? (device.properties.driver && `CUDA ${device.properties.driver}`),
+    smClockMHz: clocks?.sm ?? null,
   }
 }
 
@@ -75,19 +78,6 @@ const sixDigits = (_key: string, value: unknown): unknown =>
 /** The commit, with `-dirty` where files differ from it. */
 const gitCommit = (): string | null =>
   outputOf('git', ['-C', packageRoot(), 'describe', '--always', '--dirty', '--abbrev=12', '--exclude=*'])
-
-/** Driver and clock as nvidia-smi says them. */
-export function gpuState(device: Device): Pick<ResultHeader, 'driver' | 'smClockMHz'> {
-  const [, ordinal] = /^cuda:(\d+)$/.exec(device.name) ?? []
-  if (ordinal === undefined) return { driver: null, smClockMHz: null }
-  const query = ['--query-gpu=driver_version,clocks.sm', '--format=csv,noheader,nounits', '-i', ordinal]
-  const [driver, clock] = outputOf('nvidia-smi', query)?.split(', ') ?? []
-  const smClockMHz = Number(clock)
-  return {
-    driver: driver ?? `CUDA ${device.properties.driver}`,
-    smClockMHz: Number.isFinite(smClockMHz) ? smClockMHz : null,
-  }
-}
 
 /** What a program prints; `null` where it is not there or fails. */
 function outputOf(program: string, args: readonly string[]): string | null {

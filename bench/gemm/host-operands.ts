@@ -1,3 +1,4 @@
+import { e4m3Bits } from '../../dsl/float8.ts'
 import type { WeightFormat, WeightParts } from '../../dsl/format.ts'
 import { bf16FromF32, f16FromF32 } from '../../dsl/half.ts'
 import { weightFormats } from '../../kernels/formats/index.ts'
@@ -70,6 +71,7 @@ function activations({ weights, dtype }: BenchFormat): HostArray {
     const normals = Float32Array.from({ length: drawnActivations }, () => random.normal())
     if (type === 'i8')
       values = Int8Array.from(normals, (v) => Math.max(-127, Math.min(127, Math.round(36 * v))))
+    else if (type === 'e4m3') values = Uint8Array.from(normals, (v) => e4m3Bits(100 * v))
     else values = type === 'bf16' ? bf16FromF32(normals) : f16FromF32(normals)
     drawn.set(type, values)
   }

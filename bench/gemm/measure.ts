@@ -1,5 +1,6 @@
 import type { TileConstants } from '../../kernels/gemm-operands.ts'
-import { defaultTiles } from '../../kernels/gemm-tiles.ts'
+import { bestTiles } from '../../models/best-tiles.ts'
+import type { Device } from '../../runtime/device.ts'
 import { deviceSlug } from '../../runtime/device-slug.ts'
 import type { Launch } from '../../runtime/kernel.ts'
 import { ceilings, floorMicroseconds } from '../../runtime/tune/roofline.ts'
@@ -16,8 +17,8 @@ const patience: Patience = { replays: 7, leastMicroseconds: 1000, mostMicrosecon
 export const tilesFor = (
   format: BenchFormat,
   { n: N, k: K, tokens: M }: Cell,
-  target: { readonly sharedBytes: number },
-): TileConstants => defaultTiles(format.weights, { M, N, K }, target)
+  device: Pick<Device, 'name' | 'properties' | 'target'>,
+): TileConstants => bestTiles(format.weights, { M, N, K }, device)
 
 /**
  * Times a problem for a number of tokens, with launches one after the other and with launches that overlap. Before each
@@ -43,16 +44,15 @@ export async function measureCell(
   const usChained = program.overlaps ? await time(await problem.launches(tokens, tiles, true)) : null
   // What overlapping launches have left behind is right, too.
   if (usChained !== null) await checkOutput(problem, tokens)
-  const bytes = problem.bytes(tokens)
-  const ops = problem.ops(tokens)
+  const work = problem.work(tokens)
   const ceiling = ceilings[deviceSlug(device)]
   return {
     ...cellOf(problem, tokens),
     us,
     usChained,
-    tops: ops / us / 1e6,
-    tbPerS: bytes / us / 1e6,
-    floorUs: ceiling ? floorMicroseconds({ bytes, ops, unit: problem.unit }, ceiling) : null,
+    tops: work.ops / us / 1e6,
+    tbPerS: work.bytes / us / 1e6,
+    floorUs: ceiling ? floorMicroseconds(work, ceiling) : null,
     registers: fn.resources?.registers ?? null,
     config: { ...tiles },
   }

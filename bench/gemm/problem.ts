@@ -7,9 +7,11 @@ import {
   gemmOperands,
   type TileConstants,
 } from '../../kernels/gemm-operands.ts'
+import { gemmWork } from '../../models/tune/gemm-work.ts'
 import type { Device } from '../../runtime/device.ts'
 import { type Launch, prepare } from '../../runtime/kernel.ts'
 import type { HostArray, Tensor } from '../../runtime/tensor.ts'
+import type { Work } from '../../runtime/tune/roofline.ts'
 import { bytesOf, repeatedTensor } from '../random-tensors.ts'
 import { type HostOperands, hostOperands, rowSums } from './host-operands.ts'
 import type { Shape } from './layers.ts'
@@ -60,22 +62,9 @@ export class Problem {
     return this.#tensors.out!
   }
 
-  /** Bytes that a product of so many tokens moves at least: every operand once. */
-  bytes(tokens: number): number {
-    return Object.values(this.#operands(tokens)).reduce(
-      (sum, { dtype, shape }) => sum + bytesOf(dtype, shape),
-      0,
-    )
-  }
-
-  ops(tokens: number): number {
-    return 2 * tokens * this.shape.n * this.shape.k
-  }
-
-  get unit(): 'int8' | 'fp8' | 'f16' {
-    const x = this.#operands(1).x!.dtype
-    if (x === 'i8') return 'int8'
-    return x === 'e4m3' ? 'fp8' : 'f16'
+  /** What a product of so many tokens moves and computes at least. */
+  work(tokens: number): Work {
+    return gemmWork(this.format.weights, { M: tokens, N: this.shape.n, K: this.shape.k })
   }
 
   /** A launch for each copy of the weights. */

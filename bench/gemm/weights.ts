@@ -50,7 +50,7 @@ export function randomParts(
     return { codes }
   }
   const codes = Uint8Array.from({ length: count }, () => random.integer(0, 15))
-  if (weights === 'w4a8') {
+  if (format.group === 0) {
     const zero = Uint8Array.from({ length: rows }, () => random.integer(0, 15))
     return { codes, zero } as WeightParts
   }

@@ -15,6 +15,7 @@ import { cudaRunner, torchRunner } from '../../bench/gemm/run-rivals.ts'
 import { benchFormats } from '../../bench/gemm/weights.ts'
 import { defaultTiles } from '../../kernels/gemm-tiles.ts'
 import { openEmulator } from '../../runtime/emulator/device.ts'
+import { smallWgmmaTiles } from '../kernels/cases/gemm-fp8.ts'
 import { rng } from '../support/rng.ts'
 
 const device = openEmulator()
@@ -27,7 +28,10 @@ for (const format of benchFormats) {
   test(`${format.name}: what the kernel gives passes the check, and a wrong element or one left out does not`, async () => {
     const problem = new Problem(device, format, shape, 9)
     for (const tokens of [9, 2]) {
-      const tiles = defaultTiles(format.weights, { M: tokens, N: shape.n, K: shape.k }, device.target)
+      const dims = { M: tokens, N: shape.n, K: shape.k }
+      const tiles = format.name.endsWith('fp8')
+        ? smallWgmmaTiles
+        : defaultTiles(format.weights, dims, device.target)
       const [launch] = await problem.launches(tokens, tiles, false, 1)
       poison(problem)
       await rejects(checkOutput(problem, tokens), /was not written/)
@@ -36,8 +40,8 @@ for (const format of benchFormats) {
     }
     const { out } = problem
     const values = (await out.read()) as Uint16Array
-    // A hundredth off in half of the elements: the check takes six features of each of a few tokens.
-    for (let i = 0; i < values.length; i += 2) values[i]! += 16
+    // Half of the elements with the other sign: the check takes six features of each of a few tokens.
+    for (let i = 0; i < values.length; i += 2) values[i]! ^= 0x8000
     out.write(values)
     await rejects(checkOutput(problem, 9), /expected/)
     problem.free()
