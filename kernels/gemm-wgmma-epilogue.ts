@@ -67,7 +67,10 @@ export function makeEpilogue(
   }
   const count = parts.tokens.length
   return {
-    staging: shared<number>(parts.out, swizzledTile([plan.strips, 2, plan.staged, 64], parts.out)),
+    staging: shared<number>(
+      parts.out,
+      swizzledTile([plan.strips, plan.stagingTiles, plan.staged, 64], parts.out),
+    ),
     tokens: count > 0 ? shared<u32>('u32', [c.rowGroups, c.tokens / 2, 2 * count]) : undefined,
     sums: undefined,
   }
@@ -154,7 +157,8 @@ export function finishTile(
   if (isFirst) waitBulk(0, { read: true })
   waitCopies(0)
   namedBarrier(id, 128)
-  for (const chunk of unroll(c.tokens / plan.staged)) {
+  const chunks = c.tokens / plan.staged
+  for (const chunk of unroll(chunks)) {
     for (const b of unroll(c.blocks)) {
       for (const octet of unroll(0, plan.staged / 8, 2)) {
         const octets = Math.min(2, plan.staged / 8 - octet)
@@ -165,20 +169,21 @@ export function finishTile(
         const matrix = laneIdx >>> 3
         const token = 8 * (octet + (octets === 2 ? matrix >>> 1 : 0)) + (laneIdx & 7)
         const row = (warpIdx & 3) * 16 + (matrix & 1) * 8
-        stmatrix(staging, [o.rowGroup * c.blocks + b, chunk % 2, token, row], words.flat(), {
+        stmatrix(staging, [o.rowGroup * c.blocks + b, chunk % plan.stagingTiles, token, row], words.flat(), {
           transposed: true,
         })
       }
     }
     fenceAsync()
-    // Behind the barrier everybody may write to the other staging tile: its store has read it.
-    if (chunk > 0 && isFirst) waitBulk(0, { read: true })
+    // Behind the barrier everybody may write to the next staging tile: its last store has read it.
+    if (chunk + 1 >= plan.stagingTiles && chunk + 1 < chunks && isFirst)
+      waitBulk(plan.stagingTiles - 2, { read: true })
     namedBarrier(id, 128)
     if (isFirst) {
       const token = tile.token * c.tokens + chunk * plan.staged
       for (const b of unroll(c.blocks)) {
         const row = blockRow(plan, tile, o.rowGroup, b)
-        storeTensor(a.out, [token, row], staging.row(o.rowGroup * c.blocks + b, chunk % 2))
+        storeTensor(a.out, [token, row], staging.row(o.rowGroup * c.blocks + b, chunk % plan.stagingTiles))
       }
       commitBulk()
     }
@@ -228,6 +233,55 @@ function storeSums(c: WgmmaConfig, sums: Shared<i32>, o: TileSums): void {
   }
 }
 
+/** What a thread of the last additions needs: four rows, and the tokens of its turns. */
+interface PartialShare {
+  readonly n: i32
+  readonly row: i32
+  readonly rows: readonly unknown[]
+  readonly bias: readonly number[]
+  /** Of each turn: the token in the tile and in the matrix, whether it is the thread's, and its words. */
+  readonly turns: readonly {
+    readonly token: i32
+    readonly m: i32
+    readonly isOwn: boolean
+    readonly words: readonly u32[]
+  }[]
+}
+
+/** Fetches, before the multiplication, what `finishPartial` needs. Called by all threads of the CTA. */
+export function preparePartial(
+  a: WgmmaArguments,
+  c: WgmmaConfig,
+  parts: WgmmaParts,
+  plan: WgmmaPlan,
+  tile: ProductTile,
+): PartialShare {
+  const quads = plan.rows / 4
+  const share = c.tokens / c.split
+  const rank = c.split === 1 ? 0 : clusterRank % c.split
+  const [M, N] = [a.x.dim('M'), a.out.dim('N')]
+  const row = (threadIdx.x % quads) * 4
+  const n = tile.row * plan.rows + row
+  const from = Math.min(n, N - 4)
+  return {
+    n,
+    row,
+    rows: parts.rows(from, 4),
+    bias: c.bias ? load(a.bias!, [from], 4) : [],
+    turns: each(ceilDiv(share * quads, plan.consumers), (turn) => {
+      const own = idiv(threadIdx.x, quads) + turn * (plan.consumers / quads)
+      const token = rank * share + own
+      const m = tile.token * c.tokens + token
+      return {
+        token,
+        m,
+        isOwn: own < share && m < M && n < N,
+        words: parts.tokens.map((tensor) => loadWords(tensor, [Math.min(m, M - 1)], 1)[0]!),
+      }
+    }),
+  }
+}
+
 /**
  * Adds the sums of all warpgroups along K and of all CTAs of the cluster, scales and stores them: each CTA finishes its
  * share of the tokens. Called by all threads of the CTA.
@@ -238,43 +292,28 @@ export function finishPartial(
   parts: WgmmaParts,
   plan: WgmmaPlan,
   epilogue: Epilogue,
-  tile: ProductTile,
+  { n, row, rows, bias, turns }: PartialShare,
 ): void {
-  const quads = plan.rows / 4
-  const share = c.tokens / c.split
-  const rank = c.split === 1 ? 0 : clusterRank % c.split
-  const N = a.out.dim('N')
-  const row = (threadIdx.x % quads) * 4
-  const n = Math.min(tile.row * plan.rows + row, N - 4)
   const isConsumer = warpgroupIdx < plan.consumerGroups
   if (c.split > 1) {
     syncWarp()
     clusterBarrier()
   } else if (isConsumer) namedBarrier(1, plan.consumers)
-  if (isConsumer && tile.row * plan.rows + row < N) {
-    const rows = parts.rows(n, 4)
-    const bias = c.bias ? load(a.bias!, [n], 4) : []
-    for (const turn of unroll(ceilDiv(share * quads, plan.consumers))) {
-      const own = idiv(threadIdx.x, quads) + turn * (plan.consumers / quads)
-      const token = rank * share + own
-      const m = tile.token * c.tokens + token
-      const inShare = (turn + 1) * plan.consumers <= share * quads || own < share
-      if (inShare && m < a.x.dim('M')) {
-        const sums = each(c.split, (cta) => {
-          const tileOf = c.split === 1 ? epilogue.sums! : epilogue.sums!.peer(cta)
-          return each(c.kGroups, (k) => load(tileOf, [k, token, row], 4))
-        }).flat()
-        const words = parts.tokens.map((tensor) => loadWords(tensor, [m], 1)[0]!)
-        const residual = c.residual ? load(a.residual!, [m, n], 4) : []
-        const values = each(4, (i) => {
-          const sum = sums.map((terms) => terms[i]!).reduce((total, term) => total + term)
-          let value = parts.finish(sum, rows[i]!, words)
-          if (c.bias) value = value + f32(bias[i]!)
-          if (c.residual) value = value + f32(residual[i]!)
-          return to(parts.out, value)
-        })
-        store(a.out, [m, n], values)
-      }
+  for (const { token, m, isOwn, words } of turns) {
+    if (isConsumer && isOwn) {
+      const sums = each(c.split, (cta) => {
+        const tile = c.split === 1 ? epilogue.sums! : epilogue.sums!.peer(cta)
+        return each(c.kGroups, (k) => load(tile, [k, token, row], 4))
+      }).flat()
+      const residual = c.residual ? load(a.residual!, [m, n], 4) : []
+      const values = each(4, (i) => {
+        const sum = sums.map((terms) => terms[i]!).reduce((total, term) => total + term)
+        let value = parts.finish(sum, rows[i]!, words)
+        if (c.bias) value = value + f32(bias[i]!)
+        if (c.residual) value = value + f32(residual[i]!)
+        return to(parts.out, value)
+      })
+      store(a.out, [m, n], values)
     }
   }
 }

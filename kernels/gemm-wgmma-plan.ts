@@ -23,6 +23,10 @@ export interface WgmmaTiles {
   readonly stages: number
   /** k-steps of a `wgmma` group. */
   readonly steps: number
+  /** Tiles of up to 32 tokens in which a block's rows are staged on their way out. */
+  readonly staging: number
+  /** Stages that the second warpgroup stays behind the first, so that one multiplies during the other's epilogue. */
+  readonly lag: number
   /** Producer warps: one for both operands, or one each. */
   readonly producers: 1 | 2
   /** CTAs of the persistent grid at most; tiles that sum over CTAs or warpgroups have a CTA each. */
@@ -61,6 +65,8 @@ export interface WgmmaPlan {
   readonly rebalance: boolean
   /** Tokens that a warpgroup stages at once on their way out. */
   readonly staged: number
+  /** Staging tiles of a block: no more than its tokens fill. */
+  readonly stagingTiles: number
 }
 
 /** Registers of producers and consumers: 2 · 128 · 232 + 128 · 40 of a multiprocessor's 65536. */
@@ -86,6 +92,7 @@ export function wgmmaPlan(t: WgmmaTiles, format: WeightFormat, x: OperandType): 
   const strips = t.rowGroups * t.blocks
   const consumerGroups = consumerGroupsOf(t)
   const slabColumns = 128 / dtypeBytes[x]
+  const staged = stagedTokens.find((n) => t.tokens % n === 0)!
   const unitGroups = format.steps / t.steps
   const groups = t.units * unitGroups
   return {
@@ -104,7 +111,8 @@ export function wgmmaPlan(t: WgmmaTiles, format: WeightFormat, x: OperandType): 
     partial: t.kGroups * t.split > 1,
     cluster: wgmmaCluster(t),
     rebalance: rebalances(t),
-    staged: stagedTokens.find((n) => t.tokens % n === 0)!,
+    staged,
+    stagingTiles: Math.min(t.staging, t.tokens / staged),
   }
 }
 
@@ -125,7 +133,9 @@ export const partialBytes = (t: WgmmaTiles, plan: WgmmaPlan): number =>
 export function wgmmaSharedBytes(t: WgmmaTiles, format: WeightFormat, x: OperandType): number {
   const plan = wgmmaPlan(t, format, x)
   const ring = t.stages * stageBytes(t, format, x)
-  const staging = plan.partial ? 0 : plan.strips * 2 * plan.staged * 128 + plan.consumerGroups * t.tokens * 8
+  const staging = plan.partial
+    ? 0
+    : plan.strips * plan.stagingTiles * plan.staged * 128 + plan.consumerGroups * t.tokens * 8
   return Math.ceil(ring / 1024) * 1024 + staging + 16 * t.stages
 }
 
@@ -144,6 +154,10 @@ export function checkWgmmaTiles(t: WgmmaTiles, format: WeightFormat, x: OperandT
     t.stages % t.kGroups === 0,
     `stages = ${t.stages} must be a multiple of kGroups = ${t.kGroups}`,
   )
+  staticAssert(
+    t.lag === 0 || (t.rowGroups === 2 && !plan.partial && t.lag < t.stages),
+    'only the second of two warpgroups stays behind, by less than the ring',
+  )
   // A warpgroup releases a stage once it has issued the first group of its next one.
   staticAssert(
     t.stages >= 2 * t.kGroups * plan.turn || t.stages >= 2 * t.kGroups,
@@ -157,6 +171,7 @@ export function checkWgmmaTiles(t: WgmmaTiles, format: WeightFormat, x: OperandT
   )
   staticAssert(!plan.partial || t.blocks === 1, 'warpgroups whose sums are added have one block each')
   staticAssert(plan.partial || dtypeBytes[out] === 2, 'tiles of whole sums are stored as 16-bit floats')
+  staticAssert(plan.partial || t.staging >= 2, 'staging takes at least two tiles that take turns')
   staticAssert(
     partialBytes(t, plan) <= t.stages * plan.slabs * t.tokens * 128,
     'the sums of all warpgroups along K must fit the activations of the ring; take more stages or units',

@@ -11,6 +11,7 @@ import {
   type ZeroHandling,
 } from '../dsl/format.ts'
 import {
+  barrier,
   clusterBarrier,
   clusterRank,
   copyBulk,
@@ -23,10 +24,11 @@ import {
   i32,
   idiv,
   increaseRegisters,
-  laneIdx,
   launchDependents,
   loadWords,
   matrixOperand,
+  namedArrive,
+  namedBarrier,
   type Out,
   overlay,
   prefetchTensor,
@@ -41,7 +43,6 @@ import {
   unroll,
   waitForPrevious,
   warpgroupIdx,
-  warpIdx,
   wgmma,
   wgmmaAtom,
   wgmmaCommit,
@@ -54,6 +55,7 @@ import {
   expectBytes,
   firstTile,
   forEachTile,
+  initRing,
   makeRing,
   type ProductTile,
   type ProductTiles,
@@ -64,7 +66,14 @@ import {
   waitEmpty,
   waitFull,
 } from '../dsl/std/index.ts'
-import { type Epilogue, finishPartial, finishTile, makeEpilogue, prepareTile } from './gemm-wgmma-epilogue.ts'
+import {
+  type Epilogue,
+  finishPartial,
+  finishTile,
+  makeEpilogue,
+  preparePartial,
+  prepareTile,
+} from './gemm-wgmma-epilogue.ts'
 import {
   checkWgmmaTiles,
   consumerRegisters,
@@ -155,36 +164,47 @@ export function gemmWgmma(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts):
       swizzledTile([c.stages, plan.slabs, c.multicast, c.tokens / c.multicast, plan.slabColumns], parts.x),
     ),
     ws: shared<u32>('u32', [c.stages, plan.strips, c.units * plan.unitWords]),
+    ring: makeRing({
+      stages: c.stages,
+      producers: c.producers,
+      consumers: 4 * c.rowGroups,
+      sharers: c.multicast,
+    }),
     ...share(a, c, plan),
-    ring: makeRing(
-      { stages: c.stages, producers: c.producers, consumers: 4 * c.rowGroups, sharers: c.multicast },
-      plan.cluster > 1,
-    ),
   }
   const epilogue = makeEpilogue(c, plan, parts, xs)
+  // Weights do not depend on the kernel before this one: those of a whole ring are under way before anything else.
+  if (threadIdx.x === plan.consumers) {
+    initRing(context.ring)
+    for (const step of range(ahead(context))) loadWeights(a, c, context, first(context), step, step)
+    prefetchTensor(context.xs.row(0), a.x)
+  }
+  if (c.multicast > 1) clusterBarrier()
+  else barrier()
+  launchDependents()
+  waitForPrevious()
+  const prepared = plan.partial ? preparePartial(a, c, parts, plan, first(context)) : undefined
 
   if (warpgroupIdx < plan.consumerGroups) {
     if (plan.rebalance) increaseRegisters(consumerRegisters)
     consume(a, c, parts, context, epilogue)
   } else {
     if (plan.rebalance) decreaseRegisters(producerRegisters)
-    const warp = warpIdx - 4 * plan.consumerGroups
-    if (laneIdx === 0 && warp === 0) {
-      prefetchTensor(context.xs.row(0), a.x)
-      if (c.producers === 1) produce(a, c, context)
-      else produceWeights(a, c, context)
-    }
-    if (c.producers === 2 && laneIdx === 0 && warp === 1) produceActivations(a, c, context)
+    if (threadIdx.x === plan.consumers) produce(a, c, context)
+    if (c.producers === 2 && threadIdx.x === plan.consumers + 32) produceActivations(a, c, context)
     syncWarp()
   }
-  if (plan.partial)
-    finishPartial(a, c, parts, plan, epilogue, tileAt(context.tiles, firstTile(context.tiles)))
+  if (plan.partial) finishPartial(a, c, parts, plan, epilogue, prepared!)
   // No CTA may leave while another of its cluster reads its sums, arrives at its barriers or copies into its stages.
   if (plan.cluster > 1) {
     syncWarp()
     clusterBarrier()
   }
 }
+
+/** The CTA's first tile, and the stages of it that are filled ahead. */
+const first = (o: Context): ProductTile => tileAt(o.tiles, firstTile(o.tiles))
+const ahead = (o: Context): i32 => Math.min(o.steps, o.ring.stages)
 
 /** The tiles of the product, and which stages of a tile this CTA takes. */
 function share(a: WgmmaArguments, c: WgmmaConfig, plan: WgmmaPlan) {
@@ -254,48 +274,27 @@ function loadActivations(
   }
 }
 
-/**
- * One producer of both operands. Weights do not depend on the kernel before this one: those of a whole ring are under way
- * when it ends.
- */
+/** The producer of weights, and of activations unless they have their own. */
 function produce(a: WgmmaArguments, c: WgmmaConfig, o: Context): void {
-  const first = tileAt(o.tiles, firstTile(o.tiles))
-  const ahead = Math.min(o.steps, c.stages)
-  for (const step of range(ahead)) loadWeights(a, c, o, first, step, step)
-  launchDependents()
-  waitForPrevious()
   const at = producerCursor()
-  let filled: i32 = 0
+  advance(at, o.ring, ahead(o))
+  if (c.producers === 1) {
+    for (const step of range(ahead(o))) loadActivations(a, c, o, first(o), step, step)
+  }
+  let begin: i32 = ahead(o)
   eachTile(o, (tile) => {
-    for (const step of range(o.steps)) {
-      waitEmpty(o.ring, at)
-      if (filled >= ahead) loadWeights(a, c, o, tile, step, at.stage)
-      loadActivations(a, c, o, tile, step, at.stage)
-      advance(at, o.ring, 1)
-      filled += 1
-    }
-  })
-}
-
-/** The producer of weights beside one of activations. */
-function produceWeights(a: WgmmaArguments, c: WgmmaConfig, o: Context): void {
-  const at = producerCursor()
-  const ahead = Math.min(o.steps, c.stages)
-  let filled: i32 = 0
-  eachTile(o, (tile) => {
-    for (const step of range(o.steps)) {
+    for (const step of range(begin, o.steps)) {
       waitEmpty(o.ring, at)
       loadWeights(a, c, o, tile, step, at.stage)
+      if (c.producers === 1) loadActivations(a, c, o, tile, step, at.stage)
       advance(at, o.ring, 1)
-      filled += 1
-      if (filled === ahead) launchDependents()
     }
+    begin = 0
   })
 }
 
 function produceActivations(a: WgmmaArguments, c: WgmmaConfig, o: Context): void {
   const at = producerCursor()
-  waitForPrevious()
   eachTile(o, (tile) => {
     for (const step of range(o.steps)) {
       waitEmpty(o.ring, at)
@@ -308,6 +307,9 @@ function produceActivations(a: WgmmaArguments, c: WgmmaConfig, o: Context): void
 
 // ---- consumers ------------------------------------------------------------------------------------------------------
 
+/** Barriers 1 to 4 are the warpgroups' own. */
+const lagBarrier = 5
+
 /** A warpgroup: the products of its rows, tile by tile. */
 function consume(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts, o: Context, epilogue: Epilogue): void {
   const { plan, ring } = o
@@ -317,7 +319,6 @@ function consume(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts, o: Contex
   const acc = each(c.blocks, () => regs<number>(c.tokens / 2, zero))
   const at = consumerCursor(kGroup)
   let previous: i32 = 0
-  waitForPrevious()
 
   eachTile(o, (tile) => {
     const rows = prepareTile(a, c, parts, plan, epilogue, tile, rowGroup)
@@ -343,7 +344,7 @@ function consume(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts, o: Contex
         if (group === 0 && releases) release(ring, previous)
       }
     }
-    const multiply = (isFirst: boolean): void => {
+    const multiply = (step: i32, isFirst: boolean): void => {
       waitFull(ring, at)
       if (plan.pairs === 1) multiplyGroups(0, c.units * plan.unitGroups, isFirst, !isFirst)
       else {
@@ -353,18 +354,21 @@ function consume(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts, o: Contex
       }
       previous = at.stage
       advance(at, ring, c.kGroups)
+      if (c.lag > 0 && rowGroup === 0 && step === lead) namedArrive(lagBarrier, 256)
     }
+    const lead = Math.min(c.lag, o.steps) - 1
+    if (c.lag > 0 && rowGroup === 1) namedBarrier(lagBarrier, 256)
     // The body holds an even number of groups, so that two sets of A registers take turns; unrolled no further, or ptxas
     // would put the groups one after the other.
     if (plan.turn === 1) {
-      for (const step of range(kGroup, o.steps, c.kGroups)) multiply(step === kGroup)
+      for (const step of range(kGroup, o.steps, c.kGroups)) multiply(step, step === kGroup)
     } else {
       let step: i32 = kGroup
       for (; step + c.kGroups < o.steps; step += 2 * c.kGroups) {
-        multiply(step === kGroup)
-        multiply(false)
+        multiply(step, step === kGroup)
+        multiply(step + c.kGroups, false)
       }
-      if (step < o.steps) multiply(step === kGroup)
+      if (step < o.steps) multiply(step, step === kGroup)
     }
     wgmmaWait(0)
     if (!plan.partial) release(ring, previous)

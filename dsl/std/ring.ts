@@ -1,8 +1,7 @@
 import { arrive, arriveExpecting, barriers, fenceBarrierInit, initBarrier, waitBarrier } from '../async.ts'
-import { barrier, laneIdx, threadIdx, unroll } from '../intrinsics.ts'
+import { laneIdx, unroll } from '../intrinsics.ts'
 import { i32 } from '../scalars.ts'
 import type { Barriers } from '../tensor.ts'
-import { clusterBarrier } from '../warpgroups.ts'
 
 /**
  * A ring of stages between producers, single threads that start asynchronous copies into a stage, and consumer warps.
@@ -11,10 +10,7 @@ import { clusterBarrier } from '../warpgroups.ts'
  * when every consumer warp has released the stage. The phase of a barrier flips each time the ring wraps, which a cursor
  * keeps count of.
  */
-export interface Ring {
-  readonly stages: number
-  /** CTAs of the cluster whose producers copy into this CTA's stages too (multicast), itself included. */
-  readonly sharers: number
+export interface Ring extends RingOptions {
   readonly full: Barriers
   readonly empty: Barriers
 }
@@ -25,25 +21,27 @@ export interface RingOptions {
   readonly producers: number
   /** Warps of this CTA that read a stage. */
   readonly consumers: number
+  /** CTAs of the cluster whose producers copy into this CTA's stages too (multicast), itself included. */
   readonly sharers: number
 }
 
+/** A ring whose barriers are still to be initialized. Called by all threads. */
+export const makeRing = (o: RingOptions): Ring => ({
+  ...o,
+  full: barriers(o.stages),
+  empty: barriers(o.stages),
+})
+
 /**
- * A ring whose barriers are ready for everybody in the CTA, and in the cluster where CTAs share their stages (`sharers`) or
- * otherwise depend on each other (`cluster`). Called by all threads.
+ * Initializes a ring's barriers, by the one thread that may start copies into stages at once. For everybody else they are
+ * ready behind a barrier of the CTA, and of the cluster where CTAs share their stages.
  */
-export function makeRing(o: RingOptions, cluster: boolean): Ring {
-  const ring = { stages: o.stages, sharers: o.sharers, full: barriers(o.stages), empty: barriers(o.stages) }
-  if (threadIdx.x === 0) {
-    for (const stage of unroll(o.stages)) {
-      initBarrier(ring.full, stage, o.producers)
-      initBarrier(ring.empty, stage, o.consumers * o.sharers)
-    }
-    fenceBarrierInit()
+export function initRing(ring: Ring): void {
+  for (const stage of unroll(ring.stages)) {
+    initBarrier(ring.full, stage, ring.producers)
+    initBarrier(ring.empty, stage, ring.consumers * ring.sharers)
   }
-  if (cluster) clusterBarrier()
-  else barrier()
-  return ring
+  fenceBarrierInit()
 }
 
 /** A place in a ring: the stage, and the parity of the phase to wait for. */
