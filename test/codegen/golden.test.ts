@@ -3,10 +3,11 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { compileKernel } from '../../codegen/compile.ts'
 import { ringCopies, ringProduct, scaleRows, sumRows } from '../support/golden-kernels.ts'
+import { warpgroupProduct } from '../support/golden-wgmma.ts'
 import { assemble } from '../support/ptxas.ts'
 
 /**
- * The compiler's output for four kernels, without positions: a change that should not move it does not, and one that
+ * The compiler's output for a few kernels, without positions: a change that should not move it does not, and one that
  * should is seen. `UPDATE_GOLDEN=1 npx tsx test/codegen/golden.test.ts` writes the files anew; read the difference.
  */
 const test = suite('golden PTX')
@@ -17,6 +18,7 @@ const cases = [
   ['ringProduct', 'sm_80', () => compileKernel(ringProduct, { K: 512 }, 'sm_80')],
   ['ringProduct', 'sm_90a', () => compileKernel(ringProduct, { K: 512 }, 'sm_90a')],
   ['ringCopies', 'sm_90a', () => compileKernel(ringCopies, {}, 'sm_90a')],
+  ['warpgroupProduct', 'sm_90a', () => compileKernel(warpgroupProduct, {}, 'sm_90a')],
 ] as const
 
 /** Without `.loc`, `.file` and the names of inlined functions. */

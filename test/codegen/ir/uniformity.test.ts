@@ -79,6 +79,63 @@ test('so does tid.x below a multiple of 32', () => {
   refuses('E0603', 3, underIf(condition, shuffle))
 })
 
+const warpgroup = 'wgmmaFence'
+
+test('what parts at multiples of 128 threads parts warpgroups, not their warps', () => {
+  const warps = 'shr arithmetic=true %2, 5:u32'
+  for (const [value, relation, bound] of [
+    ['shr arithmetic=true %2, 7:u32', 'eq', '1:i32'],
+    ['div %2, 128:i32', 'ne', '0:i32'],
+    ['move %2', 'lt', '256:i32'],
+    [warps, 'ge', '8:i32'],
+    [warps, 'le', '3:i32'],
+  ]) {
+    const condition = `%2: i32 = special name=tid.x
+    %3: i32 = ${value}
+    %9: bool = compare relation=${relation} %3, ${bound}`
+    refuses('E0602', 4, underIf(condition, barrier), '384x1x1')
+    accepts(underIf(condition, warpgroup), '384x1x1')
+  }
+  for (const [value, relation, bound] of [
+    [warps, 'eq', '4:i32'],
+    [warps, 'lt', '6:i32'],
+    [warps, 'le', '4:i32'],
+    ['shr arithmetic=true %2, 6:u32', 'eq', '2:i32'],
+    ['rem %2, 128:i32', 'lt', '64:i32'],
+  ]) {
+    const condition = `%2: i32 = special name=tid.x
+    %3: i32 = ${value}
+    %9: bool = compare relation=${relation} %3, ${bound}`
+    refuses('E0605', 4, underIf(condition, warpgroup), '384x1x1')
+  }
+})
+
+test('warps may be counted against a multiple of four that is known at run time, and divided further', () => {
+  const warp = (rest: string) => `%2: i32 = special name=tid.x
+    %3: i32 = shr arithmetic=true %2, 5:u32
+    ${rest}`
+  const [byFour, byTwo] = [4, 2].map((n) =>
+    warp(`%4: i32 = mul %1, ${n}:i32
+    %9: bool = compare relation=lt %3, %4`),
+  ) as [string, string]
+  accepts(underIf(byFour, warpgroup), '384x1x1')
+  refuses('E0605', 5, underIf(byTwo, warpgroup), '384x1x1')
+  const group = warp(`%4: i32 = shr arithmetic=true %3, 2:u32
+    %5: i32 = add %4, %1
+    %9: bool = compare relation=eq %5, 3:i32`)
+  accepts(underIf(group, warpgroup), '384x1x1')
+  const reversed = warp('%9: bool = compare relation=ge 4:i32, %3')
+  refuses('E0605', 4, underIf(reversed, warpgroup), '384x1x1')
+  accepts(underIf(reversed.replace('ge', 'gt'), warpgroup), '384x1x1')
+})
+
+test('warpgroups are rows of 128 threads only where a row of the block is', () => {
+  const condition = `%2: i32 = special name=tid.x
+    %9: bool = compare relation=lt %2, 128:i32`
+  accepts(underIf(condition, warpgroup), '256x2x1')
+  refuses('E0605', 3, underIf(condition, warpgroup), '192x2x1')
+})
+
 test('a block of one warp is together when its warp is', () => {
   const condition = `%2: i32 = special name=laneid
     %8: bool = compare relation=lt %2, %1

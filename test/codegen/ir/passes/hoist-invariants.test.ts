@@ -1,6 +1,7 @@
 import { suite } from 'uvu'
 import { hoistInvariants } from '../../../../codegen/ir/passes/hoist-invariants.ts'
 import { checkPass, checkUnchanged } from '../../../support/check-pass.ts'
+import { loaded, wgmma, zeroed } from '../../../support/wgmma-ir.ts'
 
 const test = suite('hoistInvariants')
 
@@ -94,6 +95,28 @@ test('pure work under a condition leaves the loop, too', () => {
        }
      }`,
   )
+})
+
+test('a register of a wgmma is unknown until a wait in the loop', () => {
+  const body = (behind: string) => `%2: i32 = move 0:i32
+     ${zeroed(20)}
+     ${loaded(30)}
+     wgmmaFence
+     ${wgmma(20, 30)}
+     wgmmaCommit
+     loop {
+       wgmmaWait pending=0
+       %3: i32 = add %20, 1:i32
+       ${behind}
+       store space=global %0, %3
+       %8: bool = compare relation=ge %2, %1
+       if %8 {
+         break
+       }
+     } step {
+       %2: i32 = add %2, 1:i32
+     }`
+  checkUnchanged(hoistInvariants, body('%4: i32 = load space=global %0'))
 })
 
 test.run()

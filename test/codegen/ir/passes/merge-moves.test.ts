@@ -1,6 +1,7 @@
 import { suite } from 'uvu'
 import { mergeMoves } from '../../../../codegen/ir/passes/merge-moves.ts'
 import { checkPass, checkUnchanged } from '../../../support/check-pass.ts'
+import { loaded, wgmma, zeroed } from '../../../support/wgmma-ir.ts'
 
 const test = suite('mergeMoves')
 
@@ -83,6 +84,21 @@ test('not when a loop behind it writes the variable and reads the temporary', ()
          break
        }
      }`,
+  )
+})
+
+test('not when a wgmma reads the temporary, which runs on behind it', () => {
+  checkUnchanged(
+    mergeMoves,
+    `${zeroed(20)}
+     ${loaded(30)}
+     %2: u32 = move 0:u32
+     %2: u32 = move %33
+     wgmmaFence
+     ${wgmma(20, 30)}
+     wgmmaCommit
+     wgmmaWait pending=0
+     store space=global %0, %2`,
   )
 })
 

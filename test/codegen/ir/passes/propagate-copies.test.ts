@@ -1,6 +1,7 @@
 import { suite } from 'uvu'
 import { propagateCopies } from '../../../../codegen/ir/passes/propagate-copies.ts'
 import { checkPass, checkUnchanged } from '../../../support/check-pass.ts'
+import { loaded, wgmma, zeroed } from '../../../support/wgmma-ir.ts'
 
 const test = suite('propagateCopies')
 
@@ -97,6 +98,26 @@ test('the step does not know what a continue may have left out', () => {
     propagateCopies,
     body('break', '%2: i32 = add %2, 1:i32'),
     body('break', '%2: i32 = add 9:i32, 1:i32'),
+  )
+})
+
+test('an accumulator stays its register, whatever it is known to hold; A is read through copies', () => {
+  checkPass(
+    propagateCopies,
+    `${zeroed(20)}
+     ${loaded(30)}
+     %40: u32 = move %30
+     wgmmaFence
+     ${wgmma(20, 30).replace('%30, %31', '%40, %31')}
+     wgmmaCommit
+     wgmmaWait pending=0`,
+    `${zeroed(20)}
+     ${loaded(30)}
+     %40: u32 = move %30
+     wgmmaFence
+     ${wgmma(20, 30)}
+     wgmmaCommit
+     wgmmaWait pending=0`,
   )
 })
 
