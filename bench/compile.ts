@@ -5,18 +5,16 @@ import benny from 'benny'
 import { Command } from 'commander'
 import type { Config, Program } from '../codegen/program.ts'
 import type { Target } from '../codegen/target.ts'
-import { type f32, kernel, type Out } from '../dsl/index.ts'
 import { canonicalJson } from '../runtime/canonical-json.ts'
-import type { Device } from '../runtime/device.ts'
-import { prepare } from '../runtime/kernel.ts'
+import { CubinCache } from '../runtime/cuda/cubin-cache.ts'
+import { openCuda } from '../runtime/cuda/device.ts'
+import { FileStore } from '../runtime/file-store.ts'
 import { openDevice } from '../runtime/open-device.ts'
-import { ProgramCache } from '../runtime/program-cache.ts'
+import { loadProgram, ProgramCache } from '../runtime/program-cache.ts'
 import { ProgramStore } from '../runtime/program-store.ts'
-import { Tensor } from '../runtime/tensor.ts'
 import { kernelCases, llama3of8B } from './cases/index.ts'
 import type { KernelCase } from './cases/kernel-case.ts'
 import { runBench } from './command.ts'
-import { launchMicroseconds } from './measure.ts'
 import { type Row, writeResults } from './results.ts'
 import { table } from './table.ts'
 
@@ -88,61 +86,43 @@ async function measureCache(kernels: readonly KernelCase[], target: Target): Pro
   }
 }
 
-/** A kernel that does nothing. */
-const empty = kernel(
-  import.meta.url,
-  { grid: () => [1], block: [32] },
-  function empty(_a: { out: Out<f32, 'N'> }) {},
-)
-
-/** Launches of one sample of those that are not waited for. */
-const launches = 1000
-
-async function measureLaunches(device: Device): Promise<Row[]> {
-  const out = Tensor.allocate(device, 'f32', [32])
-  const launch = await prepare(device, empty, {}, { out })
-  const enqueue = () => {
-    for (let i = 0; i < launches; i++) launch.run()
-    return device.synchronize()
+/** Has the driver compile every program, several at once, and then takes them from the cache. */
+async function measureDriver(kernels: readonly KernelCase[]): Promise<Row[]> {
+  const folder = mkdtempSync(join(tmpdir(), 'quattuor-bench-'))
+  const rows: Row[] = []
+  try {
+    for (const start of ['cold', 'warm']) {
+      const cubins = new CubinCache(new FileStore(folder, '.cubin'))
+      const device = openCuda(0, { cubins })
+      const programs = await Promise.all(
+        kernels.map((c) => loadProgram(c.kernel, c.config as Config, device.target)),
+      )
+      const [ms] = await milliseconds(() => device.loadAll(programs))
+      const { compiled, cached } = await cubins.statistics()
+      const how = `${compiled} compiled by the driver, ${cached} from the cache`
+      rows.push({ measured: `load ${programs.length} programs, ${start}: ${how}`, ms })
+      await device.close()
+    }
+    return rows
+  } finally {
+    rmSync(folder, { recursive: true })
   }
-  const wait = () => {
-    launch.run()
-    return device.synchronize()
-  }
-  const options = { minSamples: 10, maxTime: 1 }
-  const { results } = await benny.suite(
-    'launches',
-    benny.add('enqueue', enqueue, options),
-    benny.add('wait', wait, options),
-  )
-  const us = (i: number) => 1e6 * results[i]!.details.median
-  return [
-    { measured: `empty launch on ${device.name}, ${launches} enqueued at once`, us: us(0) / launches },
-    { measured: `empty launch on ${device.name}, waited for`, us: us(1) },
-    {
-      measured: `empty launch on ${device.name}, in a graph`,
-      us: await launchMicroseconds(device, [launch]),
-    },
-  ]
 }
 
 await runBench(
   new Command('bench:compile')
-    .description('Time to compile, to start warm and to launch.')
+    .description('Time to compile, by us and by the driver, and to start warm.')
     .option('--commit <id>', 'the commit, where git is not there (default: QUATTUOR_COMMIT)')
     .action(async (options: { readonly commit?: string }) => {
       const device = await openDevice()
-      const emulator = device.name === 'emulator' ? device : await openDevice('emulator')
       const kernels = modelKernels(device.target)
       const rows = [
         ...(await measureCompiler(kernels, device.target)),
         await measureCache(kernels, device.target),
-        ...(await measureLaunches(emulator)),
-        ...(device === emulator ? [] : await measureLaunches(device)),
+        ...(device.name === 'emulator' ? [] : await measureDriver(kernels)),
       ]
       console.log(table(rows))
       console.log(`wrote ${writeResults(device, 'compile', rows, options)}`)
       await device.close()
-      if (device !== emulator) await emulator.close()
     }),
 )

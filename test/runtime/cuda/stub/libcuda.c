@@ -15,7 +15,7 @@ typedef uint64_t H;
 
 #define API __attribute__((visibility("default")))
 #define MAX_LAUNCHES 256
-#define MAX_NODES 64
+#define MAX_NODES 2048
 #define MAX_CALLS 4096
 
 struct launch { uint8_t config[56]; H function; uint8_t args[512]; uint64_t bytes; uint8_t attribute[72]; };
