@@ -84,6 +84,8 @@ function wgmmaSpace(format: WeightFormatName): Space<TileConstants> {
     units: [1, 2, 4],
     stages: [2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16],
     steps: [2, 4],
+    staging: [2, 4],
+    lag: [0, 2],
     producers: [1, 2],
     ctas: [132, 264],
     ctasPerMultiprocessor: [1, 2],
@@ -97,10 +99,11 @@ function wgmmaSpace(format: WeightFormatName): Space<TileConstants> {
       'k-steps that make whole loads',
       (c) => c.steps % (f.steps / f.loads) === 0 && f.steps % c.steps === 0,
     )
-    .where('accumulators leave registers for operands', (c) => {
+    .where('registers for sums and two sets of operands', (c) => {
       const groups = c.rowGroups * c.kGroups * c.ctasPerMultiprocessor
       const registers = wgmmaPlan(c, f, x).rebalance ? 232 : groups === 2 ? 168 : 96
-      return (c.blocks * c.tokens) / 2 + (groups === 2 ? 48 : 36) <= registers
+      const operands = 2 * 4 * c.blocks * c.steps
+      return (c.blocks * c.tokens) / 2 + operands + (groups === 2 ? 48 : 32) <= registers
     })
     .where('whole turns of the ring', (c) => c.stages % c.kGroups === 0 && c.stages >= 2 * c.kGroups)
     .where('the deepest ring that shared memory has room for', (c, target) => {
@@ -133,6 +136,8 @@ function mostTokenTiles(c: WgmmaTiles): number {
 function isWgmmaFamily(c: WgmmaTiles): boolean {
   const { tokens, rowGroups, blocks, kGroups, split, multicast, units, steps, producers } = c
   const pairs = c.ctasPerMultiprocessor === 2
+  const large = kGroups === 1 && tokens >= 128
+  if (!large && (multicast > 1 || c.staging > 2 || c.lag > 0)) return false
   if (kGroups > 1) {
     // Stages of 16 KiB of weights for few tokens, of 8 KiB where activations fill the rest.
     const wide = tokens <= 32 ? rowGroups * units === 4 : tokens === 64 ? rowGroups * units >= 2 : units <= 2
@@ -142,18 +147,18 @@ function isWgmmaFamily(c: WgmmaTiles): boolean {
       rowGroups <= 2 &&
       units <= (tokens <= 32 ? 4 : 2) &&
       blocks === 1 &&
-      multicast === 1 &&
       steps === 4 &&
       producers === 2 &&
       (!pairs || (kGroups === 2 && rowGroups === 1 && split === 2 && tokens <= 64))
     )
   }
   if (split > 1 || (blocks === 2 && rowGroups !== 2)) return false
-  if (tokens <= 64) {
+  if (!large) {
     const tall = rowGroups === (pairs ? 2 : 4) && blocks === 1 && units === 2 && producers === 2
     const wide = rowGroups === 2 && blocks === 2 && units === 1 && producers === 1 && !pairs
-    return multicast === 1 && steps === 4 && (tall || wide)
+    return (tall || wide) && steps === (tokens === 64 && blocks === 2 ? 2 : 4)
   }
   const persistent = rowGroups === 2 && units === 1 && producers === 1 && !pairs
-  return persistent && (tokens === 256 ? blocks === 1 : true)
+  const shared = multicast === 1 || tokens * blocks === 256
+  return persistent && shared && blocks * tokens <= 256 && (c.staging === 2 || c.lag === 0)
 }
