@@ -9,7 +9,7 @@ import { gemmW4A16 } from './gemm-w4a16.ts'
 import { gemmW8A8 } from './gemm-w8a8.ts'
 import { logProbs } from './log-probs.ts'
 import { pagedAttention } from './paged-attention.ts'
-import { quantizeRows } from './quantize-rows.ts'
+import { quantizeRows, quantizeRowsFp8 } from './quantize-rows.ts'
 import { rmsNorm, rmsNormQuantize, rmsNormRows } from './rms-norm.ts'
 import { ropeAppend } from './rope-append.ts'
 import { sample } from './sample.ts'
@@ -49,10 +49,10 @@ const tokenCounts = [1, 32, 256]
 /**
  * Every kernel of ours with the configurations that a model of that shape runs, whatever its formats.
  *
- * @param target bounds the shared memory of GEMM tiles.
+ * @param target bounds the shared memory of GEMM tiles, and has 8-bit floats or not.
  */
 export function builtinKernels(
-  target: { readonly sharedBytes: number },
+  target: { readonly sharedBytes: number; readonly capability?: number },
   shape: BuiltinShape = defaultShape,
 ): BuiltinKernel[] {
   const { dtype, hidden: H, intermediate: I, vocabulary: V, heads: Hq, kvHeads: Hkv, headDim: D } = shape
@@ -63,11 +63,16 @@ export function builtinKernels(
   const tiles = (format: WeightFormatName) =>
     tokenCounts.map((M) => defaultTiles(format, { M, N: H, K: H }, target))
 
+  // Smaller groups differ in a few instructions: one tile shows them.
+  const groupTiles = (format: WeightFormatName) =>
+    format.endsWith('g128') ? tiles(format) : tiles(format).slice(0, 1)
+
   add(embedTokens, { dtype, V, H })
   add(rmsNorm, { dtype, H })
   add(rmsNormRows, { dtype, H })
   add(rmsNormQuantize, { dtype, H })
   add(quantizeRows, { dtype, H })
+  if ((target.capability ?? 0) >= 89) add(quantizeRowsFp8, { dtype, H })
   add(siluMul, { dtype, I })
   add(siluMulQuantize, { dtype, I })
   add(sample, { V })
@@ -80,12 +85,12 @@ export function builtinKernels(
   const gemm = { dtype, N: H, K: H, bias: true, residual: true }
   for (const tile of tiles('w16')) add(gemm16, { ...gemm, ...tile, out: 'f32' })
   for (const format of ['w4a16-g128', 'w4a16-g64', 'w4a16-g32'] as const)
-    for (const tile of tiles(format)) add(gemmW4A16, { ...gemm, ...tile, format, out: 'f16' })
+    for (const tile of groupTiles(format)) add(gemmW4A16, { ...gemm, ...tile, format, out: 'f16' })
   for (const tile of tiles('w8a8')) add(gemmW8A8, { ...gemm, ...tile })
   for (const zero of ['epilogue', 'register']) {
     for (const tile of tiles('w4a8')) add(gemmW4A8, { ...gemm, ...tile, zero })
     for (const format of ['w4a8-g128', 'w4a8-g64', 'w4a8-g32'] as const)
-      for (const tile of tiles(format)) add(gemmW4A8Group, { ...gemm, ...tile, zero, format })
+      for (const tile of groupTiles(format)) add(gemmW4A8Group, { ...gemm, ...tile, zero, format })
   }
   return list
 }

@@ -8,7 +8,7 @@ const target = targets.sm_90a
 const programs = builtinKernels(target).filter(({ kernel, config }) => {
   if (config.kv !== undefined) return config.kv === 'kv4'
   return kernel.name.startsWith('gemmW')
-    ? kernel.name === 'gemmW4A8Group' && config.zero === 'epilogue'
+    ? config.format === 'w4a8-g128' && config.zero === 'epilogue'
     : true
 })
 
