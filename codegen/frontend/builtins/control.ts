@@ -82,7 +82,8 @@ function unrolled(ev: Evaluator, args: readonly Value[], site: CallSite): Unroll
   return unroll
 }
 
-function count(ev: Evaluator, value: Value, what: string, site: CallSite): number {
+/** A static whole number, the first argument. */
+export function count(ev: Evaluator, value: Value, what: string, site: CallSite): number {
   const n = staticNumber(ev, value, what, site)
   if (Number.isInteger(n) && n >= 0) return n
   throw ev.error('E0502', `${what} is a whole number, not ${n}`, argumentNode(site, 0), {})

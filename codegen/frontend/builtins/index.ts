@@ -1,8 +1,10 @@
 import type { Value } from '../evaluate/values.ts'
 import { arithmetic } from './arithmetic.ts'
-import { asyncBuiltins } from './async.ts'
+import { barrierBuiltins } from './barriers.ts'
+import { clusters } from './clusters.ts'
 import { control } from './control.ts'
 import { conversions } from './conversions.ts'
+import { copyEngine } from './copy-engine.ts'
 import { memoryBuiltins } from './memory.ts'
 import { mma } from './mma.ts'
 import { warp } from './warp.ts'
@@ -13,11 +15,13 @@ export const builtins: ReadonlyMap<string, Value> = new Map<string, Value>([
   ...control,
   ...conversions,
   ...memoryBuiltins,
-  ...asyncBuiltins,
+  ...barrierBuiltins,
+  ...copyEngine,
   ...warp,
   ...arithmetic,
   ...mma,
   ...warpgroups,
+  ...clusters,
 ])
 
 export { globals } from './globals.ts'

@@ -8,9 +8,10 @@ import { staticNumber } from './control.ts'
 
 /** Barriers, fences, and what the lanes of a warp do together. */
 
-const effect = (name: string, op: string): Builtin =>
+/** An operation of no arguments and no result. */
+export const effect = (name: string): Builtin =>
   new Builtin(name, [0, 0], (ev) => {
-    ev.emitter.emit(op, [], [])
+    ev.emitter.emit(name, [], [])
   })
 
 /** A register that `shfl` can move: 32 bits, and the way back. */
@@ -72,10 +73,10 @@ function redux(name: string, fn: 'add' | 'max' | 'min'): Builtin {
 }
 
 export const warp: readonly (readonly [string, Value])[] = [
-  ['barrier', effect('barrier', 'barrier')],
-  ['syncWarp', effect('syncWarp', 'syncWarp')],
-  ['threadFence', effect('threadFence', 'threadFence')],
-  ['commitCopies', effect('commitCopies', 'commitCopies')],
+  ['barrier', effect('barrier')],
+  ['syncWarp', effect('syncWarp')],
+  ['threadFence', effect('threadFence')],
+  ['commitCopies', effect('commitCopies')],
   [
     'waitCopies',
     new Builtin('waitCopies', [1, 1], (ev, [n], site) => {

@@ -18,6 +18,7 @@ import type { Expression } from '../syntax.ts'
 import { special, staticNumber } from './control.ts'
 import { checkEnd, indexArgument, memoryArgument, valuesArgument } from './memory.ts'
 import { accumulator, isAtom, isWgmma } from './mma.ts'
+import { effect } from './warp.ts'
 
 /** What a kernel may call for warpgroups: `wgmma` and its operands, roles, barriers of some warps. */
 
@@ -197,9 +198,6 @@ const wgmma = new Builtin('wgmma', [5, 5], (ev, [atom, acc, a, b, accumulate], s
     a: a instanceof MatrixOperand ? 'shared' : 'registers',
   })
 })
-
-const effect = (name: string): Builtin =>
-  new Builtin(name, [0, 0], (ev) => void ev.emitter.emit(name, [], []))
 
 const stmatrix = new Builtin('stmatrix', [3, 4], (ev, [tile, index, words, options], site) => {
   const memory = memoryArgument(ev, tile, 'the destination of stmatrix', site, 0)

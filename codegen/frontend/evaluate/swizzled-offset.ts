@@ -82,6 +82,6 @@ function aboveSmall(parts: readonly OffsetPart[], constant: number): number {
     most += rest!.bounds.max * stride
   }
   let unit = 1
-  while (unit <= constant && constant % unit >= unit) unit *= 2
+  while (unit <= constant && most + (constant % unit) >= unit) unit *= 2
   return unit > constant ? 0 : constant - (constant % unit)
 }

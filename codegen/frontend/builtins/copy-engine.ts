@@ -2,10 +2,9 @@ import { dtypeBytes } from '../../../dsl/dtype.ts'
 import type { Operand } from '../../ir/op.ts'
 import { immediate } from '../../ir/value.ts'
 import { vectorBytes } from '../evaluate/access.ts'
-import { Barriers, barrierBytes } from '../evaluate/barriers.ts'
 import { argumentNode } from '../evaluate/calls.ts'
 import { readElement } from '../evaluate/cells.ts'
-import { indexValue } from '../evaluate/convert.ts'
+import { bitcast, indexValue } from '../evaluate/convert.ts'
 import type { Evaluator } from '../evaluate/evaluator.ts'
 import type { Address, Index } from '../evaluate/memory.ts'
 import { SharedTile, Tensor } from '../evaluate/memory.ts'
@@ -14,40 +13,13 @@ import { requireCluster } from '../evaluate/peers.ts'
 import type { TileBox } from '../evaluate/tensor-maps.ts'
 import { boxOf, tensorMapOf } from '../evaluate/tensor-maps.ts'
 import type { CallSite, Value } from '../evaluate/values.ts'
-import { Builtin, Computed, constantValue, DeviceValue, describe, isPlainObject } from '../evaluate/values.ts'
-import { staticNumber } from './control.ts'
-import { indexArgument, nameOf } from './memory.ts'
+import { Builtin, constantValue, DeviceValue, describe, isPlainObject } from '../evaluate/values.ts'
+import { integer, ownBarrier } from './barriers.ts'
+import { count } from './control.ts'
+import { indexArgument } from './memory.ts'
+import { effect } from './warp.ts'
 
-/** Barriers in shared memory, copies by the copy engine, clusters, and launches that overlap. */
-
-// ---- arguments -------------------------------------------------------------------------------------------------------
-
-/** An integer argument where the instruction takes a register or an immediate. */
-function integer(ev: Evaluator, value: Value, what: string, site: CallSite, i: number): Operand {
-  const index = indexValue(ev, value, argumentNode(site, i), what)
-  return typeof index === 'number' ? immediate('i32', index) : index.operand
-}
-
-/** The address of the barrier that arguments `i` and `i + 1` name. */
-function barrierArgument(
-  ev: Evaluator,
-  on: Value,
-  index: Value,
-  site: CallSite,
-  i: number,
-): { readonly at: Omit<Address, 'align'>; readonly barriers: Barriers } {
-  if (on instanceof Barriers) return { at: on.address(ev, index, site, i + 1), barriers: on }
-  throw ev.error('E0502', `this takes barriers, not ${describe(on)}`, argumentNode(site, i), {
-    help: 'const full = barriers(n)',
-  })
-}
-
-/** As `barrierArgument`, in this CTA alone. */
-function ownBarrier(ev: Evaluator, on: Value, index: Value, site: CallSite, i: number) {
-  const { at, barriers } = barrierArgument(ev, on, index, site, i)
-  if (barriers.peer === undefined) return at
-  throw ev.error('E0502', 'only arrive takes the barriers of another CTA', argumentNode(site, i), {})
-}
+/** Copies by the copy engine: of bytes that lie side by side, and of tiles. */
 
 function tileArgument(ev: Evaluator, value: Value, site: CallSite, i: number): SharedTile {
   if (value instanceof SharedTile && value.space === 'shared') return value
@@ -89,66 +61,6 @@ function policyOf(ev: Evaluator, options: Value, site: CallSite, i: number): Ope
   if (evict === 'first' || evict === 'last') return [ev.emitter.entryValue('cachePolicy', 'u64', { evict })]
   throw ev.error('E0502', `evict is 'first' or 'last', not ${describe(evict)}`, argumentNode(site, i), {})
 }
-
-// ---- barriers --------------------------------------------------------------------------------------------------------
-
-const barriers = new Builtin('barriers', [1, 1], (ev, [n], site) => {
-  const count = staticNumber(ev, n, 'the number of barriers', site)
-  if (!Number.isInteger(count) || count < 1)
-    throw ev.error(
-      'E0502',
-      `the number of barriers is a positive integer, not ${count}`,
-      argumentNode(site, 0),
-      {},
-    )
-  const id = ev.emitter.shared.length
-  const name = nameOf(ev, id)
-  const { location } = ev.emitter
-  ev.emitter.shared.push({ id, name, bytes: count * barrierBytes, align: barrierBytes, location })
-  return new Barriers(id, name, count)
-})
-
-/** A barrier of this CTA and one integer. */
-const onBarrier = (name: string, what: string, check?: typeof checkArrivals): Builtin =>
-  new Builtin(name, [3, 3], (ev, [on, index, value], site) => {
-    const { register, offset } = ownBarrier(ev, on, index, site, 0)
-    const operand = integer(ev, value, what, site, 2)
-    if (operand.kind === 'immediate') check?.(ev, operand.value, site)
-    ev.emitter.emit(name, [], [register, operand], { offset })
-  })
-
-/** Barriers count in 20 bits. */
-const mostCounted = 2 ** 20 - 1
-
-function checkArrivals(ev: Evaluator, n: number, site: CallSite): void {
-  if (n >= 1 && n <= mostCounted) return
-  throw ev.error(
-    'E0502',
-    `a barrier waits for 1 to ${mostCounted} arrivals, not ${n}`,
-    argumentNode(site, 2),
-    {},
-  )
-}
-
-function checkAnnounced(ev: Evaluator, n: number, site: CallSite): void {
-  if (n >= 0 && n <= mostCounted) return
-  throw ev.error('E0502', `a barrier counts 0 to ${mostCounted} bytes, not ${n}`, argumentNode(site, 2), {
-    help: 'load less in one stage',
-  })
-}
-
-function checkParity(ev: Evaluator, n: number, site: CallSite): void {
-  if (n === 0 || n === 1) return
-  throw ev.error('E0502', `a parity is 0 or 1, not ${n}`, argumentNode(site, 2), {})
-}
-
-const arrive = new Builtin('arrive', [2, 2], (ev, [on, index], site) => {
-  const { at, barriers } = barrierArgument(ev, on, index, site, 0)
-  const space = barriers.peer === undefined ? 'shared' : 'cluster'
-  ev.emitter.emit('arrive', [], [at.register], { space, offset: at.offset })
-})
-
-// ---- copies of bytes -------------------------------------------------------------------------------------------------
 
 /** One end of a copy of bytes, which lie side by side from there on. */
 function end(
@@ -264,6 +176,22 @@ const natural = (column: DeviceValue): DeviceValue =>
     column.plus,
   )
 
+/** The CTAs that a copy goes to, a bit for each. */
+function maskOf(ev: Evaluator, multicast: Value, site: CallSite, i: number): Operand {
+  const node = argumentNode(site, i)
+  requireCluster(ev, 'multicast', node)
+  const mask = indexValue(ev, multicast, node, 'multicast')
+  if (mask instanceof DeviceValue) return bitcast(ev, mask, 'u32').operand
+  const all = 2 ** ev.cluster - 1
+  if (mask > 0 && mask <= all) return immediate('u32', mask)
+  throw ev.error(
+    'E0504',
+    `multicast is ${mask}, and the ${ev.cluster} CTAs of the cluster are bits of 1 to ${all}`,
+    node,
+    {},
+  )
+}
+
 const copyTensor = new Builtin('copyTensor', [5, 6], (ev, [dst, src, origin, on, barrier, options], site) => {
   const tile = tileArgument(ev, dst, site, 0)
   const tensor = tensorArgument(ev, src, ['read'], site, 1)
@@ -273,23 +201,13 @@ const copyTensor = new Builtin('copyTensor', [5, 6], (ev, [dst, src, origin, on,
   const at = ownBarrier(ev, on, barrier, site, 3)
   const to = tile.start(ev)
   const multicast = isPlainObject(options) ? readElement(ev, options, 'multicast') : undefined
-  const mask: Operand[] = []
-  if (multicast !== undefined) {
-    requireCluster(ev, 'multicast', argumentNode(site, 5))
-    const value = indexValue(ev, multicast, argumentNode(site, 5), 'multicast')
-    mask.push(typeof value === 'number' ? immediate('u32', value) : unsigned(ev, value))
-  }
+  const mask = multicast === undefined ? [] : [maskOf(ev, multicast, site, 5)]
   const args = [to.register, at.register, map, ...coordinates(ev, origin, box, site, 2), ...mask]
   ev.emitter.emit('copyTensor', [], [...args, ...policyOf(ev, options, site, 5)], {
     sharedOffset: to.offset,
     barrierOffset: at.offset,
   })
 })
-
-const unsigned = (ev: Evaluator, { operand }: DeviceValue): Operand =>
-  operand.kind === 'immediate'
-    ? immediate('u32', operand.value)
-    : ev.emitter.value('bitcast', 'u32', [operand])
 
 const storeTensor = new Builtin('storeTensor', [3, 3], (ev, [dst, origin, src], site) => {
   const tensor = tensorArgument(ev, dst, ['write'], site, 0)
@@ -309,47 +227,19 @@ const prefetchTensor = new Builtin('prefetchTensor', [2, 2], (ev, [tile, tensor]
   ev.emitter.emit('prefetchTensor', [], [tensorMapOf(ev, of, box, site)])
 })
 
-// ---- the rest --------------------------------------------------------------------------------------------------------
-
 const waitBulk = new Builtin('waitBulk', [1, 2], (ev, [n, options], site) => {
-  const pending = staticNumber(ev, n, 'the number of pending groups', site)
+  const pending = count(ev, n, 'the number of pending groups', site)
   ev.emitter.emit('waitBulk', [], [], { pending, read: isPlainObject(options) && options.read === true })
 })
 
-/** What takes nothing, and gives nothing. */
-const effect = (name: string): readonly [string, Builtin] => [
-  name,
-  new Builtin(name, [0, 0], (ev) => {
-    ev.emitter.emit(name, [], [])
-  }),
-]
-
-export const asyncBuiltins: readonly (readonly [string, Value])[] = [
-  ['barriers', barriers],
-  ['initBarrier', onBarrier('initBarrier', 'the number of arrivals', checkArrivals)],
-  effect('fenceBarrierInit'),
-  ['arrive', arrive],
-  ['arriveExpecting', onBarrier('arriveExpecting', 'the number of bytes', checkAnnounced)],
-  ['waitBarrier', onBarrier('waitBarrier', 'a parity', checkParity)],
-  effect('fenceAsync'),
+export const copyEngine: readonly (readonly [string, Value])[] = [
+  ['fenceAsync', effect('fenceAsync')],
   ['copyBulk', copyBulk],
-  ['copyTensor', copyTensor],
-  ['prefetchTensor', prefetchTensor],
-  ['storeTensor', storeTensor],
   ['storeBulk', toGlobal('storeBulk')],
   ['addBulk', toGlobal('addBulk')],
-  effect('commitBulk'),
+  ['copyTensor', copyTensor],
+  ['storeTensor', storeTensor],
+  ['prefetchTensor', prefetchTensor],
+  ['commitBulk', effect('commitBulk')],
   ['waitBulk', waitBulk],
-  [
-    'clusterRank',
-    new Computed((ev) => {
-      if (ev.cluster === 1) return constantValue('i32', 0)
-      const register = ev.emitter.entryValue('special', 'i32', { name: 'cluster_ctarank' })
-      return new DeviceValue('i32', register, { min: 0, max: ev.cluster - 1 })
-    }),
-  ],
-  ['clusterSize', new Computed((ev) => ev.cluster)],
-  effect('clusterBarrier'),
-  effect('launchDependents'),
-  effect('waitForPrevious'),
 ]
