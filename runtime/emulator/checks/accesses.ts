@@ -172,7 +172,7 @@ export class Accesses {
       const who =
         other.thread === undefined ? 'the copy engine' : `thread ${other.thread} of CTA ${other.cta}`
       const what = this.sentence('shared', 'write', address, 16, thread, site)
-      return `${what}, which ${who} ${verbs[conflict.kind]} (${nameOf(otherSite)}) with no order between them: whoever uses a stage must arrive at an mbarrier that the thread which refills it waits for.`
+      return `${what}, which ${who} ${verbs[conflict.kind]} (${nameOf(otherSite)}) with no order between them: who uses a stage must arrive at an mbarrier that the thread which refills it waits for (behind syncWarp() where one lane arrives for a warp).`
     })
   }
 

@@ -2,13 +2,13 @@ import type { Box, CopyEngine, CopyImports } from '../run/copy-engine.ts'
 import { mapMagic, mapWords } from '../run/tensor-map.ts'
 import type { Accesses } from './accesses.ts'
 import { nameOf } from './findings.ts'
-import type { Barrier, Mbarriers } from './mbarriers.ts'
+import type { Barrier, Issued, Mbarriers } from './mbarriers.ts'
 import type { AccessKind } from './shadow.ts'
 
 /** A copy to shared memory that was issued and has not ended. */
 interface UnderWay {
   readonly barrier: Barrier
-  readonly phase: number
+  readonly issued: Issued
   /** Its name among accesses. */
   readonly access: number
   /** Offset among the shared memory of the cluster. */
@@ -168,8 +168,8 @@ export class BulkCopies implements CopyImports {
       for (let offset = 0; offset < bytes; offset += 16)
         accesses.touchByEngine(at + offset, access, thread, site)
       if (rank !== accesses.rank) barriers.visit(rank, access, site)
-      const phase = barriers.issue(barrier, site)
-      const copy = { barrier, phase, access, to: at, bytes, site, move: () => move(target) }
+      const issued = barriers.issue(barrier, site)
+      const copy = { barrier, issued, access, to: at, bytes, site, move: () => move(target) }
       this.underWay.push(copy)
       this.latest.set(barrier, copy)
       this.count('global to shared', bytes)
@@ -190,13 +190,13 @@ export class BulkCopies implements CopyImports {
   }
 
   private end(index: number): void {
-    const [{ barrier, phase, access, to, bytes, move }] = this.underWay.splice(index, 1) as [UnderWay]
+    const [{ barrier, issued, access, to, bytes, move }] = this.underWay.splice(index, 1) as [UnderWay]
     const { sharedShadow, proxy } = this.accesses
     for (let offset = 0; offset < bytes; offset += 16) sharedShadow.setPending(to + offset, 16, undefined)
     sharedShadow.setInitialised(to, bytes)
     proxy.wroteAsync(to, bytes)
     move()
-    this.barriers.land(barrier, phase, access, bytes)
+    this.barriers.land(barrier, issued, access, bytes)
   }
 
   storeBulk(to: number, from: number, bytes: number, thread: number, site: number): void {

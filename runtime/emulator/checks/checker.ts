@@ -139,7 +139,9 @@ export class Checker implements Checks {
     this.accesses.order.pass(keyOf(key, rank), rank, warp)
   }
   land(must: boolean): boolean {
-    return this.copies.land(must)
+    const landed = this.copies.land(must)
+    if (must && !landed) this.barriers.checkParities(true)
+    return landed
   }
   endCluster(): void {
     this.wgmma.endCluster()

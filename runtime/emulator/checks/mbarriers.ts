@@ -12,6 +12,12 @@ interface Follower {
   repeated: number | undefined
 }
 
+/** Copies that were issued while one phase was current. */
+export interface Issued {
+  count: number
+  readonly site: number
+}
+
 export interface Barrier {
   /** In linear memory. */
   readonly address: number
@@ -32,7 +38,9 @@ export interface Barrier {
   /** By thread of the cluster. */
   readonly followers: Map<number, Follower>
   /** Copies that are to complete on it: by the phase that was current when they were issued. */
-  readonly underWay: Map<number, { count: number; readonly site: number }>
+  readonly underWay: Map<number, Issued>
+  /** The latest phase that somebody has waited for. */
+  seen: number
 }
 
 const maxCount = 2 ** 20 - 1
@@ -107,6 +115,7 @@ export class Mbarriers {
       gathered: accesses.order.noClocks(),
       followers: new Map(),
       underWay: new Map(),
+      seen: -1,
     })
   }
 
@@ -191,26 +200,26 @@ export class Mbarriers {
     this.arrivals.set(owner, (this.arrivals.get(owner) ?? 0) + 1)
     order.enter(thread)
     order.publish(barrier.gathered)
-    if (advanceBarrier(this.words(), address >>> 2, count, -bytes)) this.complete(barrier)
+    if (advanceBarrier(this.words(), address >>> 2, count, -bytes)) this.complete(barrier, site)
   }
 
   /** A copy ended that `issue` announced. */
-  land(barrier: Barrier, phase: number, copy: number, bytes: number): void {
-    barrier.underWay.get(phase)!.count--
+  land(barrier: Barrier, issued: Issued, copy: number, bytes: number): void {
+    issued.count--
     this.accesses.order.endCopy(barrier.gathered, copy)
-    if (advanceBarrier(this.words(), barrier.address >>> 2, 0, bytes)) this.complete(barrier)
+    if (advanceBarrier(this.words(), barrier.address >>> 2, 0, bytes)) this.complete(barrier, issued.site)
   }
 
-  /** A copy begins that is to complete on the barrier; gives the phase that it should belong to. */
-  issue(barrier: Barrier, site: number): number {
-    const { phase } = barrier
-    const copies = barrier.underWay.get(phase)
-    if (copies) copies.count++
-    else barrier.underWay.set(phase, { count: 1, site })
-    return phase
+  /** A copy begins that is to complete on the barrier, in its current phase. */
+  issue(barrier: Barrier, site: number): Issued {
+    const issued = barrier.underWay.get(barrier.phase) ?? { count: 0, site }
+    barrier.underWay.set(barrier.phase, issued)
+    issued.count++
+    return issued
   }
 
-  private complete(barrier: Barrier): void {
+  /** The current phase is complete; `site` did the last that it lacked. */
+  private complete(barrier: Barrier, site: number): void {
     const { findings } = this.accesses
     const { passed, gathered } = barrier
     for (let i = 0; i < passed.length; i++) passed[i] = Math.max(passed[i]!, gathered[i]!)
@@ -218,9 +227,12 @@ export class Mbarriers {
     const left = barrier.underWay.get(barrier.phase)
     barrier.underWay.delete(barrier.phase)
     barrier.phase++
+    if (barrier.seen < barrier.phase - 2)
+      findings.add('barrier-arrivals', 'shared', site, findings.site(barrier.initSite), () => {
+        const last = nameOf(findings.site(site))
+        return `The mbarrier at shared ${this.place(barrier.address)} completes a phase (${last}) before anybody has waited for the phase before it: its count (${nameOf(findings.site(barrier.initSite))}) is less than the arrivals of a phase, or a wait is missing.`
+      })
     if (!left || left.count === 0) return
-    // They still land, in the phase that is current then.
-    barrier.underWay.set(barrier.phase, left)
     findings.add('barrier-bytes', 'shared', left.site, undefined, () => {
       const copy = nameOf(findings.site(left.site))
       return `More bytes are copied (${copy}) than the phase of the mbarrier at shared ${this.place(barrier.address)} was told to expect: it completes before all of them have come.`
@@ -233,6 +245,7 @@ export class Mbarriers {
     const barrier = this.use(address, thread, site, false)
     if ((this.words()[address >>> 2]! & 1) === parity) return true
     accesses.order.learn(barrier.passed, accesses.rank, thread >> 5)
+    barrier.seen = Math.max(barrier.seen, barrier.phase - 1)
     this.follow(barrier, thread, site)
     return false
   }
@@ -266,12 +279,19 @@ export class Mbarriers {
     })
   }
 
-  endCluster(): void {
-    const { accesses } = this
-    const { findings, order } = accesses
+  /**
+   * Nothing more will happen: who passed a phase twice and missed a later one waited for the wrong parity. Where no warp
+   * can go on, passing a phase twice is reason enough.
+   */
+  checkParities(isStuck: boolean): void {
     for (const barrier of this.barriers.values())
       for (const [thread, follower] of barrier.followers)
-        if (barrier.phase > follower.phase + 1) this.reportParity(barrier, follower, thread)
+        if (isStuck || barrier.phase > follower.phase + 1) this.reportParity(barrier, follower, thread)
+  }
+
+  endCluster(): void {
+    this.checkParities(false)
+    const { findings, order } = this.accesses
     for (const { rank, access, site } of this.visits.values()) {
       if (order.isKnownTo(rank, access)) continue
       findings.add('peer-exit', 'shared', site, undefined, () => {

@@ -27,6 +27,9 @@ function productsOf(sites: readonly Instruction[]): ReadonlyMap<number, WgmmaPro
   return found
 }
 
+/** What often comes of a fault that was found before. */
+const consequences = new Set(['EMULATOR_DEADLOCK', 'EMULATOR_BARRIER_BYTES', 'EMULATOR_BARRIER_ARRIVALS'])
+
 /** Runs launches with every memory access checked and counted. */
 export class CheckedLauncher {
   readonly checker: Checker
@@ -77,7 +80,8 @@ export class CheckedLauncher {
     }
     const report = checker.endLaunch()
     this.reports.push(report)
-    failure ??= findingError(report)
+    const finding = findingError(report)
+    if (finding && (!failure || consequences.has(failure.code))) failure = finding
     if (failure) throw failure
   }
 
@@ -90,13 +94,15 @@ export class CheckedLauncher {
   }
 }
 
+/** Kinds that often come of another fault; those further back do so more often. */
+const symptoms: readonly Finding['kind'][] = ['uninitialised', 'barrier-arrivals']
+
 /**
  * The first of the gravest findings as an error; the message tells how many more there are. Memory that is read before
  * it was written often shows a missing barrier, so races come first.
  */
 function findingError({ kernel, findings }: LaunchReport): DeviceError | undefined {
-  const grave = (kind: Finding['kind']): boolean => kind !== 'uninitialised'
-  const first: Finding | undefined = findings.find(({ kind }) => grave(kind)) ?? findings[0]
+  const [first] = [...findings].sort((a, b) => symptoms.indexOf(a.kind) - symptoms.indexOf(b.kind))
   if (!first) return undefined
   const more = findings.length > 1 ? ` (and ${findings.length - 1} more findings in this launch)` : ''
   return new DeviceError(findingCodes[first.kind], `kernel ${kernel}: ${first.message}${more}`, {
