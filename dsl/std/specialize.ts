@@ -53,7 +53,7 @@ function play(role: Role, first: number, share: number): void {
   if (role.registers !== undefined) {
     staticAssert(
       first % 4 === 0 && role.warps % 4 === 0,
-      `a role of ${role.warps} warps from warp ${first} on is no whole warpgroups, which move registers together`,
+      `only whole warpgroups move registers, and this role has warps ${first} to ${first + role.warps - 1}`,
     )
     if (role.registers < share) decreaseRegisters(role.registers)
     if (role.registers > share) increaseRegisters(role.registers)
