@@ -5,11 +5,12 @@ import { type KvFormatName, kvConfig, kvFormats } from './formats/kv.ts'
 import { gemm16 } from './gemm-16.ts'
 import { defaultTiles } from './gemm-tiles.ts'
 import { gemmW4A8, gemmW4A8Group } from './gemm-w4a8.ts'
+import { gemmW4A8Scaled } from './gemm-w4a8-scaled.ts'
 import { gemmW4A16 } from './gemm-w4a16.ts'
 import { gemmW8A8 } from './gemm-w8a8.ts'
 import { logProbs } from './log-probs.ts'
 import { pagedAttention } from './paged-attention.ts'
-import { quantizeRows, quantizeRowsFp8 } from './quantize-rows.ts'
+import { quantizeRows, quantizeRowsFp8, quantizeRowsSumming } from './quantize-rows.ts'
 import { rmsNorm, rmsNormQuantize, rmsNormRows } from './rms-norm.ts'
 import { ropeAppend } from './rope-append.ts'
 import { sample } from './sample.ts'
@@ -72,6 +73,7 @@ export function builtinKernels(
   add(rmsNormRows, { dtype, H })
   add(rmsNormQuantize, { dtype, H })
   add(quantizeRows, { dtype, H })
+  add(quantizeRowsSumming, { dtype, H })
   if ((target.capability ?? 0) >= 89) add(quantizeRowsFp8, { dtype, H })
   add(siluMul, { dtype, I })
   add(siluMulQuantize, { dtype, I })
@@ -86,6 +88,7 @@ export function builtinKernels(
   for (const tile of tiles('w16')) add(gemm16, { ...gemm, ...tile, out: 'f32' })
   for (const format of ['w4a16-g128', 'w4a16-g64', 'w4a16-g32'] as const)
     for (const tile of groupTiles(format)) add(gemmW4A16, { ...gemm, ...tile, format, out: 'f16' })
+  for (const tile of tiles('w4a8').slice(0, 1)) add(gemmW4A8Scaled, { ...gemm, ...tile })
   for (const tile of tiles('w8a8')) add(gemmW8A8, { ...gemm, ...tile })
   for (const zero of ['epilogue', 'register']) {
     for (const tile of tiles('w4a8')) add(gemmW4A8, { ...gemm, ...tile, zero })

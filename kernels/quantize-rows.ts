@@ -1,9 +1,11 @@
 import { E4M3_LARGEST, e4m3Bits } from '../dsl/float8.ts'
+import { f16Bits, f16Value } from '../dsl/half.ts'
 import {
   blockIdx,
   type Elem,
   type e4m3,
   each,
+  f16,
   f32,
   type In,
   i8,
@@ -18,7 +20,15 @@ import {
   unroll,
 } from '../dsl/index.ts'
 import { roundHalfEven } from '../dsl/math.ts'
-import { blockMax, blockSumI32, columnOf, type RowShare, storeRow, turnsOf } from '../dsl/std/index.ts'
+import {
+  blockMax,
+  blockSum,
+  blockSumI32,
+  columnOf,
+  type RowShare,
+  storeRow,
+  turnsOf,
+} from '../dsl/std/index.ts'
 import { loadFloats, rowThreads } from './half-rows.ts'
 
 /** Where quantized activations go: codes, one scale per row, and the exact sum of a row's codes. */
@@ -73,6 +83,49 @@ export const quantizeRows = kernel(
   },
 )
 
+/**
+ * Quantizes each row of a matrix to 8 bits as QServe does, for checkpoints that were made with its correction of zero
+ * points (`gemmW4A8Scaled`):
+ *
+ *   scale = f16(max|x| / 127)      q = clamp(rni(x · (127 / max|x|)), −127, 127)      inputSum = f16(Σ x)
+ *
+ * The sum is of x and not of its codes; what f16 cannot hold becomes ±65504. A row of zeros gets scale 1 and codes 0. One
+ * CTA per row.
+ */
+export const quantizeRowsSumming = kernel(
+  import.meta.url,
+  { grid: (d) => [d.T!], block: (c: QuantizeRowsConfig) => [rowThreads(c.H)] },
+  function quantizeRowsSumming(
+    a: { x: In<Elem<'dtype'>, 'T H'>; q: Out<i8, 'T H'>; scale: Out<f32, 'T'>; inputSum: Out<f32, 'T'> },
+    c: QuantizeRowsConfig,
+  ) {
+    staticAssert(c.H % 8 === 0, 'rows must be a multiple of 8 elements')
+    const share = { columns: c.H, vec: 8 }
+    const row = blockIdx.x
+    const values = loadFloats(a.x, [row], share, c.dtype)
+    const largest = blockMax(values.map((value) => Math.abs(value)).reduce((m, value) => Math.max(m, value)))
+    const inverse = largest > 0 ? 127 / largest : f32(1)
+    const codes = values.map((value) => Math.max(Math.min(i32.round(value * inverse), 127), -127))
+    storeRow(
+      a.q,
+      [row],
+      share,
+      codes.map((code) => i8.sat(code)),
+    )
+    const sum = blockSum(values.reduce((total, value) => total + value))
+    if (threadIdx.x === 0) {
+      a.scale.put(largest > 0 ? toF16(largest / 127) : f32(1), row)
+      a.inputSum.put(toF16(sum), row)
+    }
+  },
+)
+
+/** The largest finite f16. */
+const F16_LARGEST = 65504
+
+/** Device: rounds to an f16, saturating. */
+const toF16 = (value: f32): f32 => f32(f16(Math.max(Math.min(value, F16_LARGEST), -F16_LARGEST)))
+
 /** Where rows quantized to 8-bit floats go: e4m3 codes and one scale per row. */
 export interface Fp8Rows {
   readonly q: Out<e4m3, string>
@@ -112,6 +165,32 @@ export const quantizeRowsFp8 = kernel(
     storeFp8(a, blockIdx.x, share, loadFloats(a.x, [blockIdx.x], share, c.dtype))
   },
 )
+
+/**
+ * Quantizes rows of width `H` as `quantizeRowsSumming` does: codes and scales bit for bit, and sums within the rounding of
+ * f32 additions and of f16.
+ */
+export function quantizeRowsSummingReference(
+  x: Float64Array,
+  H: number,
+): { q: Int8Array; scale: Float32Array; inputSum: Float64Array } {
+  const rows = x.length / H
+  const q = new Int8Array(x.length)
+  const scale = new Float32Array(rows)
+  const inputSum = new Float64Array(rows)
+  for (let row = 0; row < rows; row++) {
+    const values = x.subarray(row * H, (row + 1) * H)
+    const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
+    const inverse = largest > 0 ? Math.fround(127 / largest) : 1
+    scale[row] = largest > 0 ? f16Value(f16Bits(Math.min(F16_LARGEST, largest / 127))) : 1
+    const sum = values.reduce((total, value) => total + value, 0)
+    inputSum[row] = Math.max(-F16_LARGEST, Math.min(F16_LARGEST, sum))
+    values.forEach((value, i) => {
+      q[row * H + i] = Math.max(-127, Math.min(127, roundHalfEven(Math.fround(value * inverse))))
+    })
+  }
+  return { q, scale, inputSum }
+}
 
 /** Quantizes rows of width `H` to e4m3: what the kernel gives, with the same roundings. */
 export function quantizeRowsFp8Reference(x: Float64Array, H: number): { q: Uint8Array; scale: Float32Array } {

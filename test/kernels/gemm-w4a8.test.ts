@@ -5,7 +5,7 @@ import { Diagnostic } from '../../codegen/diagnostics.ts'
 import { gemmW4A8 } from '../../kernels/gemm-w4a8.ts'
 import { openEmulator } from '../../runtime/emulator/device.ts'
 import { prepareKernel, runCase } from '../support/run-kernel.ts'
-import { type GemmOptions, w4a8Case, w4a8GroupCase } from './cases/gemm.ts'
+import { type GemmOptions, w4a8Case, w4a8GroupCase, w4a8ScaledCase } from './cases/gemm.ts'
 
 const device = openEmulator({ checks: true, schedule: 'shuffled', seed: 1 })
 
@@ -53,6 +53,14 @@ for (const group of [64, 32] as const) {
     const c = w4a8GroupCase({ M: 9, N: 64, K: 512, seed: 16, group, zero })
     test(`equals the reference bit for bit: ${c.name}`, () => runCase(device, c))
   }
+}
+
+for (const options of [
+  { M: 1, N: 48, K: 256, seed: 20 },
+  { M: 19, N: 33, K: 192, seed: 21, dtype: 'bf16', bias: true, residual: true },
+] as const) {
+  const c = w4a8ScaledCase(options)
+  test(`equals the reference bit for bit: ${c.name}`, () => runCase(device, c))
 }
 
 test('has no bank conflicts, and copies whole sectors', async () => {

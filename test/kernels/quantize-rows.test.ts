@@ -3,7 +3,7 @@ import { assertSameInParts, eachRow } from '../support/batch-invariance.ts'
 import { checkedEmulator } from '../support/checked-emulator.ts'
 import { halfTypes } from '../support/halfs.ts'
 import { runCase } from '../support/run-kernel.ts'
-import { quantizeRowsCase, quantizeRowsFp8Case } from './cases/rows.ts'
+import { quantizeRowsCase, quantizeRowsFp8Case, quantizeRowsSummingCase } from './cases/rows.ts'
 
 const device = checkedEmulator()
 
@@ -16,7 +16,7 @@ for (const dtype of halfTypes) {
     [3, 1408],
     [2, 4104],
   ] as const) {
-    for (const make of [quantizeRowsCase, quantizeRowsFp8Case]) {
+    for (const make of [quantizeRowsCase, quantizeRowsSummingCase, quantizeRowsFp8Case]) {
       const c = make({ T, H, dtype, seed: T + H })
       test(c.name, () => runCase(device, c))
     }

@@ -1,6 +1,6 @@
 import type { DType } from '../../../dsl/dtype.ts'
 import type { WeightFormat, WeightParts, ZeroHandling } from '../../../dsl/format.ts'
-import { f16Bits } from '../../../dsl/half.ts'
+import { f16Bits, f16Value } from '../../../dsl/half.ts'
 import { packedShape, type WeightFormatName, weightFormats } from '../../../kernels/formats/index.ts'
 import type { GemmTiles } from '../../../kernels/gemm.ts'
 import { gemm16, gemm16Reference } from '../../../kernels/gemm-16.ts'
@@ -13,6 +13,7 @@ import {
   gemmW4A8Reference,
   type W4A8GroupName,
 } from '../../../kernels/gemm-w4a8.ts'
+import { gemmW4A8Scaled, gemmW4A8ScaledReference } from '../../../kernels/gemm-w4a8-scaled.ts'
 import { gemmW4A16, gemmW4A16Reference, type W4A16Name } from '../../../kernels/gemm-w4a16.ts'
 import { gemmW8A8, gemmW8A8Reference } from '../../../kernels/gemm-w8a8.ts'
 import type { WgmmaTiles } from '../../../kernels/gemm-wgmma-plan.ts'
@@ -158,6 +159,24 @@ export function w4a8GroupCase(o: GemmOptions): KernelCase {
     }
   })
 }
+
+/** Activations of QServe: scales and sums of what was quantized are f16 values, the sums not quite those of the codes. */
+export const w4a8ScaledCase = (o: GemmOptions): KernelCase =>
+  integerCase(gemmW4A8Scaled, 'w4a8', o, (random, sums) => {
+    const codes = Uint8Array.from(list(o.N * o.K, () => random.integer(0, 15)))
+    const scaledZero = Uint16Array.from(list(o.N, () => f16Bits(0.2 * random.uniform())))
+    const inputSum = Float32Array.from(sums, (sum) =>
+      f16Value(f16Bits(sum * 0.005 * (1 + random.normal() / 50))),
+    )
+    return {
+      weights: { codes },
+      args: {
+        scaledZero: { dtype: 'f16', shape: [o.N], data: scaledZero },
+        inputSum: { dtype: 'f32', shape: [o.M], data: inputSum },
+      },
+      reference: (p) => gemmW4A8ScaledReference(codes, { ...p, scaledZero, inputSum }),
+    }
+  })
 
 export const w8a8Case = (o: GemmOptions): KernelCase =>
   integerCase(gemmW8A8, 'w8a8', o, (random) => {

@@ -4,6 +4,8 @@ import {
   quantizeRowsFp8,
   quantizeRowsFp8Reference,
   quantizeRowsReference,
+  quantizeRowsSumming,
+  quantizeRowsSummingReference,
 } from '../../../kernels/quantize-rows.ts'
 import { rmsNorm, rmsNormQuantize, rmsNormReference, rmsNormRows } from '../../../kernels/rms-norm.ts'
 import { siluMul, siluMulQuantize, siluMulReference } from '../../../kernels/silu-mul.ts'
@@ -81,6 +83,40 @@ export function quantizeRowsCase(o: RowOptions): KernelCase {
       assertSame(scale!, expected.scale, 1, 'scale')
       assertSame(q!, expected.q, H, 'q')
       assertSame(sum!, expected.sum, 1, 'sum')
+    },
+  }
+}
+
+/** Codes and scales bit for bit; sums of H roundings of f32 and one of f16. */
+export function quantizeRowsSummingCase(o: RowOptions): KernelCase {
+  const { T, H, dtype } = o
+  const x = rowsOfKinds(rng(o.seed), mixedKinds(T), H, dtype)
+  return {
+    name: nameOf('quantizeRowsSumming', o),
+    kernel: quantizeRowsSumming,
+    config: { dtype, H },
+    args: {
+      x: { dtype, shape: [T, H], data: x },
+      q: { dtype: 'i8', shape: [T, H] },
+      scale: { dtype: 'f32', shape: [T] },
+      inputSum: { dtype: 'f32', shape: [T] },
+    },
+    check({ q, scale, inputSum }) {
+      const values = halfValues(x, dtype)
+      const expected = quantizeRowsSummingReference(values, H)
+      assertSame(scale!, expected.scale, 1, 'scale')
+      assertSame(q!, expected.q, H, 'q')
+      const sums = Float64Array.from(inputSum!)
+      assertNear(
+        sums,
+        expected.inputSum,
+        (row) => {
+          const magnitudes = values.subarray(row * H, (row + 1) * H).reduce((sum, v) => sum + Math.abs(v), 0)
+          return Math.abs(expected.inputSum[row]!) * 2 ** -11 + magnitudes * H * 2 ** -24 + 2 ** -24
+        },
+        1,
+        'inputSum',
+      )
     },
   }
 }
