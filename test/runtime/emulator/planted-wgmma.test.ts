@@ -8,7 +8,8 @@ import { openEmulator } from '../../../runtime/emulator/device.ts'
 import { type Arguments, prepare, prepareProgram } from '../../../runtime/kernel.ts'
 import { Tensor } from '../../../runtime/tensor.ts'
 import { rng } from '../../support/rng.ts'
-import { type StepsArguments, storesBeforeWait, waitsBeforeStores } from './planted-wgmma.ts'
+import { runKernel } from '../../support/run-kernel.ts'
+import { ringProducts, type StepsArguments, storesBeforeWait, waitsBeforeStores } from './planted-wgmma.ts'
 
 /*
  * Faults in the discipline of asynchronous products, each found in every schedule at its TypeScript line. What the
@@ -18,7 +19,7 @@ import { type StepsArguments, storesBeforeWait, waitsBeforeStores } from './plan
 const source = fileURLToPath(new URL('./planted-wgmma.ts', import.meta.url)).replace('/dist/test/', '/test/')
 
 /** The line of a kernel of `planted-wgmma.ts` that a comment names. */
-function lineOf(kernel: Kernel<StepsArguments, object>, label: string): number {
+function lineOf(kernel: { readonly name: string }, label: string): number {
   const lines = readFileSync(source, 'utf8').split('\n')
   const start = lines.findIndex((line) => line.includes(`function ${kernel.name}(`))
   return lines.findIndex((line, i) => i > start && line.endsWith(`// ${label}`)) + 1
@@ -137,6 +138,45 @@ for (const seed of [1, 2, 3]) {
         for (const label of lines) assert.match(error.message, `planted-wgmma.ts:${lineOf(kernel, label)}`)
       }
     })
+}
+
+/** Products on a ring of tiles that the copy engine fills. */
+async function launchRing(early: boolean, seed: number): Promise<void> {
+  const device = openEmulator({ checks: true, schedule: 'shuffled', seed })
+  try {
+    const random = rng(seed)
+    const ringSteps = 7
+    const w = Uint32Array.from({ length: ringSteps * 512 }, () => random.integer(0, 0xffff) * 65537)
+    const x = Int8Array.from({ length: ringSteps * 512 }, () => random.integer(-128, 127))
+    await runKernel(
+      device,
+      ringProducts,
+      { early },
+      {
+        w: { dtype: 'u32', shape: [ringSteps, 128, 4], data: w },
+        x: { dtype: 'i8', shape: [16 * ringSteps, 32], data: x },
+        out: { dtype: 'i32', shape: [128, 8] },
+      },
+    )
+  } finally {
+    await device.close()
+  }
+}
+
+for (const seed of [1, 2, 3]) {
+  test(`a ring of tiles passes, schedule ${seed}`, () => launchRing(false, seed))
+
+  test(`a tile of a ring released while a product reads it, schedule ${seed}`, async () => {
+    try {
+      await launchRing(true, seed)
+      assert.unreachable('the fault was not caught')
+    } catch (error) {
+      if (!(error instanceof DeviceError)) throw error
+      assert.is(error.code, 'EMULATOR_EARLY_REFILL', error.message)
+      for (const label of ['product', 'copy'])
+        assert.match(error.message, `planted-wgmma.ts:${lineOf(ringProducts, label)}`)
+    }
+  })
 }
 
 test.run()

@@ -1,10 +1,12 @@
 import {
   barrier,
+  copyTensor,
   fenceAsync,
   type In,
   type i8,
   i32,
   kernel,
+  laneIdx,
   loadWords,
   matrixOperand,
   type Out,
@@ -15,12 +17,24 @@ import {
   swizzledTile,
   threadIdx,
   type u32,
+  warpgroupIdx,
   wgmma,
   wgmmaAtom,
   wgmmaCommit,
   wgmmaFence,
   wgmmaWait,
 } from '../../../dsl/index.ts'
+import {
+  advance,
+  consumerCursor,
+  expectBytes,
+  initRing,
+  makeRing,
+  producerCursor,
+  release,
+  waitEmpty,
+  waitFull,
+} from '../../../dsl/std/index.ts'
 
 /**
  * Products of one warpgroup whose tile in shared memory its threads fill anew for each step. Every line that a test may
@@ -78,5 +92,48 @@ export const storesBeforeWait = kernel(
     }
     wgmmaWait(0)
     for (let i = 0; i < 8; i++) a.out.put(acc[i]!, thread, i)
+  },
+)
+
+export interface RingArguments {
+  readonly w: In<u32, 'Steps 128 4'>
+  readonly x: In<i8, 'Rows 32'>
+  readonly out: Out<i32, '128 8'>
+}
+
+/** A ring of two tiles that the copy engine fills; with `early`, consumers release a tile that their product reads. */
+export const ringProducts = kernel(
+  import.meta.url,
+  { grid: () => [1], block: [160] },
+  function ringProducts(a: RingArguments, c: { readonly early: boolean }) {
+    const tiles = shared<i8>('i8', swizzledTile([2, 16, 32], 'i8'))
+    const ring = makeRing({ stages: 2, producers: 1, consumers: 4, sharers: 1 })
+    if (threadIdx.x === 0) initRing(ring)
+    barrier()
+    const steps = a.w.dim('Steps')
+    if (warpgroupIdx === 0) {
+      const acc = regs(8, i32(0))
+      const at = consumerCursor(0)
+      for (const step of range(steps)) {
+        const words = loadWords(a.w, [step, threadIdx.x, 0], 4)
+        waitFull(ring, at)
+        wgmmaFence()
+        wgmma(atom, acc, words, matrixOperand(tiles.row(at.stage), [0, 0]), true) // product
+        wgmmaCommit()
+        if (c.early) release(ring, at.stage)
+        wgmmaWait(0)
+        if (!c.early) release(ring, at.stage)
+        advance(at, ring, 1)
+      }
+      for (let i = 0; i < 8; i++) a.out.put(acc[i]!, threadIdx.x, i)
+    } else if (laneIdx === 0) {
+      const at = producerCursor()
+      for (const step of range(steps)) {
+        waitEmpty(ring, at)
+        expectBytes(ring, at.stage, 16 * 32)
+        copyTensor(tiles.row(at.stage), a.x, [16 * step, 0], ring.full, at.stage) // copy
+        advance(at, ring, 1)
+      }
+    }
   },
 )

@@ -16,8 +16,8 @@ const prologue = `.reg .b32 %r<10>, %a<4>, %c<8>; .reg .b64 %rd<10>; .reg .pred 
   mov.u32 %a0, %r3; mov.u32 %a1, %r3; mov.u32 %a2, %r3; mov.u32 %a3, %r3;
   mad.lo.u32 %c0, %r1, 3, 1; mad.lo.u32 %c1, %r1, 5, 2; mad.lo.u32 %c2, %r1, 7, 3; mad.lo.u32 %c3, %r1, 9, 4;
   shr.u32 %r7, %r1, 5; setp.ge.u32 %p1, %r1, 0; setp.lt.u32 %p2, %r1, 0; wgmma.fence.sync.aligned;`
-const epilogue = `wgmma.commit_group.sync.aligned; wgmma.wait_group.sync.aligned 0;
-  mul.wide.u32 %rd4, %r1, 16; add.u64 %rd1, %rd1, %rd4; st.global.v4.b32 [%rd1], {%c0, %c1, %c2, %c3};`
+const store = `mul.wide.u32 %rd4, %r1, 16; add.u64 %rd1, %rd1, %rd4; st.global.v4.b32 [%rd1], {%c0, %c1, %c2, %c3};`
+const epilogue = `wgmma.commit_group.sync.aligned; wgmma.wait_group.sync.aligned 0; ${store}`
 const opcode = 'wgmma.mma_async.sync.aligned.m64n8k32.s32.s8.s8'
 const registers = `${opcode} {%c0, %c1, %c2, %c3}, {%a0, %a1, %a2, %a3}, %rd3, %p1;`
 
@@ -34,6 +34,8 @@ const bodies = {
   beginsBetweenRows: `add.u64 %rd3, %rd3, 2; ${registers}`,
   beginsBetweenSteps: `add.u64 %rd3, %rd3, 1; ${registers}`,
   reachesBeyond: `add.u64 %rd3, %rd3, 64; ${registers}`,
+  neverCommits: `${store} wgmma.fence.sync.aligned; ${registers} ret;`,
+  neverWaits: `${store} wgmma.fence.sync.aligned; ${registers} wgmma.commit_group.sync.aligned; ret;`,
 } as const
 type Name = keyof typeof bodies
 
@@ -105,6 +107,13 @@ test('a warp that stays away is a fault, checked', () =>
 
 test('a warp that leaves out a commit is a fault, checked', () =>
   refuses('EMULATOR_DIVERGENT_WARPGROUP', /Warp \d/, () => accumulators('commitsApart', true)))
+
+test('a product that nobody commits or waits for is a fault, checked', async () => {
+  await refuses('EMULATOR_WGMMA_WAIT', /without a wgmma.commit_group/, () =>
+    accumulators('neverCommits', true),
+  )
+  await refuses('EMULATOR_WGMMA_WAIT', /without a wgmma.wait_group/, () => accumulators('neverWaits', true))
+})
 
 test('a matrix that reaches beyond shared memory is a fault, checked', () =>
   refuses('EMULATOR_OUT_OF_BOUNDS', /outside the CTA's 2304 bytes/, () =>
