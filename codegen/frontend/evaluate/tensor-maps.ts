@@ -1,10 +1,10 @@
 import { dtypeBytes } from '../../../dsl/dtype.ts'
-import type { Layout } from '../../../dsl/layout/index.ts'
-import { rowMajor, swizzle } from '../../../dsl/layout/index.ts'
+import { rowMajor } from '../../../dsl/layout/index.ts'
 import type { Register } from '../../ir/op.ts'
 import type { TensorMapParam } from '../../program.ts'
 import type { Evaluator } from './evaluator.ts'
 import type { SharedTile, Tensor } from './memory.ts'
+import { swizzleOf } from './tile-layout.ts'
 import type { CallSite } from './values.ts'
 
 /** What one instruction of the copy engine copies, as far as the tile says it. */
@@ -68,7 +68,8 @@ export function boxOf(ev: Evaluator, tile: SharedTile, site: CallSite): TileBox 
     )
   const [columns, rows, slabs] = [shape.at(-1)!, shape.at(-2)!, rank === 3 ? shape.at(-3)! : 0]
   const rowBytes = columns * dtypeBytes[dtype]
-  const swizzled = swizzleOf(info.layout, shape, dtypeBytes[dtype])
+  const isPlain = info.layout.id === rowMajor(shape).id
+  const swizzled = isPlain ? 0 : swizzleOf(info.layout, shape, dtype)
   if (swizzled === undefined)
     return refuse(
       'its layout is neither row-major nor swizzled over the bytes of a row',
@@ -92,17 +93,4 @@ export function boxOf(ev: Evaluator, tile: SharedTile, site: CallSite): TileBox 
     )
   ev.emitter.alignShared(tile.id, align)
   return { rows, columns, slabs, swizzle: swizzled }
-}
-
-/** The bytes over which a row-major layout is swizzled, 0 for none; undefined for another layout. */
-export function swizzleOf(
-  layout: Layout,
-  shape: readonly number[],
-  bytes: number,
-): 0 | 32 | 64 | 128 | undefined {
-  if (String(layout.stride) !== String(rowMajor(shape).stride)) return undefined
-  if (!layout.swizzle) return 0
-  const rowBytes = shape.at(-1)! * bytes
-  if (rowBytes !== 32 && rowBytes !== 64 && rowBytes !== 128) return undefined
-  return swizzle(rowBytes, 8 * bytes)!.id === layout.swizzle.id ? rowBytes : undefined
 }
