@@ -1,4 +1,4 @@
-import type { Box, CopyEngine, CopyImports } from '../run/copy-engine.ts'
+import { type Box, boxBytes, bytesThatExist, type CopyEngine, type CopyImports } from '../run/copy-engine.ts'
 import { mapMagic, mapWords } from '../run/tensor-map.ts'
 import type { Accesses } from './accesses.ts'
 import { nameOf } from './findings.ts'
@@ -125,7 +125,7 @@ export class BulkCopies implements CopyImports {
   ): void {
     const box = this.box(map, rank, x, y, z, thread, site)
     this.touchBox(box, 'read', thread, site)
-    const bytes = box.rows * box.rowBytes
+    const bytes = boxBytes(box)
     this.issue(to, bytes, alignmentOf(box), barrier, ctas, state, thread, site, (target) => {
       this.engine!.loadBox(target, box, site)
     })
@@ -227,9 +227,9 @@ export class BulkCopies implements CopyImports {
     site: number,
   ): void {
     const box = this.box(map, rank, x, y, z, thread, site)
-    this.hold(from, box.rows * box.rowBytes, alignmentOf(box), thread, site)
+    this.hold(from, boxBytes(box), alignmentOf(box), thread, site)
     this.touchBox(box, 'write', thread, site)
-    this.count('shared to global', box.rows * Math.max(0, box.endByte - box.firstByte))
+    this.count('shared to global', bytesThatExist(box))
     this.engine!.storeTensor(map, rank, x, y, z, from, thread, site)
   }
 
@@ -317,12 +317,13 @@ export class BulkCopies implements CopyImports {
 
   private touchBox(box: Box, kind: AccessKind, thread: number, site: number): void {
     const bytes = box.endByte - box.firstByte
-    for (let row = 0; row < box.rows; row++) {
-      if (bytes <= 0 || !box.exists(row)) continue
-      const address = box.address(row) + box.firstByte
-      this.accesses.checkBounds('global', kind, address, bytes, thread, site)
-      this.touchRange('global', kind, address, bytes, thread, site)
-    }
+    if (bytes === 0) return
+    for (let slab = box.firstSlab; slab < box.endSlab; slab++)
+      for (let row = box.firstRow; row < box.endRow; row++) {
+        const address = box.address + slab * box.slabStride + row * box.rowStride + box.firstByte
+        this.accesses.checkBounds('global', kind, address, bytes, thread, site)
+        this.touchRange('global', kind, address, bytes, thread, site)
+      }
   }
 
   /** Touches bytes in pieces as wide as their places allow. */

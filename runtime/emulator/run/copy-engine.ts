@@ -3,6 +3,7 @@ import type { WasmMemory } from '../wasm/host.ts'
 import { KernelFault } from './fault.ts'
 import { advanceBarrier } from './mbarrier.ts'
 import { mapMagic, mapWords } from './tensor-map.ts'
+import { type TileCopier, tileCopier } from './tile-copier.ts'
 
 /**
  * What translated kernels import to copy asynchronously. Addresses are those of linear memory; global ones of plain
@@ -48,14 +49,21 @@ export interface CopyImports {
   ): void
 }
 
-/** A box of a tensor: where its rows lie, and which of their elements the tensor has. */
+/** A box of a tensor, row by row as it lies in shared memory, and what of it the tensor has. */
 export interface Box {
-  readonly rows: number
+  readonly slabs: number
+  readonly rowsOfSlab: number
   readonly rowBytes: number
   readonly swizzle: number
-  /** Of row r: the global address of its first byte, whether it has any, and the range of bytes that exist. */
-  address(row: number): number
-  exists(row: number): boolean
+  /** Global address of the first byte, whether it exists or not, and distances. */
+  readonly address: number
+  readonly rowStride: number
+  readonly slabStride: number
+  /** What exists: slabs, rows of each and bytes of each row from the first to before the end. */
+  readonly firstSlab: number
+  readonly endSlab: number
+  readonly firstRow: number
+  readonly endRow: number
   readonly firstByte: number
   readonly endByte: number
 }
@@ -67,18 +75,20 @@ export class CopyEngine implements CopyImports {
   private readonly memory: WasmMemory
   /** From the shared window of a CTA to the next one's. */
   private readonly stride: number
+  private readonly tiles: TileCopier
   private bytes: Uint8Array
   words: Int32Array
 
   constructor(memory: WasmMemory, stride: number) {
     this.memory = memory
     this.stride = stride
+    this.tiles = tileCopier(memory)
     this.bytes = new Uint8Array(memory.buffer)
     this.words = new Int32Array(memory.buffer)
   }
 
-  /** Memory may have grown. */
-  private refresh(): void {
+  /** To be called before a launch: memory may have grown. */
+  refresh(): void {
     if (this.bytes.buffer === this.memory.buffer) return
     this.bytes = new Uint8Array(this.memory.buffer)
     this.words = new Int32Array(this.memory.buffer)
@@ -87,11 +97,11 @@ export class CopyEngine implements CopyImports {
   /** The functions as imports, bound. */
   get imports(): CopyImports {
     return {
-      copyBulk: (...args) => this.copyBulk(...args),
-      copyTensor: (...args) => this.copyTensor(...args),
-      storeBulk: (...args) => this.storeBulk(...args),
-      addBulk: (...args) => this.addBulk(...args),
-      storeTensor: (...args) => this.storeTensor(...args),
+      copyBulk: this.copyBulk.bind(this),
+      copyTensor: this.copyTensor.bind(this),
+      storeBulk: this.storeBulk.bind(this),
+      addBulk: this.addBulk.bind(this),
+      storeTensor: this.storeTensor.bind(this),
     }
   }
 
@@ -127,7 +137,7 @@ export class CopyEngine implements CopyImports {
     const box = this.box(map, rank, x, y, z, site)
     this.forEachCta(ctas, state, (apart) => {
       this.loadBox((to >>> 0) + apart, box, site)
-      this.complete((barrier >>> 0) + apart, box.rows * box.rowBytes)
+      this.complete((barrier >>> 0) + apart, boxBytes(box))
     })
   }
 
@@ -139,12 +149,11 @@ export class CopyEngine implements CopyImports {
     this.require(to, bytes, site)
     const source = from >>> 0
     this.require(source, bytes, site)
-    if (type === 2) {
-      const floats = new Float32Array(this.memory.buffer)
-      for (let at = 0; at < bytes; at += 4) floats[(to + at) / 4]! += floats[(source + at) / 4]!
-    } else {
-      const { words } = this
-      for (let at = 0; at < bytes; at += 4) Atomics.add(words, (to + at) / 4, words[(source + at) / 4]!)
+    const { words } = this
+    for (let at = 0; at < bytes; at += 4) {
+      const value = words[(source + at) / 4]!
+      if (type === 2) addFloat(words, (to + at) / 4, value)
+      else Atomics.add(words, (to + at) / 4, value)
     }
   }
 
@@ -163,7 +172,6 @@ export class CopyEngine implements CopyImports {
 
   /** Gives the distance to the shared window of each CTA that takes part. */
   forEachCta(ctas: number, state: number, body: (apart: number, rank: number) => void): void {
-    this.refresh()
     const own = this.words[((state >>> 0) + header.clusterRank) >>> 2]!
     if (ctas === 0) {
       body(0, own)
@@ -178,14 +186,12 @@ export class CopyEngine implements CopyImports {
   }
 
   move(to: number, from: number, bytes: number, site: number): void {
-    this.refresh()
     this.require(from, bytes, site)
     this.require(to, bytes, site)
     this.bytes.copyWithin(to, from, from + bytes)
   }
 
   private require(address: number, bytes: number, site: number): void {
-    this.refresh()
     if (address + bytes > this.bytes.length || bytes < 0)
       throw new KernelFault(
         'EMULATOR_OUT_OF_BOUNDS',
@@ -196,7 +202,6 @@ export class CopyEngine implements CopyImports {
 
   /** The box at a place of a tensor. */
   box(map: number, rank: number, x: number, y: number, z: number, site: number): Box {
-    this.refresh()
     const { words } = this
     const at = (map >>> 0) >>> 2
     const word = (index: number): number => words[at + index]! >>> 0
@@ -207,87 +212,122 @@ export class CopyEngine implements CopyImports {
         site,
       )
     const elementBytes = word(mapWords.elementBytes)
-    const rowsPerSlab = word(mapWords.box + 1)
+    const [columns, rowsOfSlab, slabs] = [word(mapWords.box), word(mapWords.box + 1), word(mapWords.box + 2)]
     const [rowStride, slabStride] = [word(mapWords.strides), word(mapWords.strides + 1)]
-    const [columns, extentY, extentZ] = [0, 1, 2].map((axis) => word(mapWords.extents + axis)) as [
-      number,
-      number,
-      number,
-    ]
-    const boxColumns = word(mapWords.box)
-    const base = word(mapWords.address) + x * elementBytes
-    const exist = Math.max(0, Math.min(boxColumns, columns - x))
+    const first = (place: number, count: number): number => Math.min(Math.max(0, -place), count)
+    const end = (place: number, count: number, axis: number): number =>
+      Math.max(first(place, count), Math.min(count, word(mapWords.extents + axis) - place))
     return {
-      rows: rowsPerSlab * word(mapWords.box + 2),
-      rowBytes: boxColumns * elementBytes,
+      slabs,
+      rowsOfSlab,
+      rowBytes: columns * elementBytes,
       swizzle: word(mapWords.swizzle),
-      firstByte: Math.min(Math.max(0, -x), exist) * elementBytes,
-      endByte: exist * elementBytes,
-      address: (row) =>
-        base + (y + (row % rowsPerSlab)) * rowStride + (z + Math.floor(row / rowsPerSlab)) * slabStride,
-      exists: (row) => {
-        const r = y + (row % rowsPerSlab)
-        const slab = z + Math.floor(row / rowsPerSlab)
-        return r >= 0 && r < extentY && slab >= 0 && slab < extentZ
-      },
+      address: word(mapWords.address) + x * elementBytes + y * rowStride + z * slabStride,
+      rowStride,
+      slabStride,
+      firstSlab: first(z, slabs),
+      endSlab: end(z, slabs, 2),
+      firstRow: first(y, rowsOfSlab),
+      endRow: end(y, rowsOfSlab, 1),
+      firstByte: first(x, columns) * elementBytes,
+      endByte: end(x, columns, 0) * elementBytes,
     }
   }
 
   /** Copies a box into shared memory; what the tensor does not have becomes zeros. */
   loadBox(to: number, box: Box, site: number): void {
-    const { rows, rowBytes, swizzle, firstByte, endByte } = box
-    this.require(to, rows * rowBytes, site)
-    const { bytes } = this
-    for (let row = 0; row < rows; row++) {
-      const start = to + row * rowBytes
-      const first = box.exists(row) ? firstByte : rowBytes
-      const end = box.exists(row) ? Math.max(endByte, firstByte) : rowBytes
-      const from = box.address(row)
-      if (first < end) this.require(from + first, end - first, site)
-      if (swizzle === 0) {
-        bytes.fill(0, start, start + Math.min(first, rowBytes))
-        if (first < end) bytes.copyWithin(start + first, from + first, from + end)
-        bytes.fill(0, start + end, start + rowBytes)
-        continue
-      }
-      for (let chunk = 0; chunk < rowBytes; chunk += chunkBytes) {
-        const target = swizzled(start + chunk, swizzle)
-        const low = Math.max(first, chunk)
-        const high = Math.min(end, chunk + chunkBytes)
-        if (low > chunk || high < chunk + chunkBytes) bytes.fill(0, target, target + chunkBytes)
-        if (low < high) bytes.copyWithin(target + low - chunk, from + low, from + high)
-      }
+    const { rowBytes, swizzle, firstByte, endByte } = box
+    const bytes = boxBytes(box)
+    this.require(to, bytes, site)
+    // What nothing is copied to becomes zeros, wherever swizzling puts it.
+    if (bytesThatExist(box) < bytes) this.bytes.fill(0, to, to + bytes)
+    if (firstByte === 0 && endByte === rowBytes) {
+      for (let slab = box.firstSlab; slab < box.endSlab; slab++) this.copySlab('load', to, box, slab, site)
+      return
     }
+    forEachChunk(to, box, maskOf(swizzle), (inTile, plain, count) => {
+      this.require(plain, count, site)
+      this.bytes.copyWithin(inTile, plain, plain + count)
+    })
   }
 
   /** Copies a box out of shared memory, as far as the tensor has room for it. */
   storeBox(box: Box, from: number, site: number): void {
-    const { rows, rowBytes, swizzle, firstByte, endByte } = box
-    this.require(from, rows * rowBytes, site)
-    const { bytes } = this
-    for (let row = 0; row < rows; row++) {
-      if (!box.exists(row) || firstByte >= endByte) continue
-      const to = box.address(row)
-      this.require(to + firstByte, endByte - firstByte, site)
-      const start = from + row * rowBytes
-      if (swizzle === 0) {
-        bytes.copyWithin(to + firstByte, start + firstByte, start + endByte)
-        continue
-      }
-      for (let chunk = 0; chunk < rowBytes; chunk += chunkBytes) {
-        const low = Math.max(firstByte, chunk)
-        const high = Math.min(endByte, chunk + chunkBytes)
-        const source = swizzled(start + chunk, swizzle)
-        if (low < high) bytes.copyWithin(to + low, source + low - chunk, source + high - chunk)
-      }
+    const { rowBytes, swizzle, firstByte, endByte } = box
+    this.require(from, boxBytes(box), site)
+    if (firstByte === 0 && endByte === rowBytes) {
+      for (let slab = box.firstSlab; slab < box.endSlab; slab++) this.copySlab('store', from, box, slab, site)
+      return
     }
+    forEachChunk(from, box, maskOf(swizzle), (inTile, plain, count) => {
+      this.require(plain, count, site)
+      this.bytes.copyWithin(plain, inTile, inTile + count)
+    })
+  }
+
+  /** The rows of a slab that exist, all their bytes. */
+  private copySlab(direction: 'load' | 'store', tile: number, box: Box, slab: number, site: number): void {
+    const { firstRow, endRow, rowBytes, rowStride, swizzle } = box
+    if (firstRow === endRow) return
+    const rows = endRow - firstRow
+    const plain = box.address + slab * box.slabStride + firstRow * rowStride
+    this.require(plain, (rows - 1) * rowStride + rowBytes, site)
+    const inTile = tile + (slab * box.rowsOfSlab + firstRow) * rowBytes
+    this.tiles[direction](inTile, plain, rows, rowBytes / chunkBytes, rowStride, maskOf(swizzle))
   }
 }
 
+export function boxBytes({ slabs, rowsOfSlab, rowBytes }: Box): number {
+  return slabs * rowsOfSlab * rowBytes
+}
+
+/** Bytes of a box that the tensor has. */
+export function bytesThatExist(box: Box): number {
+  const rows = (box.endSlab - box.firstSlab) * (box.endRow - box.firstRow)
+  return rows * (box.endByte - box.firstByte)
+}
+
+const maskOf = (swizzle: number): number => (swizzle === 0 ? 0 : swizzle / chunkBytes - 1)
+
+/** Goes through the parts of a box that exist, within 16-byte chunks of its tile. */
+function forEachChunk(
+  tile: number,
+  box: Box,
+  mask: number,
+  body: (inTile: number, plain: number, bytes: number) => void,
+): void {
+  const { rowsOfSlab, rowBytes, firstByte, endByte } = box
+  for (let slab = box.firstSlab; slab < box.endSlab; slab++)
+    for (let row = box.firstRow; row < box.endRow; row++) {
+      const start = tile + (slab * rowsOfSlab + row) * rowBytes
+      const plain = box.address + slab * box.slabStride + row * box.rowStride
+      for (let byte = firstByte; byte < endByte; ) {
+        const end = Math.min(endByte, byte - (byte % chunkBytes) + chunkBytes)
+        body(swizzled(start + byte, mask), plain + byte, end - byte)
+        byte = end
+      }
+    }
+}
+
 /**
- * Where a byte of shared memory goes when 16-byte chunks are swizzled over 32, 64 or 128 bytes: the address bits from 7
- * on are added, without carry, to those from 4 on.
+ * Where a byte of shared memory goes when chunks are swizzled: the address bits from 7 on, as many as the mask has, are
+ * added without carry to those from 4 on.
  */
-export function swizzled(address: number, swizzle: number): number {
-  return address ^ (((address >>> 7) & (swizzle / chunkBytes - 1)) << 4)
+function swizzled(address: number, mask: number): number {
+  return address ^ (((address >>> 7) & mask) << 4)
+}
+
+const float = new Float32Array(1)
+const floatBits = new Int32Array(float.buffer)
+
+/** Adds an f32, given by its bits, to a word that other threads may change at the same time. */
+function addFloat(words: Int32Array, index: number, bits: number): void {
+  for (;;) {
+    const before = Atomics.load(words, index)
+    floatBits[0] = bits
+    const value = float[0]!
+    floatBits[0] = before
+    float[0] = float[0]! + value
+    if (Atomics.compareExchange(words, index, before, floatBits[0]!) === before) return
+  }
 }

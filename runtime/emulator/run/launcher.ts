@@ -18,7 +18,7 @@ const worthStartingMs = 400
 export class Launcher {
   readonly arena = new Arena()
   private readonly heap: Heap
-  private readonly warps = new Map<LoadedKernel, WarpFunction>()
+  private readonly warps = new Map<LoadedKernel, { warp: WarpFunction; engine: CopyEngine }>()
   /** Milliseconds that a CTA, or a cluster of them, takes on one thread. */
   private readonly msPerCta = new Map<LoadedKernel, number>()
   private readonly threads: number
@@ -80,15 +80,16 @@ export class Launcher {
   }
 
   private warpOf(loaded: LoadedKernel): WarpFunction {
-    let warp = this.warps.get(loaded)
-    if (!warp) {
+    let known = this.warps.get(loaded)
+    if (!known) {
       const scratch = this.arena.address + loaded.layout.scratch
       const { memory } = this.heap
-      const copies = new CopyEngine(memory, windowStride(loaded.sharedBytes))
-      warp = instantiate(loaded.module, memory, { scratch }, copies.imports)
-      this.warps.set(loaded, warp)
+      const engine = new CopyEngine(memory, windowStride(loaded.sharedBytes))
+      known = { warp: instantiate(loaded.module, memory, { scratch }, engine.imports), engine }
+      this.warps.set(loaded, known)
     }
-    return warp
+    known.engine.refresh()
+    return known.warp
   }
 
   async close(): Promise<void> {

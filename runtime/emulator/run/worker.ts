@@ -16,7 +16,7 @@ type KernelMessage = Extract<WorkerMessage, { kind: 'kernel' }>
 const { memory, control: buffer, port } = workerData as WorkerData
 const words = new Int32Array(buffer)
 const kernels = new Map<number, KernelMessage>()
-const warps = new Map<number, WarpFunction>()
+const warps = new Map<number, { warp: WarpFunction; engine: CopyEngine }>()
 let arena = 0
 
 function receive(): void {
@@ -31,13 +31,15 @@ function receive(): void {
 }
 
 function warpOf(id: number, { module, layout }: KernelMessage): WarpFunction {
-  let warp = warps.get(id)
-  if (!warp) {
-    const copies = new CopyEngine(memory, windowStride(layout.sharedBytes))
-    warp = instantiate(module, memory, { scratch: arena + layout.scratch }, copies.imports)
-    warps.set(id, warp)
+  let known = warps.get(id)
+  if (!known) {
+    const engine = new CopyEngine(memory, windowStride(layout.sharedBytes))
+    const scratch = arena + layout.scratch
+    known = { warp: instantiate(module, memory, { scratch }, engine.imports), engine }
+    warps.set(id, known)
   }
-  return warp
+  known.engine.refresh()
+  return known.warp
 }
 
 function takeCtas(): void {
