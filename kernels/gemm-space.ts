@@ -4,26 +4,35 @@ import { type WeightFormatName, weightFormats } from './formats/index.ts'
 import { pieceColumns } from './gemm.ts'
 import { activationType, type TileConstants } from './gemm-operands.ts'
 import { gemmSharedBytes } from './gemm-tiles.ts'
-import { stageBytes, type WgmmaTiles, wgmmaPlan, wgmmaSharedBytes } from './gemm-wgmma-plan.ts'
+import { partialBytes, type WgmmaTiles, wgmmaPlan, wgmmaSharedBytes } from './gemm-wgmma-plan.ts'
 
 /**
  * The tiles that are worth trying for a format: on `wgmma` where the target and the kernel have it, on `mma.sync`
  * elsewhere. A record is kept for each N, K and M.
  */
 export function gemmSpace(format: WeightFormatName): Space<TileConstants> {
-  return (format === 'w16' ? mmaSpace(format) : wgmmaSpace(format).or(mmaSpace(format))).key(
-    ({ N, K, M }) => ({ N: N!, K: K!, M: M! }),
-  )
+  const spaces = [
+    ...(mmaAlone.includes(format) ? [] : [wgmmaSpace(format)]),
+    ...(hasMma(format) ? [mmaSpace(format)] : []),
+  ]
+  return spaces.reduce((all, each) => all.or(each)).key(({ N, K, M }) => ({ N: N!, K: K!, M: M! }))
 }
 
+/** Formats whose kernels have no way to compute on `wgmma`. */
+const mmaAlone: readonly WeightFormatName[] = ['w16', 'w8a8']
+
 const hasWgmma = (target: TuningTarget, format: WeightFormatName): boolean =>
-  target.name === 'sm_90a' && format !== 'w16'
+  target.name === 'sm_90a' && !mmaAlone.includes(format)
+
+/** `mma.sync` of these targets multiplies no 8-bit floats. */
+const hasMma = (format: WeightFormatName): boolean => activationType(format, 'f16') !== 'e4m3'
 
 const isExact = (format: WeightFormatName): boolean =>
   (weightFormats[format] as WeightFormat).activations.includes('i8')
 
 /** The next power of two, at least 8: what a tile for M tokens may be. */
-const tokensUpTo = (M: number): number => Math.max(8, 2 ** Math.ceil(Math.log2(M)))
+const tokensUpTo = (M: number): number =>
+  M > 128 && M <= 192 ? 192 : Math.max(8, 2 ** Math.ceil(Math.log2(M)))
 
 function mmaSpace(format: WeightFormatName): Space<TileConstants> {
   const f: WeightFormat = weightFormats[format]
@@ -64,101 +73,156 @@ function mmaSpace(format: WeightFormatName): Space<TileConstants> {
 /** Shared memory that a CTA may take where two share a multiprocessor: of 228 KiB, 1 KiB for each is the system's. */
 const halfSharedBytes = 113 * 1024
 
+/** Depths of a ring. */
+const stages = [2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16] as const
+
 /**
- * Three families, as measured on an H200 (2026-11-20): sums of several warpgroups or of a cluster of two for few tokens,
- * which need many bytes under way; one sum for each warpgroup with a wide tile of rows; and for prompts the largest tiles
- * that registers hold, with activations sent to a pair of CTAs.
+ * Few tokens, integers: the sums of several warpgroups, or of a cluster of two, which have many bytes under way at once.
+ * Stages of 16 KiB of weights, or of 8 KiB where activations fill the rest.
  */
-function wgmmaSpace(format: WeightFormatName): Space<TileConstants> {
-  const f: WeightFormat = weightFormats[format]
-  const x = activationType(format, 'f16')
-  const bytes = (c: WgmmaTiles, stages: number) => wgmmaSharedBytes({ ...c, stages }, f, x)
-  return space({
+const partialSums = () =>
+  space({
     path: ['wgmma'],
-    tokens: [8, 16, 32, 64, 128, 256],
-    rowGroups: [1, 2, 4],
-    blocks: [1, 2],
-    kGroups: [1, 2, 4],
+    tokens: [8, 16, 32, 64, 128],
+    rowGroups: [1, 2],
+    blocks: [1],
+    kGroups: [2, 4],
     split: [1, 2],
-    multicast: [1, 2],
+    multicast: [1],
     units: [1, 2, 4],
-    stages: [2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16],
+    stages,
+    steps: [4],
+    staging: [2],
+    lag: [0],
+    producers: [2],
+    ctas: [132, 264],
+    ctasPerMultiprocessor: [1, 2],
+  })
+    .where('four warpgroups at most', (c) => c.rowGroups * c.kGroups <= 4)
+    .where('stages of 16 KiB of weights for few tokens', (c) =>
+      c.tokens <= 32
+        ? c.rowGroups * c.units === 4
+        : c.units <= 2 && (c.tokens === 128 || c.rowGroups * c.units >= 2),
+    )
+    .where('two CTAs of a multiprocessor are small', (c) => {
+      return (
+        c.ctasPerMultiprocessor === 1 || (c.kGroups * c.rowGroups === 2 && c.split === 2 && c.tokens <= 64)
+      )
+    })
+    .where('clusters only where they have work', (c, _, dims) => !dims || c.split === 1 || dims.N! <= 8192)
+
+/** Few tokens, one sum for each row: a wide tile of rows, of tall blocks or of many warpgroups. */
+const wideRows = () =>
+  space({
+    path: ['wgmma'],
+    tokens: [8, 16, 32, 64],
+    rowGroups: [2, 3, 4],
+    blocks: [1, 2],
+    kGroups: [1],
+    split: [1],
+    multicast: [1],
+    units: [1, 2],
+    stages,
     steps: [2, 4],
-    staging: [2, 4],
-    lag: [0, 2],
+    staging: [2],
+    lag: [0],
     producers: [1, 2],
     ctas: [132, 264],
     ctasPerMultiprocessor: [1, 2],
   })
-    .where('a target with wgmma', (_, target) => hasWgmma(target, format))
-    .where('as many CTAs as there is room for', (c) => c.ctas === 132 * c.ctasPerMultiprocessor)
-    .where('floating-point sums keep their order', (c) => isExact(format) || c.kGroups * c.split === 1)
-    .where('two or four warpgroups', (c) => [2, 4].includes(c.rowGroups * c.kGroups))
-    .where('a family', (c) => isWgmmaFamily(c))
-    .where(
-      'k-steps that make whole loads',
-      (c) => c.steps % (f.steps / f.loads) === 0 && f.steps % c.steps === 0,
-    )
-    .where('registers for sums and two sets of operands', (c) => {
-      const groups = c.rowGroups * c.kGroups * c.ctasPerMultiprocessor
-      const registers = wgmmaPlan(c, f, x).rebalance ? 232 : groups === 2 ? 168 : 96
-      const operands = 2 * 4 * c.blocks * c.steps
-      return (c.blocks * c.tokens) / 2 + operands + (groups === 2 ? 48 : 32) <= registers
+    .where('one producer of short stages, two of long ones', (c) => c.producers === c.units)
+    .where('a way to be wide', (c) => {
+      if (c.blocks === 2) return c.rowGroups === 2 && c.units === 1 && c.ctasPerMultiprocessor === 1
+      if (c.rowGroups === 3) return c.tokens === 64 && c.units === 1 && c.ctasPerMultiprocessor === 1
+      return c.units === 2 && c.rowGroups * c.ctasPerMultiprocessor === 4
     })
-    .where('whole turns of the ring', (c) => c.stages % c.kGroups === 0 && c.stages >= 2 * c.kGroups)
-    .where('the deepest ring that shared memory has room for', (c, target) => {
+    .where(
+      'short groups only where registers are few',
+      (c) => (c.steps === 2) === (c.blocks === 2 && c.tokens === 64),
+    )
+
+/** Prompts: the largest tiles that registers hold, one persistent CTA for each multiprocessor. */
+const persistentTiles = () =>
+  space({
+    path: ['wgmma'],
+    tokens: [128, 192, 256],
+    rowGroups: [2, 3],
+    blocks: [1, 2],
+    kGroups: [1],
+    split: [1],
+    multicast: [1, 2],
+    units: [1],
+    stages,
+    steps: [2, 4],
+    staging: [2, 4],
+    lag: [0, 2],
+    producers: [1],
+    ctas: [132],
+    ctasPerMultiprocessor: [1],
+  })
+    .where('a lag goes with little staging', (c) => c.lag === 0 || c.staging === 2)
+    .where(
+      'activations for two only of the largest tiles',
+      (c) => c.multicast === 1 || c.tokens * c.blocks === 256,
+    )
+    .where(
+      'one block of more than 128 tokens',
+      (c) => c.blocks === 1 || (c.tokens === 128 && c.rowGroups === 2),
+    )
+    .where('tiles between the powers of two as they come', (c) => {
+      const between = c.rowGroups === 3 || c.tokens === 192
+      return !between || (c.tokens * c.rowGroups === 384 && c.lag === 0 && c.staging === 4)
+    })
+
+/** Tiles on `wgmma`, in three families as measured on an H200 (2026-11-20 and -21). */
+function wgmmaSpace(format: WeightFormatName): Space<TileConstants> {
+  const f: WeightFormat = weightFormats[format]
+  const x = activationType(format, 'f16')
+  const wgmma = (c: TileConstants) => c as WgmmaTiles
+  const bytes = (c: WgmmaTiles, depth: number) => wgmmaSharedBytes({ ...c, stages: depth }, f, x)
+  // Sums of floating-point numbers must keep their order, so that they do not depend on the tile.
+  const families: Space<WgmmaTiles>[] = [
+    ...(isExact(format) ? [partialSums()] : []),
+    wideRows(),
+    persistentTiles(),
+  ]
+  return (families.reduce((all, each) => all.or(each)) as Space<TileConstants>)
+    .where('a target with wgmma', (_, target) => hasWgmma(target, format))
+    .where('as many CTAs as there is room for', (c) => wgmma(c).ctas === 132 * wgmma(c).ctasPerMultiprocessor)
+    .where('k-steps that make whole loads', (c) => {
+      const { steps } = wgmma(c)
+      return steps % (f.steps / f.loads) === 0 && f.steps % steps === 0
+    })
+    .where('registers for sums and two sets of operands', (tiles) => {
+      const c = wgmma(tiles)
+      const groups = c.rowGroups * c.kGroups * c.ctasPerMultiprocessor
+      const registers = wgmmaPlan(c, f, x).rebalance ? 232 : groups === 2 ? 168 : groups === 3 ? 152 : 96
+      const operands = 2 * 4 * c.blocks * c.steps
+      return (c.blocks * c.tokens) / 2 + operands + (groups <= 3 ? 48 : 32) <= registers
+    })
+    .where('whole turns of the ring', (c) => {
+      const { stages: depth, kGroups, lag } = wgmma(c)
+      return depth % kGroups === 0 && depth >= 2 * kGroups && depth > 2 * lag
+    })
+    .where('the deepest ring that shared memory has room for', (tiles, target) => {
+      const c = wgmma(tiles)
       const room = c.ctasPerMultiprocessor === 1 ? target.sharedBytes : halfSharedBytes
-      const deeper = [3, 4, 5, 6, 7, 8, 10, 12, 14, 16].find((s) => s > c.stages && s % c.kGroups === 0)
+      const deeper = stages.find((depth) => depth > c.stages && depth % c.kGroups === 0)
       return bytes(c, c.stages) <= room && (deeper === undefined || bytes(c, deeper) > room)
     })
-    .where('sums fit the ring', (c) => {
+    .where('sums fit the activations of the ring', (tiles) => {
+      const c = wgmma(tiles)
       const plan = wgmmaPlan(c, f, x)
-      return !plan.partial || stageBytes(c, f, x) * c.stages > c.kGroups * c.tokens * (plan.rows + 4) * 8
+      return partialBytes(c, plan) <= c.stages * plan.slabs * c.tokens * 128
     })
-    .where('steps that divide K', (c, _, dims) => !dims || dims.K! % (unitColumns * c.units) === 0)
-    .where('tiles as tall as the tokens at most', (c, _, dims) => !dims || c.tokens <= tokensUpTo(dims.M!))
+    .where('steps that divide K', (c, _, dims) => !dims || dims.K! % (unitColumns * wgmma(c).units) === 0)
     .where(
-      'few tiles of tokens',
-      (c, _, dims) => !dims || tokensUpTo(dims.M!) <= mostTokenTiles(c) * c.tokens,
+      'tiles as tall as the tokens at most',
+      (c, _, dims) => !dims || wgmma(c).tokens <= tokensUpTo(dims.M!),
     )
-    .where(
-      'clusters only where they have work',
-      (c, _, dims) => dims === undefined || c.split === 1 || dims.N! <= 8192,
-    ) as Space<TileConstants>
-}
-
-/** Prompts take any number of tiles of 128 tokens or more; sums of several warpgroups have a CTA for each tile. */
-function mostTokenTiles(c: WgmmaTiles): number {
-  if (c.kGroups * c.split > 1) return 2
-  return c.tokens >= 128 ? Number.POSITIVE_INFINITY : 2
-}
-
-function isWgmmaFamily(c: WgmmaTiles): boolean {
-  const { tokens, rowGroups, blocks, kGroups, split, multicast, units, steps, producers } = c
-  const pairs = c.ctasPerMultiprocessor === 2
-  const large = kGroups === 1 && tokens >= 128
-  if (!large && (multicast > 1 || c.staging > 2 || c.lag > 0)) return false
-  if (kGroups > 1) {
-    // Stages of 16 KiB of weights for few tokens, of 8 KiB where activations fill the rest.
-    const wide = tokens <= 32 ? rowGroups * units === 4 : tokens === 64 ? rowGroups * units >= 2 : units <= 2
-    return (
-      wide &&
-      tokens <= 128 &&
-      rowGroups <= 2 &&
-      units <= (tokens <= 32 ? 4 : 2) &&
-      blocks === 1 &&
-      steps === 4 &&
-      producers === 2 &&
-      (!pairs || (kGroups === 2 && rowGroups === 1 && split === 2 && tokens <= 64))
-    )
-  }
-  if (split > 1 || (blocks === 2 && rowGroups !== 2)) return false
-  if (!large) {
-    const tall = rowGroups === (pairs ? 2 : 4) && blocks === 1 && units === 2 && producers === 2
-    const wide = rowGroups === 2 && blocks === 2 && units === 1 && producers === 1 && !pairs
-    return (tall || wide) && steps === (tokens === 64 && blocks === 2 ? 2 : 4)
-  }
-  const persistent = rowGroups === 2 && units === 1 && producers === 1 && !pairs
-  const shared = multicast === 1 || tokens * blocks === 256
-  return persistent && shared && blocks * tokens <= 256 && (c.staging === 2 || c.lag === 0)
+    .where('few tiles of tokens', (tiles, _, dims) => {
+      const c = wgmma(tiles)
+      const most = c.kGroups * c.split === 1 && c.tokens >= 128 ? Number.POSITIVE_INFINITY : 2
+      return !dims || tokensUpTo(dims.M!) <= most * c.tokens
+    })
 }
