@@ -48,7 +48,7 @@ function spillFaults(name: string, cubin: string): string[] {
   if (spills.length === 0) return []
   const places = [...new Set(spills.map(({ location }) => location ?? 'a line that is not known'))]
   return [
-    `kernel ${name} spills registers inside a loop, ${spills.length} times, at ${places.slice(0, 4).join(', ')}: give it ` +
+    `kernel ${name} spills registers inside a loop, at ${places.slice(0, 4).join(', ')}: give it ` +
       'fewer accumulators, or more registers',
   ]
 }
