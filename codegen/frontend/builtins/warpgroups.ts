@@ -69,6 +69,8 @@ function matrixOperand(ev: Evaluator, [tile, index]: readonly Value[], site: Cal
       `a matrix operand is in a shared tile, not ${describe(tile)}`,
       'matrixOperand(tile, [row, k])',
     )
+  if (tile.space !== 'shared')
+    throw fails(`wgmma reads the shared memory of its own CTA`, 'copy the tile of the peer first')
   const { layout, shape, dtype } = tile.info
   const swizzle = swizzleOf(layout, shape, dtype)
   const declared = `shared('${dtype}', swizzledTile([rows, ${128 / dtypeBytes[dtype]}], '${dtype}'))`

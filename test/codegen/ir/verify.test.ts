@@ -159,4 +159,16 @@ test('a register keeps its type, and one instruction writes it once', () => {
   refuses('if %1 {\n}', 'a condition is of type bool')
 })
 
+test('what the copy engine takes is checked: coordinates, spaces, and that a map is one', () => {
+  const window = '%2: u32 = sharedWindow\n%3: u64 = cachePolicy evict=last\n'
+  accepts(`${window}copyTensor %2, %2, %3, %1, %1, 3:u32, %3`)
+  accepts(`${window}copyTensor %2, %2, %3, %1, %1, %1, %3`)
+  refuses(`${window}copyTensor %2, %2, %3, %1`, 'two or three coordinates')
+  refuses(`${window}copyTensor %2, %2, %3, %1, %1, %1, %1`, 'two or three coordinates')
+  refuses(`${window}copyTensor %2, %2, %3, %1, %1, %3, 3:u32`, 'one too many')
+  refuses(`${window}arrive space=global %2`, 'the attribute space cannot be global')
+  refuses(`${window}%4: u64 = tensorMap index=1`, 'parameter 1 is no tensor map')
+  refuses(`${window}%4: u32 = load space=cluster cache=cg %2`, 'cache operators are for global memory')
+})
+
 test.run()

@@ -102,4 +102,25 @@ test('a variable is read where the sum stood', () => {
   )
 })
 
+test('copies and barriers take the constants of all their addresses', () => {
+  checkPass(
+    clean,
+    `%2: u32 = sharedWindow
+     %3: u32 = add %2, 1024:u32
+     %4: u32 = add %2, 24:u32
+     %5: address = add %0, 64:address
+     initBarrier %4, 1:i32
+     copyBulk %3, %5, %4, %1
+     storeBulk sharedOffset=16 %3, %5, 32:i32
+     arrive space=shared offset=8 %4
+     waitBarrier %4, %1`,
+    `%2: u32 = sharedWindow
+     initBarrier offset=24 %2, 1:i32
+     copyBulk sharedOffset=1024 globalOffset=64 barrierOffset=24 %2, %0, %2, %1
+     storeBulk sharedOffset=1040 globalOffset=64 %2, %0, 32:i32
+     arrive space=shared offset=32 %2
+     waitBarrier offset=24 %2, %1`,
+  )
+})
+
 test.run()

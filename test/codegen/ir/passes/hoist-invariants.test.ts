@@ -119,4 +119,32 @@ test('a register of a wgmma is unknown until a wait in the loop', () => {
   checkUnchanged(hoistInvariants, body('%4: i32 = load space=global %0'))
 })
 
+test('what a barrier guards stays behind it; addresses of peers and of maps and policies leave', () => {
+  const guarded = `waitBarrier %2, 0:i32
+       %4: u32 = load space=cluster %3
+       arrive space=cluster offset=8 %3
+       store space=global %0, %4
+       %5: bool = compare relation=lt %4, 3:u32
+       if %5 {
+         break
+       }`
+  checkPass(
+    hoistInvariants,
+    `%2: u32 = sharedWindow
+     loop {
+       %3: u32 = peerAddress %2, 1:i32
+       %6: u64 = cachePolicy evict=first
+       copyBulk %2, %0, %2, 64:i32, %6
+       ${guarded}
+     }`,
+    `%2: u32 = sharedWindow
+     %3: u32 = peerAddress %2, 1:i32
+     %6: u64 = cachePolicy evict=first
+     loop {
+       copyBulk %2, %0, %2, 64:i32, %6
+       ${guarded}
+     }`,
+  )
+})
+
 test.run()
