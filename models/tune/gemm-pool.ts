@@ -1,6 +1,8 @@
+import { e4m3Bits, e4m3Value } from '../../dsl/float8.ts'
 import { type OperandType, unitColumns, unitRows, unitWords, type WeightFormat } from '../../dsl/format.ts'
 import { f16FromF32, f16Value, f32FromF16 } from '../../dsl/half.ts'
 import { type WeightFormatName, weightFormats } from '../../kernels/formats/index.ts'
+import { FP8_STEP } from '../../kernels/formats/w4a8-fp8.ts'
 import { activationType } from '../../kernels/gemm-operands.ts'
 
 /** Units of packed weights that are drawn; a matrix of any shape is a run of them, over and over. */
@@ -26,7 +28,7 @@ export class GemmPool {
   readonly units = units
   readonly unitBytes: number
   /** Elements of activations as the device has them. */
-  readonly x: Int8Array | Uint16Array
+  readonly x: Int8Array | Uint8Array | Uint16Array
   /** f16 scale and zero point of a row of weights, f32 scale of a token. */
   readonly scale: Uint16Array
   readonly zero: Uint8Array
@@ -46,29 +48,38 @@ export class GemmPool {
     this.scale = f16FromF32(Float32Array.from({ length: rows }, () => 0.001 + 0.01 * random()))
     this.xScale = Float32Array.from({ length: rows }, () => 0.001 + 0.01 * random())
     this.zero = Uint8Array.from({ length: rows }, () => Math.floor(16 * random()))
-    const normal = () => 36 * (random() + random() + random() + random() - 2) * Math.sqrt(3)
-    if (this.exact) {
-      this.x = Int8Array.from({ length: activations }, () =>
-        Math.max(-127, Math.min(127, Math.round(normal()))),
-      )
+    const normal = () => (random() + random() + random() + random() - 2) * Math.sqrt(3)
+    const drawn = Float32Array.from({ length: activations }, normal)
+    if (this.activation === 'i8') {
+      this.x = Int8Array.from(drawn, (value) => Math.max(-127, Math.min(127, Math.round(36 * value))))
       this.#tokens = this.x
+    } else if (this.activation === 'e4m3') {
+      this.x = Uint8Array.from(drawn, (value) => e4m3Bits(36 * value))
+      this.#tokens = Float32Array.from(this.x, e4m3Value)
     } else {
-      this.x = f16FromF32(Float32Array.from({ length: activations }, () => normal() / 36))
+      this.x = f16FromF32(drawn)
       this.#tokens = f32FromF16(this.x)
     }
     const count = unitRows * units * unitColumns
     this.#weights = this.exact ? new Int16Array(count) : new Float32Array(count)
-    const zero = new Uint8Array(unitRows * units)
+    const noZero = new Uint8Array(unitRows * units)
     for (let i = 0, n = 0; n < unitRows * units; n++)
       for (let k = 0; k < unitColumns; k++, i++) {
         const value = this.format.operand(
-          { ...parts, zero } as never,
+          ('zero' in parts ? parts : { ...parts, zero: noZero }) as never,
           { n, k, K: unitColumns },
           'register',
           this.activation,
         )
-        this.#weights[i] = this.exact ? value : f16Value(value)
+        this.#weights[i] = this.#worth(value)
       }
+  }
+
+  /** What a kernel adds up for an operand: for signed nibbles as subnormal floats, in steps of the smallest. */
+  #worth(operand: number): number {
+    if (this.exact) return operand
+    if (this.activation !== 'e4m3') return f16Value(operand)
+    return this.format.bits === 4 ? e4m3Value(operand) / FP8_STEP : e4m3Value(operand)
   }
 
   /** The activations of token m, as numbers. */
@@ -117,14 +128,26 @@ export function uniform(seed: number): () => number {
 function randomParts(format: WeightFormat, random: () => number, N: number): Record<string, unknown> {
   const integer = (low: number, high: number) => low + Math.floor((high - low + 1) * random())
   const length = N * unitColumns
-  if (format.bits === 16)
-    return { codes: f16FromF32(Float32Array.from({ length }, () => 0.04 * (random() + random() - 1))) }
-  if (format.bits === 8) return { codes: Int8Array.from({ length }, () => integer(-127, 127)) }
-  const codes = Uint8Array.from({ length }, () => integer(0, 15))
+  const integers = (count: number, low: number, high: number) =>
+    Uint8Array.from({ length: count }, () => integer(low, high))
+  const halfs = (count: number, sample: () => number) =>
+    f16FromF32(Float32Array.from({ length: count }, sample))
+  const around = () => random() + random() - 1
+  if (format.bits === 16) return { codes: halfs(length, () => 0.04 * around()) }
+  if (format.bits === 8)
+    return format.activations.includes('i8')
+      ? { codes: Int8Array.from({ length }, () => integer(-127, 127)) }
+      : { codes: Uint8Array.from({ length }, () => e4m3Bits(8 * around())) }
+  const codes = integers(length, 0, 15)
   if (format.group === 0) return { codes }
   const groups = length / format.group
-  const groupScale = Uint8Array.from({ length: groups }, () => integer(1, 16))
+  if (!format.activations.includes('i8'))
+    return { codes, scale: halfs(groups, () => 0.002 + 0.004 * random()), zero: integers(groups, 0, 15) }
+  const groupScale = integers(groups, 1, 16)
   // 128 + min and 15 times the scale together stay in a byte.
-  const groupMin = Int8Array.from(groupScale, (scale) => integer(-128, 127 - 15 * scale))
-  return { codes, groupScale, groupMin }
+  return {
+    codes,
+    groupScale,
+    groupMin: Int8Array.from(groupScale, (scale) => integer(-128, 127 - 15 * scale)),
+  }
 }
