@@ -33,7 +33,7 @@ const fp8Parts = (a: Fp8Arguments, c: WgmmaConfig, unit: number) => ({
   x: 'e4m3' as const,
   out: c.dtype,
   rowWords: () => [],
-  rows: (n: number, count: number) => load(a.scale, [n], count).map((scale) => f32(scale) * unit),
+  rows: (n: number, count: number) => load(a.scale, [n], count).map((scale) => () => f32(scale) * unit),
   tokens: [a.xScale],
   finish: (sum: number, scale: f32, [xScale]: readonly u32[]): f32 => f32(sum) * scale * f32.bits(xScale!),
 })

@@ -54,7 +54,7 @@ export const gemmW4A16 = kernel(
     if (c.path === 'wgmma') {
       gemmWgmma(a, c, {
         ...parts,
-        rows: (_n, count) => Array(count).fill(0),
+        rows: (_n, count) => Array(count).fill(() => 0),
         tokens: [],
         finish: (sum) => f32(sum),
       })

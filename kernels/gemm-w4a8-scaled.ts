@@ -48,7 +48,7 @@ export const gemmW4A8Scaled = kernel(
         tokens: [a.xScale, a.inputSum],
         rows(n, count) {
           const zeros = load(a.scaledZero, [n], count)
-          return load(a.scale, [n], count).map((scale, i) => [f32(scale), f32(zeros[i]!)] as const)
+          return load(a.scale, [n], count).map((scale, i) => () => [f32(scale), f32(zeros[i]!)] as const)
         },
         finish: (sum, [scale, zero]: readonly [f32, f32], [xScale, inputSum]) =>
           f32(sum) * scale * f32.bits(xScale!) - zero * f32.bits(inputSum!),

@@ -95,7 +95,7 @@ export const gemmW4A8 = kernel(
           c.zero === 'epilogue' ? [] : [zeroWord(u32(a.zero.at(upper)), u32(a.zero.at(lower)))],
         rows(n, count) {
           const zeros = c.zero === 'epilogue' ? load(a.zero, [n], count) : []
-          return load(a.scale, [n], count).map((scale, i) => ({
+          return load(a.scale, [n], count).map((scale, i) => () => ({
             scale: f32(scale),
             correction: c.zero === 'epilogue' ? i32(zeros[i]!) : 0,
           }))
@@ -145,7 +145,7 @@ export const gemmW4A8Group = kernel(
         format: weightFormats[c.format],
         rowWords: () => [],
         rows: (n, count) =>
-          load(a.scale, [n], count).map((scale) => ({
+          load(a.scale, [n], count).map((scale) => () => ({
             scale: f32(scale),
             correction: c.zero === 'epilogue' ? 128 : 0,
           })),

@@ -79,8 +79,8 @@ export function makeEpilogue(
 /** What a warpgroup fetches before it multiplies: a block's words for the format, and its two rows for the epilogue. */
 export interface TileRows {
   readonly words: readonly (readonly u32[])[]
-  readonly rows: readonly (readonly [unknown, unknown])[]
-  readonly bias: readonly (readonly [f32, f32])[]
+  readonly rows: readonly (readonly [() => unknown, () => unknown])[]
+  readonly bias: readonly (readonly [number, number])[]
 }
 
 /** The first row of a block of a warpgroup. */
@@ -123,7 +123,7 @@ export function prepareTile(
   return {
     words,
     rows: ofBlock((upper, lower) => [parts.rows(upper, 1)[0]!, parts.rows(lower, 1)[0]!] as const),
-    bias: c.bias ? ofBlock((upper, lower) => [f32(a.bias!.at(upper)), f32(a.bias!.at(lower))] as const) : [],
+    bias: c.bias ? ofBlock((upper, lower) => [a.bias!.at(upper), a.bias!.at(lower)] as const) : [],
   }
 }
 
@@ -133,6 +133,11 @@ interface TileSums {
   readonly rows: TileRows
   readonly rowGroup: i32
   readonly kGroup: i32
+}
+
+interface ScaledSums extends Omit<TileSums, 'rows'> {
+  readonly rows: readonly (readonly unknown[])[]
+  readonly bias: readonly (readonly f32[])[]
 }
 
 /** Brings a warpgroup's sums on their way; called by its threads once the sums are there. */
@@ -158,12 +163,24 @@ export function finishTile(
   waitCopies(0)
   namedBarrier(id, 128)
   const chunks = c.tokens / plan.staged
+  const rows = o.rows.rows.map((pair) => pair.map((row) => row()))
+  const bias = o.rows.bias.map((pair) => pair.map((value) => f32(value)))
   for (const chunk of unroll(chunks)) {
     for (const b of unroll(c.blocks)) {
       for (const octet of unroll(0, plan.staged / 8, 2)) {
         const octets = Math.min(2, plan.staged / 8 - octet)
         const words = each(octets, (e) =>
-          scaledOctet(a, c, parts, plan, epilogue, tile, o, b, chunk * (plan.staged / 8) + octet + e),
+          scaledOctet(
+            a,
+            c,
+            parts,
+            plan,
+            epilogue,
+            tile,
+            { ...o, rows, bias },
+            b,
+            chunk * (plan.staged / 8) + octet + e,
+          ),
         )
         // Matrices: the rows g, then g + 8 of the first eight tokens, then those of the next.
         const matrix = laneIdx >>> 3
@@ -198,7 +215,7 @@ function scaledOctet(
   plan: WgmmaPlan,
   epilogue: Epilogue,
   tile: ProductTile,
-  o: TileSums,
+  o: ScaledSums,
   b: number,
   octet: number,
 ): u32[] {
@@ -208,8 +225,8 @@ function scaledOctet(
   return each(2, (half) => {
     const values = each(2, (i) => {
       const token = parts.tokens.map((_, j) => words[2 * j + i]!)
-      let value = parts.finish(o.acc[b]![octet * 4 + half * 2 + i]!, o.rows.rows[b]![half]!, token)
-      if (c.bias) value = value + o.rows.bias[b]![half]!
+      let value = parts.finish(o.acc[b]![octet * 4 + half * 2 + i]!, o.rows[b]![half]!, token)
+      if (c.bias) value = value + o.bias[b]![half]!
       if (c.residual) {
         // Tokens and rows past the end are not stored: the last ones stand in.
         const m = Math.min(tile.token * c.tokens + 2 * pair + i, a.x.dim('M') - 1)
@@ -237,15 +254,10 @@ function storeSums(c: WgmmaConfig, sums: Shared<i32>, o: TileSums): void {
 interface PartialShare {
   readonly n: i32
   readonly row: i32
-  readonly rows: readonly unknown[]
+  readonly rows: readonly (() => unknown)[]
   readonly bias: readonly number[]
-  /** Of each turn: the token in the tile and in the matrix, whether it is the thread's, and its words. */
-  readonly turns: readonly {
-    readonly token: i32
-    readonly m: i32
-    readonly isOwn: boolean
-    readonly words: readonly u32[]
-  }[]
+  /** The words of the token of each turn. */
+  readonly words: readonly (readonly u32[])[]
 }
 
 /** Fetches, before the multiplication, what `finishPartial` needs. Called by all threads of the CTA. */
@@ -256,30 +268,39 @@ export function preparePartial(
   plan: WgmmaPlan,
   tile: ProductTile,
 ): PartialShare {
-  const quads = plan.rows / 4
-  const share = c.tokens / c.split
-  const rank = c.split === 1 ? 0 : clusterRank % c.split
-  const [M, N] = [a.x.dim('M'), a.out.dim('N')]
-  const row = (threadIdx.x % quads) * 4
-  const n = tile.row * plan.rows + row
-  const from = Math.min(n, N - 4)
+  const { n, row } = ownRows(plan, tile)
+  const from = Math.min(n, a.out.dim('N') - 4)
   return {
     n,
     row,
     rows: parts.rows(from, 4),
     bias: c.bias ? load(a.bias!, [from], 4) : [],
-    turns: each(ceilDiv(share * quads, plan.consumers), (turn) => {
-      const own = idiv(threadIdx.x, quads) + turn * (plan.consumers / quads)
-      const token = rank * share + own
-      const m = tile.token * c.tokens + token
-      return {
-        token,
-        m,
-        isOwn: own < share && m < M && n < N,
-        words: parts.tokens.map((tensor) => loadWords(tensor, [Math.min(m, M - 1)], 1)[0]!),
-      }
+    words: each(partialTurns(c, plan), (turn) => {
+      const m = Math.min(tile.token * c.tokens + turnToken(c, plan, turn).token, a.x.dim('M') - 1)
+      return parts.tokens.map((tensor) => loadWords(tensor, [m], 1)[0]!)
     }),
   }
+}
+
+/** Threads that take neighbouring quads of rows of one token. */
+const quadsOf = (plan: WgmmaPlan): number => plan.rows / 4
+
+/** Turns in which the consumers go through the CTA's share of the tokens. */
+const partialTurns = (c: WgmmaConfig, plan: WgmmaPlan): number =>
+  ceilDiv((c.tokens / c.split) * quadsOf(plan), plan.consumers)
+
+/** The calling thread's first row, in the tile and in the matrix. */
+function ownRows(plan: WgmmaPlan, tile: ProductTile): { row: i32; n: i32 } {
+  const row = (threadIdx.x % quadsOf(plan)) * 4
+  return { row, n: tile.row * plan.rows + row }
+}
+
+/** The calling thread's token of a turn, in the tile, and whether it is in the CTA's share. */
+function turnToken(c: WgmmaConfig, plan: WgmmaPlan, turn: number): { token: i32; isOwn: boolean } {
+  const share = c.tokens / c.split
+  const own = idiv(threadIdx.x, quadsOf(plan)) + turn * (plan.consumers / quadsOf(plan))
+  const isFull = (turn + 1) * plan.consumers <= share * quadsOf(plan)
+  return { token: c.split === 1 ? own : (clusterRank % c.split) * share + own, isOwn: isFull || own < share }
 }
 
 /**
@@ -292,23 +313,26 @@ export function finishPartial(
   parts: WgmmaParts,
   plan: WgmmaPlan,
   epilogue: Epilogue,
-  { n, row, rows, bias, turns }: PartialShare,
+  tile: ProductTile,
+  { n, row, rows, bias, words }: PartialShare,
 ): void {
   const isConsumer = warpgroupIdx < plan.consumerGroups
   if (c.split > 1) {
     syncWarp()
     clusterBarrier()
   } else if (isConsumer) namedBarrier(1, plan.consumers)
-  for (const { token, m, isOwn, words } of turns) {
-    if (isConsumer && isOwn) {
+  for (const turn of unroll(words.length)) {
+    const { token, isOwn } = turnToken(c, plan, turn)
+    const m = tile.token * c.tokens + token
+    if (isConsumer && isOwn && m < a.x.dim('M') && n < a.out.dim('N')) {
       const sums = each(c.split, (cta) => {
-        const tile = c.split === 1 ? epilogue.sums! : epilogue.sums!.peer(cta)
-        return each(c.kGroups, (k) => load(tile, [k, token, row], 4))
+        const partial = c.split === 1 ? epilogue.sums! : epilogue.sums!.peer(cta)
+        return each(c.kGroups, (k) => load(partial, [k, token, row], 4))
       }).flat()
       const residual = c.residual ? load(a.residual!, [m, n], 4) : []
       const values = each(4, (i) => {
         const sum = sums.map((terms) => terms[i]!).reduce((total, term) => total + term)
-        let value = parts.finish(sum, rows[i]!, words)
+        let value = parts.finish(sum, rows[i]!(), words[turn]!)
         if (c.bias) value = value + f32(bias[i]!)
         if (c.residual) value = value + f32(residual[i]!)
         return to(parts.out, value)

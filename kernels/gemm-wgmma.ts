@@ -11,7 +11,6 @@ import {
   type ZeroHandling,
 } from '../dsl/format.ts'
 import {
-  barrier,
   clusterBarrier,
   clusterRank,
   copyBulk,
@@ -31,7 +30,6 @@ import {
   namedBarrier,
   type Out,
   overlay,
-  prefetchTensor,
   range,
   regs,
   type Shared,
@@ -43,6 +41,7 @@ import {
   unroll,
   waitForPrevious,
   warpgroupIdx,
+  warpIdx,
   wgmma,
   wgmmaAtom,
   wgmmaCommit,
@@ -57,12 +56,12 @@ import {
   forEachTile,
   initRing,
   makeRing,
+  ownTile,
   type ProductTile,
   type ProductTiles,
   producerCursor,
   type Ring,
   release,
-  tileAt,
   waitEmpty,
   waitFull,
 } from '../dsl/std/index.ts'
@@ -82,6 +81,7 @@ import {
   type WgmmaTiles,
   wgmmaCluster,
   wgmmaPlan,
+  wgmmaThreads,
 } from './gemm-wgmma-plan.ts'
 
 /**
@@ -116,21 +116,29 @@ export interface WgmmaParts<Row = unknown> {
   readonly out: DType
   /** The words that a format without groups takes for rows n and n + 8 instead of the groups'. */
   rowWords(upper: i32, lower: i32): readonly u32[]
-  /** What the epilogue needs of `count` rows from n on. */
-  rows(n: i32, count: number): readonly Row[]
+  /**
+   * What the epilogue needs of `count` rows from n on: loaded at once, and converted when called, so that nobody waits for
+   * the loads before then.
+   */
+  rows(n: i32, count: number): readonly (() => Row)[]
   /** What it needs of a token: elements of 32 bits. */
   readonly tokens: readonly In<number, 'M'>[]
   /** The sum of a row and a token, scaled. */
   finish(sum: number, row: Row, token: readonly u32[]): f32
 }
 
-export const wgmmaGrid = (d: { readonly M?: number; readonly N?: number }, t: WgmmaTiles): [number] => {
-  const rows = unitRows * t.rowGroups * t.blocks
+/** CTAs of a launch: those of tiles that add sums by token and row tiles, others along x. */
+export function wgmmaGrid(d: { readonly M?: number; readonly N?: number }, t: WgmmaTiles): [number, number] {
+  const rows = Math.ceil(d.N! / (unitRows * t.rowGroups * t.blocks) / t.multicast)
+  const tokens = Math.ceil(d.M! / t.tokens)
   const cluster = wgmmaCluster(t)
-  const tiles = Math.ceil(Math.ceil(d.N! / rows) / t.multicast) * Math.ceil(d.M! / t.tokens)
-  const most = t.kGroups * t.split > 1 ? tiles : Math.max(1, Math.floor(t.ctas / cluster))
-  return [Math.min(tiles, most) * cluster]
+  if (t.kGroups * t.split > 1) return [tokens * cluster, rows]
+  return [Math.min(rows * tokens, Math.max(1, Math.floor(t.ctas / cluster))) * cluster, 1]
 }
+
+/** Barriers of parts of a CTA; 1 to 4 are the warpgroups' own. */
+const lagBarrier = 5
+const startBarrier = 6
 
 /** The parts of a CTA's shared memory, its ring and its tiles. */
 interface Context {
@@ -173,15 +181,19 @@ export function gemmWgmma(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts):
     ...share(a, c, plan),
   }
   const epilogue = makeEpilogue(c, plan, parts, xs)
-  // Weights do not depend on the kernel before this one: those of a whole ring are under way before anything else.
-  if (threadIdx.x === plan.consumers) {
-    initRing(context.ring)
-    for (const step of range(ahead(context))) loadWeights(a, c, context, first(context), step, step)
-    prefetchTensor(context.xs.row(0), a.x)
-  }
+  const isFilling = threadIdx.x === plan.consumers
+  if (isFilling) initRing(context.ring)
   if (c.multicast > 1) clusterBarrier()
-  else barrier()
-  launchDependents()
+  else if (warpIdx === 4 * plan.consumerGroups) {
+    // This warp makes the barriers ready and does not wait for the others.
+    syncWarp()
+    namedArrive(startBarrier, wgmmaThreads(c))
+  } else namedBarrier(startBarrier, wgmmaThreads(c))
+  if (isFilling) {
+    // Weights do not depend on the kernel before this one: those of a whole ring are under way when it ends.
+    for (const step of range(ahead(context))) loadWeights(a, c, context, first(context), step, step)
+    launchDependents()
+  }
   waitForPrevious()
   const prepared = plan.partial ? preparePartial(a, c, parts, plan, first(context)) : undefined
 
@@ -190,11 +202,11 @@ export function gemmWgmma(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts):
     consume(a, c, parts, context, epilogue)
   } else {
     if (plan.rebalance) decreaseRegisters(producerRegisters)
-    if (threadIdx.x === plan.consumers) produce(a, c, context)
+    if (isFilling) produce(a, c, context)
     if (c.producers === 2 && threadIdx.x === plan.consumers + 32) produceActivations(a, c, context)
     syncWarp()
   }
-  if (plan.partial) finishPartial(a, c, parts, plan, epilogue, prepared!)
+  if (plan.partial) finishPartial(a, c, parts, plan, epilogue, first(context), prepared!)
   // No CTA may leave while another of its cluster reads its sums, arrives at its barriers or copies into its stages.
   if (plan.cluster > 1) {
     syncWarp()
@@ -203,7 +215,7 @@ export function gemmWgmma(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts):
 }
 
 /** The CTA's first tile, and the stages of it that are filled ahead. */
-const first = (o: Context): ProductTile => tileAt(o.tiles, firstTile(o.tiles))
+const first = (o: Context): ProductTile => (o.plan.partial ? ownTile(o.tiles) : firstTile(o.tiles))
 const ahead = (o: Context): i32 => Math.min(o.steps, o.ring.stages)
 
 /** The tiles of the product, and which stages of a tile this CTA takes. */
@@ -223,7 +235,7 @@ function share(a: WgmmaArguments, c: WgmmaConfig, plan: WgmmaPlan) {
 
 /** Runs `body` for each tile of the CTA. Those whose sums are added in the memory of the ring have a CTA each. */
 function eachTile(o: Context, body: (tile: ProductTile) => void): void {
-  if (o.plan.partial) body(tileAt(o.tiles, firstTile(o.tiles)))
+  if (o.plan.partial) body(ownTile(o.tiles))
   else forEachTile(o.tiles, body)
 }
 
@@ -306,9 +318,6 @@ function produceActivations(a: WgmmaArguments, c: WgmmaConfig, o: Context): void
 }
 
 // ---- consumers ------------------------------------------------------------------------------------------------------
-
-/** Barriers 1 to 4 are the warpgroups' own. */
-const lagBarrier = 5
 
 /** A warpgroup: the products of its rows, tile by tile. */
 function consume(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts, o: Context, epilogue: Epilogue): void {

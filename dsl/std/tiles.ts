@@ -10,7 +10,7 @@ export interface ProductTile {
 
 /** The tiles of a matrix product, for clusters of CTAs that walk over them. */
 export interface ProductTiles {
-  /** Row tiles of one CTA, and token tiles. */
+  /** Row tiles, and token tiles. */
   readonly rows: i32
   readonly tokens: i32
   /** CTAs of a cluster. */
@@ -19,27 +19,41 @@ export interface ProductTiles {
   readonly sharers: number
 }
 
-/** The calling CTA's tile of number `index`: tiles of one row are neighbours, so that those in flight share weights. */
-export function tileAt(tiles: ProductTiles, index: i32): ProductTile {
+/** The calling CTA's tile in a grid of one cluster a tile, token tiles along x and row tiles along y. */
+export const ownTile = (tiles: ProductTiles): ProductTile => ({
+  row: ofCluster(tiles, blockIdx.y),
+  token: idiv(blockIdx.x, tiles.cluster),
+})
+
+/** The first tile of the calling CTA in a grid of clusters that take turns, along x. */
+export function firstTile(tiles: ProductTiles): ProductTile {
+  const index = idiv(blockIdx.x, tiles.cluster)
   const row = idiv(index, tiles.tokens)
-  return {
-    row: tiles.sharers === 1 ? row : row * tiles.sharers + (clusterRank % tiles.sharers),
-    token: index - row * tiles.tokens,
+  return { row: ofCluster(tiles, row), token: index - row * tiles.tokens }
+}
+
+/**
+ * Runs `body` for each tile of the calling CTA in a grid of clusters that take turns, along x. Tiles of one row are
+ * neighbours, so that those in flight share weights.
+ */
+export function forEachTile(tiles: ProductTiles, body: (tile: ProductTile) => void): void {
+  const clusters = idiv(gridDim.x, tiles.cluster)
+  const first = idiv(blockIdx.x, tiles.cluster)
+  const rows = tiles.sharers === 1 ? tiles.rows : idiv(tiles.rows + (tiles.sharers - 1), tiles.sharers)
+  // One division for the whole walk: a tile's place follows from that of the tile before it.
+  const rowStep = idiv(clusters, tiles.tokens)
+  const tokenStep = clusters - rowStep * tiles.tokens
+  let row: i32 = idiv(first, tiles.tokens)
+  let token: i32 = first - row * tiles.tokens
+  for (const _ of range(first, rows * tiles.tokens, clusters)) {
+    body({ row: ofCluster(tiles, row), token })
+    const next = token + tokenStep
+    const wraps = next >= tiles.tokens
+    token = wraps ? next - tiles.tokens : next
+    row += wraps ? rowStep + 1 : rowStep
   }
 }
 
-/** Runs `body` for each tile of the calling CTA: clusters take turns, as many as the grid has. */
-export function forEachTile(tiles: ProductTiles, body: (tile: ProductTile) => void): void {
-  for (const index of range(firstTile(tiles), tileCount(tiles), clusters(tiles))) body(tileAt(tiles, index))
-}
-
-/** The number of the calling CTA's first tile. */
-export const firstTile = (tiles: ProductTiles): i32 => idiv(blockIdx.x, tiles.cluster)
-
-const clusters = (tiles: ProductTiles): i32 => idiv(gridDim.x, tiles.cluster)
-
-/** Tiles of the whole product, those that sharers of a cluster take together counted once. */
-const tileCount = (tiles: ProductTiles): i32 => {
-  const rows = tiles.sharers === 1 ? tiles.rows : idiv(tiles.rows + (tiles.sharers - 1), tiles.sharers)
-  return rows * tiles.tokens
-}
+/** The row tile of the calling CTA in a cluster that takes the `index`-th ones. */
+const ofCluster = (tiles: ProductTiles, index: i32): i32 =>
+  tiles.sharers === 1 ? index : index * tiles.sharers + (clusterRank % tiles.sharers)
