@@ -17,8 +17,8 @@ import { layerShapes, type Shape, shapeName } from './gemm/layers.ts'
 import { cellOf, failedCell, measureCell, tilesFor } from './gemm/measure.ts'
 import { countsIn, formatsIn, shapesIn, targetIn, tilesIn } from './gemm/options.ts'
 import { Problem, problemConstants, problemKernel } from './gemm/problem.ts'
-import { type GemmRow, keyOf } from './gemm/rows.ts'
-import { cudaRunner, type RivalRunner, torchRunner } from './gemm/run-rivals.ts'
+import { type GemmRow, keyOf, type RivalRow } from './gemm/rows.ts'
+import { bestVariants, cudaRunner, type RivalRunner, torchRunner } from './gemm/run-rivals.ts'
 import { Store } from './gemm/store.ts'
 import { type BenchFormat, benchFormats } from './gemm/weights.ts'
 import { openGpu } from './open-gpu.ts'
@@ -35,6 +35,7 @@ interface GemmOptions {
   readonly rival: readonly string[]
   readonly torch: readonly string[]
   readonly rivalProgram?: string
+  readonly rivalVariants: 'best' | 'all'
   readonly torchPython?: string
   readonly prepare?: Target
   readonly report?: string
@@ -85,7 +86,7 @@ async function prepareOnly(options: GemmOptions, target: Target): Promise<void> 
   const jobs = jobsOf(options, { name: 'cuda:0', properties, target })
   const { programs, failures } = await compileAll(jobs, target)
   console.log(`${new Set(programs.values()).size} programs for ${target.name}, ${failures.size} failures`)
-  for (const reason of new Set(failures.values())) console.error(reason.message)
+  for (const reason of new Set([...failures.values()].map(({ message }) => message))) console.error(reason)
   if (failures.size > 0) process.exitCode = 1
 }
 
@@ -98,7 +99,7 @@ async function measure(options: GemmOptions): Promise<void> {
       (job) => !options.onlyMissing || !known.has(keyOf(cellOf(job, job.tokens) as GemmRow)),
     )
     const failures = await loadAll(device, jobs)
-    const rivals = await openRivals(options)
+    const rivals = await openRivals(options, store.rivals)
     const clocks: Record<string, number> = {}
     const started = performance.now()
     try {
@@ -123,15 +124,16 @@ async function measure(options: GemmOptions): Promise<void> {
   }
 }
 
-const openRivals = async ({
-  rivalProgram,
-  torchPython,
-  shapes,
-  pause,
-}: GemmOptions): Promise<RivalRunner[]> => [
-  ...(rivalProgram === undefined ? [] : [cudaRunner(rivalProgram, shapes, pause)]),
-  ...(torchPython === undefined ? [] : [await torchRunner(torchPython, shapes, pause)]),
-]
+const openRivals = async (
+  { rivalProgram, rivalVariants, torchPython, shapes, pause }: GemmOptions,
+  known: readonly RivalRow[],
+): Promise<RivalRunner[]> => {
+  const variants = (tokens: number) => (rivalVariants === 'all' ? [] : bestVariants(known, tokens))
+  return [
+    ...(rivalProgram === undefined ? [] : [cudaRunner(rivalProgram, shapes, pause, variants)]),
+    ...(torchPython === undefined ? [] : [await torchRunner(torchPython, shapes, pause)]),
+  ]
+}
 
 /** The programs of some jobs, and why others have none. */
 async function compileAll(
@@ -238,6 +240,11 @@ await runBench(
     .addOption(repeated('--rival <file>', 'rows of the hand-written CUDA'))
     .addOption(repeated('--torch <file>', 'rows of bench/rivals/torch_gemm.py'))
     .option('--rival-program <file>', 'run the hand-written CUDA in turns with ours')
+    .addOption(
+      new Option('--rival-variants <which>', 'those on record as the fastest of a product, or all that fit')
+        .choices(['best', 'all'])
+        .default('best'),
+    )
     .option('--torch-python <program>', 'run cuBLAS in turns with ours, by a Python that has PyTorch')
     .option('--prepare <target>', 'measure nothing, and compile the kernels into the cache', targetIn)
     .option('--report <gpu>', 'measure nothing, and show the results of nvidia-h200, …')

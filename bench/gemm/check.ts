@@ -16,17 +16,17 @@ export class WrongResult extends Error {
 }
 
 /** Features that are compared in each token. */
-const sampledFeatures = 6
+const sampledFeatures = 5
 
 /**
- * Compares the output of a launch with the reference: no element of the first token, the last and two others may be left
+ * Compares the output of a launch with the reference: no element of the first token, the last and another may be left
  * unwritten, and random ones of them are computed anew. Integer products must be right bit for bit, others within the
  * error of their f32 sums and the rounding to 16 bits. Throws `WrongResult`.
  */
 export async function checkOutput(problem: Problem, tokens: number): Promise<void> {
   const { n: N } = problem.shape
   const random = rng(tokens)
-  const rows = [...new Set([0, tokens - 1, random.integer(0, tokens - 1), random.integer(0, tokens - 1)])]
+  const rows = [...new Set([0, tokens - 1, random.integer(0, tokens - 1)])]
   for (const m of rows) {
     const features = Array.from({ length: sampledFeatures }, () => random.integer(0, N - 1))
     const output = (await problem.out.slice(m, m + 1).read()) as Uint16Array

@@ -2,11 +2,10 @@ import type { TileConstants } from '../../kernels/gemm-operands.ts'
 import { bestTiles } from '../../models/best-tiles.ts'
 import type { Device } from '../../runtime/device.ts'
 import { deviceSlug } from '../../runtime/device-slug.ts'
-import type { Launch } from '../../runtime/kernel.ts'
 import { ceilings, floorMicroseconds } from '../../runtime/tune/roofline.ts'
 import { launchMicroseconds, type Patience } from '../measure.ts'
 import { checkOutput, poison } from './check.ts'
-import { groupOf, type Problem } from './problem.ts'
+import { groupOf, type Prepared, type Problem } from './problem.ts'
 import type { Cell, GemmRow } from './rows.ts'
 import type { BenchFormat } from './weights.ts'
 
@@ -31,17 +30,17 @@ export async function measureCell(
   pauseMs: number,
 ): Promise<GemmRow> {
   const { device } = problem
-  const time = async (launches: readonly Launch[]): Promise<number> => {
+  const time = async ({ turns }: Prepared): Promise<number> => {
     poison(problem)
-    launches.at(-1)!.run()
+    turns.at(-1)!.run()
     await checkOutput(problem, tokens)
     await new Promise((resolve) => setTimeout(resolve, pauseMs))
-    return launchMicroseconds(device, launches, patience)
+    return launchMicroseconds(device, turns, patience)
   }
-  const plain = await problem.launches(tokens, tiles, false)
-  const { fn, program } = plain[0]!
+  const plain = await problem.prepare(tokens, tiles, false)
+  const { fn, program } = plain.launch
   const us = await time(plain)
-  const usChained = program.overlaps ? await time(await problem.launches(tokens, tiles, true)) : null
+  const usChained = program.overlaps ? await time(await problem.prepare(tokens, tiles, true)) : null
   // What overlapping launches have left behind is right, too.
   if (usChained !== null) await checkOutput(problem, tokens)
   const work = problem.work(tokens)

@@ -8,10 +8,11 @@ import {
   type TileConstants,
 } from '../../kernels/gemm-operands.ts'
 import { gemmWork } from '../../models/tune/gemm-work.ts'
-import type { Device } from '../../runtime/device.ts'
+import type { Device, Stream } from '../../runtime/device.ts'
 import { type Launch, prepare } from '../../runtime/kernel.ts'
 import type { HostArray, Tensor } from '../../runtime/tensor.ts'
 import type { Work } from '../../runtime/tune/roofline.ts'
+import type { Runnable } from '../measure.ts'
 import { bytesOf, repeatedTensor } from '../random-tensors.ts'
 import { type HostOperands, hostOperands, rowSums } from './host-operands.ts'
 import type { Shape } from './layers.ts'
@@ -29,6 +30,12 @@ export const problemConstants = (
 ) => gemmConstants(weights, { N, K }, tiles, { dtype })
 
 export const problemKernel = ({ weights }: BenchFormat): Kernel => gemmKernel(weights)
+
+/** A product that is ready to run. */
+export interface Prepared {
+  readonly launch: Launch
+  readonly turns: readonly Runnable[]
+}
 
 /** A format at one shape: its operands on a device, for up to some number of tokens. */
 export class Problem {
@@ -67,13 +74,8 @@ export class Problem {
     return gemmWork(this.format.weights, { M: tokens, N: this.shape.n, K: this.shape.k })
   }
 
-  /** A launch for each copy of the weights. */
-  async launches(
-    tokens: number,
-    tiles: TileConstants,
-    overlap: boolean,
-    copies = this.#weights.length,
-  ): Promise<Launch[]> {
+  /** A launch for some tokens, and what runs it on each copy of the weights in turn. */
+  async prepare(tokens: number, tiles: TileConstants, overlap: boolean): Promise<Prepared> {
     const constants = problemConstants(this.format, this.shape, tiles)
     const operands = this.#operands(tokens)
     const args = Object.fromEntries(
@@ -82,14 +84,16 @@ export class Problem {
         return [name, shape[0] === tensor.shape[0] ? tensor : tensor.slice(0, shape[0]!)]
       }),
     )
-    const launches: Launch[] = []
-    for (const w of this.#weights.slice(0, copies))
-      launches.push(
-        await prepare(this.device, problemKernel(this.format), constants, { ...args, w } as never, {
-          overlap,
-        }),
-      )
-    return launches
+    const [w] = this.#weights
+    const kernel = problemKernel(this.format)
+    const launch = await prepare(this.device, kernel, constants, { ...args, w } as never, { overlap })
+    const turns = this.#weights.map((copy) => ({
+      run(stream?: Stream) {
+        launch.set({ w: copy } as never)
+        launch.run(stream)
+      },
+    }))
+    return { launch, turns }
   }
 
   free(): void {

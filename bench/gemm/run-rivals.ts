@@ -15,17 +15,27 @@ export interface RivalRunner {
   close(): Promise<void>
 }
 
-/** The hand-written CUDA: its bench is started anew for each number of tokens. */
-export function cudaRunner(program: string, shapes: readonly Shape[], pauseMs: number): RivalRunner {
+/**
+ * The hand-written CUDA: its bench is started anew for each number of tokens, and tries its variants that `variants` names
+ * (default: all).
+ */
+export function cudaRunner(
+  program: string,
+  shapes: readonly Shape[],
+  pauseMs: number,
+  variants: (tokens: number) => readonly string[] = () => [],
+): RivalRunner {
   const folder = mkdtempSync(join(tmpdir(), 'quattuor-rival-'))
   return {
     async run(tokens) {
       const json = join(folder, `${tokens}.json`)
+      const names = variants(tokens)
       const { error, status, stderr } = spawnSync(
         program,
         [
           ...['--tokens', String(tokens), '--shapes', shapes.map(shapeName).join(',')],
           ...['--pause', String(pauseMs), '--json', json],
+          ...(names.length > 0 ? ['--variants', names.join(',')] : []),
         ],
         { encoding: 'utf8', stdio: ['ignore', 'ignore', 'pipe'] },
       )
@@ -87,4 +97,20 @@ async function ended(child: ChildProcess & { stdin: NonNullable<ChildProcess['st
   const over = once(child, 'exit')
   child.stdin.end()
   await over
+}
+
+/**
+ * The variants of the hand-written CUDA that were the fastest for some shape, as rows have them, for the next fewer and the
+ * next more tokens that were measured.
+ */
+export function bestVariants(rows: readonly RivalRow[], tokens: number): string[] {
+  const known = rows.filter(({ source, variant }) => source === 'cuda' && variant !== null)
+  const counts = known.map((row) => row.tokens)
+  const near = new Set([
+    Math.max(...counts.filter((count) => count <= tokens)),
+    Math.min(...counts.filter((count) => count >= tokens)),
+  ])
+  return [
+    ...new Set(known.filter((row) => near.has(row.tokens)).flatMap(({ variant }) => variant!.split(' '))),
+  ]
 }

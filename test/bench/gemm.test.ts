@@ -11,7 +11,7 @@ import { measureCell } from '../../bench/gemm/measure.ts'
 import { Problem } from '../../bench/gemm/problem.ts'
 import { bestOf, layerBest, rivals } from '../../bench/gemm/rivals.ts'
 import { mergeRows, type RivalRow } from '../../bench/gemm/rows.ts'
-import { cudaRunner, torchRunner } from '../../bench/gemm/run-rivals.ts'
+import { bestVariants, cudaRunner, torchRunner } from '../../bench/gemm/run-rivals.ts'
 import { benchFormats } from '../../bench/gemm/weights.ts'
 import { defaultTiles } from '../../kernels/gemm-tiles.ts'
 import { openEmulator } from '../../runtime/emulator/device.ts'
@@ -32,15 +32,15 @@ for (const format of benchFormats) {
       const tiles = format.name.endsWith('fp8')
         ? smallWgmmaTiles
         : defaultTiles(format.weights, dims, device.target)
-      const [launch] = await problem.launches(tokens, tiles, false, 1)
+      const { turns } = await problem.prepare(tokens, tiles, false)
       poison(problem)
       await rejects(checkOutput(problem, tokens), /was not written/)
-      launch!.run()
+      turns.at(-1)!.run()
       await checkOutput(problem, tokens)
     }
     const { out } = problem
     const values = (await out.read()) as Uint16Array
-    // Half of the elements with the other sign: the check takes six features of each of a few tokens.
+    // Half of the elements with the other sign: the check takes five features of each of a few tokens.
     for (let i = 0; i < values.length; i += 2) values[i]! ^= 0x8000
     out.write(values)
     await rejects(checkOutput(problem, 9), /expected/)
@@ -138,6 +138,12 @@ test('the fastest of each rival counts, sums are those of whole layers, and newe
   assert.equal(bestOf(rivals.cuda, cells[0]!, rows), { us: 5, usChained: 4 })
   assert.equal(layerBest(rivals.cuda, cells, rows), { us: 15, usChained: 14 })
   assert.is(layerBest(rivals.f16, cells, rows), null)
+  const named = (tokens: number, variant: string | null): RivalRow => ({ ...row(0, 1, 1), tokens, variant })
+  const variants = [named(16, 'a b'), named(16, 'a'), named(64, 'c'), named(256, 'd'), named(512, null)]
+  assert.equal(bestVariants(variants, 16), ['a', 'b'])
+  assert.equal(bestVariants(variants, 32), ['a', 'b', 'c'])
+  assert.equal(bestVariants(variants, 1), ['a', 'b'])
+  assert.equal(bestVariants(variants, 4096), ['d'])
   assert.equal(mergeRows(rows, [row(0, 7, 6)]), [rows[2], rows[3], row(0, 7, 6)])
 })
 
