@@ -42,6 +42,7 @@ const extension = import.meta.url.endsWith('.ts') ? '.ts' : '.js'
 const packages = new Map([
   ['quattuor', new URL(`../index${extension}`, import.meta.url).href],
   ['quattuor/dsl', new URL(`../dsl/index${extension}`, import.meta.url).href],
+  ['quattuor/kernels', new URL(`../kernels/index${extension}`, import.meta.url).href],
 ])
 
 /** The folder of the modules that run now; they are imported as they are. */

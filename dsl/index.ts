@@ -19,6 +19,7 @@ export {
   unitRows,
   unitWords,
 } from './format.ts'
+export { bf16Bits, bf16Value, f16Bits, f16Value } from './half.ts'
 export * from './intrinsics.ts'
 export * from './kernel.ts'
 export * from './layout/index.ts'

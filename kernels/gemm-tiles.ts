@@ -59,11 +59,11 @@ export function gemmSharedBytes(format: WeightFormat, t: Omit<GemmTiles, 'path'>
  * @param target bounds the shared memory (`Target` of the compiler).
  */
 export function defaultTiles(
-  format: WeightFormatName,
+  format: WeightFormatName | WeightFormat,
   { M, N, K }: GemmShape,
   target: { readonly sharedBytes: number },
 ): GemmConstants {
-  const f: WeightFormat = weightFormats[format]
+  const f: WeightFormat = typeof format === 'string' ? weightFormats[format] : format
   const exact = f.activations.includes('i8')
   // Large groups would make the steps of 16-bit activations long, and the ring short.
   const multiple = exact ? Math.max(pieceColumns(f), f.group) : pieceColumns(f)

@@ -130,6 +130,7 @@ export class Modules {
     if (specifier === 'quattuor' || specifier === 'quattuor/dsl') {
       return this.load(join(dslFolder, 'index.ts'), span)
     }
+    if (specifier === 'quattuor/kernels') return this.load(join(packageSources, 'kernels/index.ts'), span)
     if (!specifier.startsWith('.')) {
       throw new Diagnostic('E0005', `a kernel cannot use the module '${specifier}'`, {
         span,

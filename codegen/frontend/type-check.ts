@@ -48,6 +48,7 @@ function options(ts: TypeScriptApi, path: string): TypeScript.CompilerOptions {
         ...project.paths,
         quattuor: [sources],
         'quattuor/dsl': [join(packageSources, 'dsl/index.ts')],
+        'quattuor/kernels': [join(packageSources, 'kernels/index.ts')],
       },
     }),
   }
