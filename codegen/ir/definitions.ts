@@ -1,5 +1,6 @@
 import type { Block, Instruction, KernelIr, Operand } from './op.ts'
 import { walk } from './rewrite.ts'
+import { isInteger, sameClass } from './value.ts'
 
 /**
  * Which registers are temporaries, written by one instruction of the text, and which are variables.
@@ -65,4 +66,19 @@ export function hasContinue(block: Block): boolean {
       node.kind === 'continue' ||
       (node.kind === 'if' && (hasContinue(node.body) || hasContinue(node.otherwise))),
   )
+}
+
+/** Whether an instruction gives one temporary another type and nothing else: both are one register of PTX. */
+export function isRenaming(
+  { op, results, args, attributes }: Instruction,
+  definitions: Definitions,
+): boolean {
+  const [result, arg] = [results[0], args[0]]
+  if (!result || arg?.kind !== 'register') return false
+  const [to, from] = [result.type, arg.type]
+  const keepsBits =
+    op === 'bitcast'
+      ? sameClass(to, from)
+      : op === 'convert' && isInteger(to) && isInteger(from) && !attributes.saturate
+  return keepsBits && definitions.isTemporary(result.id) && definitions.isTemporary(arg.id)
 }

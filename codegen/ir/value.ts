@@ -24,6 +24,10 @@ export const isInteger = (type: ValueType): boolean => type === 'i32' || type ==
 /** Whether two types have the same width, so that a `bitcast` goes between them. */
 export const sameWidth = (a: ValueType, b: ValueType): boolean => valueBits[a] === valueBits[b]
 
+/** Whether PTX has the same registers for both types, so that a `bitcast` between them changes nothing. */
+export const sameClass = (a: ValueType, b: ValueType): boolean =>
+  sameWidth(a, b) && (a === 'f32') === (b === 'f32')
+
 /**
  * The value in the type's normal form: integers wrapped to their width, floats rounded to nearest even, `bool` 0 or 1.
  * A packed pair is given and kept as its 32 bits, lower half first; an `address` is a byte offset.

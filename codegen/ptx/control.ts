@@ -1,11 +1,9 @@
-import { Definitions } from '../ir/definitions.ts'
+import { Definitions, isRenaming } from '../ir/definitions.ts'
 import type { Block, If, Instruction, Jump, KernelIr, Loop, Node, Register } from '../ir/op.ts'
 import { walk } from '../ir/rewrite.ts'
 import { isPure, ops } from '../ir/spec.ts'
 import { type Level, level, uniformity } from '../ir/uniformity.ts'
-import { isInteger } from '../ir/value.ts'
 import { writeInstruction } from './instructions.ts'
-import { sameClass } from './registers.ts'
 import type { Writer } from './writer.ts'
 
 /**
@@ -34,13 +32,6 @@ interface Targets {
 
 const isJump = (node: Node): node is Jump =>
   node.kind === 'break' || node.kind === 'continue' || node.kind === 'return'
-
-function isChangeOfType({ op, results, args, attributes }: Instruction): boolean {
-  const [to, from] = [results[0]?.type, args[0]?.type]
-  if (!to || !from) return false
-  if (op === 'bitcast') return sameClass(to, from)
-  return op === 'convert' && isInteger(to) && isInteger(from) && !attributes.saturate
-}
 
 /** Longest `if` that is guarded instruction by instruction. */
 const longestGuarded = 4
@@ -124,14 +115,9 @@ class ControlWriter {
 
   /** A change of type alone is no instruction: the result is another name of the argument's register. */
   #instruction(node: Instruction): void {
-    const [arg] = node.args
-    if (arg?.kind === 'register' && isChangeOfType(node) && this.#areTemporaries(node.results[0]!, arg))
-      this.#w.registers.alias(node.results[0]!, arg)
+    if (isRenaming(node, this.#definitions))
+      this.#w.registers.alias(node.results[0]!, node.args[0] as Register)
     else writeInstruction(this.#w, node)
-  }
-
-  #areTemporaries(...registers: readonly Register[]): boolean {
-    return registers.every(({ id }) => this.#definitions.isTemporary(id))
   }
 
   #jump({ kind }: Jump, targets: Targets | undefined, uniform = true): void {

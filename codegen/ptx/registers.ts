@@ -44,9 +44,6 @@ export const untyped: Readonly<Record<ValueType, string>> = {
   u64: 'b64',
 }
 
-/** Whether registers of the two types are of one class, so that a `bitcast` between them changes nothing. */
-export const sameClass = (a: ValueType, b: ValueType): boolean => classes[a] === classes[b]
-
 /** The bits of a value as PTX writes them in an untyped operand. */
 const hex = (bits: number): string => `0x${bits.toString(16)}`
 

@@ -1,4 +1,5 @@
-import type { Block, Instruction, KernelIr, Location, Loop, Node, Operand } from '../op.ts'
+import { Definitions, isRenaming } from '../definitions.ts'
+import type { Block, Instruction, KernelIr, Location, Loop, Node, Operand, Register } from '../op.ts'
 import { Refusal } from '../refusal.ts'
 import { walk } from '../rewrite.ts'
 import { wgmmaParts } from '../spec-warpgroups.ts'
@@ -18,9 +19,45 @@ import { wgmmaParts } from '../spec-warpgroups.ts'
  *     loop { a0 = …; fence; wgmma(a0); commit; wait(1); a1 = …; fence; wgmma(a1); commit; wait(1) }
  */
 export function checkWgmma(ir: KernelIr): void {
-  const registers = usedRegisters(ir)
-  if (registers.accumulators.size === 0) return
-  new Checker(registers).kernel(ir)
+  if (!hasWgmma(ir)) return
+  const renamed = withoutRenaming(ir)
+  new Checker(usedRegisters(renamed)).kernel(renamed)
+}
+
+function hasWgmma(ir: KernelIr): boolean {
+  let found = false
+  walk(ir.body, (node) => {
+    if (node.kind === 'instruction' && node.op === 'wgmma') found = true
+  })
+  return found
+}
+
+/** The kernel with one number for the registers that PTX has one for: a change of type alone is another name. */
+function withoutRenaming(ir: KernelIr): KernelIr {
+  const definitions = new Definitions(ir)
+  const names = new Map<number, number>()
+  const nameOf = (id: number): number => names.get(id) ?? id
+  walk(ir.body, (node) => {
+    if (node.kind === 'instruction' && isRenaming(node, definitions))
+      names.set(node.results[0]!.id, nameOf((node.args[0] as Register).id))
+  })
+  const rename = <T extends Operand>(operand: T): T =>
+    operand.kind === 'register' && names.has(operand.id) ? { ...operand, id: nameOf(operand.id) } : operand
+  const inBlock = (block: Block): Block =>
+    block.flatMap((node): Block => {
+      switch (node.kind) {
+        case 'instruction':
+          if (isRenaming(node, definitions)) return []
+          return [{ ...node, args: node.args.map(rename), results: node.results.map(rename) }]
+        case 'if':
+          return [{ ...node, body: inBlock(node.body), otherwise: inBlock(node.otherwise) }]
+        case 'loop':
+          return [{ ...node, body: inBlock(node.body), step: inBlock(node.step) }]
+        default:
+          return [node]
+      }
+    })
+  return { ...ir, body: inBlock(ir.body) }
 }
 
 interface Used {

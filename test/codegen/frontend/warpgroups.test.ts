@@ -269,12 +269,13 @@ test('its wgmmas run on: ptxas neither serializes them nor spills', () => {
   if (log) assert.match(log, '0 bytes spill stores, 0 bytes spill loads')
 })
 
-test('a kernel of 128 accumulators compiles in less than a second', () => {
+test('a kernel of 128 accumulators compiles in less than a second of processor time', () => {
   const config = { n: 256, types: 'u8s8', a: 'registers', bytes: 128, sum: 'i32' } as const
   compileKernel(product, { ...config, n: 8 }, 'sm_90a')
-  const start = performance.now()
+  const start = process.cpuUsage()
   compileKernel(product, config, 'sm_90a')
-  assert.ok(performance.now() - start < 1000, `${performance.now() - start} ms`)
+  const { user, system } = process.cpuUsage(start)
+  assert.ok(user + system < 1e6, `${user + system} µs`)
 })
 
 /** Each lane's words to a tile and back by rows. */

@@ -84,6 +84,16 @@ test('two buffers of A take turns in a loop, one does not', () => {
   accepts(zeroed(20), ...loop(loaded(30), fence, first, commit, wait(0)), read)
 })
 
+test('a register of another type is the one that it is made of', () => {
+  const pair = '%50: f16x2 = add %51, %51'
+  const words = ['%51: f16x2 = move 0:f16x2', loaded(60)]
+  const retyped = '%30: u32 = bitcast %50'
+  const product = wgmma(20, 30).replace('%31, %32, %33', '%61, %62, %63')
+  const before = [zeroed(20), ...words]
+  refuses('E0606', pair, ...before, ...loop(pair, wait(0), retyped, fence, product, commit), wait(0))
+  accepts(...before, ...loop(wait(0), pair, retyped, fence, product, commit), wait(0))
+})
+
 test('a wait under a condition covers its own path alone', () => {
   const condition = ['%3: bool = compare relation=gt %1, 3:i32', 'if %3 {', wait(0), '}']
   refuses('E0606', read, ...start, fence, first, commit, ...condition, read, wait(0))
