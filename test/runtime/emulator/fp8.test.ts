@@ -5,6 +5,7 @@ import { fp8Formats, fp8PairFromF32, halfPairFromFp8 } from '../../../runtime/em
 import { rng } from '../../support/rng.ts'
 import { fp8Value, nearestFp8 } from './fp8-model.ts'
 import { bitsOf, build, fromBits } from './instantiate.ts'
+import { kernelText, moduleText, run } from './support.ts'
 
 for (const format of ['e4m3', 'e5m2'] as const) {
   const widen = build(['i32'], [], (w) => {
@@ -69,5 +70,44 @@ for (const format of ['e4m3', 'e5m2'] as const) {
     }
   })
 }
+
+/** %f of two numbers a thread to a pair of codes, and the low 16 bits of the thread's number to two halves. */
+const conversions = (format: string): string =>
+  kernelText(
+    format,
+    ['u64', 'u64', 'u64'],
+    [128, 1, 1],
+    `.reg .b32 %r<4>; .reg .b16 %h<3>; .reg .f32 %f<3>; .reg .b64 %rd<8>;
+    mov.u32 %r1, %tid.x; mov.u32 %r2, %ctaid.x; mad.lo.u32 %r1, %r2, 128, %r1;
+    ld.param.u64 %rd1, [p0]; ld.param.u64 %rd2, [p1]; ld.param.u64 %rd3, [p2];
+    mul.wide.u32 %rd4, %r1, 8; add.u64 %rd1, %rd1, %rd4; ld.global.v2.f32 {%f1, %f2}, [%rd1];
+    cvt.rn.satfinite.${format}x2.f32 %h1, %f2, %f1;
+    mul.wide.u32 %rd5, %r1, 2; add.u64 %rd2, %rd2, %rd5; st.global.b16 [%rd2], %h1;
+    cvt.u16.u32 %h2, %r1; cvt.rn.f16x2.${format}x2 %r3, %h2;
+    mul.wide.u32 %rd6, %r1, 4; add.u64 %rd3, %rd3, %rd6; st.global.b32 [%rd3], %r3;`,
+  )
+const text = moduleText((['e4m3', 'e5m2'] as const).map(conversions))
+
+for (const format of ['e4m3', 'e5m2'] as const)
+  for (const checks of [false, true])
+    test(`conversions of ${format} in a kernel${checks ? ', lane by lane' : ''}`, async () => {
+      const count = 1024
+      const random = rng(4)
+      const numbers = Float32Array.from(
+        { length: 2 * count },
+        () => random.normal() * 2 ** random.integer(-9, 9),
+      )
+      numbers[5] = Number.NaN
+      const pairs = new Uint16Array(count)
+      const halves = new Uint16Array(2 * count)
+      const kernel = { name: format, ptx: text, block: [128, 1, 1] as const }
+      await run(kernel, [count / 128, 1, 1], [numbers, pairs, halves], { checks })
+      for (let i = 0; i < count; i++) {
+        const [low, high] = [numbers[2 * i]!, numbers[2 * i + 1]!]
+        assert.is(pairs[i], nearestFp8(format, low) | (nearestFp8(format, high) << 8))
+        for (const [j, code] of [i & 0xff, i >> 8].entries())
+          assert.ok(Object.is(f16Value(halves[2 * i + j]!), fp8Value(format, code)), `${code}`)
+      }
+    })
 
 test.run()

@@ -2,6 +2,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type WgmmaTypes, wgmmaAtom, wgmmaHas } from '../../../dsl/atoms/wgmma.ts'
 import { swizzledTile } from '../../../dsl/layout/index.ts'
+import type { EmulatorOptions } from '../../../runtime/emulator/device.ts'
 import { rng } from '../../support/rng.ts'
 import { kernelText, moduleText, run } from './support.ts'
 import {
@@ -85,9 +86,15 @@ for (const [index, c] of cases.entries()) {
         }
     const initial = Array.from({ length: 64 * c.n }, () => random.integer(-50, 50))
     const isInteger = atom.c.dtype === 'i32'
-    const d = isInteger ? Int32Array.from(initial) : Float32Array.from(initial)
     const kernel = { name: nameOf(c), ptx: text, block: [128, 1, 1] as const, sharedBytes: 1024 * 40 }
-    await run(kernel, [1, 1, 1], [image(a, 64), image(b, c.n), fragments, d], { workers: 1 })
+    const multiply = async (options: EmulatorOptions) => {
+      const d = isInteger ? Int32Array.from(initial) : Float32Array.from(initial)
+      await run(kernel, [1, 1, 1], [image(a, 64), image(b, c.n), fragments, d], options)
+      return d
+    }
+    const d = await multiply({ workers: 1 })
+    if (index % 5 === 0)
+      assert.equal(await multiply({ checks: true, schedule: 'shuffled', seed: index }), d, 'checked')
 
     const registers = atom.c.registers
     for (let thread = 0; thread < 128; thread++)
