@@ -19,38 +19,39 @@ export function tensorMapFor(
   const { shape, words, dtype } = program.params.find(
     (other): other is TensorParam => other.kind === 'tensor' && other.name === param.tensor,
   )!
-  const refuse = (problem: string): never => {
-    throw new ArgumentError(program.name, param.tensor, problem)
-  }
-  const extents = shape.map((extent, i) => (typeof extent === 'number' ? extent : dims[words[i]!]!))
-  const columns = extents.at(-1)!
-  const rows = extents.slice(0, -1).reduce((product, extent) => product * extent, 1)
+  const extent = (i: number): number => (typeof shape[i] === 'number' ? shape[i] : dims[words[i]!]!)
+  const columns = extent(shape.length - 1)
+  let rows = 1
+  for (let i = 0; i < shape.length - 1; i++) rows *= extent(i)
   const size = dtypeBytes[dtype]
   const rowBytes = columns * size
   if (rowBytes % 16 !== 0)
-    refuse(
+    throw new ArgumentError(
+      program.name,
+      param.tensor,
       `expected rows of a multiple of 16 bytes, as the copy engine reads them, got ${columns} elements of ${dtype}`,
     )
-  if (param.slabs > 0 && columns % param.columns !== 0)
-    refuse(`expected rows of a multiple of ${param.columns} elements, the columns of a slab, got ${columns}`)
   const { address } = tensor
-  const common = { address, dtype, swizzle: param.swizzle }
-  if (param.slabs === 0)
-    return { ...common, extents: [columns, rows], strides: [rowBytes], box: [param.columns, param.rows] }
-  return {
-    ...common,
-    extents: [param.columns, rows, columns / param.columns],
-    strides: [rowBytes, param.columns * size],
-    box: [param.columns, param.rows, param.slabs],
+  const { swizzle } = param
+  if (param.slabs === 0) {
+    const box = [param.columns, param.rows]
+    return { address, dtype, swizzle, extents: [columns, rows], strides: [rowBytes], box }
   }
+  if (columns % param.columns !== 0)
+    throw new ArgumentError(
+      program.name,
+      param.tensor,
+      `expected rows of a multiple of ${param.columns} elements, the columns of a slab, got ${columns}`,
+    )
+  const extents = [param.columns, rows, columns / param.columns]
+  const box = [param.columns, param.rows, param.slabs]
+  return { address, dtype, swizzle, extents, strides: [rowBytes, param.columns * size], box }
 }
 
 /** Whether two arguments of a launch are the same to a device. */
 export function sameArgument(a: LaunchArgument, b: LaunchArgument): boolean {
   if (typeof a === 'number' || typeof b === 'number') return Object.is(a, b)
-  return (
-    a.address === b.address &&
-    String(a.extents) === String(b.extents) &&
-    String(a.strides) === String(b.strides)
-  )
+  return a.address === b.address && same(a.extents, b.extents) && same(a.strides, b.strides)
 }
+
+const same = (a: readonly number[], b: readonly number[]): boolean => a.every((value, i) => value === b[i])

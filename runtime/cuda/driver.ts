@@ -44,10 +44,10 @@ const signatures = {
     'i32',
     'u32',
     'u64',
-    'memory',
-    'memory',
-    'memory',
-    'memory',
+    'u64',
+    'u64',
+    'u64',
+    'u64',
     'i32',
     'i32',
     'i32',
@@ -180,6 +180,12 @@ export const stringAt = (out: BigUint64Array): string => koffi.decode.string(out
 
 /** The address of an array's first byte; the array must be kept alive while it is in use. */
 export const addressOf = (array: ArrayBuffer | NodeJS.TypedArray): number => Number(koffi.address(array))
+
+/** Writes a whole number below 2^53 without making a BigInt. */
+export function setU64(view: DataView, at: number, value: number): void {
+  view.setUint32(at, value % 2 ** 32, true)
+  view.setUint32(at + 4, Math.floor(value / 2 ** 32), true)
+}
 
 /** Memory of the driver's as an ArrayBuffer, without a copy. */
 export const viewOf = (address: number, bytes: number): ArrayBuffer => koffi.view(BigInt(address), bytes)

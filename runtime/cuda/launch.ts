@@ -6,7 +6,7 @@ import {
   type PreparedLaunch,
   type Stream,
 } from '../device.ts'
-import { addressOf } from './driver.ts'
+import { addressOf, setU64 } from './driver.ts'
 import type { CudaFunction } from './module.ts'
 import { type CudaStream, streamOf } from './stream.ts'
 import { encodeTensorMap, tensorMapAlign, tensorMapBytes } from './tensor-map.ts'
@@ -149,10 +149,4 @@ export class CudaLaunch implements PreparedLaunch {
   #refused(why: string): DeviceError {
     return new DeviceError('INVALID_LAUNCH', `kernel ${this.fn.program.name} ${why}`, this.fn.where)
   }
-}
-
-/** Writes a whole number below 2^53 without making a BigInt. */
-function setU64(view: DataView, at: number, value: number): void {
-  view.setUint32(at, value % 2 ** 32, true)
-  view.setUint32(at + 4, Math.floor(value / 2 ** 32), true)
 }

@@ -1,5 +1,6 @@
 import type { DType } from '../../dsl/dtype.ts'
 import { DeviceError, type TensorMap } from '../device.ts'
+import { addressOf, setU64 } from './driver.ts'
 import type { CudaFunction } from './module.ts'
 
 /** Size and alignment of a `CUtensorMap`. */
@@ -26,33 +27,44 @@ const promotion = 2
 /** `CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE`: zeros. */
 const zeros = 0
 
+/** Where the driver reads what describes a map, during the call: extents, strides, box, and steps of 1 element. */
+const words = new DataView(new ArrayBuffer(72))
+const offset = { extents: 0, strides: 24, box: 48, steps: 60 } as const
+for (let k = 0; k < 3; k++) words.setUint32(offset.steps + 4 * k, 1, true)
+const wordsAddress = addressOf(words.buffer as ArrayBuffer)
+
 /** Has the driver encode a tensor map for a kernel's parameter at `address`. */
 export function encodeTensorMap(fn: CudaFunction, name: string, address: number, map: TensorMap): void {
-  const { context, program } = fn
-  const rank = map.extents.length
-  if (map.address % 16 !== 0 || map.strides.some((stride) => stride % 16 !== 0))
+  const { extents, strides, box } = map
+  if (map.address % 16 !== 0 || strides.some((stride) => stride % 16 !== 0))
     throw new DeviceError(
       'INVALID_LAUNCH',
-      `kernel ${program.name}, ${name}: the copy engine needs addresses and rows of multiples of 16 bytes, ` +
-        `and was given address 0x${map.address.toString(16)} with strides of ${map.strides.join(', ')} bytes`,
+      `kernel ${fn.program.name}, ${name}: the copy engine needs addresses and rows of multiples of 16 bytes, ` +
+        `and was given address 0x${map.address.toString(16)} with strides of ${strides.join(', ')} bytes`,
       fn.where,
     )
-  const result = context
+  for (let k = 0; k < extents.length; k++) {
+    setU64(words, offset.extents + 8 * k, extents[k]!)
+    words.setUint32(offset.box + 4 * k, box[k]!, true)
+    if (k > 0) setU64(words, offset.strides + 8 * (k - 1), strides[k - 1]!)
+  }
+  const result = fn.context
     .enter()
     .cuTensorMapEncodeTiled(
       address,
       dataTypes[map.dtype],
-      rank,
+      extents.length,
       map.address,
-      BigUint64Array.from(map.extents, BigInt),
-      BigUint64Array.from(map.strides, BigInt),
-      Uint32Array.from(map.box),
-      new Uint32Array(rank).fill(1),
+      wordsAddress + offset.extents,
+      wordsAddress + offset.strides,
+      wordsAddress + offset.box,
+      wordsAddress + offset.steps,
       noInterleave,
       swizzles[map.swizzle],
       promotion,
       zeros,
     )
-  const tile = `${map.box.join('×')} of ${map.extents.join('×')} elements of ${map.dtype}`
-  context.check(result, `describing tiles of ${tile} for ${name} of kernel ${program.name}`, fn)
+  if (result === 0) return
+  const tile = `${box.join('×')} of ${extents.join('×')} elements of ${map.dtype}`
+  fn.context.fail(result, `describing tiles of ${tile} for ${name} of kernel ${fn.program.name}`, fn)
 }
