@@ -1,11 +1,13 @@
 import { join } from 'node:path'
 import { Command, Option } from 'commander'
+import { UsageError } from '../cli/failure.ts'
 import { collect, numberBetween } from '../cli/options.ts'
 import { progressBar } from '../cli/progress.ts'
 import type { Program } from '../codegen/program.ts'
 import type { Target } from '../codegen/target.ts'
 import type { TileConstants } from '../kernels/gemm-operands.ts'
 import { cubinCache } from '../runtime/cuda/cubin-cache.ts'
+import { DriverError } from '../runtime/cuda/errors.ts'
 import type { Device } from '../runtime/device.ts'
 import { deviceSlug } from '../runtime/device-slug.ts'
 import { openDevice } from '../runtime/open-device.ts'
@@ -101,21 +103,22 @@ async function measure(options: GemmOptions): Promise<void> {
     const failures = await loadAll(device, jobs)
     const rivals = await openRivals(options, store.rivals)
     const clocks: Record<string, number> = {}
+    const finish = () => store.write({ ...resultHeader(device, 'gemm', options), smClockMHzAfter: clocks })
     const started = performance.now()
     try {
       for (const tokens of options.tokens) {
         for (const rival of rivals) store.addRivals(await rival.run(tokens))
         const own = jobs.filter((job) => job.tokens === tokens)
-        store.add(await measureJobs(device, own, failures, options))
+        await measureJobs(device, own, failures, { options, store, finish })
         const { clocks: now } = gpuState(device.name)
         if (now) clocks[tokens] = now.sm
         console.log(`${store.text(tokens)}\n`)
-        store.write({ ...resultHeader(device, 'gemm', options), smClockMHzAfter: clocks })
+        finish()
       }
     } finally {
       for (const rival of rivals) await rival.close()
     }
-    const files = store.write({ ...resultHeader(device, 'gemm', options), smClockMHzAfter: clocks })
+    const files = finish()
     const seconds = ((performance.now() - started) / 1000).toFixed(1)
     console.log(`${store.text()}\n\nmeasured in ${seconds} s; wrote ${files.join(', ')}`)
     if (jobs.length > 0 && store.rows.every((row) => row.us === null)) process.exitCode = 1
@@ -186,27 +189,46 @@ function problemOf(device: Device, { format, shape }: Job, mostTokens: number): 
   return problem
 }
 
+/** A cell takes a fraction of a second. A kernel that waits for itself takes forever. */
+const patienceMs = 20_000
+
+/** Measures some jobs, adding each row to the store; `finish` writes what there is before the process ends early. */
 async function measureJobs(
   device: Device,
   jobs: readonly Job[],
   failures: ReadonlyMap<Job, Error>,
-  { tokens, pause }: GemmOptions,
-): Promise<GemmRow[]> {
-  const rows: GemmRow[] = []
+  { options, store, finish }: { options: GemmOptions; store: Store; finish: () => void },
+): Promise<void> {
   const bar = progressBar(`${jobs[0]?.tokens} tokens`)
+  const fail = (job: Job, error: Error) => store.add([failedCell(cellOf(job, job.tokens), job.tiles, error)])
   for (const [i, job] of jobs.entries()) {
     bar.update(i, jobs.length)
+    const name = `${job.format.name} ${shapeName(job.shape)}, ${job.tokens} tokens`
+    const hung = setTimeout(() => {
+      fail(job, new Error('the kernel did not end'))
+      finish()
+      console.error(`${name}: the kernel did not end in ${patienceMs / 1000} s; go on with --only-missing`)
+      // A thread still waits for the GPU, which an ordinary end would wait for.
+      process.kill(process.pid, 'SIGKILL')
+    }, patienceMs)
     try {
       const failure = failures.get(job)
       if (failure) throw failure
-      const problem = problemOf(device, job, Math.max(...tokens))
-      rows.push(await measureCell(problem, job.tokens, job.tiles, pause))
+      const problem = problemOf(device, job, Math.max(...options.tokens))
+      store.add([await measureCell(problem, job.tokens, job.tiles, options.pause)])
     } catch (error) {
-      rows.push(failedCell(cellOf(job, job.tokens), job.tiles, error))
+      fail(job, error as Error)
+      if (error instanceof DriverError && error.fatal) {
+        finish()
+        throw new UsageError(
+          `${name}: ${error.message}; the GPU is lost to this process, go on with --only-missing`,
+        )
+      }
+    } finally {
+      clearTimeout(hung)
     }
   }
   bar.stop()
-  return rows
 }
 
 const defaultTokens = [1, 16, 64, 128, 256, 512, 1024, 4096]
