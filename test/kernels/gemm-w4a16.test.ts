@@ -2,8 +2,10 @@ import { test } from 'uvu'
 import { openEmulator } from '../../runtime/emulator/device.ts'
 import { assertSame, type HostTensor, runCase, runKernel } from '../support/run-kernel.ts'
 import { type GemmOptions, w4a16Case } from './cases/gemm.ts'
+import { smallWgmmaTiles } from './cases/gemm-fp8.ts'
 
 const device = openEmulator({ checks: true, schedule: 'shuffled', seed: 1 })
+const fast = openEmulator()
 
 /** Groups as wide as a step, narrower and wider; columns that fill no unit. */
 const cases: readonly GemmOptions[] = [
@@ -17,6 +19,14 @@ const cases: readonly GemmOptions[] = [
 for (const options of cases) {
   const c = w4a16Case(options)
   test(`is within the bound of float64: ${c.name}`, () => runCase(device, c))
+}
+
+for (const options of [
+  { M: 3, N: 72, K: 256, seed: 7, group: 128, bias: true, residual: true },
+  { M: 20, N: 64, K: 384, seed: 8, group: 32, dtype: 'bf16' },
+] as const) {
+  const c = w4a16Case({ ...options, tiles: smallWgmmaTiles })
+  test(`is within the bound of float64: ${c.name}`, () => runCase(fast, c))
 }
 
 test('a row does not depend on how many others there are, nor on the tile', async () => {

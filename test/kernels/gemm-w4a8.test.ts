@@ -6,8 +6,10 @@ import { gemmW4A8 } from '../../kernels/gemm-w4a8.ts'
 import { openEmulator } from '../../runtime/emulator/device.ts'
 import { prepareKernel, runCase } from '../support/run-kernel.ts'
 import { type GemmOptions, w4a8Case, w4a8GroupCase, w4a8ScaledCase } from './cases/gemm.ts'
+import { smallWgmmaTiles } from './cases/gemm-fp8.ts'
 
 const device = openEmulator({ checks: true, schedule: 'shuffled', seed: 1 })
+const fast = openEmulator()
 
 /** Odd numbers of tokens, tiles that tokens and features do not fill, every way to share the work among warps. */
 const cases: readonly GemmOptions[] = [
@@ -58,9 +60,10 @@ for (const group of [64, 32] as const) {
 for (const options of [
   { M: 1, N: 48, K: 256, seed: 20 },
   { M: 19, N: 33, K: 192, seed: 21, dtype: 'bf16', bias: true, residual: true },
+  { M: 19, N: 72, K: 256, seed: 22, bias: true, tiles: smallWgmmaTiles },
 ] as const) {
   const c = w4a8ScaledCase(options)
-  test(`equals the reference bit for bit: ${c.name}`, () => runCase(device, c))
+  test(`equals the reference bit for bit: ${c.name}`, () => runCase('tiles' in options ? fast : device, c))
 }
 
 test('has no bank conflicts, and copies whole sectors', async () => {
