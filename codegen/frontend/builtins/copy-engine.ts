@@ -186,7 +186,7 @@ function maskOf(ev: Evaluator, multicast: Value, site: CallSite, i: number): Ope
   if (mask > 0 && mask <= all) return immediate('u32', mask)
   throw ev.error(
     'E0504',
-    `multicast is ${mask}, and the ${ev.cluster} CTAs of the cluster are bits of 1 to ${all}`,
+    `multicast is a mask of the ${ev.cluster} CTAs of the cluster, 1 to ${all}, and not ${mask}`,
     node,
     {},
   )
