@@ -39,6 +39,7 @@ import {
   threadIdx,
   type u32,
   unroll,
+  waitBulk,
   waitForPrevious,
   warpgroupIdx,
   warpIdx,
@@ -251,13 +252,28 @@ function loadWeights(
   stage: i32,
 ) {
   const unit = (o.firstStep + step) * c.units
-  const units = c.units === 1 ? 1 : Math.min(a.w.dim('Units') - unit, c.units)
-  const bytes = units * (o.plan.unitWords * 4)
+  const unitBytes = o.plan.unitWords * 4
+  const bytes = c.units * unitBytes
   expectBytes(o.ring, stage, bytes * o.plan.strips + (c.producers === 1 ? activationBytes(c, o) : 0))
   for (const s of unroll(o.plan.strips)) {
     // Row tiles may have strips past the last: what they compute is not stored.
     const strip = Math.min(tile.row * o.plan.strips + s, a.w.dim('Strips') - 1)
-    copyBulk(o.ws, [stage, s, 0], a.w, [strip, unit, 0], bytes, o.ring.full, stage, { evict: 'first' })
+    const copy = (place: number, from: i32, count: number): void =>
+      copyBulk(
+        o.ws,
+        [stage, s, place * o.plan.unitWords],
+        a.w,
+        [strip, from, 0],
+        count * unitBytes,
+        o.ring.full,
+        stage,
+        { evict: 'first' },
+      )
+    if (c.units === 1 || unit + c.units <= a.w.dim('Units')) copy(0, unit, c.units)
+    else {
+      // Past the last unit the activations are zeros, and any unit will do.
+      for (const u of unroll(c.units)) copy(u, Math.min(unit + u, a.w.dim('Units') - 1), 1)
+    }
   }
 }
 
@@ -383,6 +399,8 @@ function consume(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts, o: Contex
     if (!plan.partial) release(ring, previous)
     finishTile(a, c, parts, plan, epilogue, tile, { acc, rows, rowGroup, kGroup })
   })
+  // The copy engine reads the staging tiles until then.
+  if (!plan.partial && (threadIdx.x & 127) === 0) waitBulk(0, { read: true })
 }
 
 /** The A registers of a group of k-steps, from a strip's words in a stage. */
