@@ -6,11 +6,11 @@ import { immediate } from '../../ir/value.ts'
 import { vectorBytes } from '../evaluate/access.ts'
 import { argumentNode } from '../evaluate/calls.ts'
 import { elementCell, readDirect } from '../evaluate/cells.ts'
-import { coerce, indexValue } from '../evaluate/convert.ts'
+import { bitcast, coerce, indexValue } from '../evaluate/convert.ts'
 import type { Evaluator } from '../evaluate/evaluator.ts'
 import { conditionOf } from '../evaluate/evaluator.ts'
 import { SharedTile } from '../evaluate/memory.ts'
-import { operate, shiftBy } from '../evaluate/operators.ts'
+import { shiftBy } from '../evaluate/operators.ts'
 import { swizzleOf } from '../evaluate/tile-layout.ts'
 import type { CallSite, Value } from '../evaluate/values.ts'
 import { Builtin, Computed, constantValue, DeviceValue, describe, isPlainObject } from '../evaluate/values.ts'
@@ -54,6 +54,9 @@ class MatrixOperand {
 
 /** Codes of the swizzles in the two highest bits of a descriptor. PTX manual, "Matrix Descriptor Format". */
 const swizzleCodes: Readonly<Record<number, number>> = { 128: 1, 64: 2, 32: 3 }
+
+/** Bytes that a descriptor counts in. */
+const unitBytes = 16
 
 /** Bytes of a row that one `wgmma` reads. */
 const stepBytes = 32
@@ -109,21 +112,17 @@ function matrixOperand(ev: Evaluator, [tile, index]: readonly Value[], site: Cal
       1,
     )
   ev.emitter.alignShared(tile.id, 8 * swizzle)
-  const start = tile.start(ev)
-  let { register } = start
-  let bytes = start.offset + column * size
-  if (typeof row === 'number') bytes += row * swizzle
-  else {
-    const distance = operate(ev, 'mul', row, constantValue('i32', swizzle)).operand
-    register = ev.emitter.value('add', 'u32', [distance, register])
-  }
-  const place = ev.emitter.value('and', 'u32', [register, immediate('u32', 0x3ffff)])
+  // Tiles start at multiples of what their swizzle repeats after, so that addresses in units may be added up.
+  const { base, rest, plus } = tile.distance(ev, [row], unitBytes / size)
+  const place = ev.emitter.value('and', 'u32', [base, immediate('u32', 0x3ffff)])
   const units = ev.emitter.value('shr', 'u32', [place, immediate('u32', 4)], { arithmetic: false })
   // The leading byte offset, which swizzled tiles do not use, is 1.
-  const lower = ev.emitter.value('or', 'u32', [units, immediate('u32', 1 << 16)])
+  const first = ev.emitter.value('or', 'u32', [units, immediate('u32', 1 << 16)])
+  const lower = rest ? ev.emitter.value('add', 'u32', [first, bitcast(ev, rest, 'u32').operand]) : first
+  const offset = plus + (column * size) / unitBytes
   const stride = (8 * swizzle) >> 4
   const upper = stride + swizzleCodes[swizzle]! * 2 ** 30
-  return new MatrixOperand(tile, typeof row === 'number' ? rows - row : rows, lower, bytes >> 4, upper)
+  return new MatrixOperand(tile, typeof row === 'number' ? rows - row : rows, lower, offset, upper)
 }
 
 /** A descriptor for `rows` rows of an operand. */

@@ -378,6 +378,13 @@ export class SharedTile implements Memory {
     return this.#at(ev, linearOffset(ev, this.#parts(this.leading)))
   }
 
+  /** The address of the whole variable, and the distance of an element from it without the swizzle, in `unit` elements. */
+  distance(ev: Evaluator, index: readonly Index[], unit: number): SplitOffset & { readonly base: Register } {
+    const parts = this.#parts([...this.leading, ...index])
+    const scaled = parts.map((part) => ({ ...part, stride: part.stride / unit }))
+    return { ...linearOffset(ev, scaled), base: this.#base(ev) }
+  }
+
   /** Coordinates with their strides; those of a nested mode are not one number. */
   #parts(coords: readonly Index[]): OffsetPart[] {
     const strides = this.info.layout.stride as readonly number[]

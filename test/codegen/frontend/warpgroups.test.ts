@@ -58,7 +58,7 @@ interface Product {
   readonly sum: 'i32' | 'f32'
 }
 
-/** A (64 × K) times Bᵀ (n × K), rows as words. Two stages lie side by side; the second is used. */
+/** A (64 × K) times Bᵀ (n × K), rows as words. Two stages lie side by side; rows 8 and on of the second are used. */
 export const product = kernel(
   import.meta.url,
   { grid: () => [1], block: [128] },
@@ -70,7 +70,7 @@ export const product = kernel(
     const size = dtypeBytes[atom.b]
     const columns = c.bytes / size
     const left = shared(atom.a.dtype, swizzledTile([64, columns], atom.a.dtype))
-    const right = shared(atom.b, swizzledTile([2, c.n, columns], atom.b))
+    const right = shared(atom.b, swizzledTile([2, c.n + 8, columns], atom.b))
     const chunks = c.bytes / 16
     for (const i of range(threadIdx.x, 64 * chunks, 128)) {
       const [row, chunk] = [idiv(i, chunks), i % chunks]
@@ -78,7 +78,7 @@ export const product = kernel(
     }
     for (const i of range(threadIdx.x, c.n * chunks, 128)) {
       const [row, chunk] = [idiv(i, chunks), i % chunks]
-      storeWords(right, [a.stage, row, (16 / size) * chunk], loadWords(a.b, [row, 4 * chunk], 4))
+      storeWords(right, [a.stage, row + 8, (16 / size) * chunk], loadWords(a.b, [row, 4 * chunk], 4))
     }
     fenceAsync()
     barrier()
@@ -94,7 +94,7 @@ export const product = kernel(
     for (const step of unroll(c.bytes / 32)) {
       const column = (32 / size) * step
       const operand = c.a === 'shared' ? matrixOperand(left, [0, column]) : fragments[step]
-      wgmma(atom, acc, operand, matrixOperand(right.row(a.stage), [0, column]), step > 0)
+      wgmma(atom, acc, operand, matrixOperand(right.row(a.stage), [8 * a.stage, column]), step > 0)
     }
     wgmmaCommit()
     wgmmaWait(0)
