@@ -34,6 +34,11 @@ export class Accesses {
   private threads = 32
   private sharedBytes = 0
   private stride = 0
+  /** The last access to a CTA from another one, by both ranks and the site. */
+  private readonly visits = new Map<
+    string,
+    { readonly rank: number; access: number; readonly site: number }
+  >()
   /** By site and space: the range that it may touch, as found last. */
   private low = new Float64Array(0)
   private high = new Float64Array(0)
@@ -58,6 +63,36 @@ export class Accesses {
     this.sharedShadow.clearContents()
     this.proxy.clear()
     this.readers.clear()
+    this.visits.clear()
+  }
+
+  endCluster(): void {
+    for (const { rank, access, site } of this.visits.values()) {
+      if (this.order.isKnownTo(rank, access)) continue
+      this.findings.add('peer-lifetime', 'shared', site, undefined, () => {
+        const what = nameOf(this.findings.site(site))
+        return `CTA ${this.firstCta + rank} may end before another CTA of its cluster uses its shared memory (${what}): end with clusterBarrier().`
+      })
+    }
+  }
+
+  /** Another CTA of the cluster is used, whose shared memory must live then. */
+  visit(rank: number, access: number, site: number): void {
+    const key = `${rank} ${this.rank} ${site}`
+    const known = this.visits.get(key)
+    if (known) known.access = access
+    else this.visits.set(key, { rank, access, site })
+  }
+
+  /** Loads and stores: only to shared memory that has begun to live. */
+  private checkVisit(rank: number, thread: number, site: number): void {
+    const access = this.order.enter(thread)
+    this.visit(rank, access, site)
+    if (this.order.knowsOf(rank)) return
+    this.findings.add('peer-lifetime', 'shared', site, undefined, () => {
+      const what = this.findings.who(thread, site)
+      return `${what} uses the shared memory of CTA ${this.firstCta + rank}, which may not have begun: clusterBarrier() must come first.`
+    })
   }
 
   enter(rank: number): void {
@@ -95,6 +130,10 @@ export class Accesses {
     const at = space === 'shared' ? this.inCluster(address) : address
     this.checkBounds(space, kind, at, bytes, thread, site)
     this.checkAlignment(space, kind, at, bytes, thread, site)
+    if (space === 'shared' && this.ctas > 1) {
+      const owner = this.ownerOf(at, bytes)
+      if (owner !== this.rank) this.checkVisit(owner, thread, site)
+    }
     this.requests.record(site, this.findings.site(site), space, address, bytes, thread)
     this.touch(space, kind, at, bytes, thread, site)
   }

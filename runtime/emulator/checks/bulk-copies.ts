@@ -167,7 +167,7 @@ export class BulkCopies implements CopyImports {
       const access = accesses.order.startCopy(barrier.engine)
       for (let offset = 0; offset < bytes; offset += 16)
         accesses.touchByEngine(at + offset, access, thread, site)
-      if (rank !== accesses.rank) barriers.visit(rank, access, site)
+      if (rank !== accesses.rank) accesses.visit(rank, access, site)
       const issued = barriers.issue(barrier, site)
       const copy = { barrier, issued, access, to: at, bytes, site, move: () => move(target) }
       this.underWay.push(copy)

@@ -147,6 +147,7 @@ export class Checker implements Checks {
     this.wgmma.endCluster()
     this.copies.endCluster()
     this.barriers.endCluster()
+    this.accesses.endCluster()
     this.accesses.requests.flush()
   }
 

@@ -14,7 +14,7 @@ export const findingCodes: Readonly<Record<FindingKind, string>> = {
   'barrier-arrivals': 'EMULATOR_BARRIER_ARRIVALS',
   'barrier-bytes': 'EMULATOR_BARRIER_BYTES',
   'barrier-parity': 'EMULATOR_BARRIER_PARITY',
-  'peer-exit': 'EMULATOR_PEER_EXIT',
+  'peer-lifetime': 'EMULATOR_PEER_LIFETIME',
   'tensor-map': 'EMULATOR_INVALID_TENSOR_MAP',
   'overwritten-tile': 'EMULATOR_OVERWRITTEN_TILE',
   'proxy-fence': 'EMULATOR_PROXY_FENCE',

@@ -115,7 +115,7 @@ export type FindingKind =
   | 'barrier-arrivals'
   | 'barrier-bytes'
   | 'barrier-parity'
-  | 'peer-exit'
+  | 'peer-lifetime'
   | 'tensor-map'
   | 'overwritten-tile'
   | 'proxy-fence'

@@ -54,11 +54,6 @@ export class Mbarriers {
   private readonly barriers = new Map<number, Barrier>()
   /** By thread of the cluster. */
   private readonly arrivals = new Map<number, number>()
-  /** The last access of each kind to a CTA from outside, by rank and site. */
-  private readonly visits = new Map<
-    string,
-    { readonly rank: number; access: number; readonly site: number }
-  >()
 
   constructor(accesses: Accesses, words: () => Int32Array) {
     this.accesses = accesses
@@ -69,7 +64,6 @@ export class Mbarriers {
     this.window = window
     this.barriers.clear()
     this.arrivals.clear()
-    this.visits.clear()
   }
 
   /** Where an address of linear memory lies among the cluster's shared offsets. */
@@ -166,16 +160,8 @@ export class Mbarriers {
         const who = byEngine ? 'the copy engine' : 'another CTA'
         return `${findings.who(thread, site)} lets ${who} use an mbarrier whose initialization (${nameOf(init)}) was not followed by fenceBarrierInit().`
       })
-    if (isRemote && !byEngine) this.visit(barrier.owner, access, site)
+    if (isRemote && !byEngine) accesses.visit(barrier.owner, access, site)
     return barrier
-  }
-
-  /** A CTA is used from outside: it must not end before that. */
-  visit(rank: number, access: number, site: number): void {
-    const key = `${rank} ${site} ${this.accesses.rank}`
-    const known = this.visits.get(key)
-    if (known) known.access = access
-    else this.visits.set(key, { rank, access, site })
   }
 
   arrive(address: number, count: number, bytes: number, thread: number, site: number): void {
@@ -291,13 +277,5 @@ export class Mbarriers {
 
   endCluster(): void {
     this.checkParities(false)
-    const { findings, order } = this.accesses
-    for (const { rank, access, site } of this.visits.values()) {
-      if (order.isKnownTo(rank, access)) continue
-      findings.add('peer-exit', 'shared', site, undefined, () => {
-        const what = nameOf(findings.site(site))
-        return `The CTA of rank ${rank} in its cluster may end before another CTA's access to its shared memory (${what}): end with clusterBarrier().`
-      })
-    }
   }
 }

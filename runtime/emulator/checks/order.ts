@@ -193,6 +193,13 @@ export class Order {
     clocks[actor] = Math.max(clocks[actor]!, this.clockOf[index]!)
   }
 
+  /** Whether the thread that entered last knows of anything that a CTA of its cluster has done. */
+  knowsOf(rank: number): boolean {
+    for (let warp = 0; warp < this.warps; warp++)
+      if (this.known[this.warp * this.actors + this.actor(rank, warp)]! > 0) return true
+    return false
+  }
+
   /** Whether some warp of a CTA knows of what an access name stands for. */
   isKnownTo(rank: number, access: number): boolean {
     const index = (access >>> 5) - this.firstSegment

@@ -24,6 +24,13 @@ interface Group {
   readonly reads: number[]
 }
 
+/** An instruction of a warpgroup and the matrices in shared memory that it reads. */
+interface Step {
+  readonly site: number
+  readonly left: bigint
+  readonly right: bigint
+}
+
 interface WarpState {
   open: Group
   readonly groups: Group[]
@@ -45,8 +52,8 @@ export class WgmmaChecks {
   /** By rank of the CTA in its cluster and warp. */
   private readonly warps = new Map<number, WarpState>()
   private rank = 0
-  /** By rank and warpgroup: sites of the instructions that its warps execute together. */
-  private readonly sequences = new Map<number, number[]>()
+  /** By rank and warpgroup: the instructions that its warps execute together. */
+  private readonly sequences = new Map<number, Step[]>()
   private owners = 0
 
   constructor(host: WgmmaHost) {
@@ -87,22 +94,28 @@ export class WgmmaChecks {
     return state
   }
 
-  /** An instruction that the four warps of a warpgroup must execute in the same order. */
-  step(thread: number, site: number): void {
+  /** An instruction that the four warps of a warpgroup must execute in the same order, with the same matrices. */
+  step(thread: number, site: number, left = 0n, right = 0n): void {
     const state = this.state(thread)
     const warpgroup = (this.rank * warpsOfCta + (thread >> 5)) >> 2
     const sequence = this.sequences.get(warpgroup) ?? []
     this.sequences.set(warpgroup, sequence)
-    const expected = sequence[state.steps]
-    if (expected === undefined) sequence.push(site)
-    else if (expected !== site)
+    const expected = sequence[state.steps++]
+    if (expected === undefined) sequence.push({ site, left, right })
+    else if (expected.site !== site)
       this.report(
         'divergent-warpgroup',
         site,
-        expected,
-        `Warp ${thread >> 5} executes ${this.name(site)} where another warp of its warpgroup executes ${this.name(expected)}: the four warps of a warpgroup must execute the same sequence.`,
+        expected.site,
+        `Warp ${thread >> 5} executes ${this.name(site)} where another warp of its warpgroup executes ${this.name(expected.site)}: the four warps of a warpgroup must execute the same sequence.`,
       )
-    state.steps++
+    else if (expected.left !== left || expected.right !== right)
+      this.report(
+        'divergent-warpgroup',
+        site,
+        undefined,
+        `Warp ${thread >> 5} executes ${this.name(site)} with another matrix descriptor than another warp of its warpgroup: the four warps must give the same.`,
+      )
   }
 
   /** An instruction other than a product uses a register that products use too. */
@@ -127,7 +140,7 @@ export class WgmmaChecks {
   }
 
   product(thread: number, left: bigint, right: bigint, window: number, site: number): void {
-    this.step(thread, site)
+    this.step(thread, site, left, right)
     const state = this.state(thread)
     const { d, a, columns } = this.host.product(site)
     const { open } = state
@@ -215,11 +228,11 @@ export class WgmmaChecks {
           `${warp} ends without a wgmma.wait_group that covers ${this.name(waiting.first)}.`,
         )
       const missing = this.sequences.get(index >> 2)?.[steps]
-      if (missing !== undefined) this.reportAbsence(index, missing)
+      if (missing !== undefined) this.reportAbsence(index, missing.site)
     }
     for (const [warpgroup, [first]] of this.sequences)
       for (let index = 4 * warpgroup; index < 4 * warpgroup + 4; index++)
-        if (!this.warps.has(index)) this.reportAbsence(index, first!)
+        if (!this.warps.has(index)) this.reportAbsence(index, first!.site)
   }
 
   private reportAbsence(index: number, site: number): void {

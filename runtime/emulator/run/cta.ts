@@ -54,7 +54,7 @@ export class CtaRunner {
   private readonly resume: Int32Array
   private readonly status: Int32Array
   private readonly order: Int32Array
-  /** By CTA and named barrier: threads that arrived without waiting. */
+  /** By CTA and named barrier: threads that have come since it was complete last. */
   private readonly arrivals: Int32Array
   /** By warp: cluster barriers that it arrived at. */
   private readonly clusterArrivals: Int32Array
@@ -180,8 +180,7 @@ export class CtaRunner {
       const wait = this.field(index, header.wait)
       const barrier = this.field(index, header.barrier)
       if (wait === waits.barrierArrival) {
-        this.arrivals[rank * barriers + barrier]! += 32
-        observer?.arrive(barrier, rank, warp)
+        this.arriveAtNamed(rank, warp, barrier, this.field(index, header.barrierThreads))
         continue
       }
       if (wait === waits.clusterArrival) {
@@ -190,10 +189,30 @@ export class CtaRunner {
         continue
       }
       status[index] = statusOf(wait)
-      if (observer && wait === waits.barrier && this.field(index, header.barrierThreads) !== 0)
-        observer.arrive(barrier, rank, warp)
+      const threads = this.field(index, header.barrierThreads)
+      if (wait === waits.barrier && threads !== 0) this.arriveAtNamed(rank, warp, barrier, threads)
       return false
     }
+  }
+
+  /** A warp comes to a named barrier, to wait there or not; the one that completes it lets those go on who wait. */
+  private arriveAtNamed(rank: number, warp: number, barrier: number, threads: number): void {
+    const { arrivals, status, observer, warps } = this
+    const at = rank * barriers + barrier
+    observer?.arrive(barrier, rank, warp)
+    arrivals[at]! += 32
+    if (arrivals[at]! < threads) return
+    arrivals[at] = 0
+    for (let index = rank * warps; index < (rank + 1) * warps; index++) {
+      if (!this.waitsAtBarrier(index) || this.field(index, header.barrier) !== barrier) continue
+      if (this.field(index, header.barrierThreads) === 0) continue
+      status[index] = ready
+      observer?.pass(barrier, rank, index % warps)
+    }
+  }
+
+  private waitsAtBarrier(index: number): boolean {
+    return this.status[index] === statusOf(waits.barrier)
   }
 
   /** Lets those warps go on whose barrier is complete. */
@@ -232,39 +251,25 @@ export class CtaRunner {
     return least
   }
 
-  /** Opens the complete barriers of a CTA; gives the number of warps that go on. */
+  /** Opens a barrier of all threads of a CTA that its warps have come to; gives the number of warps that go on. */
   private openBarriers(rank: number): number {
-    const { warps, status, arrivals, observer } = this
-    const isWaiting = (index: number): boolean => status[index] === statusOf(waits.barrier)
-    const start = rank * warps
-    let opened = 0
-    let waiting = 0
+    const { warps, status } = this
     let running = 0
-    for (let index = start; index < start + warps; index++) {
+    let arrived = 0
+    let barrier = -1
+    for (let index = rank * warps; index < (rank + 1) * warps; index++) {
       if (status[index] !== done) running++
-      if (isWaiting(index)) waiting |= 1 << this.field(index, header.barrier)
+      if (!this.waitsAtBarrier(index) || this.field(index, header.barrierThreads) !== 0) continue
+      const own = this.field(index, header.barrier)
+      if (barrier !== -1 && own !== barrier) return 0
+      barrier = own
+      arrived++
     }
-    for (; waiting !== 0; waiting &= waiting - 1) {
-      const barrier = 31 - Math.clz32(waiting & -waiting)
-      let arrived = 0
-      let threads = 0
-      for (let index = start; index < start + warps; index++) {
-        if (!isWaiting(index) || this.field(index, header.barrier) !== barrier) continue
-        arrived++
-        threads = this.field(index, header.barrierThreads)
-      }
-      const ahead = arrivals[rank * barriers + barrier]!
-      if (threads === 0 ? arrived < running : 32 * arrived + ahead < threads) continue
-      if (threads !== 0) arrivals[rank * barriers + barrier] = Math.max(0, ahead + 32 * arrived - threads)
-      for (let index = start; index < start + warps; index++) {
-        if (!isWaiting(index) || this.field(index, header.barrier) !== barrier) continue
-        status[index] = ready
-        opened++
-        if (threads !== 0) observer?.pass(barrier, rank, index - start)
-      }
-      if (threads === 0) observer?.barrier(rank)
-    }
-    return opened
+    if (arrived === 0 || arrived < running) return 0
+    for (let index = rank * warps; index < (rank + 1) * warps; index++)
+      if (status[index] !== done) status[index] = ready
+    this.observer?.barrier(rank)
+    return arrived
   }
 
   private deadlock(running: number): KernelFault {

@@ -23,6 +23,10 @@ const descriptions: Readonly<Record<number, readonly [code: string, message: str
     'EMULATOR_MISALIGNED',
     'a matrix descriptor does not fit its swizzle: the tile must begin at a multiple of eight swizzled rows (1024, 512 or 256 bytes), and K advance by multiples of 32 bytes',
   ],
+  [faults.differingLanes]: [
+    'EMULATOR_DIVERGENT_COLLECTIVE',
+    'the lanes of the warp give it different descriptors or predicates; all must give the same',
+  ],
 }
 
 /** The import through which translated code reports a fault. */

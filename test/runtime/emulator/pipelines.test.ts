@@ -13,6 +13,7 @@ const [ctas, steps] = [4, 7]
 async function launch(c: PipelineConfig, seed: number, options: EmulatorOptions): Promise<void> {
   const device = openEmulator(options)
   try {
+    if (options.workers) await device.workersStarted()
     const random = rng(seed)
     const integers = (length: number): Int32Array =>
       Int32Array.from({ length }, () => random.integer(-(2 ** 15), 2 ** 15))
@@ -49,12 +50,19 @@ for (const cluster of [1, 2, 4])
     const name = `${stages} stages in clusters of ${cluster}`
     test(`${name}, in order`, () => launch(c, 1, {}))
     test(`${name}, in order, checked`, () => launch(c, 2, { checks: true }))
-    for (let seed = 1; seed <= 10; seed++)
-      test(`${name}, schedule ${seed}`, async () => {
-        await launch(c, seed, { schedule: 'shuffled', seed })
-        await launch(c, seed, { schedule: 'shuffled', seed, checks: true })
-      })
+    test(`${name}, on two threads`, () => launch(c, 3, { workers: 2 }))
+    test(`${name}, ten schedules`, async () => {
+      for (let seed = 1; seed <= 10; seed++) await launch(c, seed, { schedule: 'shuffled', seed })
+    })
+    test(`${name}, two schedules, checked`, async () => {
+      for (const seed of [1, 2]) await launch(c, seed, { schedule: 'shuffled', seed, checks: true })
+    })
   }
+
+test('a ring of three stages, ten schedules, checked', async () => {
+  const c = { cluster: 2, stages: 3, fault: 'none' } as const
+  for (let seed = 3; seed <= 12; seed++) await launch(c, seed, { schedule: 'shuffled', seed, checks: true })
+})
 
 const source = fileURLToPath(new URL('./pipelines.ts', import.meta.url)).replace('/dist/test/', '/test/')
 const lines = readFileSync(source, 'utf8').split('\n')
@@ -73,6 +81,12 @@ const planted: readonly Planted[] = [
   { fault: 'no init', cluster: 1, codes: ['BARRIER_INIT'], at: ['announce', 'full'] },
   { fault: 'init twice', cluster: 1, codes: ['BARRIER_INIT'], at: ['second init'] },
   { fault: 'no init fence', cluster: 1, codes: ['BARRIER_INIT'], at: ['copy words'] },
+  {
+    fault: 'no cluster barrier behind init',
+    cluster: 2,
+    codes: ['BARRIER_INIT'],
+    at: ['multicast', 'arrive at peers'],
+  },
   { fault: 'no barrier behind init', cluster: 1, codes: ['BARRIER_INIT'], at: ['announce', 'full', 'empty'] },
   {
     fault: 'no wait for full',
@@ -107,7 +121,7 @@ const planted: readonly Planted[] = [
   { fault: 'no proxy fence', cluster: 1, codes: ['PROXY_FENCE'], at: ['store'] },
   { fault: 'no wait for the store', cluster: 1, codes: ['UNAWAITED_COPY'], at: ['store again'] },
   { fault: 'staging overwritten', cluster: 1, codes: ['OVERWRITTEN_TILE'], at: ['stage again'] },
-  { fault: 'early exit', cluster: 2, codes: ['PEER_EXIT'], at: ['arrive at peers', 'multicast'] },
+  { fault: 'early exit', cluster: 2, codes: ['PEER_LIFETIME'], at: ['arrive at peers', 'multicast'] },
 ]
 
 for (const { fault, cluster, codes, at } of planted)

@@ -39,6 +39,7 @@ export type Fault =
   | 'no init'
   | 'no barrier behind init'
   | 'no init fence'
+  | 'no cluster barrier behind init'
   | 'init twice'
   | 'no wait for full'
   | 'no wait for empty'
@@ -92,7 +93,7 @@ export const pipeline = kernel(
       if (c.fault !== 'no init fence') fenceBarrierInit()
     }
     if (c.fault !== 'no barrier behind init') {
-      if (c.cluster > 1) clusterBarrier()
+      if (c.cluster > 1 && c.fault !== 'no cluster barrier behind init') clusterBarrier()
       else barrier()
     }
     const steps = a.w.dim('Steps')
