@@ -1,3 +1,4 @@
+import { lanesAgree } from '../collectives/agree.ts'
 import { ldmatrix, type MatrixCount } from '../collectives/ldmatrix.ts'
 import { type MmaElement, mma, mmaScratchBytes } from '../collectives/mma.ts'
 import { type ReduxOperation, redux } from '../collectives/redux.ts'
@@ -5,7 +6,7 @@ import { type ShuffleMode, shuffle, shuffleConstant } from '../collectives/shuff
 import { stmatrix } from '../collectives/stmatrix.ts'
 import { broadcast, type VoteMode, vote } from '../collectives/vote.ts'
 import { wgmmaScratchBytes } from '../collectives/wgmma.ts'
-import type { Instruction, Operand } from '../ptx/module.ts'
+import type { Instruction, Operand, Register } from '../ptx/module.ts'
 import type { FunctionRef, Local } from '../wasm/function.ts'
 import type { I32, I64 } from '../wasm/operations.ts'
 import { noteRegisters } from './emit/instruction.ts'
@@ -116,20 +117,32 @@ export class CollectiveWriter {
     return e.i32(operand)
   }
 
-  /** Pushes what all lanes hold alike, as the first one has it. */
+  /** Pushes what all lanes hold alike, as the first one has it; checks that they do where memory is checked. */
   firstLane(operand: Operand): I32 {
     const { w } = this.warp
     if (operand.kind !== 'register' || this.isUniform(operand)) return this.uniformValue(operand)
+    this.requireAgreement(operand.register, 4)
     const value = w.i32.load(this.warp.slot(operand.register))
     return operand.negated ? w.i32.eqz(value) : value
   }
 
   firstLane64(operand: Operand): I64 {
-    if (operand.kind === 'register' && !this.isUniform(operand))
+    if (operand.kind === 'register' && !this.isUniform(operand)) {
+      this.requireAgreement(operand.register, 8)
       return this.warp.w.i64.load(this.warp.slot(operand.register))
+    }
     const e = this.warp.uniformEmitter()
     e.instruction = this.instruction
     return e.i64(operand)
+  }
+
+  private requireAgreement(register: Register, bytes: 4 | 8): void {
+    const { warp } = this
+    const { w } = warp
+    if (!warp.analysis.checks) return
+    w.if(w.i32.eqz(w.call(lanesAgree(warp.m, bytes), warp.slot(register))), () =>
+      warp.writeFault(faults.differingLanes, this.instruction),
+    )
   }
 
   private result(operand: Operand | undefined): () => I32 {

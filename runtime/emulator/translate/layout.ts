@@ -51,6 +51,7 @@ export const faults = {
   partialWarp: 3,
   partialWarpgroup: 4,
   misplacedMatrix: 5,
+  differingLanes: 6,
 } as const
 
 /** Module names of a translated module's imports: the memory and `fault(kind, instruction)`, the copy engine, the checker. */

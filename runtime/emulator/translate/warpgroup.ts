@@ -22,6 +22,7 @@ export function writeWarpgroup(writer: CollectiveWriter): void {
   const { instruction } = writer
   writer.requireFullWarp()
   requireFourWarps(writer)
+  if (instruction.op === 'setmaxnreg') checkRegisterCount(writer)
   if (instruction.modifiers.mma_async) writeProduct(writer)
   else tellChecker(writer)
 }
@@ -66,6 +67,13 @@ function tellChecker(writer: CollectiveWriter): void {
     const call = fence ? checks.wgmmaFence : commit ? checks.wgmmaCommit : checks.warpgroupStep
     w.call(call, thread, w.i32.const(checks.site(instruction)))
   }
+}
+
+function checkRegisterCount(writer: CollectiveWriter): void {
+  const [count] = writer.operands
+  const value = count?.kind === 'integer' ? Number(count.value) : 0
+  if (value % 8 !== 0 || value < 24 || value > 256)
+    writer.fail('the number of registers must be a multiple of 8 from 24 to 256')
 }
 
 /** A warpgroup is four warps of the CTA, the first of which has a number that is a multiple of four. */
@@ -118,14 +126,15 @@ function writeProduct(writer: CollectiveWriter): void {
     w.call(stageRows(m, scratch, form), matrix, number, w.get(context.shared))
     w.release(left)
   }
+  const adds = w.let(writer.firstLane(accumulates!))
   withAccumulators(writer, columns / 2, (push) => {
     const address = push()
     const matrix = w.get(right)
     const shared = w.get(context.shared)
     const blocks = w.i32.const(columns / 8)
-    w.call(multiply(m, scratch, form), address, matrix, shared, blocks, writer.firstLane(accumulates!))
+    w.call(multiply(m, scratch, form), address, matrix, shared, blocks, w.get(adds))
   })
-  w.release(right)
+  w.release(right, adds)
 }
 
 /** Scales by -1 and transposed operands are legal PTX that the emulator does not have. */

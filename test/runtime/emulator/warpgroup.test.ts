@@ -34,6 +34,8 @@ const bodies = {
   beginsBetweenRows: `add.u64 %rd3, %rd3, 2; ${registers}`,
   beginsBetweenSteps: `add.u64 %rd3, %rd3, 1; ${registers}`,
   reachesBeyond: `add.u64 %rd3, %rd3, 64; ${registers}`,
+  differsInMatrices: `cvt.u64.u32 %rd5, %r7; shl.b64 %rd5, %rd5, 4; add.u64 %rd3, %rd2, %rd5; ${registers}`,
+  differsInLanes: `setp.ne.u32 %p1, %r1, 77; ${registers}`,
   neverCommits: `${store} wgmma.fence.sync.aligned; ${registers} ret;`,
   neverWaits: `${store} wgmma.fence.sync.aligned; ${registers} wgmma.commit_group.sync.aligned; ret;`,
 } as const
@@ -107,6 +109,27 @@ test('a warp that stays away is a fault, checked', () =>
 
 test('a warp that leaves out a commit is a fault, checked', () =>
   refuses('EMULATOR_DIVERGENT_WARPGROUP', /Warp \d/, () => accumulators('commitsApart', true)))
+
+test('warps with matrices of their own are a fault, checked', () =>
+  refuses('EMULATOR_DIVERGENT_WARPGROUP', /another matrix descriptor/, () =>
+    accumulators('differsInMatrices', true),
+  ))
+
+test('lanes with predicates of their own are a fault, checked', () =>
+  refuses('EMULATOR_DIVERGENT_COLLECTIVE', /different descriptors or predicates/, () =>
+    accumulators('differsInLanes', true),
+  ))
+
+test('setmaxnreg takes multiples of 8 alone', async () => {
+  for (const count of [20, 100, 264]) {
+    const ptx = unassembled([
+      kernelText('k', ['u64'], [128, 1, 1], `setmaxnreg.inc.sync.aligned.u32 ${count};`),
+    ])
+    await refuses('EMULATOR_INVALID_PTX', /multiple of 8 from 24 to 256/, () =>
+      run({ name: 'k', ptx, block: [128, 1, 1] }, [1, 1, 1], [new Int32Array(1)]),
+    )
+  }
+})
 
 test('a product that nobody commits or waits for is a fault, checked', async () => {
   await refuses('EMULATOR_WGMMA_WAIT', /without a wgmma.commit_group/, () =>
