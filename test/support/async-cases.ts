@@ -66,7 +66,7 @@ const bits: Readonly<Record<DType, (n: number) => HostArray>> = {
   e5m2: (n) => Uint8Array.from(integers(n, 0, 0x7b)),
 }
 
-interface TileConfig {
+export interface TileConfig {
   readonly dtype: DType
   readonly rows: number
   readonly columns: number
@@ -80,7 +80,7 @@ interface TileConfig {
 const tileShape = (c: TileConfig) => (c.slabs > 0 ? [2, c.slabs, c.rows, c.columns] : [2, c.rows, c.columns])
 
 /** Copies the tile at an origin into the second of two stages, and its elements by index to `out`. */
-const readTile = kernel(
+export const readTile = kernel(
   import.meta.url,
   { grid: () => [1], block: [64] },
   function readTile(

@@ -2,14 +2,32 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { compileKernel } from '../../../codegen/compile.ts'
 import { openEmulator } from '../../../runtime/emulator/device.ts'
-import { asyncCases } from '../../support/async-cases.ts'
+import { asyncCases, readTile } from '../../support/async-cases.ts'
 import { ringCopies } from '../../support/golden-kernels.ts'
-import { runCase } from '../../support/run-kernel.ts'
+import { assertSame, prepareKernel, runCase } from '../../support/run-kernel.ts'
 
 /** What the copy engine moves, through the emulator with all checks. */
 const device = openEmulator({ checks: true })
 
 for (const each of asyncCases) test(each.name, () => runCase(device, each))
+
+test('behind a resize, rows past the end read as zeros, and behind the next they are there again', async () => {
+  const c = { dtype: 'u8', rows: 16, columns: 32, slabs: 0, swizzled: true, row: 8, column: 16 } as const
+  const data = Uint8Array.from({ length: 40 * 48 }, (_, i) => 1 + (i % 255))
+  const { launch, tensors } = await prepareKernel(device, readTile, c, {
+    x: { dtype: 'u8', shape: [40, 48], data },
+    out: { dtype: 'u8', shape: [16, 32] },
+  })
+  for (const M of [40, 13, 1, 22, 40]) {
+    launch.resize({ M })
+    launch.run()
+    const expected = Array.from({ length: 16 * 32 }, (_, i) => {
+      const [row, column] = [8 + Math.floor(i / 32), 16 + (i % 32)]
+      return row < M ? data[row * 48 + column]! : 0
+    })
+    assertSame(await tensors.out!.read(), expected, 32, `out at M = ${M}`)
+  }
+})
 
 test('a program has one tensor map for each tensor and kind of tile, behind its other parameters', () => {
   const { params, cluster, overlaps } = compileKernel(ringCopies, {}, 'sm_90a')
