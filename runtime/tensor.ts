@@ -1,5 +1,6 @@
 import { type DType, dtypeBytes } from '../dsl/dtype.ts'
-import { bf16FromF32, f16FromF32, f32FromBf16, f32FromF16 } from '../dsl/half.ts'
+import { e4m3Bits, e4m3Value } from '../dsl/float8.ts'
+import { bf16FromF32, f16FromF32, f16Value, f32FromBf16, f32FromF16 } from '../dsl/half.ts'
 import { type Device, DeviceError, type DeviceMemory, type DeviceRange, type Stream } from './device.ts'
 
 /** The host array of each element type; f16, bf16 and floats of 8 bits travel as their bits. */
@@ -125,7 +126,7 @@ export class Tensor<Tag extends string = string> implements DeviceRange {
     this.device.write(this, hostArray(this.dtype, this.length, data), stream)
   }
 
-  /** Copies to a new host array; f16 and bf16 come as their bits (see `readFloats`). */
+  /** Copies to a new host array; f16, bf16 and floats of 8 bits come as their bits (see `readFloats`). */
   async read(stream?: Stream): Promise<HostArray> {
     this.#checkAlive()
     const data = new arrays[this.dtype](this.length)
@@ -138,6 +139,9 @@ export class Tensor<Tag extends string = string> implements DeviceRange {
     const data = await this.read(stream)
     if (this.dtype === 'f16') return f32FromF16(data as Uint16Array)
     if (this.dtype === 'bf16') return f32FromBf16(data as Uint16Array)
+    if (this.dtype === 'e4m3') return Float32Array.from(data, e4m3Value)
+    // The upper half of an f16 has the format of e5m2.
+    if (this.dtype === 'e5m2') return Float32Array.from(data, (bits) => f16Value(bits << 8))
     return data instanceof Float32Array ? data : Float32Array.from(data)
   }
 
@@ -245,7 +249,9 @@ function hostArray(dtype: DType, length: number, data: HostArray | readonly numb
       const round = dtype === 'f16' ? f16FromF32 : bf16FromF32
       if (data instanceof Float32Array) return round(data)
       if (Array.isArray(data)) return round(Float32Array.from(data as readonly number[]))
-    } else if (Array.isArray(data)) {
+    } else if (dtype === 'e4m3') {
+      if (data instanceof Float32Array || Array.isArray(data)) return Uint8Array.from(data, e4m3Bits)
+    } else if (Array.isArray(data) && dtype !== 'e5m2') {
       return arrays[dtype].from(data as readonly number[])
     }
   }

@@ -40,6 +40,10 @@ test('floats and plain numbers are rounded to half precision, and read back as f
   assert.equal(await Tensor.from(device, 'f16', [5], [...floats]).readFloats(), rounded)
   assert.equal(await Tensor.from(device, 'bf16', [2], [1.5, -3]).readFloats(), Float32Array.of(1.5, -3))
   assert.equal(await Tensor.from(device, 'i8', [2], [-3, 4]).readFloats(), Float32Array.of(-3, 4))
+  assert.equal(await Tensor.from(device, 'e4m3', [2], [1.75, -300]).readFloats(), Float32Array.of(1.75, -288))
+  const bytes = Uint8Array.of(0x3d, 0xc0)
+  assert.equal(await Tensor.from(device, 'e5m2', [2], bytes).readFloats(), Float32Array.of(1.25, -2))
+  assert.throws(() => Tensor.from(device, 'e5m2', [2], [1, 2]), /give a Uint8Array of 2/)
 })
 
 test('data of another size or type is refused with both', () => {
