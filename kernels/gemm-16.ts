@@ -1,13 +1,24 @@
 import { halves } from '../dsl/half.ts'
-import { type DType, type Elem, type In, kernel, type Out, staticAssert, type u32 } from '../dsl/index.ts'
+import {
+  type DType,
+  type Elem,
+  f32,
+  type In,
+  kernel,
+  type Out,
+  staticAssert,
+  type u32,
+} from '../dsl/index.ts'
 import { w16 } from './formats/w16.ts'
-import { type GemmConfig, gemm, gemmBlock, gemmGrid } from './gemm.ts'
+import { type GemmConfig, gemm } from './gemm.ts'
+import { gemmOptions } from './gemm-options.ts'
+import { gemmWgmma, type WgmmaConfig } from './gemm-wgmma.ts'
 
-export interface Gemm16Config extends GemmConfig {
+export type Gemm16Config = (GemmConfig | WgmmaConfig) & {
+  /** Element type of the activations. */
+  readonly dtype: 'f16' | 'bf16'
   /** Element type of the output: `dtype`, or 'f32'. */
   readonly out: DType
-  /** One warp along K only: a second would change the order of the additions. */
-  readonly warpsK: 1
 }
 
 /**
@@ -18,7 +29,7 @@ export interface Gemm16Config extends GemmConfig {
  */
 export const gemm16 = kernel(
   import.meta.url,
-  { grid: gemmGrid, block: gemmBlock },
+  gemmOptions,
   function gemm16(
     a: {
       w: In<u32, 'Strips Units Words', 'w16'>
@@ -29,17 +40,19 @@ export const gemm16 = kernel(
     },
     c: Gemm16Config,
   ) {
+    const parts = { format: w16, zero: 'register' as const, x: c.dtype, out: c.out, rowWords: () => [] }
+    if (c.path === 'wgmma') {
+      gemmWgmma(a, c, {
+        ...parts,
+        rows: (_n, count) => Array(count).fill(() => 0),
+        tokens: [],
+        finish: (sum) => f32(sum),
+      })
+      return
+    }
+    // A second warp along K would change the order of the additions.
     staticAssert(c.warpsK === 1, 'gemm16 takes one warp along K: f32 sums must keep their order')
-    gemm(a, c, {
-      format: w16,
-      zero: 'register',
-      x: c.dtype,
-      out: c.out,
-      rowWords: () => [],
-      feature: () => 0,
-      token: () => 0,
-      finish: (sums) => sums,
-    })
+    gemm(a, c, { ...parts, feature: () => 0, token: () => 0, finish: (sums) => sums })
   },
 )
 

@@ -1,8 +1,10 @@
-import { type Elem, type f16, f32, type In, type i8, kernel, type Out, type u32 } from '../dsl/index.ts'
+import { type Elem, type f16, f32, type In, type i8, kernel, load, type Out, type u32 } from '../dsl/index.ts'
 import { loadFloatPair } from '../dsl/std/index.ts'
 import { w8a8 } from './formats/w8a8.ts'
-import { featureRow, type GemmConfig, gemm, gemmBlock, gemmGrid } from './gemm.ts'
+import { featureRow, type GemmConfig, gemm } from './gemm.ts'
+import { gemmOptions } from './gemm-options.ts'
 import { type ScaledProduct, scaledProduct } from './gemm-reference.ts'
+import { gemmWgmma, type WgmmaConfig } from './gemm-wgmma.ts'
 
 /**
  * W8A8: out[m, n] = (Σₖ q·x) · scale[n] · xScale[m] (+ bias[n] + residual[m, n], in f32).
@@ -11,7 +13,7 @@ import { type ScaledProduct, scaledProduct } from './gemm-reference.ts'
  */
 export const gemmW8A8 = kernel(
   import.meta.url,
-  { grid: gemmGrid, block: gemmBlock },
+  gemmOptions,
   function gemmW8A8(
     a: {
       w: In<u32, 'Strips Units Words', 'w8a8'>
@@ -22,14 +24,26 @@ export const gemmW8A8 = kernel(
       residual?: In<Elem<'dtype'>, 'M N'>
       out: Out<Elem<'dtype'>, 'M N'>
     },
-    c: GemmConfig,
+    c: GemmConfig | WgmmaConfig,
   ) {
-    gemm(a, c, {
+    const parts = {
       format: w8a8,
-      zero: 'register',
-      x: 'i8',
+      zero: 'register' as const,
+      x: 'i8' as const,
       out: c.dtype,
       rowWords: () => [],
+    }
+    if (c.path === 'wgmma') {
+      gemmWgmma(a, c, {
+        ...parts,
+        rows: (n, count) => load(a.scale, [n], count).map((scale) => () => f32(scale)),
+        tokens: [a.xScale],
+        finish: (sum, scale: f32, [xScale]) => f32(sum) * scale * f32.bits(xScale!),
+      })
+      return
+    }
+    gemm(a, c, {
+      ...parts,
       feature: (n) => loadFloatPair(a.scale, [], n, featureRow(c)),
       token: (m) => a.xScale.at(m),
       finish: (sums, scale, xScale) => [f32(sums[0]) * scale[0] * xScale, f32(sums[1]) * scale[1] * xScale],

@@ -5,6 +5,7 @@ import {
   commitBulk,
   commitCopies,
   copyAsync,
+  dtypeBytes,
   each,
   f32,
   fenceAsync,
@@ -67,10 +68,13 @@ export function makeEpilogue(
   }
   const count = parts.tokens.length
   return {
-    staging: shared<number>(
-      parts.out,
-      swizzledTile([plan.strips, plan.stagingTiles, plan.staged, 64], parts.out),
-    ),
+    staging:
+      dtypeBytes[parts.out] === 2
+        ? shared<number>(
+            parts.out,
+            swizzledTile([plan.strips, plan.stagingTiles, plan.staged, 64], parts.out),
+          )
+        : undefined,
     tokens: count > 0 ? shared<u32>('u32', [c.rowGroups, c.tokens / 2, 2 * count]) : undefined,
     sums: undefined,
   }
@@ -158,28 +162,29 @@ export function finishTile(
   }
   const isFirst = warpgroupThread() === 0
   const id = 1 + o.rowGroup
-  const staging = epilogue.staging!
-  if (isFirst) waitBulk(0, { read: true })
+  const { staging } = epilogue
+  if (staging !== undefined && isFirst) waitBulk(0, { read: true })
   waitCopies(0)
   namedBarrier(id, 128)
   const chunks = c.tokens / plan.staged
   const rows = o.rows.rows.map((pair) => pair.map((row) => row()))
   const bias = o.rows.bias.map((pair) => pair.map((value) => f32(value)))
+  const scaled = (b: number, octet: number): f32[][] =>
+    scaledOctet(a, c, parts, plan, epilogue, tile, { ...o, rows, bias }, b, octet)
+  if (staging === undefined) {
+    for (const b of unroll(c.blocks)) {
+      for (const octet of unroll(c.tokens / 8))
+        storeOctet(a, c, plan, tile, o.rowGroup, b, octet, scaled(b, octet))
+    }
+    return
+  }
   for (const chunk of unroll(chunks)) {
     for (const b of unroll(c.blocks)) {
       for (const octet of unroll(0, plan.staged / 8, 2)) {
         const octets = Math.min(2, plan.staged / 8 - octet)
         const words = each(octets, (e) =>
-          scaledOctet(
-            a,
-            c,
-            parts,
-            plan,
-            epilogue,
-            tile,
-            { ...o, rows, bias },
-            b,
-            chunk * (plan.staged / 8) + octet + e,
+          scaled(b, chunk * (plan.staged / 8) + octet + e).map(([even, odd]) =>
+            u32.bits(parts.out === 'bf16' ? packBf16(even!, odd!) : packF16(even!, odd!)),
           ),
         )
         // Matrices: the rows g, then g + 8 of the first eight tokens, then those of the next.
@@ -207,7 +212,7 @@ export function finishTile(
   }
 }
 
-/** Eight tokens of a block, scaled: pairs of tokens in one word, of row g and of row g + 8. */
+/** A lane's sums of eight tokens of a block, scaled: two tokens each of row g and of row g + 8. */
 function scaledOctet(
   a: WgmmaArguments,
   c: WgmmaConfig,
@@ -218,25 +223,57 @@ function scaledOctet(
   o: ScaledSums,
   b: number,
   octet: number,
-): u32[] {
+): f32[][] {
   const pair = octet * 4 + (laneIdx & 3)
   const count = parts.tokens.length
   const words = count > 0 ? loadWords(epilogue.tokens!, [o.rowGroup, pair, 0], 2 * count) : []
-  return each(2, (half) => {
-    const values = each(2, (i) => {
+  return each(2, (half) =>
+    each(2, (i) => {
       const token = parts.tokens.map((_, j) => words[2 * j + i]!)
       let value = parts.finish(o.acc[b]![octet * 4 + half * 2 + i]!, o.rows[b]![half]!, token)
       if (c.bias) value = value + o.bias[b]![half]!
       if (c.residual) {
         // Tokens and rows past the end are not stored: the last ones stand in.
-        const m = Math.min(tile.token * c.tokens + 2 * pair + i, a.x.dim('M') - 1)
-        const n = blockRow(plan, tile, o.rowGroup, b) + (warpIdx & 3) * 16 + half * 8 + (laneIdx >>> 2)
-        value = value + f32(a.residual!.at(m, Math.min(n, a.out.dim('N') - 1)))
+        const { m, n } = placeOf(c, plan, tile, o.rowGroup, b, octet, half, i)
+        value = value + f32(a.residual!.at(Math.min(m, a.x.dim('M') - 1), Math.min(n, a.out.dim('N') - 1)))
       }
       return value
-    })
-    return u32.bits(parts.out === 'bf16' ? packBf16(values[0]!, values[1]!) : packF16(values[0]!, values[1]!))
-  })
+    }),
+  )
+}
+
+/** Token and row of a lane's value of an octet: row g or g + 8 of its warp, token `i` of its pair. */
+const placeOf = (
+  c: WgmmaConfig,
+  plan: WgmmaPlan,
+  tile: ProductTile,
+  rowGroup: i32,
+  b: number,
+  octet: number,
+  half: number,
+  i: number,
+): { m: i32; n: i32 } => ({
+  m: tile.token * c.tokens + octet * 8 + 2 * (laneIdx & 3) + i,
+  n: blockRow(plan, tile, rowGroup, b) + (warpIdx & 3) * 16 + half * 8 + (laneIdx >>> 2),
+})
+
+/** Stores 32-bit floats as they are: eight lanes fill a sector. */
+function storeOctet(
+  a: WgmmaArguments,
+  c: WgmmaConfig,
+  plan: WgmmaPlan,
+  tile: ProductTile,
+  rowGroup: i32,
+  b: number,
+  octet: number,
+  values: readonly (readonly f32[])[],
+): void {
+  for (const half of unroll(2)) {
+    for (const i of unroll(2)) {
+      const { m, n } = placeOf(c, plan, tile, rowGroup, b, octet, half, i)
+      if (m < a.x.dim('M') && n < a.out.dim('N')) a.out.put(values[half]![i]!, m, n)
+    }
+  }
 }
 
 /** A warpgroup's sums in the partial tile of its part of K, token by token. */

@@ -170,7 +170,7 @@ export function checkWgmmaTiles(t: WgmmaTiles, format: WeightFormat, x: OperandT
     'CTAs that split K finish equal shares of the tokens',
   )
   staticAssert(!plan.partial || t.blocks === 1, 'warpgroups whose sums are added have one block each')
-  staticAssert(plan.partial || dtypeBytes[out] === 2, 'tiles of whole sums are stored as 16-bit floats')
+  staticAssert(dtypeBytes[out] === 2 || out === 'f32', `a GEMM stores floats of 16 or 32 bits, not ${out}`)
   staticAssert(plan.partial || t.staging >= 2, 'staging takes at least two tiles that take turns')
   staticAssert(
     partialBytes(t, plan) <= t.stages * plan.slabs * t.tokens * 128,
