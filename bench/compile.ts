@@ -5,24 +5,48 @@ import benny from 'benny'
 import { Command } from 'commander'
 import type { Config, Program } from '../codegen/program.ts'
 import type { Target } from '../codegen/target.ts'
+import { gemmConstants, gemmKernel } from '../kernels/gemm-operands.ts'
+import { gemmSpace } from '../kernels/gemm-space.ts'
 import { canonicalJson } from '../runtime/canonical-json.ts'
 import { CubinCache } from '../runtime/cuda/cubin-cache.ts'
 import { openCuda } from '../runtime/cuda/device.ts'
+import type { Device } from '../runtime/device.ts'
 import { FileStore } from '../runtime/file-store.ts'
 import { openDevice } from '../runtime/open-device.ts'
 import { loadProgram, ProgramCache } from '../runtime/program-cache.ts'
 import { ProgramStore } from '../runtime/program-store.ts'
+import { gemmCase, layerProducts, type Product } from './cases/gemm.ts'
 import { kernelCases, llama3of8B } from './cases/index.ts'
-import type { KernelCase } from './cases/kernel-case.ts'
+import { type KernelCase, kernelCase } from './cases/kernel-case.ts'
 import { runBench } from './command.ts'
 import { type Row, writeResults } from './results.ts'
 import { table } from './table.ts'
 
-/** The kernels of a W4A8KV4 Llama 3 8B, for decoding alone and 64 at once, each configuration once. */
-function modelKernels(target: Target): KernelCase[] {
-  const cases = kernelCases(llama3of8B, target, true).filter((c) => c.parameters.format !== 'w4a8-g128')
+/** Prompts, for which Hopper GPUs have kernels of their own. */
+const promptTokens = 4096
+
+/** The kernels of a W4A8KV4 Llama 3 8B, for decoding alone, 64 at once and prompts, each configuration once. */
+function modelKernels(device: Device): KernelCase[] {
+  const [qkv] = layerProducts(llama3of8B)
+  const cases = [
+    ...kernelCases(llama3of8B, device, true).filter((c) => c.parameters.format !== 'w4a8-g128'),
+    gemmCase(qkv!, promptTokens, { format: 'w4a8', zero: 'epilogue' }, device),
+    ...wgmmaCases(device.target),
+  ]
   const distinct = new Map(cases.map((c) => [c.kernel.name + canonicalJson(c.config, 'a configuration'), c]))
   return [...distinct.values()]
+}
+
+/** The largest kernel on `wgmma` that the tuner tries for prompts, where the target has `wgmma`. */
+function wgmmaCases(target: Target): KernelCase[] {
+  const [{ N, K }] = layerProducts(llama3of8B) as [Product]
+  const [tiles] = gemmSpace('w4a8')
+    .configurations(target, { M: promptTokens, N, K })
+    .filter(({ path }) => path === 'wgmma')
+  if (!tiles) return []
+  const parameters = { product: 'on wgmma', tokens: promptTokens }
+  const config = gemmConstants('w4a8', { N, K }, tiles, { dtype: 'f16' })
+  return [kernelCase({ kernel: gemmKernel('w4a8'), config, parameters, args: {} })]
 }
 
 const milliseconds = async <T>(work: () => T | Promise<T>): Promise<[number, T]> => {
@@ -115,7 +139,7 @@ await runBench(
     .option('--commit <id>', 'the commit, where git is not there (default: QUATTUOR_COMMIT)')
     .action(async (options: { readonly commit?: string }) => {
       const device = await openDevice()
-      const kernels = modelKernels(device.target)
+      const kernels = modelKernels(device)
       const rows = [
         ...(await measureCompiler(kernels, device.target)),
         await measureCache(kernels, device.target),

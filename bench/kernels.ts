@@ -67,7 +67,7 @@ await runBench(
     .action(async (options: KernelsOptions) => {
       const device = await openGpu('bench:kernels', options.device)
       try {
-        const cases = kernelCases(llama3of8B, device.target, options.quick ?? false).filter(
+        const cases = kernelCases(llama3of8B, device, options.quick ?? false).filter(
           ({ kernel }) => !options.only || kernel.name.includes(options.only),
         )
         if (cases.length === 0) throw new UsageError(`no kernel has '${options.only}' in its name`)

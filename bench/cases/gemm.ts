@@ -1,25 +1,30 @@
-import type { DType } from '../../dsl/dtype.ts'
 import type { BuiltinShape } from '../../kernels/builtin.ts'
-import { packedShape, weightFormats, type ZeroHandling } from '../../kernels/formats/index.ts'
-import { gemm16 } from '../../kernels/gemm-16.ts'
-import { defaultTiles } from '../../kernels/gemm-tiles.ts'
-import { gemmW4A8, gemmW4A8Group } from '../../kernels/gemm-w4a8.ts'
-import { gemmW8A8 } from '../../kernels/gemm-w8a8.ts'
+import type { WeightFormatName, ZeroHandling } from '../../kernels/formats/index.ts'
+import { type GemmOperand, gemmConstants, gemmKernel, gemmOperands } from '../../kernels/gemm-operands.ts'
+import { gemmW4A8Scaled } from '../../kernels/gemm-w4a8-scaled.ts'
+import { bestTiles } from '../../models/best-tiles.ts'
+import { layerProducts as productShapes } from '../../models/shapes.ts'
+import { gemmWork } from '../../models/tune/gemm-work.ts'
+import type { Device } from '../../runtime/device.ts'
 import type { BlockName } from '../random-tensors.ts'
 import { type KernelCase, kernelCase, type TensorPlan } from './kernel-case.ts'
 
-/** How a matrix product is computed. */
-export type GemmVariant =
-  | { readonly format: 'w4a8' | 'w4a8-g128'; readonly zero: ZeroHandling }
-  | { readonly format: 'w8a8' }
-  | { readonly format: 'w16' }
+/** What the choice of tiles asks of a device. */
+export type TunedDevice = Pick<Device, 'name' | 'properties' | 'target'>
 
-/** Every way in which the kernels compute a product. */
-export const gemmVariants: readonly GemmVariant[] = [
+/** How a matrix product is computed. */
+export interface BenchedVariant {
+  readonly format: WeightFormatName
+  readonly zero?: ZeroHandling
+}
+
+/** The ways in which models compute a product; 8-bit floats, which need `wgmma`, are bench:gemm's. */
+export const gemmVariants: readonly BenchedVariant[] = [
   { format: 'w4a8', zero: 'epilogue' },
   { format: 'w4a8', zero: 'register' },
   { format: 'w4a8-g128', zero: 'epilogue' },
   { format: 'w4a8-g128', zero: 'register' },
+  { format: 'w4a16-g128' },
   { format: 'w8a8' },
   { format: 'w16' },
 ]
@@ -32,15 +37,9 @@ export interface Product {
   readonly residual: boolean
 }
 
-/** The four products of a layer. */
-export function layerProducts({ hidden, intermediate, heads, kvHeads, headDim }: BuiltinShape): Product[] {
-  return [
-    { name: 'qkv', N: (heads + 2 * kvHeads) * headDim, K: hidden, residual: false },
-    { name: 'o', N: hidden, K: heads * headDim, residual: true },
-    { name: 'gate_up', N: 2 * intermediate, K: hidden, residual: false },
-    { name: 'down', N: hidden, K: intermediate, residual: true },
-  ]
-}
+/** The four products of a layer, of which those into the residual stream add to it. */
+export const layerProducts = (shape: BuiltinShape): Product[] =>
+  productShapes(shape).map((product) => ({ ...product, residual: ['o', 'down'].includes(product.name) }))
 
 /** The product with the vocabulary, in 16 bits, f32 logits. */
 export const headProduct = ({ hidden, vocabulary }: BuiltinShape): Product => ({
@@ -50,77 +49,74 @@ export const headProduct = ({ hidden, vocabulary }: BuiltinShape): Product => ({
   residual: false,
 })
 
+/** What fills an argument, by its name; weights and activations also depend on their types. */
+const contents: Readonly<Record<string, BlockName>> = {
+  scale: 'halfScales',
+  scaledZero: 'halfScales',
+  xScale: 'scales',
+  inputSum: 'normals',
+  residual: 'halves',
+}
+
+/** What lies in memory with the weights, and so is read from there each time. */
+const besideWeights = new Set(['w', 'scale', 'scaledZero', 'zero'])
+
+const contentOf = (name: string, { dtype }: GemmOperand, format: WeightFormatName): BlockName => {
+  if (name === 'x') return dtype === 'i8' ? 'codes' : 'halves'
+  if (name === 'w' && format === 'w16') return 'weights'
+  return contents[name] ?? 'bits'
+}
+
+const planned = (
+  operands: Readonly<Record<string, GemmOperand>>,
+  format: WeightFormatName,
+): Record<string, TensorPlan> =>
+  Object.fromEntries(
+    Object.entries(operands).map(([name, operand]) => [
+      name,
+      { ...operand, data: contentOf(name, operand, format), rotates: besideWeights.has(name) },
+    ]),
+  )
+
 /** A product for `M` tokens, with the tile that a model would take. */
 export function gemmCase(
-  product: Product,
+  { name, N, K, residual }: Product,
   M: number,
-  variant: GemmVariant,
-  target: { readonly sharedBytes: number },
+  { format, zero }: BenchedVariant,
+  device: TunedDevice,
 ): KernelCase {
-  const { name, N, K, residual } = product
-  const { format } = variant
-  const { tag } = weightFormats[format]
-  const out: DType = name === 'lm_head' ? 'f32' : 'f16'
-  const weights = (data: BlockName): TensorPlan => {
-    const shape = packedShape(weightFormats[format], N, K)
-    return { dtype: 'u32', shape, tag, data, rotates: true }
-  }
-  /** Parameters of the weights, which lie beside them in memory. */
-  const besides = (dtype: DType, shape: readonly number[], data: BlockName): TensorPlan => ({
-    dtype,
-    shape,
-    data,
-    rotates: true,
-  })
-  const places: Record<string, TensorPlan> = { out: { dtype: out, shape: [M, N], data: 'normals' } }
-  if (residual) places.residual = { dtype: 'f16', shape: [M, N], data: 'halves' }
-  const parts = {
-    config: {
-      dtype: 'f16',
-      N,
-      K,
-      bias: false,
-      residual,
-      ...defaultTiles(format, { M, N, K }, target),
-    },
-    parameters: { product: name, tokens: M, N, K, format },
-    ops: 2 * M * N * K,
-  }
-  if (format === 'w16') {
-    const x: TensorPlan = { dtype: 'f16', shape: [M, K], data: 'halves' }
-    return kernelCase({
-      ...parts,
-      kernel: gemm16,
-      config: { ...parts.config, out },
-      args: { w: weights('weights'), x, ...places },
-    })
-  }
-  const args: Record<string, TensorPlan> = {
-    w: weights('bits'),
-    scale: besides('f16', [N], 'halfScales'),
-    x: { dtype: 'i8', shape: [M, K], data: 'codes' },
-    xScale: { dtype: 'f32', shape: [M], data: 'scales' },
-    ...places,
-  }
-  if (format === 'w8a8') return kernelCase({ ...parts, kernel: gemmW8A8, args, unit: 'int8' })
-  const { zero } = variant
-  const exact = {
-    ...parts,
-    config: { ...parts.config, zero },
-    parameters: { ...parts.parameters, zero },
-    unit: 'int8',
-  } as const
-  const xSum: TensorPlan = { dtype: 'i32', shape: [M], data: 'bits' }
-  if (format === 'w4a8')
-    return kernelCase({
-      ...exact,
-      kernel: gemmW4A8,
-      args: { ...args, xSum, zero: besides('u8', [N], 'bits') },
-    })
+  const shape = { M, N, K }
+  const variant = { dtype: 'f16', residual, zero, out: name === 'lm_head' ? 'f32' : 'f16' } as const
+  const operands: Record<string, GemmOperand> = { ...gemmOperands(format, shape, variant) }
+  if (residual) operands.residual = { dtype: 'f16', shape: [M, N] }
+  const { ops, unit } = gemmWork(format, shape)
   return kernelCase({
-    ...exact,
-    kernel: gemmW4A8Group,
-    config: { ...exact.config, format },
-    args: { ...args, xSum },
+    kernel: gemmKernel(format),
+    config: gemmConstants(format, shape, bestTiles(format, shape, device), variant),
+    parameters: { product: name, tokens: M, N, K, format, ...(zero && { zero }) },
+    args: planned(operands, format),
+    ops,
+    unit,
+  })
+}
+
+/** A product as checkpoints of QServe want it, whose sums are those of the activations before they were quantized. */
+export function scaledGemmCase({ name, N, K }: Product, M: number, device: TunedDevice): KernelCase {
+  const shape = { M, N, K }
+  const { xSum: _, zero: __, ...shared } = gemmOperands('w4a8', shape, { dtype: 'f16' })
+  const operands: Record<string, GemmOperand> = {
+    ...shared,
+    scaledZero: { dtype: 'f16', shape: [N] },
+    inputSum: { dtype: 'f32', shape: [M] },
+  }
+  const { zero, ...config } = gemmConstants('w4a8', shape, bestTiles('w4a8', shape, device), { dtype: 'f16' })
+  const { ops, unit } = gemmWork('w4a8', shape)
+  return kernelCase({
+    kernel: gemmW4A8Scaled,
+    config,
+    parameters: { product: name, tokens: M, N, K, format: 'w4a8', zero: 'scaled' },
+    args: planned(operands, 'w4a8'),
+    ops,
+    unit,
   })
 }

@@ -1,6 +1,7 @@
 import type { DType } from '../../dsl/dtype.ts'
 import type { Kernel } from '../../dsl/kernel.ts'
 import type { HostArray } from '../../runtime/tensor.ts'
+import type { MatrixUnit } from '../../runtime/tune/roofline.ts'
 import { type BlockName, bytesOf } from '../random-tensors.ts'
 import type { Row } from '../results.ts'
 
@@ -28,7 +29,7 @@ export interface KernelCase {
   readonly copies: number
   readonly bytes: number
   readonly ops: number
-  readonly unit: 'int8' | 'f16'
+  readonly unit: MatrixUnit
 }
 
 /** More than the caches of any GPU so far: what a step reads from memory is not there from the last replay. */
@@ -42,7 +43,7 @@ export interface CaseParts<A, C> {
   readonly parameters: Row
   readonly args: Readonly<Record<string, TensorPlan | number>>
   readonly ops?: number
-  readonly unit?: 'int8' | 'f16'
+  readonly unit?: MatrixUnit
   /** Bytes that a copy takes out of the rotation; default: those of the tensors that rotate. */
   readonly rotated?: number
 }

@@ -1,7 +1,8 @@
+import type { Target } from '../../codegen/target.ts'
 import type { BuiltinShape } from '../../kernels/builtin.ts'
 import { embedTokens } from '../../kernels/embed-tokens.ts'
 import { logProbs } from '../../kernels/log-probs.ts'
-import { quantizeRows } from '../../kernels/quantize-rows.ts'
+import { quantizeRows, quantizeRowsFp8, quantizeRowsSumming } from '../../kernels/quantize-rows.ts'
 import { rmsNorm, rmsNormQuantize, rmsNormRows } from '../../kernels/rms-norm.ts'
 import { sample } from '../../kernels/sample.ts'
 import { siluMul, siluMulQuantize } from '../../kernels/silu-mul.ts'
@@ -16,6 +17,7 @@ import { type KernelCase, kernelCase, type TensorPlan } from './kernel-case.ts'
 export function rowCases(
   { dtype, hidden: H, intermediate: I, vocabulary: V }: BuiltinShape,
   T: number,
+  target: Target,
 ): KernelCase[] {
   const parameters = { tokens: T }
   const rows = (columns: number) => ({ dtype, shape: [T, columns], data: 'halves' }) as const
@@ -25,6 +27,7 @@ export function rowCases(
       scale: { dtype: 'f32', shape: [T], data: 'scales' },
       sum: { dtype: 'i32', shape: [T], data: 'bits' },
     }) as const
+  const { q, scale } = quantized(H)
   const gamma = { dtype, shape: [H], data: 'halves' } as const
   const norm = { x: rows(H), gamma, eps: 1e-5 }
   const gate = { x: { dtype, shape: [T, 2, I], data: 'halves' } } as const
@@ -62,6 +65,22 @@ export function rowCases(
       parameters,
       args: { x: rows(H), ...quantized(H) },
     }),
+    kernelCase({
+      kernel: quantizeRowsSumming,
+      config: { dtype, H },
+      parameters,
+      args: { x: rows(H), q, scale, inputSum: { dtype: 'f32', shape: [T], data: 'scales' } },
+    }),
+    ...(target.capability < 89
+      ? []
+      : [
+          kernelCase({
+            kernel: quantizeRowsFp8,
+            config: { dtype, H },
+            parameters,
+            args: { x: rows(H), q: { ...q, dtype: 'e4m3' }, scale },
+          }),
+        ]),
     kernelCase({ kernel: siluMul, config: { dtype, I }, parameters, args: { ...gate, out: rows(I) } }),
     kernelCase({
       kernel: siluMulQuantize,

@@ -1,3 +1,4 @@
+import { layerProducts, namedShapes } from '../../models/shapes.ts'
 import type { Cell, GemmRow } from './rows.ts'
 import { sameCell } from './rows.ts'
 
@@ -5,12 +6,10 @@ import { sameCell } from './rows.ts'
 export type Shape = Pick<Cell, 'n' | 'k'>
 
 /** The four products of a layer of Llama 3 8B: qkv, o, gate-up and down. */
-export const layerShapes: readonly Shape[] = [
-  { n: 6144, k: 4096 },
-  { n: 4096, k: 4096 },
-  { n: 28672, k: 4096 },
-  { n: 4096, k: 14336 },
-]
+export const layerShapes: readonly Shape[] = layerProducts(namedShapes['llama-3-8b']).map(({ N, K }) => ({
+  n: N,
+  k: K,
+}))
 
 export const shapeName = ({ n, k }: Shape): string => `${n}x${k}`
 

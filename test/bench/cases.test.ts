@@ -1,7 +1,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { cacheCases } from '../../bench/cases/cache.ts'
-import { gemmCase, gemmVariants, layerProducts } from '../../bench/cases/gemm.ts'
+import { gemmCase, gemmVariants, layerProducts, scaledGemmCase } from '../../bench/cases/gemm.ts'
 import { kernelCases, llama3of8B } from '../../bench/cases/index.ts'
 import { logitCases, rowCases } from '../../bench/cases/rows.ts'
 import { launchMicroseconds } from '../../bench/measure.ts'
@@ -17,10 +17,11 @@ test.after(() => device.close())
 const shape = { ...defaultShape, vocabulary: 512 }
 const kvs = Object.keys(kvFormats) as (keyof typeof kvFormats)[]
 const small = [
-  ...gemmVariants.map((variant) => gemmCase(layerProducts(shape)[1]!, 3, variant, device.target)),
+  ...gemmVariants.map((variant) => gemmCase(layerProducts(shape)[1]!, 3, variant, device)),
+  scaledGemmCase(layerProducts(shape)[0]!, 3, device),
   ...kvs.flatMap((kv) => cacheCases(shape, kv, { kind: 'decode', tokens: 2, context: 70 })),
   ...cacheCases(shape, 'kv4', { kind: 'prompt', tokens: 66, context: 66 }),
-  ...rowCases(shape, 2),
+  ...rowCases(shape, 2, device.target),
   ...logitCases(shape, 2),
 ]
 
@@ -35,14 +36,14 @@ test('every case binds to its kernel and runs, on the first copy and on the last
 })
 
 test('every kernel of ours has a case', () => {
-  const names = new Set(kernelCases(llama3of8B, device.target, false).map((c) => c.kernel.name))
+  const names = new Set(kernelCases(llama3of8B, device, false).map((c) => c.kernel.name))
   for (const { kernel } of builtinKernels(device.target)) assert.ok(names.has(kernel.name), kernel.name)
 })
 
 test('work is counted as on paper', () => {
   const [, o] = layerProducts(llama3of8B)
   const [w4a8] = gemmVariants
-  const product = gemmCase(o!, 16, w4a8!, device.target)
+  const product = gemmCase(o!, 16, w4a8!, device)
   assert.is(product.ops, 2 * 16 * 4096 * 4096)
   const weights = (4096 * 4096) / 2 + 4096 * (2 + 1)
   const activations = 16 * (4096 + 4 + 4) + 2 * 16 * 4096 * 2
@@ -58,7 +59,7 @@ test('work is counted as on paper', () => {
 })
 
 test('launches are timed, and a profile has each of them under its name', async () => {
-  const [c] = rowCases(shape, 2).filter(({ kernel }) => kernel.name === 'quantizeRows')
+  const [c] = rowCases(shape, 2, device.target).filter(({ kernel }) => kernel.name === 'quantizeRows')
   const { launches } = await prepareCase(device, c!)
   assert.ok((await launchMicroseconds(device, launches)) > 0)
 
