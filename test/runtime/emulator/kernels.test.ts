@@ -3,6 +3,7 @@ import * as assert from 'uvu/assert'
 import { bytesOf } from '../../../runtime/bytes.ts'
 import { openEmulator } from '../../../runtime/emulator/device.ts'
 import { gemm16Case, w4a8Case, w4a8GroupCase } from '../../kernels/cases/gemm.ts'
+import { fp8Case, smallWgmmaTiles } from '../../kernels/cases/gemm-fp8.ts'
 import { pagedAttentionCase, ropeAppendCase } from '../../kernels/cases/kv.ts'
 import { greedyCase, logProbsCase } from '../../kernels/cases/logits.ts'
 import { embedTokensCase, rmsNormQuantizeCase, siluMulQuantizeCase } from '../../kernels/cases/rows.ts'
@@ -27,6 +28,14 @@ const sequences = [
   { context: 5, queries: 3 },
 ]
 
+/** Products of warpgroups: in turns over K, over CTAs of a cluster, with shared activations. */
+const wgmmaTiles = [
+  { ...smallWgmmaTiles, tokens: 32, producers: 2 },
+  { ...smallWgmmaTiles, kGroups: 2, units: 2 },
+  { ...smallWgmmaTiles, split: 2 },
+  { ...smallWgmmaTiles, tokens: 64, multicast: 2, rowGroups: 2, ctas: 4 },
+] as const
+
 const cases = [
   ropeAppendCase({ ...heads, kv: 'kv4', T: 5 }),
   pagedAttentionCase({ ...heads, kv: 'kv4', sequences }),
@@ -34,6 +43,9 @@ const cases = [
   w4a8Case({ ...gemm, M: 5, residual: true, bias: true }),
   w4a8GroupCase({ ...gemm, M: 19 }),
   gemm16Case({ ...gemm, M: 9 }),
+  ...wgmmaTiles.map((tiles) => w4a8GroupCase({ M: 21, N: 192, K: 512, seed: 12, tiles })),
+  fp8Case('fp8', { M: 21, N: 128, K: 256, seed: 13 }),
+  fp8Case('w4a8-fp8', { M: 9, N: 128, K: 384, seed: 14 }),
   rmsNormQuantizeCase({ T: 3, H: 264, dtype: 'f16', seed: 6 }),
   siluMulQuantizeCase({ T: 3, H: 264, dtype: 'bf16', seed: 7 }),
   embedTokensCase({ T: 5, H: 72, dtype: 'f16', seed: 8 }),
