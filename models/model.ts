@@ -20,6 +20,7 @@ import {
   loadHalf,
   loadHalfMatrix,
   readTensor,
+  takesCodes,
   weightFormatOf,
 } from './weights.ts'
 
@@ -73,7 +74,7 @@ export class Model {
     const { config } = checkpoint
     const { limits, onProgress } = options
     const type = activationType(checkpoint)
-    const quantized = weightFormatOf(checkpoint) !== 'w16'
+    const quantized = takesCodes(weightFormatOf(checkpoint))
     const { vocabSize: V, hiddenSize: H, headDim: D, normEpsilon: eps } = config
 
     const cache = new KvCache(device, config, kvFormatOf(checkpoint), type, options.pages)
@@ -176,10 +177,14 @@ function run(launch: Launch, size: Readonly<Record<string, number>>, stream?: St
   launch.run(stream)
 }
 
-/** Quantized models compute in f16, whose extra bits their activations can use; others in their own type. */
+/**
+ * Models of quantized activations compute in f16, whose extra bits they can use; others in their own type, which is that of
+ * the embeddings where the weights are quantized.
+ */
 function activationType(checkpoint: Checkpoint): ActivationType {
-  if (weightFormatOf(checkpoint) !== 'w16') return 'f16'
-  return checkpoint.format.name === 'f16' ? 'f16' : 'bf16'
+  if (takesCodes(weightFormatOf(checkpoint))) return 'f16'
+  const { dtype } = checkpoint.tensors.info('model.embed_tokens.weight')
+  return dtype === 'f16' ? 'f16' : 'bf16'
 }
 
 function kvFormatOf(checkpoint: Checkpoint): KvFormatName {

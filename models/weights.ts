@@ -3,7 +3,7 @@ import type { Checkpoint } from '../checkpoint/open.ts'
 import { type HostTensor, widen } from '../checkpoint/tensor.ts'
 import type { DType } from '../dsl/dtype.ts'
 import { bf16FromF32, f16FromF32 } from '../dsl/half.ts'
-import { packedShape, weightFormats } from '../kernels/formats/index.ts'
+import { packedShape, type WeightFormat, weightFormats } from '../kernels/formats/index.ts'
 import type { Device } from '../runtime/device.ts'
 import { Tensor } from '../runtime/tensor.ts'
 import type { Projection } from './projections.ts'
@@ -33,19 +33,29 @@ export const quantizedTensors = {
   bias: 'bias',
 } as const
 
-/** The formats that a checkpoint's widths may mean: those beside 8-bit activations. */
-const projectionFormats = ['w8a8', 'w4a8', 'w4a8-g128', 'w4a8-g64', 'w4a8-g32'] as const
+/** The formats that a checkpoint's widths may mean. */
+const projectionFormats = [
+  'w8a8',
+  'w4a8',
+  'w4a8-g128',
+  'w4a8-g64',
+  'w4a8-g32',
+  'w4a16-g128',
+  'w4a16-g64',
+  'w4a16-g32',
+] as const
 
 /** The format of a projection on the device. */
 export type ProjectionFormat = 'w16' | (typeof projectionFormats)[number]
 
 /** The format of a checkpoint's projections. Throws `CheckpointError` for widths or an order without a kernel. */
 export function weightFormatOf(checkpoint: Checkpoint): ProjectionFormat {
-  const { bits, group, layout } = checkpoint.format.weights
+  const { weights, activations } = checkpoint.format
+  const { bits, group, layout } = weights
   if (bits >= 16) return 'w16'
   const found = projectionFormats.find((name) => {
     const format = weightFormats[name]
-    return format.bits === bits && format.group === group
+    return format.bits === bits && format.group === group && takesCodes(name) === (activations.bits === 8)
   })
   if (found && weightFormats[found].tag === layout) return found
   throw new CheckpointError(
@@ -56,6 +66,10 @@ export function weightFormatOf(checkpoint: Checkpoint): ProjectionFormat {
           `quantize it as one of ${projectionFormats.join(', ')}`,
   )
 }
+
+/** Whether the products of a format take activations of 8 bits, and the scale of a row of weights apart. */
+export const takesCodes = (format: ProjectionFormat): boolean =>
+  (weightFormats[format] as WeightFormat).activations.includes('i8')
 
 /** A tensor of a checkpoint with the shape that the configuration asks for. */
 export function readTensor(checkpoint: Checkpoint, name: string, shape: readonly number[]): HostTensor {
@@ -139,7 +153,7 @@ export function loadProjection(
     n,
     k,
     w: load(quantizedTensors.w, 'u32', packedShape(weightFormats[format], n, k), weightFormats[format].tag),
-    scale: load(quantizedTensors.scale, 'f16', [n]),
+    scale: takesCodes(format) ? load(quantizedTensors.scale, 'f16', [n]) : undefined,
     zero: format === 'w4a8' ? load(quantizedTensors.zero, 'u8', [n]) : undefined,
     bias: projection.bias ? loadHalf(device, checkpoint, `${prefix}${path}.bias`, [n], type) : undefined,
   }

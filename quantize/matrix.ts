@@ -15,9 +15,9 @@ export interface QuantizedMatrix {
   readonly columns: number
   /** [rows, columns]: 0 to 15, or −127 to 127. */
   readonly codes: Uint8Array | Int8Array
-  /** [rows], the bits of f16 scales. */
+  /** [rows], the bits of f16 scales; [rows, columns / group] in formats of one level with groups. */
   readonly scale: Uint16Array
-  /** [rows], the code that stands for 0, in formats that have one. */
+  /** The code that stands for 0, in formats that have one: as many as scales. */
   readonly zero?: Uint8Array
   /** [rows, columns / group], the second-level scale, 1 to 16, in formats with groups. */
   readonly groupScale?: Uint8Array

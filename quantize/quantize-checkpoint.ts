@@ -148,10 +148,9 @@ function projectionStep(
     shape: readonly number[],
     content: (matrix: QuantizedMatrix) => ArrayBufferView,
   ) => ({ plan: { name: `${prefix}${path}.${quantizedTensors[tensor]}`, dtype, shape }, content })
-  const outputs = [
-    output('w', 'u32', packedShape(format, n, k), (matrix) => format.pack(matrix, n, k)),
-    output('scale', 'f16', [n], ({ scale }) => scale),
-  ]
+  const outputs = [output('w', 'u32', packedShape(format, n, k), (matrix) => format.pack(matrix, n, k))]
+  // Scales and zero points of groups are packed with the codes.
+  if (format.activations.includes('i8')) outputs.push(output('scale', 'f16', [n], ({ scale }) => scale))
   if (recipe.weights === 'w4a8') outputs.push(output('zero', 'u8', [n], ({ zero }) => zero!))
   const clip = recipe.clip === 'weight-error' ? { clip: clipByWeightError } : {}
   return {

@@ -1,5 +1,5 @@
 import { type CheckpointFormat, floatFormat, formatName } from '../checkpoint/quantized.ts'
-import { weightFormats } from '../kernels/formats/index.ts'
+import { type WeightFormat, weightFormats } from '../kernels/formats/index.ts'
 import { QuantizeError } from './error.ts'
 import type { QuantizedFormatName } from './round-to-nearest.ts'
 
@@ -21,6 +21,7 @@ export const recipes = {
   'w4a8kv4-g128': { weights: 'w4a8-g128', kvBits: 4, clip: 'none' },
   'w4a8kv4-g64': { weights: 'w4a8-g64', kvBits: 4, clip: 'none' },
   'w4a8kv4-g32': { weights: 'w4a8-g32', kvBits: 4, clip: 'none' },
+  'w4a16kv16-g128': { weights: 'w4a16-g128', kvBits: 16, clip: 'none' },
   w8a8kv8: { weights: 'w8a8', kvBits: 8, clip: 'none' },
   bf16: { weights: 'bf16', kvBits: 16, clip: 'none' },
 } as const satisfies Record<string, Recipe>
@@ -34,11 +35,12 @@ export function recipeNamed(name: string): Recipe {
 /** The description that a checkpoint made by a recipe carries. */
 export function formatOf(recipe: Recipe): CheckpointFormat {
   if (recipe.weights === 'bf16') return floatFormat('bf16')
-  const { bits, group, tag } = weightFormats[recipe.weights]
-  const zero = recipe.weights === 'w8a8' ? 'none' : group > 0 ? 'minimum' : 'integer'
+  const { bits, group, tag, activations }: WeightFormat = weightFormats[recipe.weights]
+  const codes = activations.includes('i8')
+  const zero = bits === 8 ? 'none' : codes && group > 0 ? 'minimum' : 'integer'
   const format = {
     weights: { bits: bits as 4 | 8, group, zero, layout: tag },
-    activations: { bits: 8, sum: zero === 'none' ? 'none' : 'codes' },
+    activations: { bits: codes ? 8 : 16, sum: codes && zero !== 'none' ? 'codes' : 'none' },
     kv: { bits: recipe.kvBits, keyMean: false, keyHadamard: false },
   } as const
   return { name: formatName(format), ...format }

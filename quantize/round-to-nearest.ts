@@ -8,6 +8,7 @@ import { assertFinite, type Matrix, type QuantizedMatrix, rowOf } from './matrix
  *
  *   w8a8        s = fp16(max|w| / 127)                         q = clamp(rni(w / s), −127, 127)
  *   w4a8        s = fp16((max − min) / 15), ranges include 0   q = clamp(rni(w / s) + z, 0, 15), z = rni(−min / s)
+ *   w4a16-g…    as w4a8, for each group
  *   w4a8-g…     s = fp16(max|w| / 119)                         w8 = rni(clamp(w / s, −119, 119))
  *               s2 = max(1, rni((max w8 − min w8) / 15))       q = clamp(rni((w8 − min w8) / s2), 0, 15)
  *
@@ -32,7 +33,15 @@ export function roundToNearest(
   return result
 }
 
-export type QuantizedFormatName = 'w4a8' | 'w4a8-g128' | 'w4a8-g64' | 'w4a8-g32' | 'w8a8'
+export type QuantizedFormatName =
+  | 'w4a8'
+  | 'w4a8-g128'
+  | 'w4a8-g64'
+  | 'w4a8-g32'
+  | 'w4a16-g128'
+  | 'w4a16-g64'
+  | 'w4a16-g32'
+  | 'w8a8'
 
 /** Chooses the part of a row's range that its grid covers, from 0 (excluded) to 1; weights beyond saturate. */
 export type ClipRatio = (grid: RowGrid, matrix: Matrix, row: number) => number
@@ -119,6 +128,45 @@ const w4a8: RowGrid = {
   },
 }
 
+/** A matrix of groups as one of rows of `group` columns: what quantizes a row alone quantizes each group alone. */
+const grouped = (row: RowGrid, group: number): RowGrid => {
+  const groups = (of: { readonly columns: number }): number => of.columns / group
+  const asRows = (of: QuantizedMatrix): QuantizedMatrix => ({
+    ...of,
+    rows: of.rows * groups(of),
+    columns: group,
+  })
+  const each = (values: Float32Array, visit: (part: Float32Array, g: number) => void): void => {
+    for (let g = 0; g * group < values.length; g++) visit(values.subarray(g * group, (g + 1) * group), g)
+  }
+  return {
+    allocate(matrix) {
+      checkGroups(matrix, group)
+      const { rows, columns } = matrix
+      return { ...row.allocate({ ...matrix, rows: rows * groups(matrix), columns: group }), rows, columns }
+    },
+    fit(dst, n, values, name, ratio) {
+      const to = asRows(dst)
+      each(values, (part, g) => row.fit(to, n * groups(dst) + g, part, name, ratio))
+    },
+    encode(dst, n, values) {
+      const to = asRows(dst)
+      each(values, (part, g) => row.encode(to, n * groups(dst) + g, part))
+    },
+    decode(dst, src, n) {
+      const from = asRows(src)
+      each(dst, (part, g) => row.decode(part, from, n * groups(src) + g))
+    },
+  }
+}
+
+function checkGroups({ name, columns }: Matrix, group: number): void {
+  if (columns % group !== 0)
+    throw new QuantizeError(
+      `tensor ${name} has ${columns} columns, not a multiple of ${group}; quantize this model with one scale per row`,
+    )
+}
+
 /** The second-level scale of a group whose level-1 codes lie from `min` to `max`: 1 to 16. */
 export const groupStep = (min: number, max: number): number => Math.max(1, roundHalfEven((max - min) / 15))
 
@@ -130,11 +178,9 @@ const level1Code = (w: number, scale: number): number => clamp(nearest(w, scale)
 
 /** Two levels, with a second-level scale and minimum for `group` columns. */
 const w4a8Group = (group: number): RowGrid => ({
-  allocate({ name, rows, columns }) {
-    if (columns % group !== 0)
-      throw new QuantizeError(
-        `tensor ${name} has ${columns} columns, not a multiple of ${group}; quantize this model with one scale per row`,
-      )
+  allocate(matrix) {
+    checkGroups(matrix, group)
+    const { rows, columns } = matrix
     return {
       rows,
       columns,
@@ -182,6 +228,9 @@ export const rowGrids: Readonly<Record<QuantizedFormatName, RowGrid>> = {
   'w4a8-g128': w4a8Group(128),
   'w4a8-g64': w4a8Group(64),
   'w4a8-g32': w4a8Group(32),
+  'w4a16-g128': grouped(w4a8, 128),
+  'w4a16-g64': grouped(w4a8, 64),
+  'w4a16-g32': grouped(w4a8, 32),
   w8a8,
 }
 

@@ -57,6 +57,7 @@ const models: readonly (readonly [string, RandomLlamaOptions])[] = [
       config: { tie_word_embeddings: true, rope_scaling: llama3 },
     },
   ],
+  ['w4a16kv16-g128', { seed: 8, dtype: 'f16', architecture: 'Qwen2ForCausalLM' }],
   ['w8a8kv8', { seed: 4, dtype: 'bf16' }],
   ['w4a8kv4', { seed: 6, dtype: 'f16', architecture: 'Qwen2ForCausalLM' }],
   ['w4a8kv4-g128', { seed: 7, dtype: 'bf16', config: { num_key_value_heads: 4, rope_scaling: llama3 } }],

@@ -105,11 +105,11 @@ test('no weight moves by more than its grid explains', () => {
     const quantized = roundToNearest(matrix, format)
     const values = dequantize(quantized, format)
     values.forEach((value, i) => {
-      const n = Math.floor(i / 384)
-      const s = f16Value(quantized.scale[n]!)
+      // A scale of a row, or of a group.
+      const s = f16Value(quantized.scale[Math.floor((i * quantized.scale.length) / values.length)]!)
       // Half a step; for w4a8 a whole one, where zero point and code round the same way; for two levels half a level-1
       // step and half a group step, at most 8. Beside these 2^-10 for the fp16 scale at the far end.
-      const steps = { w8a8: 0.5, w4a8: 1 }[format as string] ?? 8.5
+      const steps = format === 'w8a8' ? 0.5 : format === 'w4a8' || format.startsWith('w4a16') ? 1 : 8.5
       const bound = s * steps + Math.abs(matrix.values[i]!) * 2 ** -10
       assert.ok(Math.abs(value - matrix.values[i]!) <= bound, `${format} ${matrix.values[i]} → ${value}`)
     })

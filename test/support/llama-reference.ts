@@ -47,7 +47,7 @@ export class LlamaReference {
 
     const store = (x: Float64Array) =>
       stored ? x.map((value) => halfValue[stored](halfBits[stored](value))) : x
-    const plain = format.weights.bits >= 16
+    const plain = format.activations.bits >= 16
 
     return ids.map((id, position) => {
       let x = store(embedding.slice(id * H, (id + 1) * H))
@@ -108,9 +108,11 @@ export class LlamaReference {
         return y.map((value, i) => value + bias[i]!)
       })
     }
-    const { q, scale } = quantizeRowsReference(input.map(Math.fround), input.length)
-    const quantized = Float64Array.from(q, (code) => code * scale[0]!)
-    const all = multiply(this.#dequantized(`${prefix}${stacked}`, input.length), quantized)
+    const rows = parts.reduce((sum, part) => sum + this.#rowsOf(part), 0)
+    const all = multiply(
+      this.#dequantized(`${prefix}${stacked}`, rows, input.length),
+      this.#activations(input),
+    )
     const biasName = `${prefix}${stacked}.bias`
     const bias = this.#checkpoint.tensors.has(biasName) ? this.#vector(biasName) : undefined
     const y = bias ? all.map((value, i) => value + bias[i]!) : all
@@ -120,6 +122,13 @@ export class LlamaReference {
       end += this.#rowsOf(part)
       return y.slice(start, end)
     })
+  }
+
+  /** What a product takes of a row of activations. */
+  #activations(input: Float64Array): Float64Array {
+    if (this.#checkpoint.format.activations.bits >= 16) return input
+    const { q, scale } = quantizeRowsReference(input.map(Math.fround), input.length)
+    return Float64Array.from(q, (code) => code * scale[0]!)
   }
 
   #rowsOf(part: string): number {
@@ -136,17 +145,22 @@ export class LlamaReference {
   }
 
   /** The matrix that a projection's codes and scales stand for. */
-  #dequantized(path: string, columns: number): Matrix {
+  #dequantized(path: string, rows: number, columns: number): Matrix {
     return this.#cached(path, () => {
       const read = (suffix: string) =>
         new Uint8Array(this.#checkpoint.tensors.read(`${path}.${suffix}`).bytes)
-      const { bits, group } = this.#checkpoint.format.weights
-      const format = bits === 8 ? 'w8a8' : ((group > 0 ? `w4a8-g${group}` : 'w4a8') as QuantizedFormatName)
-      const scale = new Uint16Array(read('scale').buffer)
-      const rows = scale.length
+      const { weights, activations } = this.#checkpoint.format
+      const { bits, group } = weights
+      const format =
+        bits === 8
+          ? 'w8a8'
+          : (`w4a${activations.bits}${group > 0 ? `-g${group}` : ''}` as QuantizedFormatName)
       const parts = weightFormats[format].unpack(new Uint32Array(read('codes').buffer), rows, columns)
-      const zero = format === 'w4a8' ? { zero: read('zero') } : {}
-      const matrix = { rows, columns, scale, ...(parts as Pick<QuantizedMatrix, 'codes'>), ...zero }
+      const perRow = {
+        ...(activations.bits === 8 && { scale: new Uint16Array(read('scale').buffer) }),
+        ...(format === 'w4a8' && { zero: read('zero') }),
+      }
+      const matrix = { rows, columns, ...parts, ...perRow } as QuantizedMatrix
       return { rows, values: Float64Array.from(dequantize(matrix, format)) }
     })
   }
