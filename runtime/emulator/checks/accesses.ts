@@ -3,6 +3,7 @@ import { AllocationMap } from './allocations.ts'
 import { Findings, nameOf, type Space, verbs } from './findings.ts'
 import type { LaunchInfo } from './interface.ts'
 import { Order } from './order.ts'
+import { Overlaps } from './overlaps.ts'
 import { ProxyOrder } from './proxy.ts'
 import { AsyncReaders } from './readers.ts'
 import { Requests } from './requests.ts'
@@ -26,6 +27,7 @@ export class Accesses {
   readonly readers = new AsyncReaders()
   readonly globalShadow = new Shadow(this.order)
   readonly sharedShadow = new Shadow(this.order)
+  readonly overlaps = new Overlaps(this.order, this.globalShadow, this.findings)
   /** Of the CTA entered last. */
   rank = 0
   cta = 0
@@ -43,7 +45,8 @@ export class Accesses {
   private low = new Float64Array(0)
   private high = new Float64Array(0)
 
-  beginLaunch({ kernel, sites, block, cluster, sharedBytes }: LaunchInfo): void {
+  beginLaunch(launch: LaunchInfo): void {
+    const { kernel, sites, block, cluster, sharedBytes } = launch
     this.findings.begin(kernel, sites)
     this.low = new Float64Array(2 * sites.length)
     this.high = new Float64Array(2 * sites.length)
@@ -52,9 +55,12 @@ export class Accesses {
     this.ctas = cluster
     this.threads = Math.ceil((block[0] * block[1] * block[2]) / 32) * 32
     const copies = sites.some(({ opcode }) => opcode.startsWith('mbarrier'))
-    if (!this.order.beginLaunch(this.threads, cluster, copies ? engines : 0)) return
-    this.globalShadow.clearAccesses()
-    this.sharedShadow.clearAccesses()
+    if (this.order.beginLaunch(this.threads, cluster, copies ? engines : 0)) {
+      this.globalShadow.clearAccesses()
+      this.sharedShadow.clearAccesses()
+      this.overlaps.interrupt()
+    }
+    this.overlaps.beginLaunch(launch)
   }
 
   beginCluster(first: number): void {
@@ -64,6 +70,7 @@ export class Accesses {
     this.proxy.clear()
     this.readers.clear()
     this.visits.clear()
+    this.overlaps.beginCluster()
   }
 
   endCluster(): void {
@@ -147,7 +154,10 @@ export class Accesses {
       const copy = shadow.pendingSite(address, bytes)
       if (copy !== undefined) this.reportPending(kind, address, bytes, thread, site, copy)
       if (kind !== 'read') this.overwrite(kind, address, bytes, thread, site)
-    }
+    } else
+      this.overlaps.check(kind, address, bytes, site, () =>
+        this.sentence('global', kind, address, bytes, thread, site),
+      )
     if (kind === 'write') shadow.setInitialised(address, bytes)
     else if (!shadow.isInitialised(address, bytes))
       this.reportUninitialised(space, kind, address, bytes, thread, site)

@@ -15,6 +15,7 @@ const idle: LaunchInfo = {
   grid: [1, 1, 1],
   block: [1, 1, 1],
   cluster: 1,
+  overlaps: false,
   sharedBytes: 0,
 }
 
@@ -76,6 +77,8 @@ export class Checker implements Checks {
         accesses.proxy.fence(accesses.clusterThread(thread))
         barriers.fence(thread)
       },
+      waitForPrevious: (thread) => accesses.overlaps.wait(thread, accesses.clusterThread(thread)),
+      launchDependents: (thread) => accesses.overlaps.launchDependents(thread),
       fenceBarrierInit: (thread) => barriers.fence(thread),
       warpSync: (warp) => order.warpSync(warp),
       endRegion: () => accesses.requests.flush(),
@@ -98,10 +101,12 @@ export class Checker implements Checks {
   }
 
   initialised(address: number, bytes: number): void {
+    this.accesses.overlaps.interrupt()
     this.accesses.globalShadow.setInitialised(address, bytes)
   }
 
   copied(dst: number, src: number, bytes: number): void {
+    this.accesses.overlaps.interrupt()
     this.accesses.globalShadow.copyInitialised(dst, src, bytes)
   }
 

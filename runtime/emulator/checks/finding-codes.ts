@@ -8,6 +8,7 @@ export const findingCodes: Readonly<Record<FindingKind, string>> = {
   uninitialised: 'EMULATOR_UNINITIALISED_READ',
   race: 'EMULATOR_RACE',
   'pending-copy': 'EMULATOR_PENDING_COPY',
+  'early-dependent': 'EMULATOR_EARLY_DEPENDENT',
   'early-refill': 'EMULATOR_EARLY_REFILL',
   'unawaited-copy': 'EMULATOR_UNAWAITED_COPY',
   'barrier-init': 'EMULATOR_BARRIER_INIT',

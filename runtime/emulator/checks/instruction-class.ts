@@ -46,6 +46,7 @@ const byName: Readonly<Record<string, InstructionClass>> = {
   membar: 'synchronization',
   fence: 'synchronization',
   griddepcontrol: 'synchronization',
+  setmaxnreg: 'synchronization',
   bra: 'branch',
   brx: 'branch',
   ret: 'branch',
@@ -60,6 +61,7 @@ export function classify(opcode: string): InstructionClass {
   const name = words[0]!
   if (name === 'cp' && words.some((word) => /^(commit_group|wait_group|wait_all|mbarrier)$/.test(word)))
     return 'synchronization'
+  if (name === 'wgmma' && words[1] !== 'mma_async') return 'synchronization'
   if (memory.has(name)) {
     const space = words.find((word) => /^(global|shared|param|local|const)/.test(word))
     if (name === 'cp' || space === undefined || space.startsWith('global')) return 'global memory'

@@ -44,6 +44,9 @@ export interface CheckImports {
   waitBulk(thread: number, pending: number, read: number): void
   /** `fence.*.gpu`, `membar.gl` and wider: with a following or preceding atomic it orders CTAs. */
   fenceGlobal(thread: number): void
+  /** `griddepcontrol.wait` and `.launch_dependents`. */
+  waitForPrevious(thread: number): void
+  launchDependents(thread: number): void
   /** `fence.mbarrier_init`. */
   fenceBarrierInit(thread: number): void
   /** `fence.proxy.async`. */
@@ -96,6 +99,8 @@ export interface LaunchInfo {
   readonly block: readonly [number, number, number]
   /** CTAs of a cluster. */
   readonly cluster: number
+  /** Whether the launch may begin before its predecessor has ended. */
+  readonly overlaps: boolean
   /** The CTA's shared window, static and dynamic. */
   readonly sharedBytes: number
   /** By site. */
@@ -109,6 +114,7 @@ export type FindingKind =
   | 'uninitialised'
   | 'race'
   | 'pending-copy'
+  | 'early-dependent'
   | 'early-refill'
   | 'unawaited-copy'
   | 'barrier-init'

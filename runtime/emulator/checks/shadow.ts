@@ -152,6 +152,25 @@ export class Shadow {
     return conflict
   }
 
+  /** An access named from `from` to before `to` that would conflict with one of a kind to these bytes. */
+  earlier(kind: AccessKind, address: number, bytes: number, from: number, to: number): Conflict | undefined {
+    const { cells, byteCells } = this.page(address)
+    if (!cells) return undefined
+    const offset = address & (pageBytes - 1)
+    const slots = kind === 'read' ? [write, atomic] : [write, atomic, firstRead, secondRead]
+    for (let byte = offset; byte < offset + bytes; byte++) {
+      const word = (byte >> 2) * cellSize
+      const isSplit = cells[word + write] === split
+      if (!isSplit && byte % 4 !== 0 && byte !== offset) continue
+      const [from4, cell] = isSplit ? [byteCells!, byte * cellSize] : [cells, word]
+      for (const slot of slots) {
+        const name = from4[cell + slot]!
+        if (name >= from && name < to) return conflictIn(from4, cell, slot)
+      }
+    }
+    return undefined
+  }
+
   private recordBytes(
     page: Page,
     kind: AccessKind,

@@ -44,7 +44,7 @@ export class CheckedLauncher {
   }
 
   /** Throws the launch's first fault as a `DeviceError`. */
-  run({ fn, grid, params }: LaunchRecord, seed: number | undefined): void {
+  run({ fn, grid, params, overlaps }: LaunchRecord, seed: number | undefined): void {
     const { loaded } = fn
     const { layout, translation, kernel } = loaded
     const { checker, heap } = this
@@ -59,6 +59,7 @@ export class CheckedLauncher {
       grid,
       block: fn.program.block,
       cluster: loaded.cluster,
+      overlaps,
       sharedBytes: loaded.sharedBytes,
       products: productsOf(translation.sites),
     })

@@ -13,6 +13,8 @@ export interface LaunchRecord {
   readonly fn: EmulatorFunction
   readonly grid: readonly [number, number, number]
   readonly params: Uint8Array
+  /** Whether the launch may begin before its predecessor has ended. */
+  readonly overlaps: boolean
 }
 
 /** A launch whose argument block is packed once. */
@@ -21,6 +23,7 @@ export class EmulatorLaunch implements PreparedLaunch {
   readonly #params: Uint8Array
   readonly #view: DataView
   readonly #enqueue: (record: LaunchRecord, stream: Stream | undefined) => void
+  readonly #overlaps: boolean
   #grid!: readonly [number, number, number]
 
   constructor(
@@ -40,6 +43,7 @@ export class EmulatorLaunch implements PreparedLaunch {
     this.#enqueue = enqueue
     this.#params = new Uint8Array(Math.max(fn.loaded.kernel.paramBytes, 8))
     this.#view = new DataView(this.#params.buffer)
+    this.#overlaps = fn.program.overlaps && (shape.overlap ?? true)
     this.setGrid(shape.grid)
     args.forEach((value, index) => {
       this.setArgument(index, value)
@@ -47,7 +51,7 @@ export class EmulatorLaunch implements PreparedLaunch {
   }
 
   run(stream?: Stream): void {
-    this.#enqueue({ fn: this.fn, grid: this.#grid, params: this.#params }, stream)
+    this.#enqueue({ fn: this.fn, grid: this.#grid, params: this.#params, overlaps: this.#overlaps }, stream)
   }
 
   setArgument(index: number, value: LaunchArgument): void {

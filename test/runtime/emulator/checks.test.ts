@@ -37,6 +37,7 @@ function launch(
     grid: [ctas, 1, 1],
     block: [threads, 1, 1],
     cluster: 1,
+    overlaps: false,
     sharedBytes: 16384,
   })
   checks.beginCluster(0, 0)

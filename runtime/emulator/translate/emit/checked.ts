@@ -25,6 +25,8 @@ export interface CheckCalls {
   readonly commitBulk: FunctionRef<readonly ['i32'], readonly []>
   readonly waitBulk: FunctionRef<readonly ['i32', 'i32', 'i32'], readonly []>
   readonly fenceGlobal: FunctionRef<readonly ['i32'], readonly []>
+  readonly waitForPrevious: FunctionRef<readonly ['i32'], readonly []>
+  readonly launchDependents: FunctionRef<readonly ['i32'], readonly []>
   readonly fenceBarrierInit: FunctionRef<readonly ['i32'], readonly []>
   readonly fenceProxy: FunctionRef<readonly ['i32'], readonly []>
   readonly matrixRow: FunctionRef<readonly ['i32', 'i32', 'i32'], readonly []>
@@ -69,6 +71,8 @@ export function importChecks(m: ModuleBuilder, tracked: ReadonlySet<number>): Ch
     commitBulk: m.importFunction(checkModule, 'commitBulk', ['i32'], []),
     waitBulk: m.importFunction(checkModule, 'waitBulk', ['i32', 'i32', 'i32'], []),
     fenceGlobal: m.importFunction(checkModule, 'fenceGlobal', ['i32'], []),
+    waitForPrevious: m.importFunction(checkModule, 'waitForPrevious', ['i32'], []),
+    launchDependents: m.importFunction(checkModule, 'launchDependents', ['i32'], []),
     fenceBarrierInit: m.importFunction(checkModule, 'fenceBarrierInit', ['i32'], []),
     fenceProxy: m.importFunction(checkModule, 'fenceProxy', ['i32'], []),
     matrixRow: m.importFunction(checkModule, 'matrixRow', ['i32', 'i32', 'i32'], []),

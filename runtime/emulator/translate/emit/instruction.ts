@@ -31,7 +31,7 @@ import {
   shift,
 } from './integer.ts'
 import { barrier } from './mbarrier.ts'
-import { asyncCopy, atomic, fence, load, store } from './memory.ts'
+import { asyncCopy, atomic, dependencies, fence, load, store } from './memory.ts'
 import { convertAddress, move } from './move.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: writers differ in which operands they may find absent
@@ -66,7 +66,7 @@ const writers: Readonly<Record<string, Writer>> = {
   ex2: unary,
   fence: fence,
   fma: fusedMultiplyAdd,
-  griddepcontrol: nothing,
+  griddepcontrol: dependencies,
   ld: load,
   lg2: unary,
   lop3: logic3,

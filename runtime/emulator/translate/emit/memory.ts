@@ -361,3 +361,11 @@ export function fence(e: Emitter): void {
   else if (barrierInit) e.w.call(checks.fenceBarrierInit, e.thread())
   else if ((scope ?? level) !== 'cta') e.w.call(checks.fenceGlobal, e.thread())
 }
+
+/** griddepcontrol: launches run one after the other, so that only the checker minds. */
+export function dependencies(e: Emitter): void {
+  const { checks } = e.context
+  if (!checks) return
+  const isWait = e.instruction.modifiers.action === 'wait'
+  e.w.call(isWait ? checks.waitForPrevious : checks.launchDependents, e.thread())
+}
