@@ -529,6 +529,10 @@ test('instructions are counted by class', () => {
     'ex2.approx.ftz.f32': 'special function',
     'shfl.sync.bfly.b32': 'shuffle',
     'bar.sync': 'synchronization',
+    'wgmma.mma_async.sync.aligned.m64n8k32.s32.u8.s8': 'tensor',
+    'wgmma.wait_group.sync.aligned': 'synchronization',
+    'setmaxnreg.inc.sync.aligned.u32': 'synchronization',
+    'stmatrix.sync.aligned.m8n8.x4.shared.b16': 'shared memory',
     bra: 'branch',
     'mov.b32': 'move',
   }
