@@ -36,12 +36,15 @@ function waitBarrier(w: Writer, instruction: Instruction): void {
   w.guard = ''
 }
 
-const shared = (w: Writer, operand: Operand, attributes: Attributes): string =>
-  address(w, operand, integerOf(attributes, 'sharedOffset'))
-const global = (w: Writer, operand: Operand, attributes: Attributes): string =>
-  address(w, operand, integerOf(attributes, 'globalOffset'))
-const barrier = (w: Writer, operand: Operand, attributes: Attributes): string =>
-  address(w, operand, integerOf(attributes, 'barrierOffset'))
+/** An address with the attribute that is added to it. */
+const offsetBy =
+  (name: string) =>
+  (w: Writer, operand: Operand, attributes: Attributes): string =>
+    address(w, operand, integerOf(attributes, name))
+
+const shared = offsetBy('sharedOffset')
+const global = offsetBy('globalOffset')
+const barrier = offsetBy('barrierOffset')
 
 const hinted = (policy: Operand | undefined): string => (policy ? '.L2::cache_hint' : '')
 
