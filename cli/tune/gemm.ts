@@ -136,7 +136,7 @@ async function tuneFormat(
   try {
     const device = await measurer.device()
     const target = targets[device.target as keyof typeof targets]
-    const file = new RecordFile(fileOf(device, format, options.out))
+    const file = new RecordFile(recordsPath(device, format, options.out))
     const facts = (): RunFacts => ({
       kernel: gemmKernel(format).name,
       format,
@@ -174,7 +174,11 @@ function stateOf({ name, driver }: DeviceFacts): Pick<RunFacts, 'driver' | 'cloc
 }
 
 /** Where records go: nowhere for estimates that nobody asked to keep. */
-function fileOf(device: DeviceFacts, format: string, out: string | undefined): string | null {
+export function recordsPath(
+  device: Pick<DeviceFacts, 'slug' | 'measures'>,
+  format: string,
+  out: string | undefined,
+): string | null {
   if (out !== undefined && existsSync(`${out}/${format}.jsonl`))
     throw new UsageError(`${out} is a GPU's folder of records; name the folder above it`)
   const folder = out ?? (device.measures ? recordsFolder() : null)
@@ -200,13 +204,13 @@ function summary({
 }: FormatResult): string {
   const shapes = (count: number) => `${count} ${count === 1 ? 'shape' : 'shapes'}`
   const parts = [
-    `${format} on ${device.description}: ${measured > 0 || known === 0 ? `${shapes(measured)} ${status}` : ''}`,
+    measured > 0 ? `${shapes(measured)} ${status}` : '',
     known > 0 ? `${shapes(known)} on record` : '',
-    `${programs} programs`,
+    `${programs} ${programs === 1 ? 'program' : 'programs'}`,
     failures.length > 0 ? `${failures.length} failed` : '',
   ]
   const lines = [
-    `${parts.filter(Boolean).join(', ')}, in ${seconds.toFixed(1)} s${file ? `; ${file}` : ''}`,
+    `${format} on ${device.description}: ${parts.filter(Boolean).join(', ')}, in ${seconds.toFixed(1)} s${file ? `; ${file}` : ''}`,
     ...failureLines(failures),
   ]
   return lines.join('\n')

@@ -13,7 +13,7 @@ import type { Bench, Candidate, DeviceFacts } from '../../runtime/tune/bench.ts'
 import { estimateMicroseconds } from '../../runtime/tune/cost-model.ts'
 import { type Replay, ReplayTimer, recordReplay, replayLaunches } from '../../runtime/tune/replay.ts'
 import { checkSample, type Sample, sampleProduct } from './gemm-check.ts'
-import { DeviceOperands } from './gemm-operands.ts'
+import { DeviceOperands, type GemmLimits } from './gemm-operands.ts'
 import { GemmPool } from './gemm-pool.ts'
 import { gemmWork } from './gemm-work.ts'
 import { sampledShape } from './sampled-shape.ts'
@@ -47,12 +47,17 @@ export async function openBench(name: string | undefined, problem: unknown): Pro
 class Product {
   readonly device: Device
   readonly format: WeightFormatName
-  readonly pool: GemmPool
+  #pool: GemmPool | undefined
 
   constructor(device: Device, format: WeightFormatName) {
     this.device = device
     this.format = format
-    this.pool = new GemmPool(format)
+  }
+
+  /** Drawn when it is first needed: a rerun may have nothing to measure. */
+  get pool(): GemmPool {
+    this.#pool ??= new GemmPool(this.format)
+    return this.#pool
   }
 
   sample(shape: GemmShape, operands: DeviceOperands): Sample {
@@ -101,8 +106,9 @@ class TimedBench implements Bench<Timed> {
   readonly device: DeviceFacts
   readonly #product: Product
   readonly #on: Device
-  readonly #operands: DeviceOperands
+  readonly #limits: GemmLimits
   readonly #timer: ReplayTimer
+  #operands: DeviceOperands | undefined
   #cell: { readonly shape: GemmShape; readonly sample: Sample; readonly copies: number } | undefined
   /** The copy that the next graph begins with. */
   #next = 0
@@ -111,8 +117,7 @@ class TimedBench implements Bench<Timed> {
     this.device = factsOf(device, true)
     this.#on = device
     this.#product = product
-    const rotationBytes = rotation * device.properties.l2Bytes
-    this.#operands = new DeviceOperands(device, product.format, product.pool, { shapes, rotationBytes })
+    this.#limits = { shapes, rotationBytes: rotation * device.properties.l2Bytes }
     this.#timer = new ReplayTimer(device)
   }
 
@@ -122,6 +127,8 @@ class TimedBench implements Bench<Timed> {
 
   async open(dims: Dims): Promise<void> {
     const shape = shapeOf(dims)
+    const { format, pool } = this.#product
+    this.#operands ??= new DeviceOperands(this.#on, format, pool, this.#limits)
     const copies = this.#operands.copies(shape)
     this.#cell = { shape, copies, sample: this.#product.sample(shape, this.#operands) }
     this.#next = 0
@@ -129,11 +136,12 @@ class TimedBench implements Bench<Timed> {
 
   async enter(program: Program): Promise<Timed> {
     const { shape, sample, copies } = this.#cell!
-    const launch = this.#product.bind(program, this.#operands, shape)
-    await this.#product.check(launch, this.#operands, shape, sample)
+    const operands = this.#operands!
+    const launch = this.#product.bind(program, operands, shape)
+    await this.#product.check(launch, operands, shape, sample)
     const first = this.#next
     const run = (i: number, stream?: Parameters<Launch['run']>[0]) => {
-      launch.set({ w: this.#operands.weights(shape, (first + i) % copies) } as never)
+      launch.set({ w: operands.weights(shape, (first + i) % copies) } as never)
       launch.run(stream)
     }
     const trial = recordReplay(this.#on, probe, run)
@@ -154,7 +162,7 @@ class TimedBench implements Bench<Timed> {
 
   async close(): Promise<void> {
     this.#timer.free()
-    this.#operands.free()
+    this.#operands?.free()
     await this.#on.close()
   }
 }

@@ -1,11 +1,11 @@
-import { f16Bits, f16Value } from '../../dsl/half.ts'
+import { f16Value, halves } from '../../dsl/half.ts'
 import type { WeightFormatName } from '../../kernels/formats/index.ts'
 import type { GemmShape } from '../../kernels/gemm-tiles.ts'
 import { WrongResult } from '../../runtime/tune/bench.ts'
 import { type GemmPool, uniform } from './gemm-pool.ts'
 
-/** Positions of a product that are computed again on the host. */
-const positions = 4096
+/** Positions of a product that are computed again on the host, unless told otherwise. */
+const defaultPositions = 4096
 /** Tokens that they lie in: each is read from the device as a whole. */
 const tokens = 16
 
@@ -15,7 +15,8 @@ export interface Sample {
   readonly rows: readonly number[]
   /** Features of each, likewise. */
   readonly columns: readonly number[]
-  /** [row, column] f16 bits, and how far a value may be off; 0 for integers, whose results are exact. */
+  readonly dtype: 'f16' | 'bf16'
+  /** [row, column] bits of `dtype`, and how far a value may be off; 0 for integers, whose results are exact. */
   readonly expected: Uint16Array
   readonly tolerance: Float32Array
 }
@@ -26,7 +27,10 @@ export function sampleProduct(
   format: WeightFormatName,
   { M, N, K }: GemmShape,
   sums: Int32Array | undefined,
+  positions = defaultPositions,
 ): Sample {
+  const { bits } = halves[pool.dtype]
+  const rounding = pool.dtype === 'f16' ? 2 ** -10 : 2 ** -7
   const random = uniform(M * 31 + N * 17 + K)
   const rows = chosen(Math.min(M, tokens), M, random)
   const columns = chosen(Math.min(N, Math.ceil(positions / rows.length)), N, random)
@@ -41,34 +45,35 @@ export function sampleProduct(
       if (pool.exact) {
         const exact = format === 'w4a8' ? sum - pool.zero[n]! * sums![m]! : sum
         const scaled = Math.fround(Math.fround(exact) * f16Value(pool.scale[n]!))
-        expected[at] = f16Bits(Math.fround(scaled * pool.xScale[m]!))
+        expected[at] = bits(Math.fround(scaled * pool.xScale[m]!))
       } else if (pool.activation === 'e4m3') {
-        expected[at] = f16Bits(sum * scale)
+        expected[at] = bits(sum * scale)
         // Tensor cores keep about 14 bits of sums of 8-bit floats; what is wrong is off by far more.
         tolerance[at] = magnitude * scale * 2 ** -8 + 2 ** -24
       } else {
-        expected[at] = f16Bits(sum)
-        // K f32 additions round by half a unit in the last place each, and the result once to f16.
-        tolerance[at] = magnitude * K * 2 ** -24 + Math.abs(sum) * 2 ** -10 + 2 ** -24
+        expected[at] = bits(sum)
+        // K f32 additions round by half a unit in the last place each, and the result once to 16 bits.
+        tolerance[at] = magnitude * K * 2 ** -24 + Math.abs(sum) * rounding + 2 ** -24
       }
     })
   })
-  return { rows, columns, expected, tolerance }
+  return { rows, columns, dtype: pool.dtype, expected, tolerance }
 }
 
 /** Throws `WrongResult` for the first element that is not what it must be. `out` are whole rows of the sample. */
 export function checkSample(
-  { rows, columns, expected, tolerance }: Sample,
+  { rows, columns, dtype, expected, tolerance }: Sample,
   out: Uint16Array,
   N: number,
 ): void {
+  const { value } = halves[dtype]
   rows.forEach((m, i) => {
     columns.forEach((n, j) => {
       const at = i * columns.length + j
       const got = out[i * N + n]!
-      const off = Math.abs(f16Value(got) - f16Value(expected[at]!))
+      const off = Math.abs(value(got) - value(expected[at]!))
       if (got === expected[at] || off <= tolerance[at]!) return
-      throw new WrongResult(`out[${m}, ${n}] is ${f16Value(got)} and must be ${f16Value(expected[at]!)}`)
+      throw new WrongResult(`out[${m}, ${n}] is ${value(got)} and must be ${value(expected[at]!)}`)
     })
   })
 }

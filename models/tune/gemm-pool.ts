@@ -1,12 +1,12 @@
 import { e4m3Bits, e4m3Value } from '../../dsl/float8.ts'
 import { type OperandType, unitColumns, unitRows, unitWords, type WeightFormat } from '../../dsl/format.ts'
-import { f16FromF32, f16Value, f32FromF16 } from '../../dsl/half.ts'
+import { bf16FromF32, f16FromF32, halves } from '../../dsl/half.ts'
 import { type WeightFormatName, weightFormats } from '../../kernels/formats/index.ts'
 import { FP8_STEP } from '../../kernels/formats/w4a8-fp8.ts'
 import { activationType } from '../../kernels/gemm-operands.ts'
 
 /** Units of packed weights that are drawn; a matrix of any shape is a run of them, over and over. */
-const units = 127
+const units = 61
 /** Elements of activations that are drawn. A prime, so that the rows of no matrix repeat. */
 const activations = 1_048_573
 /** Rows of scales and zero points that are drawn. */
@@ -20,6 +20,8 @@ const rows = 65_536
  */
 export class GemmPool {
   readonly format: WeightFormat
+  /** The 16-bit type of outputs, and of activations where they are not quantized. */
+  readonly dtype: 'f16' | 'bf16'
   readonly activation: OperandType
   /** Whether sums of products are integers. */
   readonly exact: boolean
@@ -37,12 +39,13 @@ export class GemmPool {
   readonly #weights: Int16Array | Float32Array
   readonly #tokens: Int8Array | Float32Array
 
-  constructor(format: WeightFormatName, seed = 1) {
+  constructor(format: WeightFormatName, dtype: 'f16' | 'bf16' = 'f16', seed = 1) {
     this.format = weightFormats[format]
-    this.activation = activationType(format, 'f16')
+    this.dtype = dtype
+    this.activation = activationType(format, dtype)
     this.exact = this.activation === 'i8'
     const random = uniform(seed)
-    const parts = randomParts(this.format, random, unitRows * units)
+    const parts = randomParts(this.format, dtype, random, unitRows * units)
     this.words = this.format.pack(parts as never, unitRows * units, unitColumns)
     this.unitBytes = 4 * unitWords(this.format)
     this.scale = f16FromF32(Float32Array.from({ length: rows }, () => 0.001 + 0.01 * random()))
@@ -57,8 +60,8 @@ export class GemmPool {
       this.x = Uint8Array.from(drawn, (value) => e4m3Bits(36 * value))
       this.#tokens = Float32Array.from(this.x, e4m3Value)
     } else {
-      this.x = f16FromF32(drawn)
-      this.#tokens = f32FromF16(this.x)
+      this.x = (dtype === 'f16' ? f16FromF32 : bf16FromF32)(drawn)
+      this.#tokens = Float32Array.from(this.x, halves[dtype].value)
     }
     const count = unitRows * units * unitColumns
     this.#weights = this.exact ? new Int16Array(count) : new Float32Array(count)
@@ -78,7 +81,7 @@ export class GemmPool {
   /** What a kernel adds up for an operand: for signed nibbles as subnormal floats, in steps of the smallest. */
   #worth(operand: number): number {
     if (this.exact) return operand
-    if (this.activation !== 'e4m3') return f16Value(operand)
+    if (this.activation !== 'e4m3') return halves[this.dtype].value(operand)
     return this.format.bits === 4 ? e4m3Value(operand) / FP8_STEP : e4m3Value(operand)
   }
 
@@ -125,7 +128,12 @@ export function uniform(seed: number): () => number {
 }
 
 /** Codes of every value and parameters that a format can pack, for a matrix of one unit's columns. */
-function randomParts(format: WeightFormat, random: () => number, N: number): Record<string, unknown> {
+function randomParts(
+  format: WeightFormat,
+  dtype: 'f16' | 'bf16',
+  random: () => number,
+  N: number,
+): Record<string, unknown> {
   const integer = (low: number, high: number) => low + Math.floor((high - low + 1) * random())
   const length = N * unitColumns
   const integers = (count: number, low: number, high: number) =>
@@ -133,7 +141,8 @@ function randomParts(format: WeightFormat, random: () => number, N: number): Rec
   const halfs = (count: number, sample: () => number) =>
     f16FromF32(Float32Array.from({ length: count }, sample))
   const around = () => random() + random() - 1
-  if (format.bits === 16) return { codes: halfs(length, () => 0.04 * around()) }
+  if (format.bits === 16)
+    return { codes: Uint16Array.from({ length }, () => halves[dtype].bits(0.04 * around())) }
   if (format.bits === 8)
     return format.activations.includes('i8')
       ? { codes: Int8Array.from({ length }, () => integer(-127, 127)) }

@@ -10,6 +10,8 @@ const commands = [
   ['compile'],
   ['check'],
   ['draw'],
+  ['tune', 'gemm'],
+  ['tune', 'show'],
   ['doctor'],
 ] as const
 

@@ -5,7 +5,7 @@ import type { Rival } from '../rivals.ts'
 import { tilesText, type WinnerRow } from '../winners.ts'
 import { escapeHtml, logScale, powers, px, short } from './html.ts'
 
-const size = { width: 460, height: 230, left: 44, right: 14, top: 12, bottom: 34 } as const
+const size = { width: 460, height: 230, left: 44, right: 14, top: 16, bottom: 34 } as const
 
 interface Series {
   readonly name: string
@@ -98,12 +98,9 @@ function chart(series: readonly Series[]): string {
       `<line class="grid" x1="${left}" x2="${width - right}" y1="${px(y(tick))}" y2="${px(y(tick))}"/>` +
       `<text class="tick" x="${left - 7}" y="${px(y(tick) + 4)}" text-anchor="end">${short(tick)}</text>`,
   )
-  const ticks = tokens
-    .filter((M, i) => i === 0 || x(M) - x(tokens[i - 1]!) > 20 || Math.log2(M) % 2 === 0)
-    .map(
-      (M) =>
-        `<text class="tick" x="${px(x(M))}" y="${height - bottom + 16}" text-anchor="middle">${M}</text>`,
-    )
+  const ticks = apart(tokens, x).map(
+    (M) => `<text class="tick" x="${px(x(M))}" y="${height - bottom + 16}" text-anchor="middle">${M}</text>`,
+  )
   const lines = series
     .filter((each) => each.points.length > 0)
     .map(({ name, kind, color, points: at }) => {
@@ -120,6 +117,13 @@ function chart(series: readonly Series[]): string {
   return (
     `<svg viewBox="0 0 ${width} ${height}" role="img" aria-label="Microseconds by tokens">${grid.join('')}${ticks.join('')}` +
     `<text class="tick" x="${(left + width - right) / 2}" y="${height - 3}" text-anchor="middle">tokens</text>` +
-    `<text class="tick" x="${left + 4}" y="${top + 2}">µs</text>${lines.join('')}</svg>`
+    `<text class="tick" x="${left + 4}" y="${top - 3}">µs</text>${lines.join('')}</svg>`
   )
+}
+
+/** Values whose labels do not touch. */
+function apart(values: readonly number[], at: (value: number) => number): number[] {
+  const shown: number[] = []
+  for (const value of values) if (shown.length === 0 || at(value) - at(shown.at(-1)!) >= 32) shown.push(value)
+  return shown
 }
