@@ -1,7 +1,10 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { swizzledTile } from '../../../dsl/layout/index.ts'
 import { DeviceError } from '../../../runtime/device.ts'
+import { matrixChunks } from '../../../runtime/emulator/checks/matrix.ts'
 import { kernelText, moduleText, run } from './support.ts'
+import { descriptorBits } from './wgmma-kernel.ts'
 
 /* Who must execute warpgroup instructions, where tiles must lie, and which registers products may share. */
 
@@ -142,6 +145,19 @@ test('a matrix that reaches beyond shared memory is a fault, checked', () =>
   refuses('EMULATOR_OUT_OF_BOUNDS', /outside the CTA's 2304 bytes/, () =>
     accumulators('reachesBeyond', true),
   ))
+
+test('the checker finds the rows of a tile where the compiler puts them', () => {
+  for (const bytes of [32, 64, 128] as const) {
+    const tile = swizzledTile([3, 16, bytes], 'u8')
+    for (const window of [0, 7 * 1024, 255 * 1024])
+      for (let step = 0; step < bytes / 32; step++) {
+        const start = BigInt(((window + 2 * 16 * bytes + 32 * step) & 0x3ffff) >> 4)
+        const chunks = matrixChunks(BigInt(descriptorBits(bytes)) | start, window, 0, 16)
+        for (let row = 0; row < 16; row++)
+          for (const half of [0, 1]) assert.is(chunks[2 * row + half], tile(2, row, 32 * step + 16 * half))
+      }
+  }
+})
 
 test('factors of -1 and transposed operands are refused by name', async () => {
   const half = 'wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16'
