@@ -15,14 +15,14 @@ import { packageRoot } from '../runtime/package-root.ts'
 import { loadProgram } from '../runtime/program-cache.ts'
 import { gpuState } from '../runtime/tune/gpu-state.ts'
 import { runBench } from './command.ts'
-import { layerShapes, type Shape, shapeName } from './gemm/layers.ts'
+import { type BenchFormat, benchFormats } from './gemm/formats.ts'
+import { cellsOf, layerShapes, type Shape, shapeName } from './gemm/layers.ts'
 import { cellOf, failedCell, measureCell, tilesFor } from './gemm/measure.ts'
 import { countsIn, formatsIn, shapesIn, targetIn, tilesIn } from './gemm/options.ts'
 import { Problem, problemConstants, problemKernel } from './gemm/problem.ts'
-import { type GemmRow, keyOf, type RivalRow } from './gemm/rows.ts'
+import { type Cell, type GemmRow, keyOf, type RivalRow } from './gemm/rows.ts'
 import { bestVariants, cudaRunner, type RivalRunner, torchRunner } from './gemm/run-rivals.ts'
 import { Store } from './gemm/store.ts'
-import { type BenchFormat, benchFormats } from './gemm/weights.ts'
 import { openGpu } from './open-gpu.ts'
 import { resultHeader } from './results.ts'
 
@@ -50,8 +50,7 @@ type TunedDevice = Pick<Device, 'name' | 'properties' | 'target'>
 /** One product to measure. */
 interface Job {
   readonly format: BenchFormat
-  readonly shape: Shape
-  readonly tokens: number
+  readonly cell: Cell
   readonly tiles: TileConstants
 }
 
@@ -59,11 +58,10 @@ interface Job {
 const jobsOf = ({ tokens, formats, shapes, tiles }: GemmOptions, device: TunedDevice): Job[] =>
   tokens.flatMap((count) =>
     formats.flatMap((format) =>
-      shapes.map((shape) => ({
+      cellsOf(shapes, count).map((cell) => ({
         format,
-        shape,
-        tokens: count,
-        tiles: tiles ?? tilesFor(format, { ...shape, tokens: count }, device),
+        cell,
+        tiles: tiles ?? tilesFor(format, cell, device),
       })),
     ),
   )
@@ -98,7 +96,7 @@ async function measure(options: GemmOptions): Promise<void> {
     const store = openStore(options, deviceSlug(device))
     const known = new Set(store.rows.filter((row) => row.us !== null).map(keyOf))
     const jobs = jobsOf(options, device).filter(
-      (job) => !options.onlyMissing || !known.has(keyOf(cellOf(job, job.tokens) as GemmRow)),
+      (job) => !options.onlyMissing || !known.has(keyOf(cellOf(job.format, job.cell) as GemmRow)),
     )
     const failures = await loadAll(device, jobs)
     const rivals = await openRivals(options, store.rivals)
@@ -108,7 +106,7 @@ async function measure(options: GemmOptions): Promise<void> {
     try {
       for (const tokens of options.tokens) {
         for (const rival of rivals) store.addRivals(await rival.run(tokens))
-        const own = jobs.filter((job) => job.tokens === tokens)
+        const own = jobs.filter((job) => job.cell.tokens === tokens)
         await measureJobs(device, own, failures, { options, store, finish })
         const { clocks: now } = gpuState(device.name)
         if (now) clocks[tokens] = now.sm
@@ -149,7 +147,7 @@ async function compileAll(
   for (const [i, job] of jobs.entries()) {
     bar.update(i, jobs.length)
     try {
-      const constants = problemConstants(job.format, job.shape, job.tiles)
+      const constants = problemConstants(job.format, job.cell, job.tiles)
       programs.set(job, await loadProgram(problemKernel(job.format), constants, target))
     } catch (error) {
       failures.set(job, error as Error)
@@ -179,13 +177,13 @@ async function loadAll(device: Device, jobs: readonly Job[]): Promise<Map<Job, E
   return failures
 }
 
-const problems = new Map<string, Problem>()
+const problems = new Map<BenchFormat, Problem>()
 
-/** The operands of a format at a shape, which stay on the device. */
-function problemOf(device: Device, { format, shape }: Job, mostTokens: number): Problem {
-  const key = `${format.name} ${shapeName(shape)}`
-  const problem = problems.get(key) ?? new Problem(device, format, shape, mostTokens)
-  problems.set(key, problem)
+/** The operands of a format, which stay on the device. */
+function problemOf(device: Device, format: BenchFormat, { tokens, shapes }: GemmOptions): Problem {
+  const cells = cellsOf(shapes, Math.max(...tokens))
+  const problem = problems.get(format) ?? new Problem(device, format, cells)
+  problems.set(format, problem)
   return problem
 }
 
@@ -199,11 +197,12 @@ async function measureJobs(
   failures: ReadonlyMap<Job, Error>,
   { options, store, finish }: { options: GemmOptions; store: Store; finish: () => void },
 ): Promise<void> {
-  const bar = progressBar(`${jobs[0]?.tokens} tokens`)
-  const fail = (job: Job, error: Error) => store.add([failedCell(cellOf(job, job.tokens), job.tiles, error)])
+  const bar = progressBar(`${jobs[0]?.cell.tokens} tokens`)
+  const fail = (job: Job, error: Error) =>
+    store.add([failedCell(cellOf(job.format, job.cell), job.tiles, error)])
   for (const [i, job] of jobs.entries()) {
     bar.update(i, jobs.length)
-    const name = `${job.format.name} ${shapeName(job.shape)}, ${job.tokens} tokens`
+    const name = `${job.format.name} ${shapeName(job.cell)}, ${job.cell.tokens} tokens`
     const hung = setTimeout(() => {
       fail(job, new Error('the kernel did not end'))
       finish()
@@ -214,8 +213,8 @@ async function measureJobs(
     try {
       const failure = failures.get(job)
       if (failure) throw failure
-      const problem = problemOf(device, job, Math.max(...options.tokens))
-      store.add([await measureCell(problem, job.tokens, job.tiles, options.pause)])
+      const problem = problemOf(device, job.format, options)
+      store.add([await measureCell(problem, job.cell, job.tiles, options.pause)])
     } catch (error) {
       fail(job, error as Error)
       if (error instanceof DriverError && error.fatal) {

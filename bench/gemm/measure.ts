@@ -4,10 +4,9 @@ import type { Device } from '../../runtime/device.ts'
 import { deviceSlug } from '../../runtime/device-slug.ts'
 import { ceilings, floorMicroseconds } from '../../runtime/tune/roofline.ts'
 import { launchMicroseconds, type Patience } from '../measure.ts'
-import { checkOutput, poison } from './check.ts'
+import type { BenchFormat } from './formats.ts'
 import { groupOf, type Prepared, type Problem } from './problem.ts'
 import type { Cell, GemmRow } from './rows.ts'
-import type { BenchFormat } from './weights.ts'
 
 /** A whole run must not take long: a few replays, most of them of a turn of the rotation. */
 const patience: Patience = { replays: 7, leastMicroseconds: 1000, mostMicroseconds: 15_000 }
@@ -20,33 +19,29 @@ export const tilesFor = (
 ): TileConstants => bestTiles(format.weights, { M, N, K }, device)
 
 /**
- * Times a problem for a number of tokens, with launches one after the other and with launches that overlap. Before each
- * timing the output is checked, and the GPU rests for `pauseMs`, so that its clock recovers from what ran before.
+ * Times a product, with launches one after the other and with launches that overlap. Before each timing a result is
+ * checked, and the GPU rests for `pauseMs`, so that its clock recovers from what ran before.
  */
 export async function measureCell(
   problem: Problem,
-  tokens: number,
+  cell: Cell,
   tiles: TileConstants,
   pauseMs: number,
 ): Promise<GemmRow> {
   const { device } = problem
-  const time = async ({ turns }: Prepared): Promise<number> => {
-    poison(problem)
-    turns.at(-1)!.run()
-    await checkOutput(problem, tokens)
+  const time = async (prepared: Prepared): Promise<number> => {
+    await problem.check(cell, prepared)
     await new Promise((resolve) => setTimeout(resolve, pauseMs))
-    return launchMicroseconds(device, turns, patience)
+    return launchMicroseconds(device, prepared.turns, patience)
   }
-  const plain = await problem.prepare(tokens, tiles, false)
+  const plain = await problem.prepare(cell, tiles, false)
   const { fn, program } = plain.launch
   const us = await time(plain)
-  const usChained = program.overlaps ? await time(await problem.prepare(tokens, tiles, true)) : null
-  // What overlapping launches have left behind is right, too.
-  if (usChained !== null) await checkOutput(problem, tokens)
-  const work = problem.work(tokens)
+  const usChained = program.overlaps ? await time(await problem.prepare(cell, tiles, true)) : null
+  const work = problem.work(cell)
   const ceiling = ceilings[deviceSlug(device)]
   return {
-    ...cellOf(problem, tokens),
+    ...cellOf(problem.format, cell),
     us,
     usChained,
     tops: work.ops / us / 1e6,
@@ -75,9 +70,10 @@ export const failedCell = (
 })
 
 /** What tells a row of ours apart. */
-export const cellOf = ({ format, shape }: Pick<Problem, 'format' | 'shape'>, tokens: number) => ({
+export const cellOf = (format: BenchFormat, { n, k, tokens }: Cell) => ({
   format: format.name,
-  group: groupOf(format.weights),
-  ...shape,
+  group: groupOf(format),
+  n,
+  k,
   tokens,
 })

@@ -1,8 +1,8 @@
 import { InvalidArgumentError } from 'commander'
 import { type Target, type TargetName, targets } from '../../codegen/target.ts'
 import type { TileConstants } from '../../kernels/gemm-operands.ts'
+import { type BenchFormat, benchFormats } from './formats.ts'
 import type { Shape } from './layers.ts'
-import { type BenchFormat, benchFormats } from './weights.ts'
 
 /** Parses `w4a8,f16`. */
 export const formatsIn = (text: string): BenchFormat[] =>

@@ -1,26 +1,27 @@
 import type { Kernel } from '../../dsl/kernel.ts'
-import { type WeightFormatName, weightFormats } from '../../kernels/formats/index.ts'
-import {
-  type GemmOperand,
-  gemmConstants,
-  gemmKernel,
-  gemmOperands,
-  type TileConstants,
-} from '../../kernels/gemm-operands.ts'
+import { weightFormats } from '../../kernels/formats/index.ts'
+import { gemmConstants, gemmKernel, type TileConstants } from '../../kernels/gemm-operands.ts'
+import type { GemmShape } from '../../kernels/gemm-tiles.ts'
+import { checkSample, type Sample, sampleProduct } from '../../models/tune/gemm-check.ts'
+import { DeviceOperands } from '../../models/tune/gemm-operands.ts'
+import { GemmPool } from '../../models/tune/gemm-pool.ts'
 import { gemmWork } from '../../models/tune/gemm-work.ts'
 import type { Device, Stream } from '../../runtime/device.ts'
 import { type Launch, prepare } from '../../runtime/kernel.ts'
-import type { HostArray, Tensor } from '../../runtime/tensor.ts'
+import type { Tensor } from '../../runtime/tensor.ts'
+import { WrongResult } from '../../runtime/tune/bench.ts'
 import type { Work } from '../../runtime/tune/roofline.ts'
 import type { Runnable } from '../measure.ts'
-import { bytesOf, repeatedTensor } from '../random-tensors.ts'
-import { type HostOperands, hostOperands, rowSums } from './host-operands.ts'
+import type { BenchFormat } from './formats.ts'
 import type { Shape } from './layers.ts'
-import type { BenchFormat } from './weights.ts'
+import type { Cell } from './rows.ts'
 
 /** Weights in rotation: several times what the last cache of any GPU so far holds. */
 const rotationBytes = 400e6
-const mostCopies = 64
+/** Positions of a product that are compared with the reference. */
+const positions = 256
+/** What no kernel writes: a float of 16 bits that is no number. */
+const unwritten = 0xffff
 
 /** All constants of the kernel of a format for some tiles. */
 export const problemConstants = (
@@ -31,88 +32,96 @@ export const problemConstants = (
 
 export const problemKernel = ({ weights }: BenchFormat): Kernel => gemmKernel(weights)
 
+/** Columns that share parameters; 0 where a row has one scale alone. */
+export const groupOf = ({ weights }: BenchFormat): number => weightFormats[weights].group
+
+const shapeOf = ({ tokens: M, n: N, k: K }: Cell): GemmShape => ({ M, N, K })
+
 /** A product that is ready to run. */
 export interface Prepared {
   readonly launch: Launch
+  /** Runs it on each copy of the weights in turn. */
   readonly turns: readonly Runnable[]
 }
 
-/** A format at one shape: its operands on a device, for up to some number of tokens. */
+/** The operands of a format on a device, for some cells. */
 export class Problem {
   readonly device: Device
   readonly format: BenchFormat
-  readonly shape: Shape
-  /** What the operands were made of. */
-  readonly host: HostOperands
-  readonly #tensors: Readonly<Record<string, Tensor>>
-  readonly #weights: readonly Tensor[]
+  readonly #pool: GemmPool
+  readonly #operands: DeviceOperands
+  #sample: { readonly cell: Cell; readonly sample: Sample } | undefined
 
-  constructor(device: Device, format: BenchFormat, shape: Shape, mostTokens: number) {
+  constructor(device: Device, format: BenchFormat, cells: readonly Cell[]) {
     this.device = device
     this.format = format
-    this.shape = shape
-    this.host = hostOperands(format, shape.k)
-    const operands = this.#operands(mostTokens)
-    const make = (name: string, { dtype, shape: extents, tag }: GemmOperand) =>
-      repeatedTensor(device, dtype, extents, this.#data(name, mostTokens), tag)
-    this.#tensors = Object.fromEntries(
-      Object.entries(operands).flatMap(([name, operand]) =>
-        name === 'w' ? [] : [[name, make(name, operand)]],
-      ),
-    )
-    const { w } = operands
-    const copies = Math.min(mostCopies, Math.max(1, Math.ceil(rotationBytes / bytesOf(w!.dtype, w!.shape))))
-    this.#weights = Array.from({ length: copies }, () => make('w', w!))
+    this.#pool = new GemmPool(format.weights, format.dtype)
+    const limits = { shapes: cells.map(shapeOf), rotationBytes }
+    this.#operands = new DeviceOperands(device, format.weights, this.#pool, limits)
   }
 
-  get out(): Tensor {
-    return this.#tensors.out!
+  /** What a product moves and computes at least. */
+  work(cell: Cell): Work {
+    return gemmWork(this.format.weights, shapeOf(cell))
   }
 
-  /** What a product of so many tokens moves and computes at least. */
-  work(tokens: number): Work {
-    return gemmWork(this.format.weights, { M: tokens, N: this.shape.n, K: this.shape.k })
-  }
-
-  /** A launch for some tokens, and what runs it on each copy of the weights in turn. */
-  async prepare(tokens: number, tiles: TileConstants, overlap: boolean): Promise<Prepared> {
-    const constants = problemConstants(this.format, this.shape, tiles)
-    const operands = this.#operands(tokens)
-    const args = Object.fromEntries(
-      Object.entries(this.#tensors).map(([name, tensor]) => {
-        const { shape } = operands[name]!
-        return [name, shape[0] === tensor.shape[0] ? tensor : tensor.slice(0, shape[0]!)]
-      }),
-    )
-    const [w] = this.#weights
-    const kernel = problemKernel(this.format)
-    const launch = await prepare(this.device, kernel, constants, { ...args, w } as never, { overlap })
-    const turns = this.#weights.map((copy) => ({
-      run(stream?: Stream) {
-        launch.set({ w: copy } as never)
-        launch.run(stream)
-      },
-    }))
+  async prepare(cell: Cell, tiles: TileConstants, overlap: boolean): Promise<Prepared> {
+    const shape = shapeOf(cell)
+    const constants = problemConstants(this.format, cell, tiles)
+    const args = this.#operands.arguments(shape)
+    const launch = await prepare(this.device, problemKernel(this.format), constants, args as never, {
+      overlap,
+    })
+    const turns = Array.from({ length: this.#operands.copies(shape) }, (_, copy) => {
+      const w = this.#operands.weights(shape, copy)
+      return {
+        run(stream?: Stream) {
+          launch.set({ w } as never)
+          launch.run(stream)
+        },
+      }
+    })
     return { launch, turns }
   }
 
+  out(cell: Cell): Tensor {
+    return this.#operands.arguments(shapeOf(cell)).out!
+  }
+
+  /**
+   * Runs a product on copy 0 of the weights, into output that was filled with what is no number, and compares some of it
+   * with the reference. Throws `WrongResult`.
+   */
+  async check(cell: Cell, { turns }: Prepared): Promise<void> {
+    this.out(cell).fill(0xff)
+    turns[0]!.run()
+    await this.compare(cell)
+  }
+
+  /** Compares what the output holds. */
+  async compare(cell: Cell): Promise<void> {
+    const sample = this.#sampleOf(cell)
+    const out = this.out(cell)
+    const rows = new Uint16Array(sample.rows.length * cell.n)
+    for (const [i, m] of sample.rows.entries()) {
+      const row = (await out.slice(m, m + 1).read()) as Uint16Array
+      const hole = row.indexOf(unwritten)
+      if (hole >= 0) throw new WrongResult(`out[${m}, ${hole}] was not written`)
+      rows.set(row, i * cell.n)
+    }
+    checkSample(sample, rows, cell.n)
+  }
+
   free(): void {
-    for (const tensor of [...Object.values(this.#tensors), ...this.#weights]) tensor.free()
+    this.#operands.free()
   }
 
-  #operands(tokens: number): Readonly<Record<string, GemmOperand>> {
-    const { weights, dtype } = this.format
-    return gemmOperands(weights, { M: tokens, N: this.shape.n, K: this.shape.k }, { dtype })
-  }
-
-  /** What an argument repeats. */
-  #data(name: string, mostTokens: number): HostArray {
-    if (name === 'xSum') return rowSums(this.host.x as Int8Array, mostTokens, this.shape.k)
-    const data: HostArray | undefined = (this.host as unknown as Record<string, HostArray>)[name]
-    if (!data) throw new Error(`the bench has nothing to give for '${name}' of ${this.format.name}`)
-    return data
+  #sampleOf(cell: Cell): Sample {
+    if (this.#sample?.cell !== cell) {
+      const sums = this.format.weights === 'w4a8' ? this.#operands.sums(cell.k) : undefined
+      const sample = sampleProduct(this.#pool, this.format.weights, shapeOf(cell), sums, positions)
+      this.#sample = { cell, sample }
+    }
+    return this.#sample.sample
   }
 }
-
-/** Columns that share parameters; 0 where a row has one scale alone. */
-export const groupOf = (format: WeightFormatName): number => weightFormats[format].group

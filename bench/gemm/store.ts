@@ -2,10 +2,10 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { relative } from 'node:path'
 import { UsageError } from '../../cli/failure.ts'
 import { type ResultHeader, writeRows } from '../results.ts'
+import { benchFormats } from './formats.ts'
 import { gemmPage } from './page.ts'
 import { reportText, summaryText } from './report.ts'
 import { type GemmRow, mergeRows, type RivalRow, readGemmRows, readRivalRows } from './rows.ts'
-import { benchFormats } from './weights.ts'
 
 /** What was measured so far, ours and the rivals', and the files in which it is kept. */
 export class Store {

@@ -57,7 +57,7 @@ export class DeviceOperands {
 
   /** The arguments of a product, with the weights of copy 0. */
   arguments(shape: GemmShape): Record<string, Tensor<string>> {
-    const entries = Object.entries(gemmOperands(this.#format, shape, this.#pool)).map(
+    const entries = Object.entries(gemmOperands(this.#format, shape, { dtype: this.#pool.dtype })).map(
       ([name, { dtype, shape: extents, tag }]) => {
         const source = name === 'xSum' ? this.#xSum(shape.K).tensor : this.#tensors[name as 'w']
         return [name, source.view(0, dtype, extents, tag ?? 'row')] as const
@@ -68,7 +68,7 @@ export class DeviceOperands {
 
   /** Copy number `copy` of the weights. Only copy 0 begins with the pool's first unit. */
   weights(shape: GemmShape, copy: number): Tensor<string> {
-    const { dtype, shape: extents, tag } = gemmOperands(this.#format, shape, this.#pool).w!
+    const { dtype, shape: extents, tag } = gemmOperands(this.#format, shape, { dtype: this.#pool.dtype }).w!
     return this.#tensors.w.view(copy * this.#weightBytes(shape), dtype, extents, tag!)
   }
 
@@ -83,7 +83,7 @@ export class DeviceOperands {
   }
 
   #weightBytes(shape: GemmShape): number {
-    return gemmOperands(this.#format, shape, this.#pool).w!.shape.reduce((a, b) => a * b, 4)
+    return gemmOperands(this.#format, shape, { dtype: this.#pool.dtype }).w!.shape.reduce((a, b) => a * b, 4)
   }
 
   #xSum(K: number): { readonly tensor: Tensor; readonly values: Int32Array } {

@@ -4,46 +4,42 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { checkOutput, poison, WrongResult } from '../../bench/gemm/check.ts'
-import { rowSums } from '../../bench/gemm/host-operands.ts'
+import { benchFormats } from '../../bench/gemm/formats.ts'
 import { spread } from '../../bench/gemm/line-chart.ts'
 import { measureCell } from '../../bench/gemm/measure.ts'
 import { Problem } from '../../bench/gemm/problem.ts'
 import { bestOf, layerBest, rivals } from '../../bench/gemm/rivals.ts'
 import { mergeRows, type RivalRow } from '../../bench/gemm/rows.ts'
 import { bestVariants, cudaRunner, torchRunner } from '../../bench/gemm/run-rivals.ts'
-import { benchFormats } from '../../bench/gemm/weights.ts'
 import { defaultTiles } from '../../kernels/gemm-tiles.ts'
 import { openEmulator } from '../../runtime/emulator/device.ts'
+import { WrongResult } from '../../runtime/tune/bench.ts'
 import { smallWgmmaTiles } from '../kernels/cases/gemm-fp8.ts'
-import { rng } from '../support/rng.ts'
 
 const device = openEmulator()
 test.after(() => device.close())
 
-/** Three strips that the weights repeat, and some rows of a fourth. */
+/** Some strips of 64 rows, the last not whole. */
 const shape = { n: 200, k: 256 }
 
 for (const format of benchFormats) {
   test(`${format.name}: what the kernel gives passes the check, and a wrong element or one left out does not`, async () => {
-    const problem = new Problem(device, format, shape, 9)
+    const problem = new Problem(device, format, [{ ...shape, tokens: 9 }])
     for (const tokens of [9, 2]) {
-      const dims = { M: tokens, N: shape.n, K: shape.k }
+      const cell = { ...shape, tokens }
       const tiles = format.name.endsWith('fp8')
         ? smallWgmmaTiles
-        : defaultTiles(format.weights, dims, device.target)
-      const { turns } = await problem.prepare(tokens, tiles, false)
-      poison(problem)
-      await rejects(checkOutput(problem, tokens), /was not written/)
-      turns.at(-1)!.run()
-      await checkOutput(problem, tokens)
+        : defaultTiles(format.weights, { M: tokens, N: shape.n, K: shape.k }, device.target)
+      const prepared = await problem.prepare(cell, tiles, false)
+      await problem.check(cell, prepared)
+      const out = problem.out(cell)
+      const values = (await out.read()) as Uint16Array
+      // Half of the elements with the other sign.
+      out.write(values.map((value, i) => (i % 2 === 0 ? value : value ^ 0x8000)))
+      await rejects(problem.compare(cell), /must be/)
+      out.write(values.with(3, 0xffff))
+      await rejects(problem.compare(cell), /out\[0, 3\] was not written/)
     }
-    const { out } = problem
-    const values = (await out.read()) as Uint16Array
-    // Half of the elements with the other sign: the check takes five features of each of a few tokens.
-    for (let i = 0; i < values.length; i += 2) values[i]! ^= 0x8000
-    out.write(values)
-    await rejects(checkOutput(problem, 9), /expected/)
     problem.free()
   })
 }
@@ -59,9 +55,10 @@ async function rejects(promise: Promise<void>, message: RegExp): Promise<void> {
 
 test('a cell is timed and described', async () => {
   const [format] = benchFormats
-  const problem = new Problem(device, format!, shape, 2)
+  const cell = { ...shape, tokens: 2 }
+  const problem = new Problem(device, format!, [cell])
   const tiles = defaultTiles(format!.weights, { M: 2, N: shape.n, K: shape.k }, device.target)
-  const row = await measureCell(problem, 2, tiles, 0)
+  const row = await measureCell(problem, cell, tiles, 0)
   assert.equal([row.format, row.group, row.n, row.k, row.tokens], ['w4a8', 0, 200, 256, 2])
   assert.ok(row.us! > 0)
   // Strips of 64 rows, 4 bits an element; scales and zero points; two tokens with scale and sum; the output.
@@ -160,17 +157,6 @@ test('labels keep their order and their distance, and move no further than they 
       if (apart) assert.equal(moved, places)
     }),
   )
-})
-
-test('sums of repeated rows are those of the rows', () => {
-  const random = rng(8)
-  const codes = Int8Array.from({ length: 37 }, () => random.integer(-127, 127))
-  const K = 16
-  const sums = rowSums(codes, 20, K)
-  const expected = Array.from({ length: 20 }, (_, m) =>
-    Array.from({ length: K }, (_, k) => codes[(m * K + k) % 37]!).reduce((a, b) => a + b),
-  )
-  assert.equal([...sums], expected)
 })
 
 test.run()
