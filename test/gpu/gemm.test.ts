@@ -3,7 +3,15 @@ import { type WeightFormatName, weightFormats } from '../../kernels/formats/inde
 import { gemmSharedBytes } from '../../kernels/gemm-tiles.ts'
 import { describeDevices, openDevice } from '../../runtime/open-device.ts'
 import { dequantizeCase } from '../kernels/cases/dequantize.ts'
-import { gemm16Case, w4a8Case, w4a8GroupCase, w4a16Case, w8a8Case } from '../kernels/cases/gemm.ts'
+import {
+  gemm16Case,
+  w4a8Case,
+  w4a8GroupCase,
+  w4a8ScaledCase,
+  w4a16Case,
+  w8a8Case,
+} from '../kernels/cases/gemm.ts'
+import { fp8Case, smallWgmmaTiles } from '../kernels/cases/gemm-fp8.ts'
 import { type KernelCase, runCase } from '../support/run-kernel.ts'
 
 /** The GEMM kernels on a GPU: the cases of the emulator's tests at more and larger shapes. */
@@ -46,6 +54,23 @@ for (const M of [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65, 127, 129, 300]) {
     run(w8a8Case({ ...options, zero: undefined }))
     if (N < 1000) run(gemm16Case({ ...options, zero: undefined }))
     if (N < 1000) run(w4a16Case({ ...options, zero: undefined, group: ([128, 64, 32] as const)[seed % 3]! }))
+  }
+}
+
+if (gpu?.target?.name === 'sm_90a') {
+  for (const M of [1, 17, 130]) {
+    for (const [N, K] of [
+      [72, 256],
+      [520, 1408],
+    ] as const) {
+      const options = { M, N, K, seed: seed++, bias: M > 1, residual: M > 16 } as const
+      run(fp8Case('fp8', options))
+      run(fp8Case('w4a8-fp8', { ...options, dtype: 'bf16' }))
+      run(w4a16Case({ ...options, tiles: smallWgmmaTiles }))
+      run(w4a16Case({ ...options, dtype: 'bf16', group: 32, tiles: smallWgmmaTiles }))
+      run(w4a8ScaledCase({ ...options, tiles: smallWgmmaTiles }))
+      run(w4a8ScaledCase(options))
+    }
   }
 }
 

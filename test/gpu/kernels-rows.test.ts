@@ -6,6 +6,8 @@ import { distributionCase, greedyCase, logProbsCase } from '../kernels/cases/log
 import {
   embedTokensCase,
   quantizeRowsCase,
+  quantizeRowsFp8Case,
+  quantizeRowsSummingCase,
   rmsNormCase,
   rmsNormQuantizeCase,
   rmsNormRowsCase,
@@ -42,6 +44,8 @@ for (const dtype of halfTypes) {
       for (const make of [
         embedTokensCase,
         quantizeRowsCase,
+        quantizeRowsSummingCase,
+        ...((gpu?.target?.capability ?? 0) >= 89 ? [quantizeRowsFp8Case] : []),
         rmsNormCase,
         rmsNormQuantizeCase,
         siluMulCase,

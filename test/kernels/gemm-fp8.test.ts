@@ -8,7 +8,7 @@ import { assemble } from '../support/ptxas.ts'
 import { runCase } from '../support/run-kernel.ts'
 import { fp8Case, smallWgmmaTiles } from './cases/gemm-fp8.ts'
 
-const device = openEmulator({ checks: false, schedule: 'shuffled', seed: 1 })
+const device = openEmulator({ checks: true, schedule: 'shuffled', seed: 1 })
 
 for (const format of ['fp8', 'w4a8-fp8'] as const) {
   for (const options of [
