@@ -54,7 +54,7 @@ export class Accesses {
     this.stride = windowStride(sharedBytes)
     this.ctas = cluster
     this.threads = Math.ceil((block[0] * block[1] * block[2]) / 32) * 32
-    const copies = sites.some(({ opcode }) => opcode.startsWith('mbarrier'))
+    const copies = sites.some(({ opcode }) => /^mbarrier|bulk/.test(opcode))
     if (this.order.beginLaunch(this.threads, cluster, copies ? engines : 0)) {
       this.globalShadow.clearAccesses()
       this.sharedShadow.clearAccesses()
@@ -152,7 +152,7 @@ export class Accesses {
     const access = this.order.enter(thread)
     if (space === 'shared') {
       const copy = shadow.pendingSite(address, bytes)
-      if (copy !== undefined) this.reportPending(kind, address, bytes, thread, site, copy)
+      if (copy !== undefined) this.reportPending('shared', kind, address, bytes, thread, site, copy)
       if (kind !== 'read') this.overwrite(kind, address, bytes, thread, site)
     } else
       this.overlaps.check(kind, address, bytes, site, () =>
@@ -207,11 +207,32 @@ export class Accesses {
     const shadow = this.sharedShadow
     this.order.enter(thread)
     const copy = shadow.pendingSite(address, 16)
-    if (copy !== undefined) this.reportPending('write', address, 16, thread, site, copy)
+    if (copy !== undefined) this.reportPending('shared', 'write', address, 16, thread, site, copy)
     this.checkReaders('write', address, 16, thread, site)
     const conflict = shadow.record('write', address, 16, access, site, this.order.ctaStart)
     if (conflict && copy === undefined) this.reportRefill(address, thread, site, conflict)
     shadow.setPending(address, 16, site)
+  }
+
+  /** The copy engine will write global memory, or add to it, for a thread; `access` is the copy's name. */
+  storeByEngine(
+    kind: AccessKind,
+    address: number,
+    bytes: number,
+    access: number,
+    thread: number,
+    site: number,
+  ): void {
+    const shadow = this.globalShadow
+    this.order.enter(thread)
+    this.overlaps.check(kind, address, bytes, site, () =>
+      this.sentence('global', kind, address, bytes, thread, site),
+    )
+    if (kind === 'write') shadow.setInitialised(address, bytes)
+    else if (!shadow.isInitialised(address, bytes))
+      this.reportUninitialised('global', kind, address, bytes, thread, site)
+    const conflict = shadow.record(kind, address, bytes, access, site, this.order.launchStart)
+    if (conflict) this.reportRace('global', kind, address, bytes, thread, site, conflict)
   }
 
   private reportRefill(address: number, thread: number, site: number, conflict: Conflict): void {
@@ -314,7 +335,7 @@ export class Accesses {
   ): void {
     const otherSite = this.findings.site(conflict.site)
     if (this.order.describe(conflict.access).thread === undefined) {
-      this.reportPending(kind, address, bytes, thread, site, conflict.site)
+      this.reportPending(space, kind, address, bytes, thread, site, conflict.site)
       return
     }
     this.findings.add('race', space, site, otherSite, () => {
@@ -345,7 +366,8 @@ export class Accesses {
     })
   }
 
-  reportPending(
+  private reportPending(
+    space: Space,
     kind: AccessKind,
     address: number,
     bytes: number,
@@ -354,11 +376,14 @@ export class Accesses {
     copy: number,
   ): void {
     const copySite = this.findings.site(copy)
-    this.findings.add('pending-copy', 'shared', site, copySite, () => {
-      const what = this.sentence('shared', kind, address, bytes, thread, site)
-      const remedy = copySite.opcode.includes('bulk')
-        ? 'wait for the phase of its mbarrier'
-        : 'wait for its group, then pass a barrier'
+    this.findings.add('pending-copy', space, site, copySite, () => {
+      const what = this.sentence(space, kind, address, bytes, thread, site)
+      const isStore = space === 'global'
+      const remedy = isStore
+        ? 'call waitBulk(0) first, and let others learn of that'
+        : copySite.opcode.includes('bulk')
+          ? 'wait for the phase of its mbarrier'
+          : 'wait for its group, then pass a barrier'
       return `${what}, which a copy (${nameOf(copySite)}) may still write: ${remedy}.`
     })
   }

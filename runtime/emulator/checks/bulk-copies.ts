@@ -23,11 +23,15 @@ interface Group {
   /** Under which their sources are held. */
   readonly owner: number
   readonly sites: number[]
+  /** Names of its stores among accesses. */
+  readonly accesses: number[]
   isRead: boolean
 }
 
 /** Owners of holds below belong to products of matrices. */
 const firstOwner = 1 << 20
+/** Stores are no barrier's business; they share an engine, the last one. */
+const storeEngine = -1
 
 /** The copy engine of a checked launch: copies to shared memory end late, in an order of their own. */
 export class BulkCopies implements CopyImports {
@@ -104,7 +108,7 @@ export class BulkCopies implements CopyImports {
     this.checkSize(bytes, thread, site)
     this.checkPlace('global', from, 16, thread, site)
     accesses.checkBounds('global', 'read', from, bytes, thread, site)
-    this.touchRange('global', 'read', from, bytes, thread, site)
+    this.readRange(from, bytes, thread, site)
     this.issue(to, bytes, 16, barrier, ctas, state, thread, site, (target) => {
       this.engine!.move(target, from, bytes, site)
     })
@@ -124,7 +128,9 @@ export class BulkCopies implements CopyImports {
     site: number,
   ): void {
     const box = this.box(map, rank, x, y, z, thread, site)
-    this.touchBox(box, 'read', thread, site)
+    this.forEachRow(box, 'read', thread, site, (address, bytes) =>
+      this.readRange(address, bytes, thread, site),
+    )
     const bytes = boxBytes(box)
     this.issue(to, bytes, alignmentOf(box), barrier, ctas, state, thread, site, (target) => {
       this.engine!.loadBox(target, box, site)
@@ -201,17 +207,16 @@ export class BulkCopies implements CopyImports {
 
   storeBulk(to: number, from: number, bytes: number, thread: number, site: number): void {
     this.checkStore(to, bytes, thread, site)
-    this.hold(from, bytes, 16, thread, site)
-    this.touchRange('global', 'write', to, bytes, thread, site)
+    const access = this.hold(from, bytes, 16, thread, site)
+    this.storeRange('write', to, bytes, access, thread, site)
     this.count('shared to global', bytes)
     this.engine!.storeBulk(to, from, bytes, thread, site)
   }
 
   addBulk(to: number, from: number, bytes: number, type: number, thread: number, site: number): void {
     this.checkStore(to, bytes, thread, site)
-    this.hold(from, bytes, 16, thread, site)
-    for (let offset = 0; offset < bytes; offset += 4)
-      this.accesses.touch('global', 'atomic', to + offset, 4, thread, site)
+    const access = this.hold(from, bytes, 16, thread, site)
+    this.storeRange('atomic', to, bytes, access, thread, site)
     this.count('added to global', bytes)
     this.engine!.addBulk(to, from, bytes, type, thread, site)
   }
@@ -227,8 +232,10 @@ export class BulkCopies implements CopyImports {
     site: number,
   ): void {
     const box = this.box(map, rank, x, y, z, thread, site)
-    this.hold(from, boxBytes(box), alignmentOf(box), thread, site)
-    this.touchBox(box, 'write', thread, site)
+    const access = this.hold(from, boxBytes(box), alignmentOf(box), thread, site)
+    this.forEachRow(box, 'write', thread, site, (address, bytes) =>
+      this.storeRange('write', address, bytes, access, thread, site),
+    )
     this.count('shared to global', bytesThatExist(box))
     this.engine!.storeTensor(map, rank, x, y, z, from, thread, site)
   }
@@ -239,23 +246,34 @@ export class BulkCopies implements CopyImports {
     this.accesses.checkBounds('global', 'write', to, bytes, thread, site)
   }
 
-  /** A store begins to read shared memory; nobody may write there until it has been waited for. */
-  private hold(from: number, bytes: number, alignment: number, thread: number, site: number): void {
+  /**
+   * A store begins to read shared memory; nobody may write there until it has been waited for. Gives its name among
+   * accesses.
+   */
+  private hold(from: number, bytes: number, alignment: number, thread: number, site: number): number {
     const { accesses } = this
     const at = this.barriers.offsetOf(from)
     this.checkPlace('shared', at, alignment, thread, site)
     accesses.checkBounds('shared', 'read', at, bytes, thread, site)
     const index = accesses.clusterThread(thread)
-    const group = this.open.get(index) ?? { owner: this.owners++, sites: [], isRead: false }
+    const group = this.open.get(index) ?? this.newGroup()
     this.open.set(index, group)
     group.sites.push(site)
     for (let offset = 0; offset < bytes; offset += 16)
       accesses.readByEngine(group.owner, at + offset, thread, site)
+    accesses.order.enter(thread)
+    const access = accesses.order.startCopy(storeEngine)
+    group.accesses.push(access)
+    return access
+  }
+
+  private newGroup(): Group {
+    return { owner: this.owners++, sites: [], accesses: [], isRead: false }
   }
 
   commit(thread: number): void {
     const index = this.accesses.clusterThread(thread)
-    const group = this.open.get(index) ?? { owner: this.owners++, sites: [], isRead: false }
+    const group = this.open.get(index) ?? this.newGroup()
     this.open.delete(index)
     const groups = this.groups.get(index)
     if (groups) groups.push(group)
@@ -268,7 +286,10 @@ export class BulkCopies implements CopyImports {
     for (const group of groups.slice(0, Math.max(0, groups.length - pending))) {
       group.isRead = true
       this.accesses.readers.release(group.owner)
-      if (!readOnly) groups.shift()
+      if (readOnly) continue
+      groups.shift()
+      this.accesses.order.enter(thread)
+      for (const access of group.accesses) this.accesses.order.awaitCopy(access)
     }
   }
 
@@ -315,32 +336,41 @@ export class BulkCopies implements CopyImports {
     return this.engine!.box(map, rank, x, y, z, site)
   }
 
-  private touchBox(box: Box, kind: AccessKind, thread: number, site: number): void {
+  /** The parts of rows that the tensor has. */
+  private forEachRow(
+    box: Box,
+    kind: AccessKind,
+    thread: number,
+    site: number,
+    body: (address: number, bytes: number) => void,
+  ): void {
     const bytes = box.endByte - box.firstByte
     if (bytes === 0) return
     for (let slab = box.firstSlab; slab < box.endSlab; slab++)
       for (let row = box.firstRow; row < box.endRow; row++) {
         const address = box.address + slab * box.slabStride + row * box.rowStride + box.firstByte
         this.accesses.checkBounds('global', kind, address, bytes, thread, site)
-        this.touchRange('global', kind, address, bytes, thread, site)
+        body(address, bytes)
       }
   }
 
-  /** Touches bytes in pieces as wide as their places allow. */
-  private touchRange(
-    space: 'global' | 'shared',
+  private readRange(address: number, bytes: number, thread: number, site: number): void {
+    forEachPiece(address, bytes, (at, width) =>
+      this.accesses.touch('global', 'read', at, width, thread, site),
+    )
+  }
+
+  private storeRange(
     kind: AccessKind,
     address: number,
     bytes: number,
+    access: number,
     thread: number,
     site: number,
   ): void {
-    for (let at = address; at < address + bytes; ) {
-      const left = address + bytes - at
-      const width = [16, 4, 1].find((w) => at % w === 0 && w <= left)!
-      this.accesses.touch(space, kind, at, width, thread, site)
-      at += width
-    }
+    forEachPiece(address, bytes, (at, width) =>
+      this.accesses.storeByEngine(kind, at, width, access, thread, site),
+    )
   }
 
   endCluster(): void {
@@ -362,6 +392,16 @@ export class BulkCopies implements CopyImports {
           const what = nameOf(findings.site(site))
           return `The CTA ends although nobody has waited for the store from its shared memory (${what}): call waitBulk(0, { read: true }) first.`
         })
+  }
+}
+
+/** Cuts a range into pieces as wide as their places allow. */
+function forEachPiece(address: number, bytes: number, body: (at: number, width: number) => void): void {
+  for (let at = address; at < address + bytes; ) {
+    const left = address + bytes - at
+    const width = [16, 4, 1].find((w) => at % w === 0 && w <= left)!
+    body(at, width)
+    at += width
   }
 }
 

@@ -179,11 +179,16 @@ export class Order {
     return this.actors - this.engines
   }
 
-  /** The name of what an engine does now, for the thread that entered last. */
+  /** The name of what an engine does now: that of a barrier, or -1 for the one of stores. */
   startCopy(engine: number): number {
-    const actor = this.engineBase + (engine % this.engines)
+    const actor = engine < 0 ? this.actors - 1 : this.engineBase + (engine % (this.engines - 1))
     this.startSegment(actor)
     return this.current[actor]! * 32
+  }
+
+  /** The thread that entered last has waited for a copy. */
+  awaitCopy(copy: number): void {
+    this.endCopy(this.known.subarray(this.warp * this.actors, (this.warp + 1) * this.actors), copy)
   }
 
   /** A copy that `startCopy` named has ended: who learns these clocks knows of it. */

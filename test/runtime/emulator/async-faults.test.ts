@@ -87,6 +87,13 @@ const cases: Readonly<Record<string, { body: string; cluster?: number; code: str
     code: 'PEER_LIFETIME',
     message: /may end before another CTA of its cluster uses its shared memory/,
   },
+  reads_unwaited_store: {
+    body: `mad.lo.u32 %r6, %r1, 4, %r3; st.shared.u32 [%r6], %r1; fence.proxy.async.shared::cta; bar.sync 0;
+      @%p1 cp.async.bulk.global.shared::cta.bulk_group [%rd6], [%r3], 256; @%p1 cp.async.bulk.commit_group;
+      @%p1 cp.async.bulk.wait_group.read 0; bar.sync 0; ld.global.u32 %r7, [%rd6];`,
+    code: 'PENDING_COPY',
+    message: /which a copy \(cp\.async\.bulk\.global.*\) may still write: call waitBulk\(0\) first/,
+  },
   no_such_peer: {
     body: `barrier.cluster.arrive.release.aligned; barrier.cluster.wait.acquire.aligned;
       mov.u32 %r5, 3; mapa.shared::cluster.u32 %r6, %r3, %r5; ld.shared::cluster.u32 %r7, [%r6];`,
@@ -99,9 +106,10 @@ const cases: Readonly<Record<string, { body: string; cluster?: number; code: str
 const bodies = Object.entries(cases).map(([name, { body, cluster }]) =>
   kernelText(
     name,
-    ['map'],
+    ['map', 'u64'],
     [64, 1, 1],
-    `${start} .reg .b16 %h<2>; mov.b64 %rd3, p0; cvta.param.u64 %rd4, %rd3; bar.sync 0;
+    `${start} .reg .b16 %h<2>; mov.b64 %rd3, p0; cvta.param.u64 %rd4, %rd3; ld.param.u64 %rd6, [p1];
+    bar.sync 0;
     .loc 1 30 1
     ${body}`,
     cluster,
@@ -148,7 +156,9 @@ for (const [name, { cluster = 1, code, message }] of Object.entries(cases))
   for (const order of orders)
     test(`${name}, schedule ${order.seed}`, async () => {
       const kernel = { name, ptx, block: [64, 1, 1], sharedBytes: 8192 } as const
-      const error = await failureOf(run(kernel, [cluster, 1, 1], [map], { ...order, checks: true }))
+      const error = await failureOf(
+        run(kernel, [cluster, 1, 1], [map, new Uint8Array(256)], { ...order, checks: true }),
+      )
       assert.is(error.code, `EMULATOR_${code}`, error.message)
       assert.match(error.message, message)
       assert.is(error.location, 'kernels/async.ts:30')
@@ -160,7 +170,7 @@ test('launches of what the copy engine or clusters do not take are refused in wo
   const good = { ...map, address: memory.address }
   const fn = device.load(programOf({ name: 'peer_ends', ptx, block: [64, 1, 1], sharedBytes: 8192 }))
   const refused = (change: object, expected: RegExp): void => {
-    assert.throws(() => device.prepareLaunch(fn, { grid: [2, 1, 1] }, [{ ...good, ...change }]), expected)
+    assert.throws(() => device.prepareLaunch(fn, { grid: [2, 1, 1] }, [{ ...good, ...change }, 0]), expected)
   }
   refused({ address: memory.address + 8 }, /its address \d+ is not a multiple of 16/)
   refused({ strides: [136] }, /a stride of 136 bytes is not a multiple of 16/)
@@ -168,9 +178,9 @@ test('launches of what the copy engine or clusters do not take are refused in wo
   refused({ box: [64, 8] }, /a row of the box has 64 bytes; swizzling over 128 bytes needs as many/)
   refused({ box: [24, 8], swizzle: 0 }, /24 bytes, which is not a multiple of 16/)
   refused({ strides: [] }, /2 dimensions need 1 strides, not 0/)
-  assert.throws(() => device.prepareLaunch(fn, { grid: [2, 1, 1] }, [7]), /must be a tensor map/)
+  assert.throws(() => device.prepareLaunch(fn, { grid: [2, 1, 1] }, [7, 0]), /must be a tensor map/)
   assert.throws(
-    () => device.prepareLaunch(fn, { grid: [3, 1, 1] }, [good]),
+    () => device.prepareLaunch(fn, { grid: [3, 1, 1] }, [good, 0]),
     /a grid of 3 x 1 x 1 cannot be cut into clusters of 2 CTAs along x/,
   )
 })
