@@ -1,13 +1,16 @@
-import type { WeightFormatName } from '../kernels/formats/index.ts'
-import type { TileConstants } from '../kernels/gemm-operands.ts'
+import { type WeightFormat, type WeightFormatName, weightFormats } from '../kernels/formats/index.ts'
+import { activationType, type TileConstants } from '../kernels/gemm-operands.ts'
 import { gemmSpace } from '../kernels/gemm-space.ts'
 import { defaultTiles, type GemmShape } from '../kernels/gemm-tiles.ts'
+import { defaultWgmmaTiles } from '../kernels/gemm-wgmma-tiles.ts'
 import type { Device } from '../runtime/device.ts'
 import { type Tuned, tunedFor } from '../runtime/tune/tuned.ts'
 
 type TunedDevice = Pick<Device, 'name' | 'properties' | 'target'>
 
 export interface BestTilesOptions {
+  /** Element type of the output; tiles on `wgmma` that hold whole sums store 16 bits. Default: f16. */
+  readonly out?: DType
   /** Instead of the records on disk. */
   readonly tuned?: Tuned
   /** Told, once a process, that a shape is untuned; default: standard error. */
@@ -27,15 +30,17 @@ export function bestTiles(
   device: TunedDevice,
   options: BestTilesOptions = {},
 ): TileConstants {
-  const fallback = () => defaultTiles(format, shape, device.target) as TileConstants
+  const fallback = () => untuned(format, shape, device)
   if (device.name === 'emulator') return fallback()
   const { N, K, M } = shape
   const tuned = options.tuned ?? tunedFor(device, format)
   const space = gemmSpaceOf(format)
-  const winner = tuned.winner(
-    { N, K, M },
-    (config) => space.refusal(config as unknown as TileConstants, device.target, { N, K, M }) === undefined,
-  )
+  const wide = dtypeBytes[options.out ?? 'f16'] > 2
+  const accept = (config: Config): boolean => {
+    const tiles = config as unknown as TileConstants
+    return !(wide && tiles.path === 'wgmma') && space.refusal(tiles, device.target, { N, K, M }) === undefined
+  }
+  const winner = tuned.winner({ N, K, M }, accept, wide ? 'wide' : '')
   if (!winner || winner.record.key.N !== N || winner.record.key.K !== K)
     sayUntuned(format, shape, device, winner?.record.key, options.say)
   return winner ? (winner.record.config as unknown as TileConstants) : fallback()
@@ -54,6 +59,15 @@ export function tokenBucket(
   const power = 2 ** Math.ceil(Math.log2(M))
   if (device.name === 'emulator') return power
   return tuned.tunedValues('M', { N, K }).find((count) => count >= M) ?? power
+}
+
+function untuned(format: WeightFormatName, shape: GemmShape, { name, target }: TunedDevice): TileConstants {
+  const f: WeightFormat = weightFormats[format]
+  const onHopper =
+    name !== 'emulator' && target.name === 'sm_90a'
+      ? defaultWgmmaTiles(f, shape, activationType(format, 'f16'), target)
+      : undefined
+  return onHopper ?? defaultTiles(format, shape, target)
 }
 
 const spaces = new Map<WeightFormatName, ReturnType<typeof gemmSpace>>()
