@@ -2,11 +2,16 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { bytesOf } from '../../../runtime/bytes.ts'
 import { openEmulator } from '../../../runtime/emulator/device.ts'
-import { gemm16Case, w4a8Case, w4a8GroupCase } from '../../kernels/cases/gemm.ts'
+import { gemm16Case, w4a8Case, w4a8GroupCase, w4a16Case } from '../../kernels/cases/gemm.ts'
 import { fp8Case, smallWgmmaTiles } from '../../kernels/cases/gemm-fp8.ts'
 import { pagedAttentionCase, ropeAppendCase } from '../../kernels/cases/kv.ts'
 import { greedyCase, logProbsCase } from '../../kernels/cases/logits.ts'
-import { embedTokensCase, rmsNormQuantizeCase, siluMulQuantizeCase } from '../../kernels/cases/rows.ts'
+import {
+  embedTokensCase,
+  quantizeRowsFp8Case,
+  rmsNormQuantizeCase,
+  siluMulQuantizeCase,
+} from '../../kernels/cases/rows.ts'
 import { runKernel } from '../../support/run-kernel.ts'
 
 /*
@@ -43,6 +48,9 @@ const cases = [
   w4a8Case({ ...gemm, M: 5, residual: true, bias: true }),
   w4a8GroupCase({ ...gemm, M: 19 }),
   gemm16Case({ ...gemm, M: 9 }),
+  w4a16Case({ ...gemm, M: 3 }),
+  w4a16Case({ ...gemm, M: 3, dtype: 'f16', group: 32 }),
+  quantizeRowsFp8Case({ T: 3, H: 264, dtype: 'f16', seed: 12 }),
   ...wgmmaTiles.map((tiles) => w4a8GroupCase({ M: 21, N: 192, K: 512, seed: 12, tiles })),
   fp8Case('fp8', { M: 21, N: 128, K: 256, seed: 13 }),
   fp8Case('w4a8-fp8', { M: 9, N: 128, K: 384, seed: 14 }),
