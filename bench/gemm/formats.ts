@@ -1,4 +1,4 @@
-import { type WeightFormatName, weightFormats } from '../../kernels/formats/index.ts'
+import type { WeightFormatName } from '../../kernels/formats/index.ts'
 
 /** A format as the bench names it: how weights are packed, and the 16-bit type of what is around them. */
 export interface BenchFormat {
@@ -8,18 +8,13 @@ export interface BenchFormat {
 }
 
 /** In the order of the tables. */
-const known: readonly (readonly [name: string, weights: string, dtype: 'f16' | 'bf16'])[] = [
-  ['w4a8', 'w4a8', 'f16'],
-  ['w4a8-g128', 'w4a8-g128', 'f16'],
-  ['w4a8-fp8', 'w4a8-fp8', 'f16'],
-  ['w4a16-g128', 'w4a16-g128', 'f16'],
-  ['w8a8', 'w8a8', 'f16'],
-  ['fp8', 'fp8', 'f16'],
-  ['f16', 'w16', 'f16'],
-  ['bf16', 'w16', 'bf16'],
+export const benchFormats: readonly BenchFormat[] = [
+  { name: 'w4a8', weights: 'w4a8', dtype: 'f16' },
+  { name: 'w4a8-g128', weights: 'w4a8-g128', dtype: 'f16' },
+  { name: 'w4a8-fp8', weights: 'w4a8-fp8', dtype: 'f16' },
+  { name: 'w4a16-g128', weights: 'w4a16-g128', dtype: 'f16' },
+  { name: 'w8a8', weights: 'w8a8', dtype: 'f16' },
+  { name: 'fp8', weights: 'fp8', dtype: 'f16' },
+  { name: 'f16', weights: 'w16', dtype: 'f16' },
+  { name: 'bf16', weights: 'w16', dtype: 'bf16' },
 ]
-
-/** The formats that the registry has. */
-export const benchFormats: readonly BenchFormat[] = known.flatMap(([name, weights, dtype]) =>
-  Object.hasOwn(weightFormats, weights) ? [{ name, weights: weights as WeightFormatName, dtype }] : [],
-)

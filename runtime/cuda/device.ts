@@ -10,6 +10,7 @@ import {
   type LaunchShape,
   type Stream,
 } from '../device.ts'
+import { whenThreadIsFree } from './compile-queue.ts'
 import { Context } from './context.ts'
 import { type CubinCache, type CubinTarget, cubinCache } from './cubin-cache.ts'
 import { loadDriver } from './driver.ts'
@@ -136,7 +137,7 @@ export class CudaDevice implements Device {
         if (!(error instanceof DriverError) || error.fatal) throw error
       }
     }
-    const cubin = await compileCubin(this.#context, program)
+    const cubin = await whenThreadIsFree(() => compileCubin(this.#context, program))
     await this.#cubins.write(program, this.#cubinTarget, cubin)
     return this.#functions.get(program) ?? this.#keep(program, cubin)
   }

@@ -99,6 +99,21 @@ check(
   },
 )
 
+check('a stream is waited for while many programs compile', async () => {
+  const { device } = setup().open()
+  stub.compile(40)
+  const programs = Array.from({ length: 9 }, () => fresh())
+  const started = performance.now()
+  const loading = device.loadAll(programs)
+  await new Promise((resolve) => setTimeout(resolve, 10))
+  stub.busy(10)
+  await device.synchronize()
+  const waited = performance.now() - started
+  await loading
+  const all = performance.now() - started
+  assert.ok(waited < all / 2, `waited ${waited} ms of ${all} that compiling took`)
+})
+
 check('two that ask for one program at once, and one that cannot wait, get one function', async () => {
   const { device, counts } = setup().open()
   const program = fresh()
