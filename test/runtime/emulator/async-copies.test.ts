@@ -1,7 +1,8 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { openEmulator } from '../../../runtime/emulator/device.ts'
 import { type Rng, rng } from '../../support/rng.ts'
-import { kernelText, moduleText, run } from './support.ts'
+import { kernelText, moduleText, programOf, run } from './support.ts'
 
 const registers = '.reg .pred %p<9>; .reg .b32 %r<40>; .reg .f32 %f<9>; .reg .b64 %rd<20>;'
 
@@ -282,6 +283,17 @@ each('bulk stores and additions', async (options, random) => {
   await run(kernel('bulk_store'), [2, 1, 1], [x, y, sums, floatSums], options)
   assert.equal(y, Uint8Array.of(...x, ...x))
   assert.equal([sums, floatSums], expected)
+})
+
+test('a checked launch reports the bytes that the copy engine moved', async () => {
+  const device = openEmulator({ checks: true })
+  const buffers = [512, 1024, 256, 256].map((bytes) => device.allocate(bytes))
+  for (const buffer of buffers) device.fill(buffer, 0)
+  const addresses = buffers.map(({ address }) => address)
+  device.prepareLaunch(device.load(programOf(kernel('bulk_store'))), { grid: [2, 1, 1] }, addresses).run()
+  await device.synchronize()
+  assert.equal(device.takeReports()[0]!.copiedBytes, { 'shared to global': 1024, 'added to global': 1024 })
+  await device.close()
 })
 
 each('lanes of a warp wait for barriers of their own', async (options) => {

@@ -49,6 +49,24 @@ const named = kernelText(
   mad.wide.u32 %rd2, %r1, 4, %rd1; st.global.u32 [%rd2], %r6;`,
 )
 
+/** Two groups of warps that hand a tile to and fro: each arrives for the other without waiting, and syncs for its own turn. */
+const handOver = kernelText(
+  'hand_over',
+  ['u64'],
+  [128, 1, 1],
+  `${registers}
+  ld.param.u64 %rd1, [p0]; mov.u32 %r1, %tid.x; mov.u32 %r4, smem; and.b32 %r3, %r1, 63; mov.u32 %r5, 0;
+  mad.lo.u32 %r8, %r3, 4, %r4; xor.b32 %r9, %r3, 37; mad.lo.u32 %r9, %r9, 4, %r4;
+  setp.ge.u32 %p1, %r1, 64; @%p1 bra SECOND; st.shared.u32 [%r8], %r3; bar.arrive 1, 128;
+  FIRST: bar.sync 2, 128; ld.shared.u32 %r6, [%r9]; bar.sync 3, 64; mad.lo.u32 %r6, %r6, 3, 1;
+  st.shared.u32 [%r8], %r6; barrier.arrive.aligned 1, 128;
+  add.u32 %r5, %r5, 1; setp.lt.u32 %p2, %r5, 3; @%p2 bra FIRST; bra JOIN;
+  SECOND: bar.sync 1, 128; ld.shared.u32 %r6, [%r9]; bar.sync 4, 64; add.u32 %r6, %r6, 5;
+  st.shared.u32 [%r8], %r6; bar.arrive 2, 128;
+  add.u32 %r5, %r5, 1; setp.lt.u32 %p2, %r5, 3; @%p2 bra SECOND; bar.sync 1, 128;
+  JOIN: bar.sync 0; ld.shared.u32 %r6, [%r8]; mad.wide.u32 %rd2, %r1, 4, %rd1; st.global.u32 [%rd2], %r6;`,
+)
+
 /** RMS normalization of a row: registers and uniform values live across barriers and shuffles. */
 const rms = kernelText(
   'rms',
@@ -80,7 +98,7 @@ const rms = kernelText(
   DONE:`,
 )
 
-const ptx = moduleText([tree, named, rms])
+const ptx = moduleText([tree, named, handOver, rms])
 const schedules = [
   { schedule: 'in-order' },
   { schedule: 'shuffled', seed: 1 },
@@ -118,6 +136,23 @@ for (const options of schedules)
           return t < 64 ? 4 * other + 6 : 6 * 7 * other + 15
         }),
       )
+    })
+
+    test(`arrivals without waiting, ${how}`, async () => {
+      const y = new Uint32Array(128)
+      await run({ name: 'hand_over', ptx, block: [128, 1, 1], sharedBytes: 256 }, [1, 1, 1], [y], {
+        ...options,
+        checks,
+      })
+      let tile = Array.from({ length: 64 }, (_, i) => i)
+      const pass = (f: (value: number) => number): void => {
+        tile = tile.map((_, i) => f(tile[i ^ 37]!))
+      }
+      for (let turn = 0; turn < 3; turn++) {
+        pass((value) => value + 5)
+        pass((value) => 3 * value + 1)
+      }
+      assert.equal([...y], [...tile, ...tile])
     })
 
     test(`RMS normalization, ${how}`, async () => {
