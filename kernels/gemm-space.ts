@@ -11,18 +11,11 @@ import { partialBytes, type WgmmaTiles, wgmmaPlan, wgmmaSharedBytes } from './ge
  * elsewhere. A record is kept for each N, K and M.
  */
 export function gemmSpace(format: WeightFormatName): Space<TileConstants> {
-  const spaces = [
-    ...(mmaAlone.includes(format) ? [] : [wgmmaSpace(format)]),
-    ...(hasMma(format) ? [mmaSpace(format)] : []),
-  ]
-  return spaces.reduce((all, each) => all.or(each)).key(({ N, K, M }) => ({ N: N!, K: K!, M: M! }))
+  const all = hasMma(format) ? wgmmaSpace(format).or(mmaSpace(format)) : wgmmaSpace(format)
+  return all.key(({ N, K, M }) => ({ N: N!, K: K!, M: M! }))
 }
 
-/** Formats whose kernels have no way to compute on `wgmma`. */
-const mmaAlone: readonly WeightFormatName[] = ['w16', 'w8a8']
-
-const hasWgmma = (target: TuningTarget, format: WeightFormatName): boolean =>
-  target.name === 'sm_90a' && !mmaAlone.includes(format)
+const hasWgmma = (target: TuningTarget): boolean => target.name === 'sm_90a'
 
 /** `mma.sync` of these targets multiplies no 8-bit floats. */
 const hasMma = (format: WeightFormatName): boolean => activationType(format, 'f16') !== 'e4m3'
@@ -45,7 +38,7 @@ function mmaSpace(format: WeightFormatName): Space<TileConstants> {
     warpsN: [1, 2, 4, 8],
     warpsK: [1, 2, 4],
   })
-    .where('wgmma where there is wgmma', (_, target) => !hasWgmma(target, format))
+    .where('wgmma where there is wgmma', (_, target) => !hasWgmma(target))
     .where('a CTA of 4 or 8 warps', (c) => [4, 8].includes(c.warpsN * c.warpsK))
     .where('floating-point sums keep their order', (c) => c.warpsK === 1 || isExact(format))
     .where('warps along K for few tokens', (c) => c.warpsK <= (c.tileM <= 16 ? 4 : c.tileM <= 32 ? 2 : 1))
@@ -99,11 +92,11 @@ const partialSums = () =>
     ctasPerMultiprocessor: [1, 2],
   })
     .where('four warpgroups at most', (c) => c.rowGroups * c.kGroups <= 4)
-    .where('stages of 16 KiB of weights for few tokens', (c) =>
-      c.tokens <= 32
-        ? c.rowGroups * c.units === 4
-        : c.units <= 2 && (c.tokens === 128 || c.rowGroups * c.units >= 2),
-    )
+    .where('8 or 16 KiB of weights in a stage for few tokens', (c) => {
+      const strips = c.rowGroups * c.units
+      if (c.tokens <= 32) return strips === 4 || (strips === 2 && c.kGroups === 4)
+      return c.units <= 2 && (c.tokens === 128 || strips >= 2)
+    })
     .where('two CTAs of a multiprocessor are small', (c) => {
       return (
         c.ctasPerMultiprocessor === 1 || (c.kGroups * c.rowGroups === 2 && c.split === 2 && c.tokens <= 64)
@@ -130,10 +123,10 @@ const wideRows = () =>
     ctas: [132, 264],
     ctasPerMultiprocessor: [1, 2],
   })
-    .where('one producer of short stages, two of long ones', (c) => c.producers === c.units)
+    .where('one producer of short stages, two of long ones', (c) => c.producers === c.units || c.blocks === 2)
     .where('a way to be wide', (c) => {
       if (c.blocks === 2) return c.rowGroups === 2 && c.units === 1 && c.ctasPerMultiprocessor === 1
-      if (c.rowGroups === 3) return c.tokens === 64 && c.units === 1 && c.ctasPerMultiprocessor === 1
+      if (c.rowGroups === 3) return c.tokens === 64 && c.ctasPerMultiprocessor === 1
       return c.units === 2 && c.rowGroups * c.ctasPerMultiprocessor === 4
     })
     .where(
@@ -151,15 +144,18 @@ const persistentTiles = () =>
     kGroups: [1],
     split: [1],
     multicast: [1, 2],
-    units: [1],
+    units: [1, 2],
     stages,
     steps: [2, 4],
     staging: [2, 4],
     lag: [0, 2],
-    producers: [1],
+    producers: [1, 2],
     ctas: [132],
     ctasPerMultiprocessor: [1],
   })
+    .where('long stages and two producers for three warpgroups alone', (c) => {
+      return c.producers === c.units && (c.units === 1 || c.rowGroups === 3)
+    })
     .where('a lag goes with little staging', (c) => c.lag === 0 || c.staging === 2)
     .where(
       'activations for two only of the largest tiles',
@@ -171,7 +167,9 @@ const persistentTiles = () =>
     )
     .where('tiles between the powers of two as they come', (c) => {
       const between = c.rowGroups === 3 || c.tokens === 192
-      return !between || (c.tokens * c.rowGroups === 384 && c.lag === 0 && c.staging === 4)
+      return (
+        !between || (c.tokens * c.rowGroups === 384 && c.lag === 0 && c.staging === (c.units === 2 ? 2 : 4))
+      )
     })
 
 /** Tiles on `wgmma`, in three families as measured on an H200 (2026-11-20 and -21). */
@@ -187,7 +185,7 @@ function wgmmaSpace(format: WeightFormatName): Space<TileConstants> {
     persistentTiles(),
   ]
   return (families.reduce((all, each) => all.or(each)) as Space<TileConstants>)
-    .where('a target with wgmma', (_, target) => hasWgmma(target, format))
+    .where('a target with wgmma', (_, target) => hasWgmma(target))
     .where('as many CTAs as there is room for', (c) => wgmma(c).ctas === 132 * wgmma(c).ctasPerMultiprocessor)
     .where('k-steps that make whole loads', (c) => {
       const { steps } = wgmma(c)
@@ -215,6 +213,10 @@ function wgmmaSpace(format: WeightFormatName): Space<TileConstants> {
       const plan = wgmmaPlan(c, f, x)
       return partialBytes(c, plan) <= c.stages * plan.slabs * c.tokens * 128
     })
+    .where(
+      'rows of the output that begin at multiples of 16 bytes',
+      (_, __, dims) => !dims || dims.N! % 8 === 0,
+    )
     .where('steps that divide K', (c, _, dims) => !dims || dims.K! % (unitColumns * wgmma(c).units) === 0)
     .where(
       'tiles as tall as the tokens at most',

@@ -1,3 +1,4 @@
+import { type DType, dtypeBytes } from '../dsl/dtype.ts'
 import { type WeightFormat, type WeightFormatName, weightFormats } from '../kernels/formats/index.ts'
 import { activationType, type TileConstants } from '../kernels/gemm-operands.ts'
 import { gemmSpace } from '../kernels/gemm-space.ts'
@@ -9,7 +10,7 @@ import { type Tuned, tunedFor } from '../runtime/tune/tuned.ts'
 type TunedDevice = Pick<Device, 'name' | 'properties' | 'target'>
 
 export interface BestTilesOptions {
-  /** Element type of the output; tiles on `wgmma` that hold whole sums store 16 bits. Default: f16. */
+  /** Element type of the output; tiles on `wgmma` store 16 bits. Default: f16. */
   readonly out?: DType
   /** Instead of the records on disk. */
   readonly tuned?: Tuned
@@ -19,7 +20,7 @@ export interface BestTilesOptions {
 
 /**
  * The fastest tiles on record for a product of M tokens: those of its very shape, else of the nearest one that was
- * measured, else what `defaultTiles` thinks. The result of the product does not depend on the choice.
+ * measured, else what is thought to be good without measuring. The result of the product does not depend on the choice.
  *
  * Says once a process when features and columns are not on record. The emulator, whose speed is another matter, takes
  * the default and says nothing.
@@ -28,22 +29,23 @@ export function bestTiles(
   format: WeightFormatName,
   shape: GemmShape,
   device: TunedDevice,
-  options: BestTilesOptions = {},
+  { out = 'f16', ...options }: BestTilesOptions = {},
 ): TileConstants {
-  const fallback = () => untuned(format, shape, device)
-  if (device.name === 'emulator') return fallback()
+  if (device.name === 'emulator') return defaultTiles(format, shape, device.target)
+  // Few products have outputs of 32 bits, and the tuner's have 16.
+  if (dtypeBytes[out] > 2) return untunedTiles(format, shape, device.target, out)
   const { N, K, M } = shape
   const tuned = options.tuned ?? tunedFor(device, format)
   const space = gemmSpaceOf(format)
-  const wide = dtypeBytes[options.out ?? 'f16'] > 2
-  const accept = (config: Config): boolean => {
-    const tiles = config as unknown as TileConstants
-    return !(wide && tiles.path === 'wgmma') && space.refusal(tiles, device.target, { N, K, M }) === undefined
-  }
-  const winner = tuned.winner({ N, K, M }, accept, wide ? 'wide' : '')
+  const winner = tuned.winner(
+    { N, K, M },
+    (config) => space.refusal(config as unknown as TileConstants, device.target, { N, K, M }) === undefined,
+  )
   if (!winner || winner.record.key.N !== N || winner.record.key.K !== K)
     sayUntuned(format, shape, device, winner?.record.key, options.say)
-  return winner ? (winner.record.config as unknown as TileConstants) : fallback()
+  return winner
+    ? (winner.record.config as unknown as TileConstants)
+    : untunedTiles(format, shape, device.target)
 }
 
 /**
@@ -61,10 +63,16 @@ export function tokenBucket(
   return tuned.tunedValues('M', { N, K }).find((count) => count >= M) ?? power
 }
 
-function untuned(format: WeightFormatName, shape: GemmShape, { name, target }: TunedDevice): TileConstants {
+/** The tiles of a product on a GPU that are thought to be good without measuring: on `wgmma` where that is possible. */
+export function untunedTiles(
+  format: WeightFormatName,
+  shape: GemmShape,
+  target: Device['target'],
+  out: DType = 'f16',
+): TileConstants {
   const f: WeightFormat = weightFormats[format]
   const onHopper =
-    name !== 'emulator' && target.name === 'sm_90a'
+    target.name === 'sm_90a' && dtypeBytes[out] === 2
       ? defaultWgmmaTiles(f, shape, activationType(format, 'f16'), target)
       : undefined
   return onHopper ?? defaultTiles(format, shape, target)

@@ -21,6 +21,8 @@ export class Linear {
   readonly #weights: LinearWeights
   readonly #places: LinearPlaces
   readonly #launches = new Map<string, Promise<Launch>>()
+  /** The same by numbers of tokens that were asked for. */
+  readonly #byTokens = new Map<number, Promise<Launch>>()
 
   constructor(device: Device, weights: LinearWeights, places: LinearPlaces) {
     this.#device = device
@@ -30,10 +32,19 @@ export class Linear {
 
   /** The launch for `tokens` rows; the caller resizes its `M`. */
   launch(tokens: number): Promise<Launch> {
+    let launch = this.#byTokens.get(tokens)
+    if (!launch) {
+      launch = this.#launchOf(tokens)
+      this.#byTokens.set(tokens, launch)
+    }
+    return launch
+  }
+
+  #launchOf(tokens: number): Promise<Launch> {
     const { format, n: N, k: K } = this.#weights
     const device = this.#device
     const M = tokenBucket(format, { M: tokens, N, K }, device)
-    const tiles = bestTiles(format, { M, N, K }, device)
+    const tiles = bestTiles(format, { M, N, K }, device, { out: this.#places.out.dtype })
     const key = JSON.stringify(tiles)
     let launch = this.#launches.get(key)
     if (!launch) {

@@ -36,15 +36,13 @@ export async function openBench(name: string | undefined, problem: unknown): Pro
   // The emulator counts only where it checks.
   const device = await openDevice(name === 'emulator' ? 'emulator:checked' : name)
   const product = new Product(device, format)
-  const bench =
-    device instanceof EmulatorDevice
-      ? new CountedBench(device, product)
-      : new TimedBench(device, product, shapes)
-  return bench as Bench
+  if (device instanceof EmulatorDevice) return new CountedBench(device, product) as Bench
+  const limits = { shapes, rotationBytes: rotation * device.properties.l2Bytes }
+  return new TimedBench(device, product, limits) as Bench
 }
 
 /** A product of one format on a device. */
-class Product {
+export class Product {
   readonly device: Device
   readonly format: WeightFormatName
   #pool: GemmPool | undefined
@@ -102,7 +100,7 @@ interface Timed {
  * Graphs of launches that take turns among copies of the weights, more of them than the L2 cache holds, as a model's layers
  * do. Activations and output stay where they are: they come from the kernel before.
  */
-class TimedBench implements Bench<Timed> {
+export class TimedBench implements Bench<Timed> {
   readonly device: DeviceFacts
   readonly #product: Product
   readonly #on: Device
@@ -113,11 +111,11 @@ class TimedBench implements Bench<Timed> {
   /** The copy that the next graph begins with. */
   #next = 0
 
-  constructor(device: Device, product: Product, shapes: readonly GemmShape[]) {
+  constructor(device: Device, product: Product, limits: GemmLimits) {
     this.device = factsOf(device, true)
     this.#on = device
     this.#product = product
-    this.#limits = { shapes, rotationBytes: rotation * device.properties.l2Bytes }
+    this.#limits = limits
     this.#timer = new ReplayTimer(device)
   }
 
@@ -145,11 +143,15 @@ class TimedBench implements Bench<Timed> {
       launch.run(stream)
     }
     const trial = recordReplay(this.#on, probe, run)
+    // The first launch of a graph also puts it on the device.
+    trial.graph.launch()
     const [microseconds] = await this.#timer.time([trial])
     trial.graph.destroy()
     const launches = replayLaunches(microseconds!, copies)
     this.#next = (first + launches) % copies
-    return { launch, replay: recordReplay(this.#on, launches, run) }
+    const replay = recordReplay(this.#on, launches, run)
+    replay.graph.launch()
+    return { launch, replay }
   }
 
   sample(entries: readonly Timed[]): Promise<number[]> {

@@ -2,10 +2,12 @@ import type { Config } from '../../codegen/program.ts'
 import type { Target } from '../../codegen/target.ts'
 import type { Dims } from '../../dsl/kernel.ts'
 import type { WeightFormatName } from '../../kernels/formats/index.ts'
-import { gemmConstants, gemmKernel } from '../../kernels/gemm-operands.ts'
+import { gemmConstants, gemmKernel, type TileConstants } from '../../kernels/gemm-operands.ts'
 import { gemmSpace } from '../../kernels/gemm-space.ts'
 import type { GemmShape } from '../../kernels/gemm-tiles.ts'
+import { canonicalJson } from '../../runtime/canonical-json.ts'
 import type { TuneTask } from '../../runtime/tune/tune.ts'
+import { untunedTiles } from '../best-tiles.ts'
 import { sampledShape } from './sampled-shape.ts'
 
 /**
@@ -26,7 +28,11 @@ export function gemmTask(
     cells: [...shapes].sort((a, b) => a.N * a.K - b.N * b.K || a.N - b.N || a.M - b.M) as unknown as Dims[],
     candidates(dims) {
       const shape = dims as unknown as GemmShape
-      return space.configurations(target, dims).map((tiles) => {
+      const tried = space.configurations(target, dims)
+      // So that what is on record is never slower than what would be taken without it.
+      const known = measures ? plainTiles(untunedTiles(format, shape, target)) : undefined
+      if (known && !tried.some((tiles) => canonicalJson(tiles) === canonicalJson(known))) tried.push(known)
+      return tried.map((tiles) => {
         const { N, K } = measures ? shape : sampledShape(tiles, shape)
         const constants = gemmConstants(format, { N, K }, tiles, { dtype: 'f16' })
         return {
@@ -38,4 +44,11 @@ export function gemmTask(
       })
     },
   }
+}
+
+/** Tiles without the extents of the packed weights. */
+function plainTiles(tiles: TileConstants): TileConstants {
+  if (tiles.path === 'wgmma') return tiles
+  const { path, tileM, tileN, tileK, stages, warpsN, warpsK } = tiles
+  return { path, tileM, tileN, tileK, stages, warpsN, warpsK }
 }

@@ -1,8 +1,9 @@
 import { availableParallelism } from 'node:os'
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
 import type { Config, Program } from '../../codegen/program.ts'
 import type { Target } from '../../codegen/target.ts'
 import type { Kernel } from '../../dsl/kernel.ts'
+import { startThread } from '../start-thread.ts'
 
 export interface CompileRequest {
   /** The module that exports the kernel. */
@@ -64,7 +65,7 @@ export class CompilePool {
   }
 
   #start(): Worker {
-    const worker = startWorker()
+    const worker = startThread(import.meta.url, './compile-worker')
     const finish = (settle: (job: Job) => void) => {
       const job = this.#running.get(worker)
       this.#running.delete(worker)
@@ -81,13 +82,4 @@ export class CompilePool {
     this.#all.push(worker)
     return worker
   }
-}
-
-/** Built code runs as it is; from the sources, a thread of Node.js 20 has to register tsx itself. */
-function startWorker(): Worker {
-  if (!import.meta.url.endsWith('.ts')) return new Worker(new URL('./compile-worker.js', import.meta.url))
-  const tsx = import.meta.resolve('tsx/esm/api')
-  const file = new URL('./compile-worker.ts', import.meta.url).href
-  const source = `import(${JSON.stringify(tsx)}).then((tsx) => { tsx.register(); return import(${JSON.stringify(file)}) })`
-  return new Worker(source, { eval: true })
 }

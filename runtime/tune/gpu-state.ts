@@ -5,7 +5,12 @@ import type { Clocks } from './records.ts'
 export function gpuState(device: string): { readonly driver: string | null; readonly clocks: Clocks | null } {
   const [, ordinal] = /^cuda:(\d+)$/.exec(device) ?? []
   if (ordinal === undefined) return { driver: null, clocks: null }
-  const query = ['--query-gpu=driver_version,clocks.sm,clocks.mem', '--format=csv,noheader,nounits', '-i', ordinal]
+  const query = [
+    '--query-gpu=driver_version,clocks.sm,clocks.mem',
+    '--format=csv,noheader,nounits',
+    '-i',
+    ordinal,
+  ]
   try {
     const text = execFileSync('nvidia-smi', query, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
     const [driver = null, sm, memory] = text.trim().split(', ')

@@ -83,8 +83,8 @@ export interface Winner {
 }
 
 /**
- * The fastest configuration of the nearest shape among `records` that has one which `accept` takes: what is best at one
- * shape may not be possible at another.
+ * The fastest configuration of the very shape, or of the nearest among `records` that has one which `accept` takes: what
+ * is best at one shape may not be possible at another.
  */
 export function nearestWinner(
   records: readonly TuneRecord[],
@@ -102,7 +102,8 @@ export function nearestWinner(
     .filter(({ distance }) => Number.isFinite(distance))
     .sort((a, b) => a.distance - b.distance)
   for (const { distance, records: here } of near) {
-    const [record] = here.filter(({ config }) => accept(config)).sort((a, b) => a.us - b.us)
+    const possible = distance === 0 ? here : here.filter(({ config }) => accept(config))
+    const [record] = possible.sort((a, b) => a.us - b.us)
     if (record) return { record, distance }
   }
   return undefined

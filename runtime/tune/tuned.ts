@@ -31,6 +31,7 @@ export class Tuned {
   readonly #own: readonly TuneRecord[]
   readonly #relatives: readonly TuneRecord[]
   readonly #winners = new Map<string, Winner | undefined>()
+  readonly #values = new Map<string, readonly number[]>()
 
   /**
    * @param own records of this very GPU.
@@ -41,7 +42,7 @@ export class Tuned {
     this.#relatives = relatives
   }
 
-  /** The best configuration on record for the nearest shape that `accept` takes it for. */
+  /** The best configuration on record for the shape, or for the nearest one that has one which `accept` takes. */
   winner(key: Dims, accept: (config: Config) => boolean): Winner | undefined {
     const name = dimsKey(key)
     if (!this.#winners.has(name))
@@ -54,10 +55,16 @@ export class Tuned {
 
   /** The values of a word of the records whose other words are those of `dims`, ascending. */
   tunedValues(word: string, dims: Dims): readonly number[] {
-    const values = [...this.#own, ...this.#relatives]
-      .filter(({ key }) => Object.entries(dims).every(([name, extent]) => key[name] === extent))
-      .map(({ key }) => key[word]!)
-    return [...new Set(values)].sort((a, b) => a - b)
+    const name = `${word} ${dimsKey(dims)}`
+    let values = this.#values.get(name)
+    if (!values) {
+      const all = [...this.#own, ...this.#relatives]
+        .filter(({ key }) => Object.entries(dims).every(([other, extent]) => key[other] === extent))
+        .map(({ key }) => key[word]!)
+      values = [...new Set(all)].sort((a, b) => a - b)
+      this.#values.set(name, values)
+    }
+    return values
   }
 }
 

@@ -1,4 +1,5 @@
-import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads'
+import { MessageChannel, type MessagePort, receiveMessageOnPort, type Worker } from 'node:worker_threads'
+import { startThread } from '../../start-thread.ts'
 import { Arena } from './arena.ts'
 import type { CtaRunner } from './cta.ts'
 import { KernelFault } from './fault.ts'
@@ -32,7 +33,7 @@ export class WorkerPool {
         control: this.words.buffer as SharedArrayBuffer,
         port: port2,
       }
-      const worker = startWorker(data)
+      const worker = startThread(import.meta.url, './worker', { workerData: data, transferList: [data.port] })
       worker.unref()
       worker.on('error', (error) => {
         this.problem = error
@@ -113,17 +114,4 @@ export class WorkerPool {
 
 function send({ port }: Member, message: WorkerMessage): void {
   port.postMessage(message)
-}
-
-/**
- * Built code runs as it is. From the sources a worker of Node.js 20 needs tsx, which does not follow into threads by
- * itself.
- */
-function startWorker(data: WorkerData): Worker {
-  const options = { workerData: data, transferList: [data.port] }
-  if (!import.meta.url.endsWith('.ts')) return new Worker(new URL('./worker.js', import.meta.url), options)
-  const tsx = import.meta.resolve('tsx/esm/api')
-  const file = new URL('./worker.ts', import.meta.url).href
-  const source = `import(${JSON.stringify(tsx)}).then((tsx) => { tsx.register(); return import(${JSON.stringify(file)}) })`
-  return new Worker(source, { ...options, eval: true })
 }

@@ -60,7 +60,7 @@ test('the very shape wins, then the nearest that has a configuration which fits'
   assert.is(name(8, 4096, 11008), 'longer')
   const records = new RecordFile(recordPath(folder, 'gpu', 'w4a8')).records()
   const not = (...refused: string[]) =>
-    nearestWinner(records, cell(16), ({ name }) => !refused.includes(String(name)))?.record.config.name
+    nearestWinner(records, cell(17), ({ name }) => !refused.includes(String(name)))?.record.config.name
   assert.is(not('exact'), 'second')
   assert.is(not('exact', 'second'), 'wider', 'half a doubling is nearer than two')
   assert.is(not('exact', 'second', 'wider', 'more tokens', 'longer'), undefined)
