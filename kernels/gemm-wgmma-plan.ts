@@ -48,6 +48,8 @@ export interface WgmmaPlan {
   /** Rows of 128 bytes of activations: their columns, and how many of them a stage has for each token. */
   readonly slabColumns: number
   readonly slabs: number
+  /** Bytes of a stage's activations. */
+  readonly activationBytes: number
   /** `wgmma` groups of a unit, and stages of a turn of the main loop, in which an even number of groups fall. */
   readonly unitGroups: number
   readonly turn: number
@@ -92,6 +94,7 @@ export function wgmmaPlan(t: WgmmaTiles, format: WeightFormat, x: OperandType): 
   const strips = t.rowGroups * t.blocks
   const consumerGroups = consumerGroupsOf(t)
   const slabColumns = 128 / dtypeBytes[x]
+  const slabs = (t.units * unitColumns) / slabColumns
   const staged = stagedTokens.find((n) => t.tokens % n === 0)!
   const unitGroups = format.steps / t.steps
   const groups = t.units * unitGroups
@@ -103,7 +106,8 @@ export function wgmmaPlan(t: WgmmaTiles, format: WeightFormat, x: OperandType): 
     consumers: consumerGroups * 128,
     unitWords: unitWords(format),
     slabColumns,
-    slabs: (t.units * unitColumns) / slabColumns,
+    slabs,
+    activationBytes: slabs * t.tokens * 128,
     unitGroups,
     turn: groups % 2 === 0 ? 1 : 2,
     pairs: groups % 2 === 0 ? groups / 2 : 1,
