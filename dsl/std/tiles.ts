@@ -21,7 +21,7 @@ export interface ProductTiles {
 
 /** The calling CTA's tile in a grid of one cluster a tile, token tiles along x and row tiles along y. */
 export const ownTile = (tiles: ProductTiles): ProductTile => ({
-  row: ofCluster(tiles, blockIdx.y),
+  row: rowTile(tiles, blockIdx.y),
   token: idiv(blockIdx.x, tiles.cluster),
 })
 
@@ -29,7 +29,7 @@ export const ownTile = (tiles: ProductTiles): ProductTile => ({
 export function firstTile(tiles: ProductTiles): ProductTile {
   const index = idiv(blockIdx.x, tiles.cluster)
   const row = idiv(index, tiles.tokens)
-  return { row: ofCluster(tiles, row), token: index - row * tiles.tokens }
+  return { row: rowTile(tiles, row), token: index - row * tiles.tokens }
 }
 
 /**
@@ -39,14 +39,14 @@ export function firstTile(tiles: ProductTiles): ProductTile {
 export function forEachTile(tiles: ProductTiles, body: (tile: ProductTile) => void): void {
   const clusters = idiv(gridDim.x, tiles.cluster)
   const first = idiv(blockIdx.x, tiles.cluster)
-  const rows = tiles.sharers === 1 ? tiles.rows : idiv(tiles.rows + (tiles.sharers - 1), tiles.sharers)
+  const rows = rowTurns(tiles)
   // One division for the whole walk: a tile's place follows from that of the tile before it.
   const rowStep = idiv(clusters, tiles.tokens)
   const tokenStep = clusters - rowStep * tiles.tokens
   let row: i32 = idiv(first, tiles.tokens)
   let token: i32 = first - row * tiles.tokens
   for (const _ of range(first, rows * tiles.tokens, clusters)) {
-    body({ row: ofCluster(tiles, row), token })
+    body({ row: rowTile(tiles, row), token })
     const next = token + tokenStep
     const wraps = next >= tiles.tokens
     token = wraps ? next - tiles.tokens : next
@@ -54,6 +54,10 @@ export function forEachTile(tiles: ProductTiles, body: (tile: ProductTile) => vo
   }
 }
 
-/** The row tile of the calling CTA in a cluster that takes the `index`-th ones. */
-const ofCluster = (tiles: ProductTiles, index: i32): i32 =>
+/** Clusters that take all row tiles of a token tile. */
+export const rowTurns = (tiles: ProductTiles): i32 =>
+  tiles.sharers === 1 ? tiles.rows : idiv(tiles.rows + (tiles.sharers - 1), tiles.sharers)
+
+/** The row tile of the calling CTA in the `index`-th of those clusters. */
+export const rowTile = (tiles: ProductTiles, index: i32): i32 =>
   tiles.sharers === 1 ? index : index * tiles.sharers + (clusterRank % tiles.sharers)
