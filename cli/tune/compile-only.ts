@@ -1,3 +1,4 @@
+import type { Config } from '../../codegen/program.ts'
 import type { WeightFormatName } from '../../kernels/formats/index.ts'
 import type { GemmShape } from '../../kernels/gemm-tiles.ts'
 import { gemmTask } from '../../models/tune/gemm-task.ts'
@@ -8,6 +9,7 @@ import type { TuneCandidate } from '../../runtime/tune/tune.ts'
 import { Reported, UsageError } from '../failure.ts'
 import { chooseTarget } from '../kernel-files.ts'
 import { progressBar } from '../progress.ts'
+import { failureLines } from './failure-lines.ts'
 
 /** Compiles the candidates of all shapes into the cache of this user. */
 export async function compileOnly(
@@ -27,14 +29,14 @@ export async function compileOnly(
   }
   const compiler = new CompilePool()
   const bar = progressBar('Compiling')
-  const failures: { readonly config: unknown; readonly reason: string }[] = []
+  const failures: { config: Config; failure: 'compile'; reason: string }[] = []
   let done = 0
   try {
     const compileOne = async ({ kernel, config, constants }: TuneCandidate) => {
       try {
         await compiler.compile(kernel, constants, target)
       } catch (error) {
-        failures.push({ config, reason: (error as Error).message })
+        failures.push({ config, failure: 'compile', reason: (error as Error).message })
       }
       bar.update(++done, candidates.size)
     }
@@ -47,7 +49,7 @@ export async function compileOnly(
   if (options.json) console.log(JSON.stringify(result))
   else {
     console.log(`${result.programs} programs for ${target.name} in ${folder}`)
-    for (const { config, reason } of failures) console.error(`${JSON.stringify(config)}: ${reason}`)
+    for (const line of failureLines(failures)) console.error(line)
   }
   if (failures.length > 0)
     throw new Reported(options.json ? '' : `${failures.length} of ${done} candidates do not compile`)

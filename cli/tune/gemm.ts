@@ -10,7 +10,7 @@ import { CompilePool } from '../../runtime/tune/compile-pool.ts'
 import { gpuState } from '../../runtime/tune/gpu-state.ts'
 import { Measurer } from '../../runtime/tune/measurer.ts'
 import { RecordFile } from '../../runtime/tune/record-file.ts'
-import type { Failure, RunFacts, TuneRecord } from '../../runtime/tune/records.ts'
+import type { RunFacts, TuneRecord } from '../../runtime/tune/records.ts'
 import { type TuneOutcome, tune } from '../../runtime/tune/tune.ts'
 import { recordPath, recordsFolder } from '../../runtime/tune/tuned.ts'
 import { Reported, UsageError } from '../failure.ts'
@@ -28,6 +28,7 @@ import {
   usualTokens,
 } from './choices.ts'
 import { compileOnly } from './compile-only.ts'
+import { failureLines } from './failure-lines.ts'
 import { readRivals } from './rivals.ts'
 import { winnersOf, winnersTable } from './winners.ts'
 
@@ -214,21 +215,4 @@ function summary({
     ...failureLines(failures),
   ]
   return lines.join('\n')
-}
-
-const failureNames: Readonly<Record<Failure, string>> = {
-  compile: 'did not compile',
-  launch: 'could not be run',
-  wrong: 'computed something else',
-  hung: 'did not end',
-}
-
-/** How many candidates failed in each way, and one of them; `--json` has all. */
-function failureLines(failures: FormatResult['failures']): string[] {
-  return Object.entries(failureNames).flatMap(([kind, name]) => {
-    const these = failures.filter(({ failure }) => failure === kind)
-    if (these.length === 0) return []
-    const { config, reason } = these[0]!
-    return [`  ${these.length} ${name}, such as ${JSON.stringify(config)}: ${reason}`]
-  })
 }
