@@ -196,7 +196,7 @@ function wgmmaSpace(format: WeightFormatName): Space<TileConstants> {
       const groups = c.rowGroups * c.kGroups * c.ctasPerMultiprocessor
       const registers = wgmmaPlan(c, f, x).rebalance ? 232 : groups === 2 ? 168 : groups === 3 ? 152 : 96
       const operands = 2 * 4 * c.blocks * c.steps
-      return (c.blocks * c.tokens) / 2 + operands + (groups <= 3 ? 48 : 32) <= registers
+      return (c.blocks * c.tokens) / 2 + operands + { 2: 48, 3: 64, 4: 32 }[groups]! <= registers
     })
     .where('whole turns of the ring', (c) => {
       const { stages: depth, kGroups, lag } = wgmma(c)

@@ -31,6 +31,16 @@ test('the package has the sources that the compiler reads, and no tests', () => 
   )
 })
 
+test("the package has the tuner's records", () => {
+  const records = readdirSync(resolve(root, 'kernels'), { recursive: true, encoding: 'utf8' })
+    .filter((path) => path.endsWith('.jsonl'))
+    .map((path) => `kernels/${path.replaceAll('\\', '/')}`)
+  assert.equal(
+    records.filter((path) => !packed.includes(path)),
+    [],
+  )
+})
+
 test('the package has the documents and examples that its README links to, but for measurements', () => {
   const links = [...readFileSync(resolve(root, 'README.md'), 'utf8').matchAll(/\]\(([^)#:]+)\)/g)]
     .map(([, path]) => path!)
