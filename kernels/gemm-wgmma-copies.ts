@@ -52,7 +52,7 @@ export function makeStages({ a, c, parts, plan }: WgmmaProduct): Stages {
   const shape = [c.stages, plan.slabs, c.tokens, plan.slabColumns]
   const shares = [c.stages, plan.slabs, c.multicast, c.tokens / c.multicast, plan.slabColumns]
   const xs = shared<number>(parts.x, swizzledTile(shape, parts.x))
-  const all = idiv(a.w.dim('Units') + (c.units - 1), c.units)
+  const all = c.units < 1 ? a.w.dim('Units') * (1 / c.units) : idiv(a.w.dim('Units') + (c.units - 1), c.units)
   const rank = c.split === 1 ? 0 : clusterRank % c.split
   const firstStep = c.split === 1 ? 0 : idiv(all * rank, c.split)
   return {
@@ -97,21 +97,24 @@ function loadWeights(
   step: i32,
   stage: i32,
 ): void {
-  const unit = (o.firstStep + step) * c.units
   const unitBytes = plan.unitWords * 4
   const weightBytes = plan.strips * c.units * unitBytes
   expectBytes(o.ring, stage, c.producers === 1 ? weightBytes + plan.activationBytes : weightBytes)
   for (const s of unroll(plan.strips)) {
     // Row tiles may have strips past the last: what they compute is not stored.
     const strip = Math.min(tile.row * plan.strips + s, a.w.dim('Strips') - 1)
-    const copy = (place: number, from: i32, count: number): void => {
+    const copy = (place: number, from: readonly [unit: i32, word: i32], units: number): void => {
       const to = [stage, s, place * plan.unitWords]
-      copyBulk(o.ws, to, a.w, [strip, from, 0], count * unitBytes, o.ring.full, stage, { evict: 'first' })
+      copyBulk(o.ws, to, a.w, [strip, ...from], units * unitBytes, o.ring.full, stage, { evict: 'first' })
     }
-    if (c.units === 1 || unit + c.units <= a.w.dim('Units')) copy(0, unit, c.units)
+    if (c.units < 1) copy(0, [0, (o.firstStep + step) * (c.units * plan.unitWords)], c.units)
     else {
-      // Past the last unit the activations are zeros, and any unit will do.
-      for (const u of unroll(c.units)) copy(u, Math.min(unit + u, a.w.dim('Units') - 1), 1)
+      const unit = (o.firstStep + step) * c.units
+      if (c.units === 1 || unit + c.units <= a.w.dim('Units')) copy(0, [unit, 0], c.units)
+      else {
+        // Past the last unit the activations are zeros, and any unit will do.
+        for (const u of unroll(c.units)) copy(u, [Math.min(unit + u, a.w.dim('Units') - 1), 0], 1)
+      }
     }
   }
 }

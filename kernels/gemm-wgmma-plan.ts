@@ -19,6 +19,7 @@ export interface WgmmaTiles {
   readonly split: number
   /** CTAs of a cluster with neighbouring row tiles, each of which loads its share of the activations for all. */
   readonly multicast: number
+  /** Units of a stage: whole ones, or ½ in formats without groups. */
   readonly units: number
   readonly stages: number
   /** k-steps of a `wgmma` group. */
