@@ -43,21 +43,26 @@ export class CubinCache {
     this.#store = store
   }
 
-  /** The cubin of a program, or `undefined` when there is none that is whole. */
+  /** The cubin of a program, or `undefined` when there is none that is whole, and the driver has to compile it. */
   async read(program: Program, target: CubinTarget): Promise<Cubin | undefined> {
+    const cubin = await this.#find(program, target)
+    if (cubin) this.#cached++
+    else this.#compiled++
+    return cubin
+  }
+
+  async #find(program: Program, target: CubinTarget): Promise<Cubin | undefined> {
     const key = keyOf(program, target)
     const content = await this.#store?.read(key)
     const end = content?.indexOf('\n') ?? -1
     if (!content || end < 0) return undefined
     const head = parseHead(content.toString('utf8', 0, end))
     if (head?.key !== key) return undefined
-    this.#cached++
     return { image: content.subarray(end + 1), log: head.log }
   }
 
   /** Keeps what the driver has compiled; a folder that cannot be written is reported once and otherwise ignored. */
   async write(program: Program, target: CubinTarget, { image, log }: Cubin): Promise<void> {
-    this.#compiled++
     const key = keyOf(program, target)
     const head = JSON.stringify({ key, kernel: program.name, log } satisfies Head & { kernel: string })
     await this.#store?.write(key, Buffer.concat([Buffer.from(`${head}\n`), image]))

@@ -137,7 +137,14 @@ export class CudaDevice implements Device {
         if (!(error instanceof DriverError) || error.fatal) throw error
       }
     }
-    const cubin = await whenThreadIsFree(() => compileCubin(this.#context, program))
+    let cubin: Cubin
+    try {
+      cubin = await whenThreadIsFree(() => compileCubin(this.#context, program))
+    } catch (error) {
+      if (!(error instanceof DriverError) || error.fatal) throw error
+      // What the driver's linker refuses its loader may take, or refuses with the better reason.
+      return this.#functions.get(program) ?? this.#keep(program)
+    }
     await this.#cubins.write(program, this.#cubinTarget, cubin)
     return this.#functions.get(program) ?? this.#keep(program, cubin)
   }

@@ -136,7 +136,7 @@ check('another text, architecture or driver is another cubin', async () => {
   for (const other of [{ target: 'sm_80' }, { capability: '9.1' }, { driver: '13.1' }])
     assert.is(await cubins.read(program, { ...target, ...other }), undefined)
   assert.is(await cubins.read({ ...program, ptx: `${program.ptx} ` }, target), undefined)
-  assert.equal(await counts(), [1, 1])
+  assert.equal(await counts(), [4, 1])
 })
 
 check(
@@ -219,7 +219,6 @@ check(
     const log = `ptxas application ptx input, line ${line}; error   : Not a name of any known instruction: 'bogus'`
     const { device } = open()
     await device.loadAll([good])
-    stub.fail('cuLinkAddData_v2', 218)
     stub.jitLog(log)
     const error = (await rejection(device.loadAll([vectorAdd('sm_80', { ptx })]))) as DriverError
     assert.instance(error, DriverError)
@@ -250,6 +249,16 @@ check(
     }
   },
 )
+
+check('a driver whose linker refuses what its loader takes costs the cache alone', async () => {
+  const { device, counts } = setup().open()
+  stub.fail('cuLinkCreate_v2', 209)
+  const program = fresh()
+  const [fn] = await device.loadAll([program])
+  assert.match(fn!.log, /10 registers/)
+  assert.is(device.load(program), fn)
+  assert.equal(await counts(), [1, 0])
+})
 
 check('a driver that wants a context on the compiling thread compiles on this one', async () => {
   const { device, counts } = setup().open()
