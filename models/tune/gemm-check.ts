@@ -31,16 +31,15 @@ export function sampleProduct(
 ): Sample {
   const { bits } = halves[pool.dtype]
   const rounding = pool.dtype === 'f16' ? 2 ** -10 : 2 ** -7
-  const random = uniform(M * 31 + N * 17 + K)
-  const rows = chosen(Math.min(M, tokens), M, random)
-  const columns = chosen(Math.min(N, Math.ceil(positions / rows.length)), N, random)
+  // Mostly the same elements for every M: the pool remembers their sums.
+  const rows = chosen(Math.min(M, tokens), M, lowNumbers(uniform(K)))
+  const columns = chosen(Math.min(N, Math.ceil(positions / rows.length)), N, numbersBelow(N, uniform(N + K)))
   const expected = new Uint16Array(rows.length * columns.length)
   const tolerance = new Float32Array(expected.length)
   rows.forEach((m, i) => {
-    const x = pool.token(m, K)
     columns.forEach((n, j) => {
       const at = i * columns.length + j
-      const { sum, magnitude } = pool.sum(n, x)
+      const { sum, magnitude } = pool.product(n, m, K)
       const scale = f16Value(pool.scale[n]!) * pool.xScale[m]!
       if (pool.exact) {
         const exact = format === 'w4a8' ? sum - pool.zero[n]! * sums![m]! : sum
@@ -78,9 +77,17 @@ export function checkSample(
   })
 }
 
-/** `count` of the numbers below `end`, ascending, the first and the last always. */
-function chosen(count: number, end: number, random: () => number): number[] {
+/** `count` of the numbers below `end`, ascending, the first and the last always, and others as they are drawn. */
+function chosen(count: number, end: number, draw: () => number): number[] {
   const numbers = new Set([0, end - 1])
-  while (numbers.size < count) numbers.add(Math.floor(end * random()))
+  while (numbers.size < count) {
+    const number = draw()
+    if (number < end) numbers.add(number)
+  }
   return [...numbers].sort((a, b) => a - b)
 }
+
+const numbersBelow = (end: number, random: () => number) => (): number => Math.floor(end * random())
+
+/** Numbers of which as many lie between 8 and 16 as between 1024 and 2048, so that some are below any end. */
+const lowNumbers = (random: () => number) => (): number => Math.floor(2 ** (13 * random())) - 1

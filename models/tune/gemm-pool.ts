@@ -8,9 +8,15 @@ import { activationType } from '../../kernels/gemm-operands.ts'
 /** Units of packed weights that are drawn; a matrix of any shape is a run of them, over and over. */
 const units = 61
 /** Elements of activations that are drawn. A prime, so that the rows of no matrix repeat. */
-const activations = 1_048_573
+const activations = 262_139
 /** Rows of scales and zero points that are drawn. */
 const rows = 65_536
+
+/** A sum of products, and the sum of the magnitudes of its terms where it is not exact. */
+export interface SumOfProducts {
+  readonly sum: number
+  readonly magnitude: number
+}
 
 /**
  * Random operands on the host, from which matrices of every shape are cut, and what their elements are worth.
@@ -38,6 +44,10 @@ export class GemmPool {
   /** What the weights of the units are worth beside the activations: [unit][row][column]; zero points not subtracted. */
   readonly #weights: Int16Array | Float32Array
   readonly #tokens: Int8Array | Float32Array
+  /** What `product` has computed for this many columns. */
+  #columns = 0
+  readonly #rows = new Map<number, Int8Array | Float32Array>()
+  readonly #sums = new Map<number, SumOfProducts>()
 
   constructor(format: WeightFormatName, dtype: 'f16' | 'bf16' = 'f16', seed = 1) {
     this.format = weightFormats[format]
@@ -95,8 +105,28 @@ export class GemmPool {
     return result
   }
 
-  /** Σₖ w·x of row n, zero points not subtracted, and the sum of the magnitudes of its terms. */
-  sum(n: number, x: Int8Array | Float32Array): { readonly sum: number; readonly magnitude: number } {
+  /** Σₖ w·x of row n and token m, zero points not subtracted, and the sum of the magnitudes of its terms. */
+  product(n: number, m: number, K: number): SumOfProducts {
+    if (this.#columns !== K) {
+      this.#columns = K
+      this.#rows.clear()
+      this.#sums.clear()
+    }
+    const at = m * rows + n
+    let sum = this.#sums.get(at)
+    if (!sum) {
+      let x = this.#rows.get(m)
+      if (!x) {
+        x = this.token(m, K)
+        this.#rows.set(m, x)
+      }
+      sum = this.#sum(n, x)
+      this.#sums.set(at, sum)
+    }
+    return sum
+  }
+
+  #sum(n: number, x: Int8Array | Float32Array): SumOfProducts {
     const K = x.length
     const perStrip = Math.ceil(K / unitColumns)
     const row = n % unitRows

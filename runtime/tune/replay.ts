@@ -7,7 +7,7 @@ export interface Replay {
 }
 
 /** A replay lasts so long that what it costs besides its launches, a few µs, does not show. */
-const wantedMicroseconds = 300
+const wantedMicroseconds = 200
 /** A replay that is to see the whole rotation may last so long. */
 const longestMicroseconds = 2500
 const mostLaunches = 300
