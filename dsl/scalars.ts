@@ -22,8 +22,13 @@ export type f16x2 = Flavor<'f16x2'>
 export type bf16x2 = Flavor<'bf16x2'>
 
 declare const element: unique symbol
-/** A value of the element type that the constant `Name` of the configuration spells (`'f16'`, `'bf16'`, …). */
-export type Elem<Name extends string> = number & { readonly [element]?: Name }
+/**
+ * A value of the element type that the constant `Name` of the configuration spells (`'f16'`, `'bf16'`, …), or, where the
+ * configuration leaves `Name` out, the constant `Else`.
+ */
+export type Elem<Name extends string, Else extends string = Name> = number & {
+  readonly [element]?: readonly [Name, Else]
+}
 
 export type Scalar = f32 | f16 | bf16 | i32 | u32 | i8 | u8 | f16x2 | bf16x2
 

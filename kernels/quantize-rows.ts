@@ -38,6 +38,14 @@ export interface QuantizedRows {
   readonly sum: Out<i32, 'T'>
 }
 
+/** Device: clamp(rni(value / scale), −127, 127). */
+export const rowCode = (value: f32, scale: f32): i32 =>
+  Math.max(Math.min(i32.round(value / scale), 127), -127)
+
+/** `rowCode` on the host, of f32 values. */
+export const rowCodeReference = (value: number, scale: number): number =>
+  Math.max(-127, Math.min(127, roundHalfEven(Math.fround(value / scale))))
+
 /**
  * Device: quantizes the calling thread's share of a row to 8 bits, symmetric, one scale per row:
  *
@@ -49,7 +57,7 @@ export interface QuantizedRows {
 export function storeQuantized(out: QuantizedRows, row: i32, share: RowShare, values: readonly f32[]): void {
   const largest = blockMax(values.map((value) => Math.abs(value)).reduce((m, value) => Math.max(m, value)))
   const scale = largest > 0 ? largest / 127 : f32(1)
-  const codes = values.map((value) => Math.max(Math.min(i32.round(value / scale), 127), -127))
+  const codes = values.map((value) => rowCode(value, scale))
   storeRow(
     out.q,
     [row],
@@ -219,8 +227,7 @@ export function quantizeRowsReference(
     for (let i = 0; i < H; i++) largest = Math.max(largest, Math.abs(x[row * H + i]!))
     scale[row] = largest > 0 ? Math.fround(largest) / 127 : 1
     for (let i = 0; i < H; i++) {
-      const code = roundHalfEven(Math.fround(Math.fround(x[row * H + i]!) / scale[row]!))
-      q[row * H + i] = Math.max(-127, Math.min(127, code))
+      q[row * H + i] = rowCodeReference(Math.fround(x[row * H + i]!), scale[row]!)
       sum[row]! += q[row * H + i]!
     }
   }

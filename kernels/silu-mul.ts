@@ -10,7 +10,7 @@ import {
   type Out,
   staticAssert,
 } from '../dsl/index.ts'
-import { exp2Exact, type RowShare } from '../dsl/std/index.ts'
+import { exp2Exact, exp2ExactReference, type RowShare } from '../dsl/std/index.ts'
 import { loadFloats, rowThreads, storeFloats } from './half-rows.ts'
 import { storeQuantized } from './quantize-rows.ts'
 
@@ -20,11 +20,21 @@ export interface SiluMulConfig {
   readonly I: number
 }
 
+/** Device: silu(gate) · up, each operation rounded to f32. */
+export const siluTimes = (gate: f32, up: f32): f32 => (gate / (1 + exp2Exact(-gate * LOG2E))) * up
+
+/** `siluTimes` on the host, bit for bit. */
+export function siluTimesReference(gate: number, up: number): number {
+  const { fround } = Math
+  const power = exp2ExactReference(fround(-gate * fround(LOG2E)))
+  return fround(fround(gate / fround(1 + power)) * up)
+}
+
 /** Device: silu(gate) · up for the calling thread's share of a row, in f32. */
 function gated(x: In<number, string>, row: i32, share: RowShare, dtype: 'f16' | 'bf16'): f32[] {
   const gate = loadFloats(x, [row, 0], share, dtype)
   const up = loadFloats(x, [row, 1], share, dtype)
-  return gate.map((value, i) => (value / (1 + exp2Exact(-value * LOG2E))) * up[i]!)
+  return gate.map((value, i) => siluTimes(value, up[i]!))
 }
 
 /** silu(gate) · up of each row; `x` holds a row's gate and then its up projection. One CTA per row. */

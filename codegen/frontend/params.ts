@@ -146,8 +146,8 @@ class SignatureReader {
   }
 
   #spelled(type: TypeNode & { kind: 'reference' }): DType {
-    const [argument] = type.args
-    const name = argument?.kind === 'literal' ? String(argument.value) : ''
+    const names = type.args.map((argument) => (argument.kind === 'literal' ? String(argument.value) : ''))
+    const name = names.find((each) => this.#config[each] !== undefined) ?? names.at(-1) ?? ''
     const value = this.#config[name]
     if (typeof value === 'string' && value in dtypeBytes) return value as DType
     const given = value === undefined ? 'is not among the constants' : `is ${JSON.stringify(value)}`

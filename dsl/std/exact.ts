@@ -1,4 +1,6 @@
+import { fmaF32 } from '../fma.ts'
 import { fma, round, sqrt } from '../intrinsics.ts'
+import { roundHalfEven } from '../math.ts'
 import { f32, i32, u32 } from '../scalars.ts'
 
 /**
@@ -25,6 +27,15 @@ export function exp2Exact(x: f32): f32 {
   power = fma(power, part, f32(1))
   // The bits of 2^whole: -127 gives those of 0, and 128 those of infinity.
   return power * f32.bits(u32(i32(whole) + 127) << 23)
+}
+
+/** `exp2Exact` on the host, bit for bit. */
+export function exp2ExactReference(x: number): number {
+  const inRange = Math.min(Math.max(x, -127), 128)
+  const whole = roundHalfEven(inRange)
+  const part = inRange - whole
+  const power = [...TERMS, 1].map(Math.fround).reduce((sum, term) => fmaF32(sum, part, term))
+  return whole === 128 ? power * Infinity : whole === -127 ? 0 : Math.fround(power * 2 ** whole)
 }
 
 /** 1 / √x, each operation rounded to nearest. */

@@ -19,6 +19,10 @@ export const all = kernel(import.meta.url, { grid: () => [1], block: [32] }, fun
   else a.out.put(a.scale, i, c.H - 1)
 })
 
+export const chosen = kernel(import.meta.url, { grid: () => [1], block: [32] }, function chosen(a: { out: Out<Elem<'out', 'dtype'>, 'N'> }, c: { readonly dtype: 'f16'; readonly out?: 'f32' }) {
+  a.out.put(1, threadIdx.x)
+})
+
 type Both = { x: InOut<i8, 'N'> } & { y: InOut<i32, 'N N2'> }
 export const joined = kernel(import.meta.url, { grid: () => [1], block: [32] }, function joined({ x, y }: Both) {
   y.put(x.dim('N') + y.dim('N2'), 0, 0)
@@ -51,6 +55,15 @@ const out = {
   access: 'out',
   align: 4,
 }
+
+test('an element type is that of the first constant that is there', async () => {
+  const typeOf = async (config: Config) => {
+    const [out] = await paramsOf('chosen', config)
+    return out?.kind === 'tensor' && out.dtype
+  }
+  assert.is(await typeOf({ dtype: 'f16' }), 'f16')
+  assert.is(await typeOf({ dtype: 'f16', out: 'f32' }), 'f32')
+})
 
 test('parameters come from aliases, interfaces and their bases; constants bind words, element types and options', async () => {
   assert.equal(await paramsOf('all', { dtype: 'bf16', H: 256, bias: false }), [
