@@ -14,6 +14,8 @@ const expected: Record<string, RegExp> = {
   '3-gemm.ts': /^emulator: 0 of 240 sums differ from the host's$/m,
   '4-own-format.ts': /^emulator: the kernel is within 0\.001 of its reference/m,
   '5-nf4-gemm.ts': /^emulator: 0 of 960 sums are further from the host's than f16 rounds/m,
+  '6-copy-engine.ts': /^emulator: 0 of 300 sums differ from the host's$/m,
+  '7-ring-wgmma.ts': /^emulator: 0 of 8000 results differ from the host's$/m,
 }
 
 for (const [file, output] of Object.entries(expected)) {
