@@ -1,4 +1,4 @@
-import { type Estimate, estimate } from './statistics.ts'
+import { type Estimate, estimate as estimateOf, median } from './statistics.ts'
 
 /** How a race ended for one candidate. */
 export interface Finish<T> {
@@ -32,6 +32,9 @@ const firstIntervals = 7
  * seventh on, everyone whose interval lies above that of the best. The race ends when one is left, at a tie, or after
  * `rounds`.
  *
+ * Who has left has been timed at another clock than the end of the race. Its times are told in proportion to those of the
+ * winner in the same rounds, and never as faster than the winner's.
+ *
  * @param sample takes one time of each of the candidates, in order.
  * @returns those that ran to the end before those that left, each by median.
  */
@@ -41,7 +44,7 @@ export async function race<T>(
   { rounds, tie }: RaceOptions = defaultRace,
 ): Promise<Finish<T>[]> {
   const samples = new Map<T, number[]>(candidates.map((candidate) => [candidate, []]))
-  const of = (candidate: T) => estimate(samples.get(candidate)!)
+  const of = (candidate: T) => estimateOf(samples.get(candidate)!)
   let live = [...candidates]
   for (let round = 1; round <= rounds && live.length > 0; round++) {
     const times = await sample(live)
@@ -51,23 +54,46 @@ export async function race<T>(
     live = survivors(live, round, of)
     if (round >= firstIntervals && (live.length === 1 || isTie(live.map(of), tie))) break
   }
-  const finished = new Set(live)
-  return candidates
-    .filter((candidate) => samples.get(candidate)!.length > 0)
-    .map((candidate) => ({ candidate, estimate: of(candidate), finished: finished.has(candidate) }))
-    .sort((a, b) => Number(b.finished) - Number(a.finished) || a.estimate.median - b.estimate.median)
+  const finished = live
+    .map((candidate) => ({ candidate, estimate: of(candidate), finished: true }))
+    .sort(byMedian)
+  const [winner] = finished
+  if (!winner) return []
+  const left = candidates
+    .filter((candidate) => !live.includes(candidate))
+    .map((candidate) => {
+      const own = samples.get(candidate)!
+      const then = median(samples.get(winner.candidate)!.slice(0, own.length))
+      const estimate = scaled(estimateOf(own), winner.estimate.median / then, winner.estimate.median)
+      return { candidate, estimate, finished: false }
+    })
+  return [...finished, ...left.sort(byMedian)]
 }
 
+const byMedian = (a: { readonly estimate: Estimate }, b: { readonly estimate: Estimate }): number =>
+  a.estimate.median - b.estimate.median
+
+const scaled = (
+  { median: middle, low, high, samples }: Estimate,
+  factor: number,
+  least: number,
+): Estimate => ({
+  median: Math.max(least, factor * middle),
+  low: factor * low,
+  high: Math.max(least, factor * high),
+  samples,
+})
+
 function survivors<T>(live: readonly T[], round: number, of: (candidate: T) => Estimate): T[] {
-  const byMedian = [...live].sort((a, b) => of(a).median - of(b).median)
-  const best = of(byMedian[0]!)
+  const ordered = [...live].sort((a, b) => of(a).median - of(b).median)
+  const best = of(ordered[0]!)
   const cut = cuts[round]
   if (cut !== undefined) {
     const half = Math.max(leastAfterHalving, Math.ceil(live.length / 2))
-    return byMedian.slice(0, half).filter((candidate) => of(candidate).median <= cut * best.median)
+    return ordered.slice(0, half).filter((candidate) => of(candidate).median <= cut * best.median)
   }
-  if (round < firstIntervals) return byMedian
-  return byMedian.filter((candidate) => of(candidate).low <= best.high)
+  if (round < firstIntervals) return ordered
+  return ordered.filter((candidate) => of(candidate).low <= best.high)
 }
 
 function isTie(estimates: readonly Estimate[], tie: number): boolean {

@@ -63,6 +63,22 @@ test('slow candidates cost few samples: half of them leave after two rounds', as
   for (const i of times.keys()) if (times[i]! > 12.5 * 1.1) assert.is(device.taken[i], 2, `${times[i]} µs`)
 })
 
+test('who left when the clock was high is told at the clock of the end, and never as faster than the winner', async () => {
+  let round = 0
+  const times = [10, 10.2, 10.3, 10.4, 10.5, 10.6, 10.7, 14]
+  const finishes = await race([...times.keys()], async (live) => {
+    round++
+    // After two rounds everything takes a third longer.
+    return live.map((candidate) => times[candidate]! * (round <= 2 ? 1 : 4 / 3) * (1 + 0.0001 * round))
+  })
+  assert.is(finishes[0]!.candidate, 0)
+  const last = finishes.find(({ candidate }) => candidate === 7)!
+  assert.not(last.finished)
+  assert.ok(Math.abs(last.estimate.median / finishes[0]!.estimate.median - 1.4) < 0.001)
+  const medians = finishes.map(({ estimate: { median } }) => median)
+  assert.equal(medians[0], Math.min(...medians))
+})
+
 test('a race with one candidate samples it until its interval is known, and a tie ends early', async () => {
   const alone = noisyDevice(3, [5], 0.01)
   const [finish] = await race([0], alone.sample)
