@@ -19,7 +19,8 @@ import type { W4A8GroupParts } from './formats/w4a8-group.ts'
 import { featureRow, type GemmConfig, gemm } from './gemm.ts'
 import { gemmOptions } from './gemm-options.ts'
 import { operands, type ScaledProduct, scaledProduct } from './gemm-reference.ts'
-import { gemmWgmma, type WgmmaConfig } from './gemm-wgmma.ts'
+import { gemmWgmma, type WgmmaConfig, type WgmmaParts } from './gemm-wgmma.ts'
+import { type OfExpert, ofExpert } from './group-tiles.ts'
 
 export type GemmW4A8Config = (GemmConfig | WgmmaConfig) & { readonly zero: ZeroHandling }
 
@@ -63,8 +64,11 @@ interface WgmmaRow {
   readonly correction: i32
 }
 
+type W4A8Tokens = Pick<W4A8Arguments, 'xScale' | 'xSum'>
+type W4A8WgmmaConfig = Pick<WgmmaConfig, 'dtype'> & { readonly zero: ZeroHandling }
+
 /** The parts that both kernels have on `wgmma`. */
-const w4a8Wgmma = (a: W4A8Arguments, c: WgmmaConfig & { readonly zero: ZeroHandling }) => ({
+const w4a8Wgmma = (a: W4A8Tokens, c: W4A8WgmmaConfig) => ({
   zero: c.zero,
   x: 'i8' as const,
   out: c.dtype,
@@ -73,6 +77,42 @@ const w4a8Wgmma = (a: W4A8Arguments, c: WgmmaConfig & { readonly zero: ZeroHandl
     const exact = c.zero === 'epilogue' ? sum - correction * i32(xSum!) : sum
     return f32(exact) * scale * f32.bits(xScale!)
   },
+})
+
+/** The parts of per-channel W4A8 on `wgmma`, of one matrix or of one for each expert. */
+export const w4a8Parts = (
+  a: W4A8Tokens & { scale: OfExpert<f16>; zero: OfExpert<u8> },
+  c: W4A8WgmmaConfig,
+): WgmmaParts<WgmmaRow> => ({
+  ...w4a8Wgmma(a, c),
+  format: w4a8,
+  rowWords(upper, lower, expert) {
+    if (c.zero === 'epilogue') return []
+    const zero = ofExpert(a.zero, expert)
+    return [zeroWord(u32(zero.at(upper)), u32(zero.at(lower)))]
+  },
+  rows(n, count, expert) {
+    const zeros = c.zero === 'epilogue' ? load(ofExpert(a.zero, expert), [n], count) : []
+    return load(ofExpert(a.scale, expert), [n], count).map((scale, i) => () => ({
+      scale: f32(scale),
+      correction: c.zero === 'epilogue' ? i32(zeros[i]!) : 0,
+    }))
+  },
+})
+
+/** The parts of W4A8 with groups of columns on `wgmma`. */
+export const w4a8GroupParts = (
+  a: W4A8Tokens & { scale: OfExpert<f16> },
+  c: W4A8WgmmaConfig & { readonly format: W4A8GroupName },
+): WgmmaParts<WgmmaRow> => ({
+  ...w4a8Wgmma(a, c),
+  format: weightFormats[c.format],
+  rowWords: () => [],
+  rows: (n, count, expert) =>
+    load(ofExpert(a.scale, expert), [n], count).map((scale) => () => ({
+      scale: f32(scale),
+      correction: c.zero === 'epilogue' ? 128 : 0,
+    })),
 })
 
 /**
@@ -88,19 +128,7 @@ export const gemmW4A8 = kernel(
     c: GemmW4A8Config,
   ) {
     if (c.path === 'wgmma') {
-      gemmWgmma(a, c, {
-        ...w4a8Wgmma(a, c),
-        format: w4a8,
-        rowWords: (upper, lower) =>
-          c.zero === 'epilogue' ? [] : [zeroWord(u32(a.zero.at(upper)), u32(a.zero.at(lower)))],
-        rows(n, count) {
-          const zeros = c.zero === 'epilogue' ? load(a.zero, [n], count) : []
-          return load(a.scale, [n], count).map((scale, i) => () => ({
-            scale: f32(scale),
-            correction: c.zero === 'epilogue' ? i32(zeros[i]!) : 0,
-          }))
-        },
-      })
+      gemmWgmma(a, c, w4a8Parts(a, c))
       return
     }
     gemm(a, c, {
@@ -140,16 +168,7 @@ export const gemmW4A8Group = kernel(
     c: GemmW4A8GroupConfig,
   ) {
     if (c.path === 'wgmma') {
-      gemmWgmma(a, c, {
-        ...w4a8Wgmma(a, c),
-        format: weightFormats[c.format],
-        rowWords: () => [],
-        rows: (n, count) =>
-          load(a.scale, [n], count).map((scale) => () => ({
-            scale: f32(scale),
-            correction: c.zero === 'epilogue' ? 128 : 0,
-          })),
-      })
+      gemmWgmma(a, c, w4a8GroupParts(a, c))
       return
     }
     gemm(a, c, {

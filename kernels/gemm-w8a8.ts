@@ -1,10 +1,42 @@
-import { type Elem, type f16, f32, type In, type i8, kernel, load, type Out, type u32 } from '../dsl/index.ts'
+import {
+  type DType,
+  type Elem,
+  type f16,
+  f32,
+  type In,
+  type i8,
+  kernel,
+  load,
+  type Out,
+  type u32,
+} from '../dsl/index.ts'
 import { loadFloatPair } from '../dsl/std/index.ts'
 import { w8a8 } from './formats/w8a8.ts'
 import { featureRow, type GemmConfig, gemm } from './gemm.ts'
 import { gemmOptions } from './gemm-options.ts'
 import { type ScaledProduct, scaledProduct } from './gemm-reference.ts'
-import { gemmWgmma, type WgmmaConfig } from './gemm-wgmma.ts'
+import { gemmWgmma, type WgmmaConfig, type WgmmaParts } from './gemm-wgmma.ts'
+import { type OfExpert, ofExpert } from './group-tiles.ts'
+
+/** The parts of W8A8 that do not depend on the path. */
+const w8a8Common = (c: { readonly dtype: DType }) => ({
+  format: w8a8,
+  zero: 'register' as const,
+  x: 'i8' as const,
+  out: c.dtype,
+  rowWords: () => [],
+})
+
+/** The parts of W8A8 on `wgmma`, of one matrix or of one for each expert. */
+export const w8a8Parts = (
+  a: { scale: OfExpert<f16>; xScale: In<f32, 'M'> },
+  c: Pick<WgmmaConfig, 'dtype'>,
+): WgmmaParts<f32> => ({
+  ...w8a8Common(c),
+  rows: (n, count, expert) => load(ofExpert(a.scale, expert), [n], count).map((scale) => () => f32(scale)),
+  tokens: [a.xScale],
+  finish: (sum, scale, [xScale]) => f32(sum) * scale * f32.bits(xScale!),
+})
 
 /**
  * W8A8: out[m, n] = (Σₖ q·x) · scale[n] · xScale[m] (+ bias[n] + residual[m, n], in f32).
@@ -26,24 +58,12 @@ export const gemmW8A8 = kernel(
     },
     c: GemmConfig | WgmmaConfig,
   ) {
-    const parts = {
-      format: w8a8,
-      zero: 'register' as const,
-      x: 'i8' as const,
-      out: c.dtype,
-      rowWords: () => [],
-    }
     if (c.path === 'wgmma') {
-      gemmWgmma(a, c, {
-        ...parts,
-        rows: (n, count) => load(a.scale, [n], count).map((scale) => () => f32(scale)),
-        tokens: [a.xScale],
-        finish: (sum, scale: f32, [xScale]) => f32(sum) * scale * f32.bits(xScale!),
-      })
+      gemmWgmma(a, c, w8a8Parts(a, c))
       return
     }
     gemm(a, c, {
-      ...parts,
+      ...w8a8Common(c),
       feature: (n) => loadFloatPair(a.scale, [], n, featureRow(c)),
       token: (m) => a.xScale.at(m),
       finish: (sums, scale, xScale) => [f32(sums[0]) * scale[0] * xScale, f32(sums[1]) * scale[1] * xScale],

@@ -1,5 +1,6 @@
 import { unitColumns } from '../dsl/format.ts'
 import {
+  blockIdx,
   clusterRank,
   copyBulk,
   copyTensor,
@@ -21,13 +22,21 @@ import {
   forEachTile,
   makeRing,
   ownTile,
-  type ProductTile,
   type ProductTiles,
   producerCursor,
   type Ring,
+  rowTurns,
   waitEmpty,
 } from '../dsl/std/index.ts'
 import type { WgmmaProduct } from './gemm-wgmma.ts'
+import {
+  eachGroupTile,
+  firstGroupTile,
+  firstToken,
+  type GroupTiles,
+  ownGroupTile,
+  type TokenTile,
+} from './group-tiles.ts'
 
 /**
  * How operands come into the stages of the ring. A strip's units are contiguous along the columns, so one bulk copy brings
@@ -41,6 +50,9 @@ export interface Stages {
   /** Weights of a stage, [stage, strip, word]. */
   readonly ws: Shared<u32>
   readonly tiles: ProductTiles
+  /** The token tiles of a grouped product, and the tokens of one. */
+  readonly list: GroupTiles | undefined
+  readonly tokens: number
   /** Whether a CTA has one tile, as those have whose sums are added in the memory of the ring. */
   readonly isSingle: boolean
   /** Stages that this CTA takes of a tile, from `firstStep` on. */
@@ -67,10 +79,13 @@ export function makeStages({ a, c, parts, plan }: WgmmaProduct): Stages {
     }),
     tiles: {
       rows: idiv(a.out.dim('N') + (plan.rows - 1), plan.rows),
-      tokens: idiv(a.x.dim('M') + (c.tokens - 1), c.tokens),
+      tokens:
+        parts.list !== undefined ? parts.list.tileCount.at(0) : idiv(a.x.dim('M') + (c.tokens - 1), c.tokens),
       cluster: plan.cluster,
       sharers: c.multicast,
     },
+    list: parts.list,
+    tokens: c.tokens,
     isSingle: plan.partial,
     firstStep,
     steps: c.split === 1 ? all : idiv(all * (rank + 1), c.split) - firstStep,
@@ -78,34 +93,39 @@ export function makeStages({ a, c, parts, plan }: WgmmaProduct): Stages {
 }
 
 /** The CTA's first tile. */
-export const firstOf = (o: Stages): ProductTile => (o.isSingle ? ownTile(o.tiles) : firstTile(o.tiles))
+export function firstOf({ tiles, list, tokens, isSingle }: Stages): TokenTile {
+  if (list === undefined) return isSingle ? ownTile(tiles) : firstTile(tiles)
+  return isSingle ? ownGroupTile(list, tiles) : firstGroupTile(list, tiles, tokens)
+}
+
+/** Whether the CTA has a tile: a grid for the longest list may be larger than the list. */
+export function hasTile({ tiles, isSingle }: Stages): boolean {
+  const cluster = idiv(blockIdx.x, tiles.cluster)
+  return cluster < (isSingle ? tiles.tokens : rowTurns(tiles) * tiles.tokens)
+}
 
 /** Runs `body` for each tile of the CTA. */
-export function eachTile(o: Stages, body: (tile: ProductTile) => void): void {
-  if (o.isSingle) body(ownTile(o.tiles))
-  else forEachTile(o.tiles, body)
+export function eachTile(o: Stages, body: (tile: TokenTile) => void): void {
+  if (o.isSingle) body(firstOf(o))
+  else if (o.list === undefined) forEachTile(o.tiles, body)
+  else eachGroupTile(o.list, o.tiles, o.tokens, body)
 }
 
 /** Stages of the first tile whose weights come before anything else. */
 const ahead = (o: Stages): i32 => Math.min(o.steps, o.ring.stages)
 
 /** Starts the copies of the weights of a step into a stage. */
-function loadWeights(
-  { a, c, plan }: WgmmaProduct,
-  o: Stages,
-  tile: ProductTile,
-  step: i32,
-  stage: i32,
-): void {
+function loadWeights({ a, c, plan }: WgmmaProduct, o: Stages, tile: TokenTile, step: i32, stage: i32): void {
   const unitBytes = plan.unitWords * 4
   const weightBytes = plan.strips * c.units * unitBytes
   expectBytes(o.ring, stage, c.producers === 1 ? weightBytes + plan.activationBytes : weightBytes)
+  const w = tile.expert === undefined ? a.w : a.w.row(tile.expert)
   for (const s of unroll(plan.strips)) {
     // Row tiles may have strips past the last: what they compute is not stored.
     const strip = Math.min(tile.row * plan.strips + s, a.w.dim('Strips') - 1)
     const copy = (place: number, from: readonly [unit: i32, word: i32], units: number): void => {
       const to = [stage, s, place * plan.unitWords]
-      copyBulk(o.ws, to, a.w, [strip, ...from], units * unitBytes, o.ring.full, stage, { evict: 'first' })
+      copyBulk(o.ws, to, w, [strip, ...from], units * unitBytes, o.ring.full, stage, { evict: 'first' })
     }
     if (c.units < 1) copy(0, [0, (o.firstStep + step) * (c.units * plan.unitWords)], c.units)
     else {
@@ -123,12 +143,12 @@ function loadWeights(
 function loadActivations(
   { a, c, plan }: WgmmaProduct,
   o: Stages,
-  tile: ProductTile,
+  tile: TokenTile,
   step: i32,
   stage: i32,
 ): void {
   const column = (o.firstStep + step) * (c.units * unitColumns)
-  const token = tile.token * c.tokens
+  const token = firstToken(tile, c.tokens)
   if (c.multicast === 1) {
     copyTensor(o.xs.row(stage), a.x, [token, column], o.ring.full, stage)
     return

@@ -27,6 +27,7 @@ import {
   shared,
   stmatrix,
   storeTensor,
+  storeWords,
   swizzledTile,
   threadIdx,
   u32,
@@ -37,9 +38,9 @@ import {
   waitCopies,
   warpIdx,
 } from '../dsl/index.ts'
-import type { ProductTile } from '../dsl/std/index.ts'
 import type { WgmmaProduct } from './gemm-wgmma.ts'
 import type { WgmmaPlan } from './gemm-wgmma-plan.ts'
+import { endToken, firstToken, ofExpert, type TokenTile } from './group-tiles.ts'
 
 /**
  * What happens to the sums of one warpgroup's tile. A lane holds two rows by pairs of neighbouring tokens of them, while the
@@ -88,7 +89,7 @@ export interface TileRows {
 }
 
 /** The first row of a block of a warpgroup. */
-const blockRow = (plan: WgmmaPlan, tile: ProductTile, rowGroup: i32, b: number): i32 =>
+const blockRow = (plan: WgmmaPlan, tile: TokenTile, rowGroup: i32, b: number): i32 =>
   tile.row * plan.rows + rowGroup * plan.blockRows + b * 64
 
 const warpgroupThread = (): i32 => threadIdx.x & 127
@@ -97,7 +98,7 @@ const warpgroupThread = (): i32 => threadIdx.x & 127
 export function prepareTile(
   { a, c, parts, plan }: WgmmaProduct,
   epilogue: Epilogue | undefined,
-  tile: ProductTile,
+  tile: TokenTile,
   rowGroup: i32,
 ): TileRows {
   const last = a.out.dim('N') - 1
@@ -106,14 +107,14 @@ export function prepareTile(
       const upper = blockRow(plan, tile, rowGroup, b) + (warpIdx & 3) * 16 + (laneIdx >>> 2)
       return f(Math.min(upper, last), Math.min(upper + 8, last))
     })
-  const words = ofBlock((upper, lower) => parts.rowWords(upper, lower))
+  const words = ofBlock((upper, lower) => parts.rowWords(upper, lower, tile.expert))
   if (epilogue === undefined) return { words, rows: [], bias: [] }
 
   parts.tokens.forEach((tensor, j) => {
     const elements = overlay<number>(epilogue.tokens!, tensor.dtype, epilogue.tokens!.shape)
     for (const turn of unroll(ceilDiv(c.tokens, 128))) {
       const token = warpgroupThread() + turn * 128
-      const m = tile.token * c.tokens + token
+      const m = firstToken(tile, c.tokens) + token
       if ((turn + 1) * 128 <= c.tokens || token < c.tokens) {
         const place = [rowGroup, token >>> 1, 2 * j + (token & 1)]
         copyAsync(elements, place, tensor, [m], 4, m < a.x.dim('M'))
@@ -123,14 +124,18 @@ export function prepareTile(
   commitCopies()
   return {
     words,
-    rows: ofBlock((upper, lower) => [parts.rows(upper, 1)[0]!, parts.rows(lower, 1)[0]!] as const),
-    bias: c.bias ? ofBlock((upper, lower) => [a.bias!.at(upper), a.bias!.at(lower)] as const) : [],
+    rows: ofBlock(
+      (...pair) => pair.map((n) => parts.rows(n, 1, tile.expert)[0]!) as [() => unknown, () => unknown],
+    ),
+    bias: c.bias
+      ? ofBlock((...pair) => pair.map((n) => ofExpert(a.bias!, tile.expert).at(n)) as [number, number])
+      : [],
   }
 }
 
 /** A warpgroup's tile on its way out. */
 interface TileSums {
-  readonly tile: ProductTile
+  readonly tile: TokenTile
   readonly rowGroup: i32
   readonly acc: readonly number[][]
 }
@@ -139,7 +144,7 @@ interface TileSums {
 function fetchResidual({ a, c, plan }: WgmmaProduct, epilogue: Epilogue, o: TileSums, chunk: number): void {
   const turn = chunk % plan.stagingTiles
   const index = o.rowGroup * plan.stagingTiles + turn
-  const token = o.tile.token * c.tokens + chunk * plan.staged
+  const token = firstToken(o.tile, c.tokens) + chunk * plan.staged
   arriveExpecting(epilogue.residual!, index, c.blocks * plan.staged * 128)
   for (const b of unroll(c.blocks)) {
     const staged = epilogue.staging!.row(o.rowGroup * c.blocks + b, turn)
@@ -192,8 +197,12 @@ export function finishTile(g: WgmmaProduct, epilogue: Epilogue, fetched: TileRow
     const isReused = epilogue.residual === undefined && chunk + 1 >= turns && chunk + 1 < chunks
     if (isReused && isStoring) waitBulk(turns - 2, { read: true })
     namedBarrier(id, 128)
-    if (isStoring) {
-      const token = o.tile.token * c.tokens + chunk * plan.staged
+    // The copy engine would overwrite the rows of the next expert's tokens.
+    if (o.tile.end !== undefined && chunkToken(g, o, chunk) + plan.staged > o.tile.end) {
+      for (const b of unroll(c.blocks)) storeTokens(g, epilogue, o, b, chunk)
+      if (isStoring) commitBulk()
+    } else if (isStoring) {
+      const token = chunkToken(g, o, chunk)
       for (const b of unroll(c.blocks)) {
         const staged = epilogue.staging.row(o.rowGroup * c.blocks + b, chunk % turns)
         storeTensor(g.a.out, [token, blockRow(plan, o.tile, o.rowGroup, b)], staged)
@@ -203,6 +212,26 @@ export function finishTile(g: WgmmaProduct, epilogue: Epilogue, fetched: TileRow
         waitBulk(turns - early, { read: true })
         fetchResidual(g, epilogue, o, chunk + early)
       }
+    }
+  }
+}
+
+/** The first token of a chunk of a tile. */
+const chunkToken = ({ c, plan }: WgmmaProduct, { tile }: TileSums, chunk: number): i32 =>
+  firstToken(tile, c.tokens) + chunk * plan.staged
+
+/** Stores those tokens of a block's staged chunk that lie before the end of the tile's. */
+function storeTokens(g: WgmmaProduct, epilogue: Epilogue, o: TileSums, b: number, chunk: number): void {
+  const { a, c, plan } = g
+  const staged = epilogue.staging!.row(o.rowGroup * c.blocks + b, chunk % plan.stagingTiles)
+  const pieces = plan.staged * 8
+  for (const turn of unroll(ceilDiv(pieces, 128))) {
+    const piece = warpgroupThread() + turn * 128
+    const m = chunkToken(g, o, chunk) + (piece >>> 3)
+    const n = blockRow(plan, o.tile, o.rowGroup, b) + (piece & 7) * 8
+    const isStaged = (turn + 1) * 128 <= pieces || piece < pieces
+    if (isStaged && m < o.tile.end! && n < a.out.dim('N')) {
+      storeWords(a.out, [m, n], loadWords(staged, [piece >>> 3, (piece & 7) * 8], 4))
     }
   }
 }
@@ -282,9 +311,9 @@ function storeOctet(
 ): void {
   for (const half of unroll(2)) {
     for (const i of unroll(2)) {
-      const m = o.tile.token * c.tokens + octet * 8 + 2 * (laneIdx & 3) + i
+      const m = firstToken(o.tile, c.tokens) + octet * 8 + 2 * (laneIdx & 3) + i
       const n = blockRow(plan, o.tile, o.rowGroup, b) + (warpIdx & 3) * 16 + half * 8 + (laneIdx >>> 2)
-      if (m < a.x.dim('M') && n < a.out.dim('N')) {
+      if (m < endToken(o.tile, a.x.dim('M')) && n < a.out.dim('N')) {
         const value = values[half]![i]!
         a.out.put(c.residual ? value + f32(a.residual!.at(m, n)) : value, m, n)
       }

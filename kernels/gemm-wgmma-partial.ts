@@ -21,9 +21,9 @@ import {
   warpgroupIdx,
   warpIdx,
 } from '../dsl/index.ts'
-import type { ProductTile } from '../dsl/std/index.ts'
 import type { WgmmaProduct } from './gemm-wgmma.ts'
 import { partialPitch, type WgmmaPlan } from './gemm-wgmma-plan.ts'
+import { endToken, firstToken, ofExpert, type TokenTile } from './group-tiles.ts'
 
 /**
  * What happens to the sums of several warpgroups along K, or of several CTAs of a cluster: they are written to shared memory
@@ -79,7 +79,7 @@ export interface PartialShare {
 }
 
 /** Fetches, before the multiplication, what `finishPartial` needs. Called by all threads of the CTA. */
-export function preparePartial(g: WgmmaProduct, tile: ProductTile): PartialShare {
+export function preparePartial(g: WgmmaProduct, tile: TokenTile): PartialShare {
   const { a, c, parts, plan } = g
   const row = (threadIdx.x % quadsOf(plan)) * 4
   const n = tile.row * plan.rows + row
@@ -87,10 +87,10 @@ export function preparePartial(g: WgmmaProduct, tile: ProductTile): PartialShare
   return {
     row,
     n,
-    rows: parts.rows(from, 4),
-    bias: c.bias ? load(a.bias!, [from], 4) : [],
+    rows: parts.rows(from, 4, tile.expert),
+    bias: c.bias ? load(ofExpert(a.bias!, tile.expert), [from], 4) : [],
     words: each(turnsOf(g), (turn) => {
-      const m = Math.min(tile.token * c.tokens + turnToken(g, turn).token, a.x.dim('M') - 1)
+      const m = Math.min(firstToken(tile, c.tokens) + turnToken(g, turn).token, a.x.dim('M') - 1)
       return parts.tokens.map((tensor) => loadWords(tensor, [m], 1)[0]!)
     }),
   }
@@ -103,7 +103,7 @@ export function preparePartial(g: WgmmaProduct, tile: ProductTile): PartialShare
 export function finishPartial(
   g: WgmmaProduct,
   sums: Shared<i32>,
-  tile: ProductTile,
+  tile: TokenTile,
   { row, n, rows, bias, words }: PartialShare,
 ): void {
   const { a, c, parts, plan } = g
@@ -114,8 +114,8 @@ export function finishPartial(
   } else if (isConsumer) namedBarrier(1, plan.consumers)
   for (const turn of unroll(words.length)) {
     const { token, isOwn } = turnToken(g, turn)
-    const m = tile.token * c.tokens + token
-    if (isConsumer && isOwn && m < a.x.dim('M') && n < a.out.dim('N')) {
+    const m = firstToken(tile, c.tokens) + token
+    if (isConsumer && isOwn && m < endToken(tile, a.x.dim('M')) && n < a.out.dim('N')) {
       const terms = each(c.split, (cta) =>
         each(c.kGroups, (k) => load(c.split === 1 ? sums : sums.peer(cta), [k, token, row], 4)),
       ).flat()

@@ -47,6 +47,7 @@ import {
   eachTile,
   fillAhead,
   firstOf,
+  hasTile,
   makeStages,
   produce,
   produceActivations,
@@ -71,6 +72,7 @@ import {
   wgmmaPlan,
   wgmmaThreads,
 } from './gemm-wgmma-plan.ts'
+import type { GroupTiles, OfExpert } from './group-tiles.ts'
 
 /**
  * out[m, n] = finish(Σₖ W[n, k] · X[m, k]) on `wgmma`, for shapes known at launch.
@@ -88,9 +90,9 @@ export interface WgmmaConfig extends WgmmaTiles {
 }
 
 export interface WgmmaArguments {
-  readonly w: In<u32, 'Strips Units Words', string>
+  readonly w: In<u32, 'Strips Units Words', string> | In<u32, 'Experts Strips Units Words', string>
   readonly x: In<number, 'M K'>
-  readonly bias?: In<number, 'N'>
+  readonly bias?: OfExpert<number>
   readonly residual?: In<number, 'M N'>
   readonly out: Out<number, 'M N'>
 }
@@ -102,15 +104,17 @@ export interface WgmmaParts<Row = unknown> {
   /** Element type of the activations. */
   readonly x: OperandType
   readonly out: DType
-  /** The words that a format without groups takes for rows n and n + 8 instead of the groups'. */
-  rowWords(upper: i32, lower: i32): readonly u32[]
+  /** The words that a format without groups takes for rows n and n + 8 (of an expert) instead of the groups'. */
+  rowWords(upper: i32, lower: i32, expert: i32 | undefined): readonly u32[]
   /**
-   * What the epilogue needs of `count` rows from n on: loaded at once, and converted when called, so that nobody waits for
-   * the loads before then.
+   * What the epilogue needs of `count` rows (of an expert) from n on: loaded at once, and converted when called, so that
+   * nobody waits for the loads before then.
    */
-  rows(n: i32, count: number): readonly (() => Row)[]
+  rows(n: i32, count: number, expert: i32 | undefined): readonly (() => Row)[]
   /** What it needs of a token: elements of 32 bits. */
   readonly tokens: readonly In<number, 'M'>[]
+  /** The token tiles of a grouped product, where each expert has weights of its own. */
+  readonly list?: GroupTiles
   /** The sum of a row and a token, scaled. */
   finish(sum: number, row: Row, token: readonly u32[]): f32
 }
@@ -141,9 +145,12 @@ export function gemmWgmma(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts):
   checkWgmmaTiles(c, parts.format, parts.x, parts.out)
   const plan = wgmmaPlan(c, parts.format, parts.x)
   const g: WgmmaProduct = { a, c, parts, plan }
+  // Which weights a CTA wants stands in the list of tiles, which the kernel before may have made.
+  if (parts.list !== undefined) waitForPrevious()
   const stages = makeStages(g)
   const epilogue = makeEpilogue(g)
   const sums = plan.partial ? partialSums(g, stages.xs) : undefined
+  if (parts.list !== undefined && !hasTile(stages)) return
   const isFilling = threadIdx.x === plan.consumers
   if (isFilling) {
     initRing(stages.ring)
@@ -156,7 +163,7 @@ export function gemmWgmma(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts):
     namedArrive(startBarrier, wgmmaThreads(c))
   } else namedBarrier(startBarrier, wgmmaThreads(c))
   if (isFilling) fillAhead(g, stages)
-  waitForPrevious()
+  if (parts.list === undefined) waitForPrevious()
   const share = plan.partial ? preparePartial(g, firstOf(stages)) : undefined
 
   if (warpgroupIdx < plan.consumerGroups) {

@@ -34,12 +34,27 @@ export interface GroupTiles {
   readonly tileCount: In<i32, '1'>
 }
 
-/** A tile of a grouped product; `token` counts through the tiles of the expert, whose tokens are `start` to `end` − 1. */
-export interface GroupTile extends ProductTile {
-  readonly expert: i32
-  readonly start: i32
-  readonly end: i32
+/** A tile of a product, grouped or not. */
+export interface TokenTile extends ProductTile {
+  /** In a grouped product: the tile's expert, whose tokens are `start` to `end` − 1 and whose tiles `token` counts. */
+  readonly expert?: i32
+  readonly start?: i32
+  readonly end?: i32
 }
+
+/** The first of `tokens` tokens of a tile. */
+export const firstToken = ({ start, token }: TokenTile, tokens: number): i32 =>
+  start === undefined ? token * tokens : start + token * tokens
+
+/** The end of the tokens that a tile may have, of M in all. */
+export const endToken = (tile: TokenTile, M: i32): i32 => tile.end ?? M
+
+/** What rows have: once, or once for each expert. */
+export type OfExpert<T> = In<T, 'N'> | In<T, 'Experts N'>
+
+/** That of the rows of one expert. */
+export const ofExpert = <T>(tensor: OfExpert<T>, expert: i32 | undefined): In<T, 'N'> =>
+  (expert === undefined ? tensor : tensor.row(expert)) as In<T, 'N'>
 
 /** Entries of the longest list for M tokens: every expert but one with a single token in its last tile. */
 export function mostGroupTiles(M: number, experts: number, tokens: number): number {
@@ -50,7 +65,7 @@ export function mostGroupTiles(M: number, experts: number, tokens: number): numb
 // ---- tiles of a CTA -------------------------------------------------------------------------------------------------
 
 /** The first tile of the calling CTA in a grid of clusters that take turns, along x. */
-export const firstGroupTile = (list: GroupTiles, product: ProductTiles, tokens: number): GroupTile =>
+export const firstGroupTile = (list: GroupTiles, product: ProductTiles, tokens: number): TokenTile =>
   turnTile(list, product, tokens, idiv(blockIdx.x, product.cluster))
 
 /**
@@ -62,7 +77,7 @@ export function eachGroupTile(
   list: GroupTiles,
   product: ProductTiles,
   tokens: number,
-  body: (tile: GroupTile) => void,
+  body: (tile: TokenTile) => void,
 ): void {
   const clusters = idiv(gridDim.x, product.cluster)
   const first = idiv(blockIdx.x, product.cluster)
@@ -72,7 +87,7 @@ export function eachGroupTile(
 }
 
 /** The calling CTA's tile in a grid of one cluster a tile, entries along x and row tiles along y. */
-export function ownGroupTile(list: GroupTiles, product: ProductTiles): GroupTile {
+export function ownGroupTile(list: GroupTiles, product: ProductTiles): TokenTile {
   const entry = idiv(blockIdx.x, product.cluster)
   const [expert, start, end, firstTile] = load(list.tiles, [entry, 0], 4)
   return {
@@ -84,7 +99,7 @@ export function ownGroupTile(list: GroupTiles, product: ProductTiles): GroupTile
   }
 }
 
-function turnTile({ tiles }: GroupTiles, product: ProductTiles, tokens: number, turn: i32): GroupTile {
+function turnTile({ tiles }: GroupTiles, product: ProductTiles, tokens: number, turn: i32): TokenTile {
   const rows = rowTurns(product)
   // The turns of an expert begin at its first tile's and are as many as its tiles have rows.
   const [expert, start, end, firstTile] = load(tiles, [idiv(turn, rows), 0], 4)
