@@ -1,3 +1,4 @@
+import { exp2ExactReference } from '../dsl/exact-reference.ts'
 import {
   blockIdx,
   type Elem,
@@ -10,7 +11,7 @@ import {
   type Out,
   staticAssert,
 } from '../dsl/index.ts'
-import { exp2Exact, exp2ExactReference, type RowShare } from '../dsl/std/index.ts'
+import { exp2Exact, type RowShare } from '../dsl/std/index.ts'
 import { loadFloats, rowThreads, storeFloats } from './half-rows.ts'
 import { storeQuantized } from './quantize-rows.ts'
 
