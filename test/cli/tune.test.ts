@@ -8,8 +8,8 @@ import { RecordFile } from '../../runtime/tune/record-file.ts'
 import { fakeFacts } from '../support/fake-tuning.ts'
 import { assertRefused, runCli, temporaryFolder } from '../support/run-cli.ts'
 
-/** The smallest product of a format whose kernel is compiled for each shape: a few programs. */
-const small = ['--shape', '64x128', '--tokens', '3', '--format', 'w16', '--device', 'emulator']
+/** A small product with a few candidates. */
+const small = ['--shape', '64x256', '--tokens', '3', '--format', 'w4a8', '--device', 'emulator']
 
 test('without a GPU, candidates are checked, ranked by an estimate that says so, and drawn', async () => {
   const folder = temporaryFolder()
@@ -18,7 +18,7 @@ test('without a GPU, candidates are checked, ranked by an estimate that says so,
     join(folder, 'report.html'),
     join(folder, 'rivals.json'),
   ]
-  writeFileSync(rivals, '[{"name": "cuBLAS <fast>", "N": 64, "K": 128, "M": 3, "us": 7.5}]')
+  writeFileSync(rivals, '[{"name": "cuBLAS <fast>", "N": 64, "K": 256, "M": 3, "us": 7.5}]')
   const first = await runCli(
     ...['tune', 'gemm', ...small, '--out', out, '--report', report, '--rivals', rivals, '--json'],
   )
@@ -26,16 +26,16 @@ test('without a GPU, candidates are checked, ranked by an estimate that says so,
   const { runs, winners } = JSON.parse(first.out)
   assert.is(runs.length, 1)
   const [run] = runs
-  const file = join(out, 'emulator-cpu', 'w16.jsonl')
+  const file = join(out, 'emulator-cpu', 'w4a8.jsonl')
   assert.equal(
     [run.format, run.device.name, run.status, run.measured, run.known, run.file],
-    ['w16', 'emulator', 'unmeasured', 1, 0, file],
+    ['w4a8', 'emulator', 'unmeasured', 1, 0, file],
   )
   assert.ok(run.programs > 0)
   assert.equal(run.failures, [])
   assert.is(winners.length, 1)
   const [winner] = winners
-  assert.equal([winner.N, winner.K, winner.M, winner.status], [64, 128, 3, 'unmeasured'])
+  assert.equal([winner.N, winner.K, winner.M, winner.status], [64, 256, 3, 'unmeasured'])
   // The model's launch takes 2 µs whatever the work.
   assert.ok(winner.us > 2 && winner.us < 10, `${winner.us} µs`)
   assert.ok(new RecordFile(file).records().every(({ status }) => status === 'unmeasured'))
@@ -52,7 +52,7 @@ test('without a GPU, candidates are checked, ranked by an estimate that says so,
   for (const part of [
     '<svg',
     'class="heat"',
-    '64×128',
+    '64×256',
     'cuBLAS &lt;fast&gt;',
     'the deepest ring',
     'no measurements',
@@ -63,9 +63,9 @@ test('without a GPU, candidates are checked, ranked by an estimate that says so,
   assert.not.match(html, /NaN|Infinity|undefined/)
 
   const rerun = await runCli('tune', 'gemm', ...small, '--out', out)
-  assert.match(rerun.out, /^w16 on PTX emulator: 1 shape on record, \d+ programs, in /)
+  assert.match(rerun.out, /^w4a8 on PTX emulator: 1 shape on record, \d+ programs, in /)
   assert.match(rerun.out, /\nformat +N +K +tokens +estimated µs/)
-  const shown = await runCli('tune', 'show', '--from', out, '--format', 'w16')
+  const shown = await runCli('tune', 'show', '--from', out, '--format', 'w4a8')
   assert.equal([shown.code, shown.err], [0, ''])
   assert.match(shown.out, /^PTX emulator \(unmeasured\)\nformat /)
 })
