@@ -117,6 +117,8 @@ export interface FormatResult extends Omit<TuneOutcome, 'cells'> {
   readonly seconds: number
   /** Shapes that were measured now. */
   readonly measured: number
+  /** Shapes at which no candidate could be measured. */
+  readonly without: number
   /** Where the records are kept. */
   readonly file: string | null
   /** Of the shapes that were asked for: all that was measured now, and what was on record. */
@@ -159,7 +161,9 @@ async function tuneFormat(
     file.compact()
     const { cells, ...rest } = outcome
     return {
-      ...{ format, device, ...rest, measured: cells.length, file: file.path, records },
+      ...{ format, device, ...rest, file: file.path, records },
+      measured: cells.filter(({ timings }) => timings.length > 0).length,
+      without: cells.filter(({ timings }) => timings.length === 0).length,
       status: device.measures ? 'measured' : 'unmeasured',
       seconds: (performance.now() - started) / 1000,
     }
@@ -192,21 +196,13 @@ function recordsOf(file: RecordFile, shapes: readonly GemmShape[]): TuneRecord[]
   return file.records().filter(({ key }) => asked.has(`${key.N} ${key.K} ${key.M}`))
 }
 
-function summary({
-  format,
-  device,
-  status,
-  measured,
-  known,
-  programs,
-  failures,
-  seconds,
-  file,
-}: FormatResult): string {
+function summary(result: FormatResult): string {
+  const { format, device, status, measured, without, known, programs, failures, seconds, file } = result
   const shapes = (count: number) => `${count} ${count === 1 ? 'shape' : 'shapes'}`
   const parts = [
     measured > 0 ? `${shapes(measured)} ${status}` : '',
     known > 0 ? `${shapes(known)} on record` : '',
+    without > 0 ? `${shapes(without)} without a candidate that works` : '',
     `${programs} ${programs === 1 ? 'program' : 'programs'}`,
     failures.length > 0 ? `${failures.length} failed` : '',
   ]

@@ -60,7 +60,7 @@ export interface CellOutcome {
 }
 
 export interface TuneOutcome {
-  /** Shapes that were measured now. */
+  /** Shapes that were to be measured now; those where no candidate could be have no times. */
   readonly cells: readonly CellOutcome[]
   /** Shapes that were on record. */
   readonly known: number
@@ -128,6 +128,7 @@ class Session {
     const ready = await Promise.all(this.#candidates.get(key)!.map((each) => this.#prepare(each)))
     const usable = ready.flatMap((each) => (each && !this.#banned.has(each.id) ? [each] : []))
     const missing = again ? usable : usable.filter(({ id }) => !file.hasTried(key, id))
+    if (usable.length === 0) return { key, timings: [] }
     if (missing.length === 0) return undefined
     // What is on record races along, so that the times compare.
     const recorded = new Set(file.timings(key).map(({ program }) => program))

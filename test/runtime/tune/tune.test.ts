@@ -145,6 +145,11 @@ test('what does not compile or load is recorded with one sentence', async () => 
   )
 })
 
+test('a shape where no candidate works is told apart from one on record', async () => {
+  const outcome = await run(path(), ['broken'], [cell(1)], tableMeasurer({}), { refuses: ['broken'] })
+  assert.equal([outcome.known, outcome.cells], [0, [{ key: cell(1), timings: [] }]])
+})
+
 test('who is hopeless at every neighbouring shape is left out there, and tried again further away', async () => {
   const table = tableMeasurer({ a: 1, b: 1.9, c: 2.1 })
   await run(path(), ['a', 'b', 'c'], [cell(16), cell(32), cell(64), cell(96)], table)
