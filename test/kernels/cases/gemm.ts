@@ -84,7 +84,7 @@ function tilesName(t: GemmTiles | WgmmaTiles): string {
 }
 
 /** Quantized activations as the quantizing kernels give them: codes in [−127, 127], with extremes in every row. */
-function activations(random: Rng, M: number, K: number) {
+export function activations(random: Rng, M: number, K: number) {
   const x = Int8Array.from(list(M * K, (i) => (i % K < 2 ? (i % 2 ? 127 : -127) : random.integer(-127, 127))))
   const xScale = Float32Array.from(list(M, () => 0.001 + 0.01 * random.uniform()))
   const xSum = Int32Array.from(list(M, (m) => x.subarray(m * K, (m + 1) * K).reduce((sum, v) => sum + v, 0)))
