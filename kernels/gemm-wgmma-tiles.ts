@@ -34,18 +34,19 @@ const complete = (wish: Wish): WgmmaTiles => {
  * Up to 256 tokens the bytes that come into each multiprocessor count, and how many copies are under way: few rows a CTA
  * where the matrix has few, the warpgroups sharing K; many where it has many.
  */
-function exactWish({ M, N, K }: GemmShape): Wish {
+function exactWish({ M, N, K }: GemmShape, format: WeightFormat): Wish {
   const strips = Math.ceil(N / unitRows)
   const isTall = strips > 2 * MULTIPROCESSORS
   const isDeep = K >= 8192
   if (M <= 16) {
-    if (isTall)
-      return { tokens: 16, rowGroups: 2, units: 2, stages: 5, producers: 2, ctasPerMultiprocessor: 2 }
-    return { tokens: 16, kGroups: 4, units: 2, stages: 16, producers: 2 }
+    const tokens = M <= 8 ? 8 : 16
+    if (isTall) return { tokens, rowGroups: 2, units: 2, stages: 5, producers: 2, ctasPerMultiprocessor: 2 }
+    return isDeep
+      ? { tokens, kGroups: 4, units: 3, stages: 12, producers: 2 }
+      : { tokens, kGroups: 4, units: 2, stages: 16, producers: 2 }
   }
   if (M <= 64) {
-    if (isTall)
-      return { tokens: M <= 32 ? 32 : 64, rowGroups: 2, blocks: 2, stages: 8, steps: 2, producers: 2 }
+    if (isTall) return { tokens: M <= 32 ? 32 : 64, rowGroups: 4, units: 2, stages: 4, producers: 2 }
     if (strips * Math.ceil(M / 32) <= MULTIPROCESSORS)
       return { tokens: 32, kGroups: 4, units: 2, stages: 12, producers: 2 }
     return { tokens: 64, kGroups: 2, units: 2, stages: 8, producers: 2 }
@@ -59,21 +60,35 @@ function exactWish({ M, N, K }: GemmShape): Wish {
     return { tokens: 64, rowGroups: 3, units: 2, stages: 5, producers: 2 }
   }
   return fullest({ M, N }, [
-    { tokens: 128, rowGroups: 2, stages: 7, staging: 4 },
-    { tokens: 128, rowGroups: 3, units: 2, stages: 3, producers: 2 },
+    { tokens: 128, rowGroups: 2, units: 2, stages: 4, producers: 2 },
+    // Group parameters take registers, of which three warpgroups have few.
+    format.group > 0
+      ? { tokens: 128, rowGroups: 3, stages: 6, steps: 2 }
+      : { tokens: 128, rowGroups: 3, units: 2, stages: 3, producers: 2 },
     { tokens: 128, rowGroups: 2, blocks: 2, stages: 5, steps: 2 },
     { tokens: 256, rowGroups: 2, stages: 4, steps: 2, staging: 4 },
   ])
 }
 
 /** Floating-point sums keep their order: no warpgroups along K. */
-function orderedWish({ M, N }: GemmShape, isShort: boolean): Wish {
-  if (M <= 16) return { tokens: 16, rowGroups: 2, stages: isShort ? 8 : 5 }
-  if (M <= 64) return { tokens: M <= 32 ? 32 : 64, rowGroups: 2, stages: 5 }
+function orderedWish({ M, N }: GemmShape, format: WeightFormat): Wish {
+  if (M <= 16) return { tokens: M <= 8 ? 8 : 16, rowGroups: 2, stages: 8 }
+  if (M <= 128) return { tokens: M <= 32 ? 32 : 64, rowGroups: 2, stages: 5 }
+  if (format.steps === 4)
+    return fullest({ M, N }, [
+      { tokens: 128, rowGroups: 2, stages: 6 },
+      { tokens: 256, rowGroups: 2, stages: 4, steps: 2 },
+    ])
+  // A whole unit beside 256 tokens of 16 bits would leave room for two stages.
+  if (format.group === 0)
+    return fullest({ M, N }, [
+      { tokens: 128, rowGroups: 2, stages: 3 },
+      { tokens: 128, rowGroups: 3, units: 0.5, stages: 5, steps: 2 },
+      { tokens: 256, rowGroups: 2, units: 0.5, stages: 4, steps: 2 },
+    ])
   return fullest({ M, N }, [
     { tokens: 64, rowGroups: 2, stages: 5 },
-    { tokens: 128, rowGroups: 2, stages: 5 },
-    { tokens: 256, rowGroups: 2, stages: 4, steps: isShort ? 2 : 4 },
+    { tokens: 128, rowGroups: 2, stages: 4 },
   ])
 }
 
@@ -101,11 +116,11 @@ export function defaultWgmmaTiles(
   target: { readonly sharedBytes: number },
 ): WgmmaTiles | undefined {
   if (shape.K % unitColumns !== 0 || shape.N % 8 !== 0 || !format.activations.includes(x)) return undefined
-  const wish = complete(x === 'i8' ? exactWish(shape) : orderedWish(shape, x === 'e4m3'))
+  const wish = complete(x === 'i8' ? exactWish(shape, format) : orderedWish(shape, format))
   const { partial } = wgmmaPlan(wish, format, x)
   const least = partial ? 2 * wish.kGroups : 2
   const room = target.sharedBytes / wish.ctasPerMultiprocessor - (wish.ctasPerMultiprocessor - 1) * 1024
-  for (const units of [wish.units, 1]) {
+  for (const units of wish.units > 1 ? [wish.units, 1] : [wish.units]) {
     for (let stages = wish.stages; stages >= least; stages -= wish.kGroups) {
       const tiles = { ...wish, units, stages }
       if (wgmmaSharedBytes(tiles, format, x) <= room && (!partial || sumsFit(tiles, format, x))) return tiles
