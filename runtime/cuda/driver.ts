@@ -111,6 +111,12 @@ export interface Driver extends Functions {
 /** The library that `openCuda` loads: `CUDA_DRIVER` in the environment, or the driver's own. */
 export const defaultLibrary = (): string => process.env.CUDA_DRIVER || 'libcuda.so.1'
 
+/**
+ * Stack of a call on a thread of the pool. The driver's compiler needs as much as on a thread of its own; koffi's 128 KiB
+ * end in a segmentation fault.
+ */
+const poolStackBytes = 8 * 2 ** 20
+
 const loaded = new Map<string, Driver>()
 
 /** Loads libcuda (once per file). Throws `DeviceError` when it is absent or too old. */
@@ -126,6 +132,7 @@ export function loadDriver(library = defaultLibrary()): Driver {
 function bind(library: string): Driver {
   let handle: LibraryHandle
   try {
+    koffi.config({ ...koffi.config(), async_stack_size: poolStackBytes })
     handle = koffi.load(library)
   } catch (error) {
     throw new DeviceError('NO_DRIVER', `the CUDA driver is not there: ${firstLine(error)}`)
