@@ -103,6 +103,29 @@ function fullest({ M, N }: Pick<GemmShape, 'M' | 'N'>, wishes: readonly Wish[]):
   return wishes.reduce((best, wish) => (cost(wish) <= cost(best) ? wish : best))
 }
 
+/** Shared memory of a CTA on sm_90a, and what a multiprocessor keeps for each. */
+const SHARED_BYTES = 227 * 1024
+const RESERVED_BYTES = 1024
+
+/** The wished tiles with as many stages as fit shared memory, or `undefined` if too few do. */
+function fitted(
+  wish: Wish,
+  format: WeightFormat,
+  x: OperandType,
+  sharedBytes: number,
+): WgmmaTiles | undefined {
+  const tiles = complete(wish)
+  const plan = wgmmaPlan(tiles, format, x)
+  const ctas = tiles.ctasPerMultiprocessor
+  const room = Math.floor((sharedBytes + RESERVED_BYTES) / ctas) - RESERVED_BYTES
+  for (let stages = tiles.stages; stages >= 2 * tiles.kGroups; stages -= tiles.kGroups) {
+    const fewer = { ...tiles, stages }
+    const sumsFit = partialBytes(fewer, plan) <= stages * plan.activationBytes
+    if (wgmmaSharedBytes(fewer, format, x) <= room && sumsFit) return fewer
+  }
+  return undefined
+}
+
 /**
  * Tiles on `wgmma` of a shape where no tuning record has it, or `undefined` where `wgmma` cannot: K is a multiple of 128
  * there, N of 8. The result of a GEMM does not depend on the choice.
@@ -116,20 +139,71 @@ export function defaultWgmmaTiles(
   target: { readonly sharedBytes: number },
 ): WgmmaTiles | undefined {
   if (shape.K % unitColumns !== 0 || shape.N % 8 !== 0 || !format.activations.includes(x)) return undefined
-  const wish = complete(x === 'i8' ? exactWish(shape, format) : orderedWish(shape, format))
-  const { partial } = wgmmaPlan(wish, format, x)
-  const least = partial ? 2 * wish.kGroups : 2
-  const room = target.sharedBytes / wish.ctasPerMultiprocessor - (wish.ctasPerMultiprocessor - 1) * 1024
-  for (const units of wish.units > 1 ? [wish.units, 1] : [wish.units]) {
-    for (let stages = wish.stages; stages >= least; stages -= wish.kGroups) {
-      const tiles = { ...wish, units, stages }
-      if (wgmmaSharedBytes(tiles, format, x) <= room && (!partial || sumsFit(tiles, format, x))) return tiles
-    }
-  }
-  return undefined
+  const wish = x === 'i8' ? exactWish(shape, format) : orderedWish(shape, format)
+  return (
+    fitted(wish, format, x, target.sharedBytes) ??
+    fitted({ ...wish, units: 1 }, format, x, target.sharedBytes)
+  )
 }
 
-const sumsFit = (t: WgmmaTiles, format: WeightFormat, x: OperandType): boolean => {
-  const plan = wgmmaPlan(t, format, x)
-  return partialBytes(t, plan) <= t.stages * plan.slabs * t.tokens * 128
+/** Of each of these some product took least time on an H200 (2026-11-21), 4-bit weights beside 8-bit activations. */
+const provenExact: readonly Wish[] = [
+  { tokens: 8, kGroups: 4, units: 2, stages: 16, producers: 2 },
+  { tokens: 8, kGroups: 4, units: 3, stages: 12, producers: 2 },
+  { tokens: 8, kGroups: 2, split: 2, units: 2, stages: 8, producers: 2, ctasPerMultiprocessor: 2 },
+  { tokens: 8, rowGroups: 2, units: 2, stages: 5, producers: 2, ctasPerMultiprocessor: 2 },
+  { tokens: 8, rowGroups: 4, units: 2, stages: 5, producers: 2 },
+  { tokens: 16, kGroups: 4, units: 2, stages: 16, producers: 2 },
+  { tokens: 16, kGroups: 4, units: 3, stages: 12, producers: 2 },
+  { tokens: 16, kGroups: 2, split: 2, units: 4, stages: 8, producers: 2 },
+  { tokens: 16, kGroups: 4, split: 2, units: 2, stages: 16, producers: 2 },
+  { tokens: 16, rowGroups: 2, units: 2, stages: 5, producers: 2, ctasPerMultiprocessor: 2 },
+  { tokens: 16, rowGroups: 4, units: 2, stages: 4, producers: 2 },
+  { tokens: 32, kGroups: 4, units: 2, stages: 12, producers: 2 },
+  { tokens: 32, kGroups: 2, rowGroups: 2, units: 2, stages: 8, producers: 2 },
+  { tokens: 32, rowGroups: 4, units: 2, stages: 5, producers: 2 },
+  { tokens: 64, kGroups: 2, units: 2, stages: 8, producers: 2 },
+  { tokens: 64, kGroups: 2, split: 2, units: 2, stages: 8, producers: 2 },
+  { tokens: 64, rowGroups: 3, units: 2, stages: 5, producers: 2 },
+  { tokens: 64, rowGroups: 4, units: 2, stages: 4, producers: 2 },
+  { tokens: 64, rowGroups: 2, blocks: 2, stages: 8, steps: 2, producers: 2 },
+  { tokens: 128, kGroups: 2, stages: 10 },
+  { tokens: 128, kGroups: 2, split: 2, stages: 10 },
+  { tokens: 128, rowGroups: 2, units: 2, stages: 4, producers: 2 },
+  { tokens: 128, rowGroups: 2, stages: 8, staging: 4 },
+  { tokens: 128, rowGroups: 3, units: 2, stages: 3, producers: 2 },
+  { tokens: 128, rowGroups: 3, stages: 6, steps: 2, staging: 4 },
+  { tokens: 128, rowGroups: 2, blocks: 2, stages: 5, steps: 2 },
+  { tokens: 128, rowGroups: 2, blocks: 2, multicast: 2, stages: 5, steps: 2 },
+  { tokens: 256, rowGroups: 2, stages: 4, steps: 2, staging: 4 },
+  { tokens: 256, rowGroups: 2, stages: 5, steps: 2 },
+  { tokens: 256, rowGroups: 2, multicast: 2, stages: 5, steps: 2 },
+  { tokens: 256, rowGroups: 2, multicast: 2, stages: 5 },
+]
+
+/** As `provenExact`, of floating-point sums. */
+const provenOrdered: readonly Wish[] = [
+  { tokens: 8, rowGroups: 2, stages: 8 },
+  { tokens: 16, rowGroups: 1, stages: 4, ctasPerMultiprocessor: 2 },
+  { tokens: 16, rowGroups: 2, stages: 8 },
+  { tokens: 32, rowGroups: 2, stages: 6 },
+  { tokens: 64, rowGroups: 2, stages: 6 },
+  { tokens: 128, rowGroups: 2, stages: 6 },
+  { tokens: 128, rowGroups: 3, units: 0.5, stages: 5, steps: 2 },
+  { tokens: 256, rowGroups: 2, units: 0.5, stages: 4, steps: 2 },
+  { tokens: 256, rowGroups: 2, units: 0.5, multicast: 2, stages: 4, steps: 2 },
+]
+
+/** The tiles of `orderedWish` beside 8-bit floats, whose k-steps are as those of integers. */
+const provenShort: readonly Wish[] = provenExact.filter(({ kGroups = 1, split = 1 }) => kGroups * split === 1)
+
+/** The tiles on `wgmma` that are worth a tuner's time for a format. */
+export function provenTiles(format: WeightFormat, x: OperandType): readonly WgmmaTiles[] {
+  const wishes = x === 'i8' ? provenExact : x === 'e4m3' ? provenShort : provenOrdered
+  const found = new Map<string, WgmmaTiles>()
+  for (const wish of wishes) {
+    const tiles = wish.units === 0.5 && format.group > 0 ? undefined : fitted(wish, format, x, SHARED_BYTES)
+    if (tiles && tiles.steps % (format.steps / format.loads) === 0) found.set(JSON.stringify(tiles), tiles)
+  }
+  return [...found.values()]
 }
