@@ -90,7 +90,7 @@ type Functions = {
   readonly [F in keyof typeof signatures]: (...args: ArgumentsOf<(typeof signatures)[F]>) => number
 }
 
-/** Functions that take long, called on a thread of the pool, where no context is current. */
+/** Functions that take long, called on a thread of the pool, where no context is current. (Compiling: if it can.) */
 interface Waits {
   streamSynchronize: Waiting<'cuStreamSynchronize'>
   eventSynchronize: Waiting<'cuEventSynchronize'>
@@ -117,6 +117,14 @@ export const defaultLibrary = (): string => process.env.CUDA_DRIVER || 'libcuda.
  */
 const poolStackBytes = 8 * 2 ** 20
 
+/** Whether the pool's calls have such stacks: koffi takes no settings once a process has loaded some library. */
+const poolStacksAreLarge = ((): boolean => {
+  try {
+    koffi.config({ ...koffi.config(), async_stack_size: poolStackBytes })
+  } catch {}
+  return koffi.config().async_stack_size >= poolStackBytes
+})()
+
 const loaded = new Map<string, Driver>()
 
 /** Loads libcuda (once per file). Throws `DeviceError` when it is absent or too old. */
@@ -132,7 +140,6 @@ export function loadDriver(library = defaultLibrary()): Driver {
 function bind(library: string): Driver {
   let handle: LibraryHandle
   try {
-    koffi.config({ ...koffi.config(), async_stack_size: poolStackBytes })
     handle = koffi.load(library)
   } catch (error) {
     throw new DeviceError('NO_DRIVER', `the CUDA driver is not there: ${firstLine(error)}`)
@@ -160,14 +167,19 @@ function bind(library: string): Driver {
           error ? reject(error) : resolve(result),
         )
       })
+  const compile: typeof wait = poolStacksAreLarge
+    ? wait
+    : (name) =>
+        async (...args) =>
+          functions[name]!(...args)
   return {
     ...(functions as unknown as Functions),
     library,
     wait: {
       streamSynchronize: wait('cuStreamSynchronize'),
       eventSynchronize: wait('cuEventSynchronize'),
-      linkAddData: wait('cuLinkAddData_v2'),
-      linkComplete: wait('cuLinkComplete'),
+      linkAddData: compile('cuLinkAddData_v2'),
+      linkComplete: compile('cuLinkComplete'),
     },
     current: 0,
   }
