@@ -1,6 +1,6 @@
 import { Command, Option } from 'commander'
 import { suggest } from '../codegen/suggest.ts'
-import { type MmaOperand, mma } from '../dsl/atoms/index.ts'
+import { type MmaOperand, mma, type WgmmaTypes, wgmmaAtom } from '../dsl/atoms/index.ts'
 import { unitColumns, unitRows } from '../dsl/format.ts'
 import { type DrawAs, draw, drawOwners, parseLayout } from '../dsl/layout/index.ts'
 import { weightFormats } from '../kernels/formats/index.ts'
@@ -30,7 +30,10 @@ Examples:
       else await writeWhole(out, picture)
     })
 
-/** Named drawings: a unit of packing of each weight format, and each operand of each MMA instruction. */
+/** Types of the `wgmma`s that are drawn, those of 8 columns: wider ones repeat their accumulators. */
+const wgmmaTypes: readonly WgmmaTypes[] = ['u8s8', 's8s8', 'f16', 'bf16', 'e4m3']
+
+/** Named drawings: a unit of packing of each weight format, and the fragments of each MMA instruction. */
 const drawings = new Map<string, (as: DrawAs) => string>([
   ...Object.values(weightFormats).map((format): [string, (as: DrawAs) => string] => [
     format.name,
@@ -41,6 +44,12 @@ const drawings = new Map<string, (as: DrawAs) => string>([
     .flatMap(({ name, m, n, k, a, b, c }): [string, (as: DrawAs) => string][] => [
       [`${name}.a`, owners(a, m, k)],
       [`${name}.b`, owners(b, n, k)],
+      [`${name}.c`, owners(c, m, n)],
+    ]),
+  ...wgmmaTypes
+    .map((types) => wgmmaAtom(8, types))
+    .flatMap(({ name, m, n, k, a, c }): [string, (as: DrawAs) => string][] => [
+      [`${name}.a`, owners(a, m, k)],
       [`${name}.c`, owners(c, m, n)],
     ]),
 ])

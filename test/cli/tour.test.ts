@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
@@ -7,14 +7,20 @@ import * as assert from 'uvu/assert'
 import { finished, temporaryFolder } from '../support/run-cli.ts'
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..')
-const tour = readFileSync(join(root, 'docs/tour.md'), 'utf8')
+
+/** The pages that a reader follows at the keyboard. */
+const pages = ['tour.md', 'hopper.md'].map((name) => ({
+  name,
+  text: readFileSync(join(root, 'docs', name), 'utf8'),
+}))
 const folder = temporaryFolder()
 mkdirSync(join(folder, 'my'))
 writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
-for (const [, name, code] of tour.matchAll(/```ts\n\/\/ (my\/\S+)\n([\s\S]*?)```/g))
-  writeFileSync(join(folder, name!), `// ${name}\n${code!}`)
+for (const { text } of pages)
+  for (const [, name, code] of text.matchAll(/```ts\n\/\/ (my\/\S+)\n([\s\S]*?)```/g))
+    writeFileSync(join(folder, name!), `// ${name}\n${code!}`)
 
-/** Runs a command of the tour from the repository, with `my/` elsewhere and the command line from its sources. */
+/** Runs a command of a page from the repository, with `my/` elsewhere and the command line from its sources. */
 async function execute(command: string): Promise<string> {
   const quattuor = `quattuor() { "${process.execPath}" --import tsx "${join(root, 'cli/main.ts')}" "$@"; }`
   const tsx = `npx() { shift; "${process.execPath}" --import tsx "$@"; }`
@@ -33,14 +39,16 @@ function patternOf(shown: string): RegExp {
   return new RegExp(`^\\s*${escaped.join('')}\\s*$`)
 }
 
-for (const [, command, shown] of tour.matchAll(/```sh\n([^\n]*)\n```\n\n```text\n([\s\S]*?)```/g))
-  test(`${command} shows what the tour says`, async () => {
-    assert.match(await execute(command!), patternOf(shown!))
-  })
+for (const { name: page, text } of pages) {
+  for (const [, command, shown] of text.matchAll(/```sh\n([^\n]*)\n```\n\n```text\n([\s\S]*?)```/g))
+    test(`${command} shows what docs/${page} says`, async () => {
+      assert.match(await execute(command!), patternOf(shown!))
+    })
 
-test('every file that the tour links to exists', () => {
-  for (const [, path] of tour.matchAll(/\]\(([^)#]+)\)/g))
-    assert.ok(existsSync(join(root, 'docs', path!)), path)
-})
+  test(`what docs/${page} quotes of a file stands there`, () => {
+    for (const [, path, code] of text.matchAll(/```ts\n\/\/ (examples\/\S+)\n([\s\S]*?)```/g))
+      assert.ok(readFileSync(join(root, path!), 'utf8').includes(code!), path)
+  })
+}
 
 test.run()
