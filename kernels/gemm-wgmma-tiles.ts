@@ -29,7 +29,7 @@ const complete = (wish: Wish): WgmmaTiles => {
 
 /**
  * What integer kernels want: from the times of W4A8 with one scale a row in the shapes of Llama-3-8B (H200, 2026-11-21;
- * docs/decisions/011-wgmma-gemm.md has them).
+ * docs/decisions/016-wgmma-gemm.md has them).
  *
  * Up to 256 tokens the bytes that come into each multiprocessor count, and how many copies are under way: few rows a CTA
  * where the matrix has few, the warpgroups sharing K; many where it has many.
