@@ -122,7 +122,7 @@ const poolStacksAreLarge = ((): boolean => {
   try {
     koffi.config({ ...koffi.config(), async_stack_size: poolStackBytes })
   } catch {}
-  return koffi.config().async_stack_size >= poolStackBytes
+  return (koffi.config().async_stack_size ?? 0) >= poolStackBytes
 })()
 
 const loaded = new Map<string, Driver>()
