@@ -28,6 +28,7 @@ import {
   rowTurns,
   waitEmpty,
 } from '../dsl/std/index.ts'
+import { rowsOf } from './gemm-epilogue.ts'
 import type { WgmmaProduct } from './gemm-wgmma.ts'
 import {
   eachGroupTile,
@@ -60,7 +61,8 @@ export interface Stages {
   readonly steps: i32
 }
 
-export function makeStages({ a, c, parts, plan }: WgmmaProduct): Stages {
+export function makeStages(g: WgmmaProduct): Stages {
+  const { a, c, parts, plan } = g
   const shape = [c.stages, plan.slabs, c.tokens, plan.slabColumns]
   const shares = [c.stages, plan.slabs, c.multicast, c.tokens / c.multicast, plan.slabColumns]
   const xs = shared<number>(parts.x, swizzledTile(shape, parts.x))
@@ -78,7 +80,7 @@ export function makeStages({ a, c, parts, plan }: WgmmaProduct): Stages {
       sharers: c.multicast,
     }),
     tiles: {
-      rows: idiv(a.out.dim('N') + (plan.rows - 1), plan.rows),
+      rows: idiv(rowsOf(g) + (plan.rows - 1), plan.rows),
       tokens:
         parts.list !== undefined ? parts.list.tileCount.at(0) : idiv(a.x.dim('M') + (c.tokens - 1), c.tokens),
       cluster: plan.cluster,

@@ -13,7 +13,9 @@ import {
   f32,
   fenceAsync,
   fenceBarrierInit,
+  type In,
   i32,
+  idiv,
   initBarrier,
   laneIdx,
   ldmatrix,
@@ -38,6 +40,7 @@ import {
   waitCopies,
   warpIdx,
 } from '../dsl/index.ts'
+import { featureRows, featuresOf, outFeatures, rounded, rowsOf } from './gemm-epilogue.ts'
 import type { WgmmaProduct } from './gemm-wgmma.ts'
 import type { WgmmaPlan } from './gemm-wgmma-plan.ts'
 import { endToken, firstToken, ofExpert, type TokenTile } from './group-tiles.ts'
@@ -49,7 +52,7 @@ import { endToken, firstToken, ofExpert, type TokenTile } from './group-tiles.ts
  * back: the copy engine fills the staging tile, `ldmatrix` transposes, and what is stored replaces it.
  */
 export interface Epilogue {
-  /** [strip, turn, token, row]; none for 32-bit floats, which go from registers as they are. */
+  /** [strip, turn, token, feature]; none for 32-bit floats, which go from registers as they are. */
   readonly staging: Shared<number> | undefined
   /** [warpgroup over rows, pair of tokens, tensor × token of the pair]. */
   readonly tokens: Shared<u32> | undefined
@@ -58,11 +61,19 @@ export interface Epilogue {
   readonly parities: i32[]
 }
 
-export function makeEpilogue({ a, c, parts, plan }: WgmmaProduct): Epilogue | undefined {
+/** The features of the 64 rows of a block. */
+const blockFeatures = ({ parts }: WgmmaProduct): number => 64 / featureRows(parts)
+
+/** What the epilogue wants of a token. */
+const tokenTensors = ({ parts }: WgmmaProduct): readonly In<number, 'M'>[] =>
+  parts.outScale === undefined ? parts.tokens : [...parts.tokens, parts.outScale]
+
+export function makeEpilogue(g: WgmmaProduct): Epilogue | undefined {
+  const { a, c, parts, plan } = g
   if (plan.partial) return undefined
-  const count = parts.tokens.length
-  const isStaged = dtypeBytes[parts.out] === 2
-  const shape = [plan.strips, plan.stagingTiles, plan.staged, 64]
+  const count = tokenTensors(g).length
+  const isStaged = dtypeBytes[parts.out] <= 2
+  const shape = [plan.strips, plan.stagingTiles, plan.staged, blockFeatures(g)]
   return {
     staging: isStaged ? shared<number>(parts.out, swizzledTile(shape, parts.out)) : undefined,
     tokens: count > 0 ? shared<u32>('u32', [c.rowGroups, c.tokens / 2, 2 * count]) : undefined,
@@ -92,16 +103,23 @@ export interface TileRows {
 const blockRow = (plan: WgmmaPlan, tile: TokenTile, rowGroup: i32, b: number): i32 =>
   tile.row * plan.rows + rowGroup * plan.blockRows + b * 64
 
+/** The first feature of a block. */
+const blockFeature = ({ parts, plan }: WgmmaProduct, { tile, rowGroup }: TileSums, b: number): i32 => {
+  const row = blockRow(plan, tile, rowGroup, b)
+  return featureRows(parts) === 1 ? row : row >>> 1
+}
+
 const warpgroupThread = (): i32 => threadIdx.x & 127
 
 /** Fetches what a tile needs besides its operands; the tokens' elements come into shared memory meanwhile. */
 export function prepareTile(
-  { a, c, parts, plan }: WgmmaProduct,
+  g: WgmmaProduct,
   epilogue: Epilogue | undefined,
   tile: TokenTile,
   rowGroup: i32,
 ): TileRows {
-  const last = a.out.dim('N') - 1
+  const { a, c, parts, plan } = g
+  const last = rowsOf(g) - 1
   const ofBlock = <T>(f: (upper: i32, lower: i32) => T): T[] =>
     each(c.blocks, (b) => {
       const upper = blockRow(plan, tile, rowGroup, b) + (warpIdx & 3) * 16 + (laneIdx >>> 2)
@@ -110,7 +128,7 @@ export function prepareTile(
   const words = ofBlock((upper, lower) => parts.rowWords(upper, lower, tile.expert))
   if (epilogue === undefined) return { words, rows: [], bias: [] }
 
-  parts.tokens.forEach((tensor, j) => {
+  tokenTensors(g).forEach((tensor, j) => {
     const elements = overlay<number>(epilogue.tokens!, tensor.dtype, epilogue.tokens!.shape)
     for (const turn of unroll(ceilDiv(c.tokens, 128))) {
       const token = warpgroupThread() + turn * 128
@@ -173,11 +191,11 @@ export function finishTile(g: WgmmaProduct, epilogue: Epilogue, fetched: TileRow
   namedBarrier(id, 128)
   const rows = fetched.rows.map((pair) => pair.map((row) => row()))
   const bias = c.bias ? fetched.bias.map((pair) => pair.map((value) => f32(value))) : undefined
-  const scaled = (b: number, octet: number): f32[][] =>
+  const features = (b: number, octet: number): readonly (readonly f32[])[] =>
     scaleOctet(g, epilogue, o, rows[b]!, bias?.[b], b, octet)
   if (epilogue.staging === undefined) {
     for (const b of unroll(c.blocks)) {
-      for (const octet of unroll(c.tokens / 8)) storeOctet(g, o, b, octet, scaled(b, octet))
+      for (const octet of unroll(c.tokens / 8)) storeOctet(g, o, b, octet, features(b, octet))
     }
     return
   }
@@ -191,7 +209,7 @@ export function finishTile(g: WgmmaProduct, epilogue: Epilogue, fetched: TileRow
       waitBarrier(epilogue.residual, o.rowGroup * turns + (chunk % turns), epilogue.parities[chunk % turns]!)
       epilogue.parities[chunk % turns] = epilogue.parities[chunk % turns]! ^ 1
     }
-    for (const b of unroll(c.blocks)) stageChunk(g, epilogue, o, b, chunk, scaled)
+    for (const b of unroll(c.blocks)) stageChunk(g, epilogue, o, b, chunk, features)
     fenceAsync()
     // Behind the barrier everybody may write to the next staging tile: its last store has read it.
     const isReused = epilogue.residual === undefined && chunk + 1 >= turns && chunk + 1 < chunks
@@ -205,7 +223,7 @@ export function finishTile(g: WgmmaProduct, epilogue: Epilogue, fetched: TileRow
       const token = chunkToken(g, o, chunk)
       for (const b of unroll(c.blocks)) {
         const staged = epilogue.staging.row(o.rowGroup * c.blocks + b, chunk % turns)
-        storeTensor(g.a.out, [token, blockRow(plan, o.tile, o.rowGroup, b)], staged)
+        storeTensor(g.a.out, [token, blockFeature(g, o, b)], staged)
       }
       commitBulk()
       if (epilogue.residual !== undefined && chunk + early >= turns && chunk + early < chunks) {
@@ -222,50 +240,97 @@ const chunkToken = ({ c, plan }: WgmmaProduct, { tile }: TileSums, chunk: number
 
 /** Stores those tokens of a block's staged chunk that lie before the end of the tile's. */
 function storeTokens(g: WgmmaProduct, epilogue: Epilogue, o: TileSums, b: number, chunk: number): void {
-  const { a, c, plan } = g
+  const { a, c, parts, plan } = g
   const staged = epilogue.staging!.row(o.rowGroup * c.blocks + b, chunk % plan.stagingTiles)
-  const pieces = plan.staged * 8
+  const pieceFeatures = 16 / dtypeBytes[parts.out]
+  const rowPieces = blockFeatures(g) / pieceFeatures
+  const pieces = plan.staged * rowPieces
   for (const turn of unroll(ceilDiv(pieces, 128))) {
     const piece = warpgroupThread() + turn * 128
-    const m = chunkToken(g, o, chunk) + (piece >>> 3)
-    const n = blockRow(plan, o.tile, o.rowGroup, b) + (piece & 7) * 8
+    const token = idiv(piece, rowPieces)
+    const feature = (piece % rowPieces) * pieceFeatures
+    const m = chunkToken(g, o, chunk) + token
+    const n = blockFeature(g, o, b) + feature
     const isStaged = (turn + 1) * 128 <= pieces || piece < pieces
-    if (isStaged && m < o.tile.end! && n < a.out.dim('N')) {
-      storeWords(a.out, [m, n], loadWords(staged, [piece >>> 3, (piece & 7) * 8], 4))
+    if (isStaged && m < o.tile.end! && n < outFeatures(g)) {
+      storeWords(a.out, [m, n], loadWords(staged, [token, feature], 4))
     }
   }
 }
 
-/** Rounds a block's sums of a chunk of tokens and transposes them into their staging tile. */
+/** Rounds a block's features of a chunk of tokens and puts them into their staging tile. */
 function stageChunk(
-  { c, parts, plan }: WgmmaProduct,
+  g: WgmmaProduct,
   epilogue: Epilogue,
   o: TileSums,
   b: number,
   chunk: number,
-  scaled: (b: number, octet: number) => f32[][],
+  features: (b: number, octet: number) => readonly (readonly f32[])[],
 ): void {
+  const { c, parts, plan } = g
+  const tile = [o.rowGroup * c.blocks + b, chunk % plan.stagingTiles]
   const octets = plan.staged / 8
+  if (parts.out === 'i8') {
+    for (const octet of unroll(octets)) {
+      stageCodes(g, epilogue, o, tile, octet, chunk * octets + octet, features(b, chunk * octets + octet))
+    }
+    return
+  }
   for (const first of unroll(0, octets, 2)) {
     const count = Math.min(2, octets - first) as 1 | 2
-    // Matrices: the rows g, then g + 8 of the first eight tokens, then those of the next.
-    const matrix = laneIdx >>> 3
-    const token = 8 * (first + (count === 2 ? matrix >>> 1 : 0)) + (laneIdx & 7)
-    const row = (warpIdx & 3) * 16 + (matrix & 1) * 8
-    const place = [o.rowGroup * c.blocks + b, chunk % plan.stagingTiles, token, row]
-    const values = each(count, (e) => scaled(b, chunk * octets + first + e)).flat()
-    const residual =
-      epilogue.residual === undefined
-        ? undefined
-        : ldmatrix(epilogue.staging!, place, count === 2 ? 4 : 2, { transposed: true })
-    const words = values.map(([even, odd], i) => {
-      const [onEven, onOdd] = residual === undefined ? [0, 0] : pairOf(parts.out, residual[i]!)
-      return residual === undefined
-        ? pairWord(parts.out, even!, odd!)
-        : pairWord(parts.out, even! + onEven!, odd! + onOdd!)
-    })
-    stmatrix(epilogue.staging!, place, words, { transposed: true })
+    stageFloats(g, epilogue, tile, first, count, (e) => features(b, chunk * octets + first + e))
   }
+}
+
+/** Transposes one or two octets of tokens into a staging tile; a residual that it holds is added. */
+function stageFloats(
+  { parts }: WgmmaProduct,
+  epilogue: Epilogue,
+  tile: readonly i32[],
+  first: number,
+  count: 1 | 2,
+  features: (octet: number) => readonly (readonly f32[])[],
+): void {
+  // Matrices: the rows g, then g + 8 of the first eight tokens, then those of the next; or their features.
+  const matrix = laneIdx >>> 3
+  const isMerged = featureRows(parts) === 2
+  const token = 8 * (first + (count === 1 ? 0 : isMerged ? matrix & 1 : matrix >>> 1)) + (laneIdx & 7)
+  const row = isMerged ? (warpIdx & 3) * 8 : (warpIdx & 3) * 16 + (matrix & 1) * 8
+  const place = [...tile, token, row]
+  const values = each(count, features).flat()
+  const residual =
+    epilogue.residual === undefined
+      ? undefined
+      : ldmatrix(epilogue.staging!, place, count === 2 ? 4 : 2, { transposed: true })
+  const words = values.map(([even, odd], i) => {
+    const [onEven, onOdd] = residual === undefined ? [0, 0] : pairOf(parts.out, residual[i]!)
+    return residual === undefined
+      ? pairWord(parts.out, even!, odd!)
+      : pairWord(parts.out, even! + onEven!, odd! + onOdd!)
+  })
+  stmatrix(epilogue.staging!, place, words, { transposed: true })
+}
+
+/** Puts the codes of an octet of tokens into a staging tile: no instruction transposes bytes. */
+function stageCodes(
+  { parts }: WgmmaProduct,
+  epilogue: Epilogue,
+  o: TileSums,
+  tile: readonly i32[],
+  octet: number,
+  tileOctet: number,
+  values: readonly (readonly f32[])[],
+): void {
+  const pair = laneIdx & 3
+  const place = [o.rowGroup, tileOctet * 4 + pair, 2 * parts.tokens.length]
+  const scales = loadWords(epilogue.tokens!, place, 2)
+  values.forEach((tokens, half) => {
+    const row = (warpIdx & 3) * (16 / featureRows(parts)) + half * 8 + (laneIdx >>> 2)
+    tokens.forEach((value, i) => {
+      const code = rounded(parts.out, value, f32.bits(scales[i]!))
+      epilogue.staging!.put(code, ...tile, octet * 8 + pair * 2 + i, row)
+    })
+  })
 }
 
 const pairWord = (dtype: string, even: f32, odd: f32): u32 =>
@@ -279,41 +344,50 @@ function pairOf(dtype: string, word: u32): [f32, f32] {
   return [f32(even), f32(odd)]
 }
 
-/** A lane's sums of eight tokens of a block, scaled: two tokens each of row g and of row g + 8. */
+/** A lane's features of eight tokens of a block: of two tokens each, those of row g and of row g + 8, or the one of both. */
 function scaleOctet(
-  { parts }: WgmmaProduct,
+  g: WgmmaProduct,
   epilogue: Epilogue,
   o: TileSums,
   rows: readonly unknown[],
   bias: readonly f32[] | undefined,
   b: number,
   octet: number,
-): f32[][] {
+): readonly (readonly f32[])[] {
+  const { parts } = g
   const pair = octet * 4 + (laneIdx & 3)
   const count = parts.tokens.length
-  const words = count > 0 ? loadWords(epilogue.tokens!, [o.rowGroup, pair, 0], 2 * count) : []
-  return each(2, (half) =>
+  const words =
+    count === 0
+      ? []
+      : tokenTensors(g).length > 2
+        ? each(count, (j) => loadWords(epilogue.tokens!, [o.rowGroup, pair, 2 * j], 2)).flat()
+        : loadWords(epilogue.tokens!, [o.rowGroup, pair, 0], 2 * count)
+  const scaled = each(2, (half) =>
     each(2, (i) => {
       const token = parts.tokens.map((_, j) => words[2 * j + i]!)
       const value = parts.finish(o.acc[b]![octet * 4 + half * 2 + i]!, rows[half]!, token)
       return bias === undefined ? value : value + bias[half]!
     }),
   )
+  return featuresOf(parts, scaled)
 }
 
 /** Stores 32-bit floats from registers, on which a residual is added: eight lanes fill a sector. */
 function storeOctet(
-  { a, c, plan }: WgmmaProduct,
+  g: WgmmaProduct,
   o: TileSums,
   b: number,
   octet: number,
   values: readonly (readonly f32[])[],
 ): void {
-  for (const half of unroll(2)) {
+  const { a, c, parts } = g
+  for (const half of unroll(values.length)) {
     for (const i of unroll(2)) {
       const m = firstToken(o.tile, c.tokens) + octet * 8 + 2 * (laneIdx & 3) + i
-      const n = blockRow(plan, o.tile, o.rowGroup, b) + (warpIdx & 3) * 16 + half * 8 + (laneIdx >>> 2)
-      if (m < endToken(o.tile, a.x.dim('M')) && n < a.out.dim('N')) {
+      const first = blockFeature(g, o, b) + (warpIdx & 3) * (16 / featureRows(parts))
+      const n = first + half * 8 + (laneIdx >>> 2)
+      if (m < endToken(o.tile, a.x.dim('M')) && n < outFeatures(g)) {
         const value = values[half]![i]!
         a.out.put(c.residual ? value + f32(a.residual!.at(m, n)) : value, m, n)
       }

@@ -15,14 +15,14 @@ import {
   store,
   syncWarp,
   threadIdx,
-  to,
   type u32,
   unroll,
   warpgroupIdx,
   warpIdx,
 } from '../dsl/index.ts'
+import { featureRows, featuresOf, outFeatures, rounded, rowsOf } from './gemm-epilogue.ts'
 import type { WgmmaProduct } from './gemm-wgmma.ts'
-import { partialPitch, type WgmmaPlan } from './gemm-wgmma-plan.ts'
+import { partialPitch } from './gemm-wgmma-plan.ts'
 import { endToken, firstToken, ofExpert, type TokenTile } from './group-tiles.ts'
 
 /**
@@ -53,46 +53,53 @@ export function storePartial(
   }
 }
 
-/** Threads that take neighbouring quads of rows of one token. */
-const quadsOf = (plan: WgmmaPlan): number => plan.rows / 4
+/** Threads that take neighbouring quads of features of one token. */
+const quadsOf = ({ parts, plan }: WgmmaProduct): number => plan.rows / featureRows(parts) / 4
 
 /** Turns in which the consumers go through the CTA's share of the tokens. */
-const turnsOf = ({ c, plan }: WgmmaProduct): number =>
-  ceilDiv((c.tokens / c.split) * quadsOf(plan), plan.consumers)
+const turnsOf = (g: WgmmaProduct): number => ceilDiv((g.c.tokens / g.c.split) * quadsOf(g), g.plan.consumers)
 
 /** The calling thread's token of a turn, in the tile, and whether it is in the CTA's share. */
-function turnToken({ c, plan }: WgmmaProduct, turn: number): { token: i32; isOwn: boolean } {
+function turnToken(g: WgmmaProduct, turn: number): { token: i32; isOwn: boolean } {
+  const { c, plan } = g
   const share = c.tokens / c.split
-  const own = idiv(threadIdx.x, quadsOf(plan)) + turn * (plan.consumers / quadsOf(plan))
-  const isFull = (turn + 1) * plan.consumers <= share * quadsOf(plan)
+  const own = idiv(threadIdx.x, quadsOf(g)) + turn * (plan.consumers / quadsOf(g))
+  const isFull = (turn + 1) * plan.consumers <= share * quadsOf(g)
   return { token: c.split === 1 ? own : (clusterRank % c.split) * share + own, isOwn: isFull || own < share }
 }
 
-/** What a thread of the last additions needs: its four rows, in the tile and in the matrix, and its tokens' words. */
+/** What a thread of the last additions needs: its rows, four for each of its features, and its tokens' words. */
 export interface PartialShare {
+  /** The first row in the tile, and the first feature in the matrix. */
   readonly row: i32
   readonly n: i32
-  readonly rows: readonly (() => unknown)[]
-  readonly bias: readonly number[]
+  readonly rows: readonly (readonly (() => unknown)[])[]
+  readonly bias: readonly (readonly number[])[]
   /** Of the token of each turn. */
   readonly words: readonly (readonly u32[])[]
+  readonly outScales: readonly (f32 | undefined)[]
 }
 
 /** Fetches, before the multiplication, what `finishPartial` needs. Called by all threads of the CTA. */
 export function preparePartial(g: WgmmaProduct, tile: TokenTile): PartialShare {
   const { a, c, parts, plan } = g
-  const row = (threadIdx.x % quadsOf(plan)) * 4
+  const merged = featureRows(parts)
+  const quad = threadIdx.x % quadsOf(g)
+  const row = merged === 1 ? quad * 4 : (quad >>> 1) * 16 + (quad & 1) * 4
   const n = tile.row * plan.rows + row
-  const from = Math.min(n, a.out.dim('N') - 4)
+  const from = each(merged, (half) => Math.min(half === 0 ? n : n + 8, rowsOf(g) - 4))
+  const tokenOf = (turn: number): i32 =>
+    Math.min(firstToken(tile, c.tokens) + turnToken(g, turn).token, a.x.dim('M') - 1)
   return {
     row,
-    n,
-    rows: parts.rows(from, 4, tile.expert),
-    bias: c.bias ? load(ofExpert(a.bias!, tile.expert), [from], 4) : [],
+    n: merged === 1 ? n : tile.row * (plan.rows / 2) + quad * 4,
+    rows: from.map((first) => parts.rows(first, 4, tile.expert)),
+    bias: c.bias ? from.map((first) => load(ofExpert(a.bias!, tile.expert), [first], 4)) : [],
     words: each(turnsOf(g), (turn) => {
-      const m = Math.min(firstToken(tile, c.tokens) + turnToken(g, turn).token, a.x.dim('M') - 1)
+      const m = tokenOf(turn)
       return parts.tokens.map((tensor) => loadWords(tensor, [m], 1)[0]!)
     }),
+    outScales: each(turnsOf(g), (turn) => parts.outScale?.at(tokenOf(turn))),
   }
 }
 
@@ -104,7 +111,7 @@ export function finishPartial(
   g: WgmmaProduct,
   sums: Shared<i32>,
   tile: TokenTile,
-  { row, n, rows, bias, words }: PartialShare,
+  { row, n, rows, bias, words, outScales }: PartialShare,
 ): void {
   const { a, c, parts, plan } = g
   const isConsumer = warpgroupIdx < plan.consumerGroups
@@ -115,17 +122,24 @@ export function finishPartial(
   for (const turn of unroll(words.length)) {
     const { token, isOwn } = turnToken(g, turn)
     const m = firstToken(tile, c.tokens) + token
-    if (isConsumer && isOwn && m < endToken(tile, a.x.dim('M')) && n < a.out.dim('N')) {
-      const terms = each(c.split, (cta) =>
-        each(c.kGroups, (k) => load(c.split === 1 ? sums : sums.peer(cta), [k, token, row], 4)),
-      ).flat()
+    if (isConsumer && isOwn && m < endToken(tile, a.x.dim('M')) && n < outFeatures(g)) {
+      const terms = each(featureRows(parts), (half) =>
+        each(c.split, (cta) =>
+          each(c.kGroups, (k) => {
+            const first = half === 0 ? row : row + 8
+            return load(c.split === 1 ? sums : sums.peer(cta), [k, token, first], 4)
+          }),
+        ).flat(),
+      )
       const residual = c.residual ? load(a.residual!, [m, n], 4) : []
       const values = each(4, (i) => {
-        const sum = terms.map((term) => term[i]!).reduce((total, term) => total + term)
-        let value = parts.finish(sum, rows[i]!(), words[turn]!)
-        if (c.bias) value = value + f32(bias[i]!)
-        if (c.residual) value = value + f32(residual[i]!)
-        return to(parts.out, value)
+        const scaled = terms.map((ofRow, half) => {
+          const sum = ofRow.map((term) => term[i]!).reduce((total, term) => total + term)
+          const value = parts.finish(sum, rows[half]![i]!(), words[turn]!)
+          return [c.bias ? value + f32(bias[half]![i]!) : value]
+        })
+        const value = featuresOf(parts, scaled)[0]![0]!
+        return rounded(parts.out, c.residual ? value + f32(residual[i]!) : value, outScales[turn])
       })
       store(a.out, [m, n], values)
     }

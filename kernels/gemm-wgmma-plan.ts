@@ -1,5 +1,5 @@
 import { type OperandType, unitColumns, unitRows, unitWords, type WeightFormat } from '../dsl/format.ts'
-import { type DType, dtypeBytes, staticAssert } from '../dsl/index.ts'
+import { dtypeBytes, staticAssert } from '../dsl/index.ts'
 
 /**
  * How a GEMM is shared among the warpgroups and CTAs of a Hopper GPU. A warpgroup computes `64 * blocks` rows of W by
@@ -145,7 +145,7 @@ export function wgmmaSharedBytes(t: WgmmaTiles, format: WeightFormat, x: Operand
 }
 
 /** Refuses tiles that the kernel has no way to compute. */
-export function checkWgmmaTiles(t: WgmmaTiles, format: WeightFormat, x: OperandType, out: DType): void {
+export function checkWgmmaTiles(t: WgmmaTiles, format: WeightFormat, x: OperandType): void {
   const plan = wgmmaPlan(t, format, x)
   staticAssert(
     format.activations.includes(x),
@@ -175,7 +175,6 @@ export function checkWgmmaTiles(t: WgmmaTiles, format: WeightFormat, x: OperandT
     'CTAs that split K finish equal shares of the tokens',
   )
   staticAssert(!plan.partial || t.blocks === 1, 'warpgroups whose sums are added have one block each')
-  staticAssert(dtypeBytes[out] === 2 || out === 'f32', `a GEMM stores floats of 16 or 32 bits, not ${out}`)
   staticAssert(plan.partial || t.staging >= 2, 'staging takes at least two tiles that take turns')
   staticAssert(
     partialBytes(t, plan) <= t.stages * plan.slabs * t.tokens * 128,

@@ -43,6 +43,7 @@ import {
   wgmmaWait,
 } from '../dsl/index.ts'
 import { advance, consumerCursor, initRing, release, waitFull } from '../dsl/std/index.ts'
+import { checkFinish, type Finish } from './gemm-epilogue.ts'
 import {
   eachTile,
   fillAhead,
@@ -94,16 +95,16 @@ export interface WgmmaArguments {
   readonly x: In<number, 'M K'>
   readonly bias?: OfExpert<number>
   readonly residual?: In<number, 'M N'>
-  readonly out: Out<number, 'M N'>
+  /** [M, N], or [M, I] behind an activation. */
+  readonly out: Out<number, string>
 }
 
 /** What a kernel adds to the shared body. */
-export interface WgmmaParts<Row = unknown> {
+export interface WgmmaParts<Row = unknown> extends Finish {
   readonly format: WeightFormat
   readonly zero: ZeroHandling
   /** Element type of the activations. */
   readonly x: OperandType
-  readonly out: DType
   /** The words that a format without groups takes for rows n and n + 8 (of an expert) instead of the groups'. */
   rowWords(upper: i32, lower: i32, expert: i32 | undefined): readonly u32[]
   /**
@@ -142,7 +143,8 @@ const startBarrier = 6
 
 /** The body of a kernel with `path: 'wgmma'`. */
 export function gemmWgmma(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts): void {
-  checkWgmmaTiles(c, parts.format, parts.x, parts.out)
+  checkWgmmaTiles(c, parts.format, parts.x)
+  checkFinish(parts, c)
   const plan = wgmmaPlan(c, parts.format, parts.x)
   const g: WgmmaProduct = { a, c, parts, plan }
   // Which weights a CTA wants stands in the list of tiles, which the kernel before may have made.

@@ -16,7 +16,6 @@ import {
   blockIdx,
   ceilDiv,
   copyAsync,
-  type DType,
   dtypeBytes,
   each,
   f32,
@@ -45,8 +44,9 @@ import {
   pairFeatures,
   pairToken,
   pipeline,
-  storePair,
+  putPair,
 } from '../dsl/std/index.ts'
+import { checkFinish, type Finish, featureRows, featuresOf, rounded } from './gemm-epilogue.ts'
 
 /**
  * What the GEMM kernels share: out[m, n] = finish(Σₖ W[n, k] · X[m, k]), on `mma.sync`.
@@ -85,16 +85,16 @@ export interface GemmArguments {
   readonly x: In<number, 'M K'>
   readonly bias?: In<number, 'N'>
   readonly residual?: In<number, 'M N'>
-  readonly out: Out<number, 'M N'>
+  /** [M, N], or [M, I] behind an activation. */
+  readonly out: Out<number, string>
 }
 
 /** What a kernel adds to the shared body. */
-export interface GemmParts<Feature, Token> {
+export interface GemmParts<Feature, Token> extends Finish {
   readonly format: WeightFormat
   readonly zero: ZeroHandling
   /** Element type of the activations. */
   readonly x: OperandType
-  readonly out: DType
   /** The words that a format without groups takes for features n and n + 8. */
   rowWords(n: i32): readonly u32[]
   /** What the epilogue needs of features n and n + 1, and of a token. */
@@ -157,6 +157,7 @@ function checkTiles(c: GemmConfig, format: WeightFormat): void {
 export function gemm<F, T>(a: GemmArguments, c: GemmConfig, parts: GemmParts<F, T>): void {
   const { format } = parts
   checkTiles(c, format)
+  checkFinish(parts, c)
   const types = format.types(parts.x, parts.zero)
   const atom = mmaOfTypes(types)!
   staticAssert(atom !== undefined, `mma.sync has no operands of ${types}; take the path of wgmma, on sm_90a`)
@@ -291,11 +292,15 @@ export function gemm<F, T>(a: GemmArguments, c: GemmConfig, parts: GemmParts<F, 
   if (c.warpsK > 1) sumSlices(acc.flat(), c, parts.x === 'i8' ? 'i32' : 'f32', warpN, warpK)
   if (warpK === 0) {
     const row = featureRow(c)
+    // Rows n and n + 8 of W make one feature, or one each.
+    const merged = featureRows(parts)
+    const outRow = { length: c.N / merged, covered: row.covered }
     const columns = each(strips, (s) =>
       pairFeatures().map((feature) => {
         const n = n0 + (firstStrip + s) * 16 + feature
         return {
           n,
+          at: merged === 1 ? n : (n0 >>> 1) + (firstStrip + s) * 8 + feature,
           own: parts.feature(n),
           bias: c.bias ? loadFloatPair(a.bias!, [], n, row) : ([0, 0] as const),
         }
@@ -306,19 +311,25 @@ export function gemm<F, T>(a: GemmArguments, c: GemmConfig, parts: GemmParts<F, 
       const sums = each(strips, (s) => featurePairs(acc[s]![j]!)).flat()
       if (m < M) {
         const token = parts.token(m)
-        columns.forEach(({ n, own, bias }, i) => {
-          let [first, second] = parts.finish(sums[i]!, own, token)
-          if (c.bias) {
-            first = first + bias[0]
-            second = second + bias[1]
-          }
+        const outScale = parts.outScale?.at(m)
+        for (const i of unroll(0, columns.length, merged)) {
+          const rows = each(merged, (half) => {
+            const { own, bias } = columns[i + half]!
+            const [first, second] = parts.finish(sums[i + half]!, own, token)
+            return c.bias ? [first + bias[0], second + bias[1]] : [first, second]
+          })
+          let [first, second] = featuresOf(parts, rows)[0]!
+          const { at } = columns[i]!
           if (c.residual) {
-            const residual = loadFloatPair(a.residual!, [m], n, row)
-            first = first + residual[0]
-            second = second + residual[1]
+            const residual = loadFloatPair(a.residual!, [m], at, row)
+            first = first! + residual[0]
+            second = second! + residual[1]
           }
-          storePair(a.out, [m], n, row, parts.out, [first, second])
-        })
+          putPair(a.out, [m], at, outRow, [
+            rounded(parts.out, first!, outScale),
+            rounded(parts.out, second!, outScale),
+          ])
+        }
       }
     }
   }

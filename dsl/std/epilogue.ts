@@ -70,7 +70,17 @@ export function storePair(
   dtype: DType,
   values: readonly [f32, f32],
 ): void {
-  const [first, second] = [to(dtype, values[0]), to(dtype, values[1])]
+  putPair(dst, index, n, row, [to(dtype, values[0]), to(dtype, values[1])])
+}
+
+/** As `storePair`, of values that have the type of the row's elements. */
+export function putPair<T extends number>(
+  dst: Out<T, string, string>,
+  index: readonly i32[],
+  n: i32,
+  row: PairedRow,
+  [first, second]: readonly [T, T],
+): void {
   if (row.length % 2 === 0) {
     if (row.covered || n < row.length) store(dst, [...index, n], [first, second])
   } else {
