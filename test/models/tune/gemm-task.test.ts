@@ -62,19 +62,19 @@ test('what would be taken without a record is among the candidates, once', () =>
   assert.is(same.length, 1)
 })
 
-test('there are some tens of programs for Hopper, all within its shared memory and for few tokens none too tall', () => {
+test('there are programs for every number of tokens on Hopper, of a hundred programs at most, none too tall for few tokens', () => {
   for (const format of Object.keys(weightFormats) as WeightFormatName[]) {
     const names = new Set<string>()
     for (const M of [1, 16, 64, 256, 4096]) {
       const task = gemmTask(format, [{ M, N: 4096, K: 4096 }], targets.sm_90a, true)
       const candidates = task.candidates(task.cells[0]!)
-      assert.ok(candidates.length >= 2, `${format}, ${M} tokens: ${candidates.length}`)
+      assert.ok(candidates.length >= 1, `${format}, ${M} tokens: ${candidates.length}`)
       for (const { constants, config } of candidates) {
         names.add(JSON.stringify(constants))
         assert.ok(tileExtents(config as never).M <= Math.max(16, M), `${format} ${JSON.stringify(config)}`)
       }
     }
-    assert.ok(names.size >= 10 && names.size <= 100, `${format}: ${names.size}`)
+    assert.ok(names.size >= 5 && names.size <= 100, `${format}: ${names.size}`)
   }
 })
 
