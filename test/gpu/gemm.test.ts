@@ -1,9 +1,11 @@
 import { suite } from 'uvu'
 import { type WeightFormatName, weightFormats } from '../../kernels/formats/index.ts'
 import { gemmSharedBytes } from '../../kernels/gemm-tiles.ts'
+import { provenTiles } from '../../kernels/gemm-wgmma-tiles.ts'
 import { describeDevices, openDevice } from '../../runtime/open-device.ts'
 import { dequantizeCase } from '../kernels/cases/dequantize.ts'
 import {
+  type GemmOptions,
   gemm16Case,
   w4a8Case,
   w4a8GroupCase,
@@ -12,6 +14,8 @@ import {
   w8a8Case,
 } from '../kernels/cases/gemm.ts'
 import { fp8Case, smallWgmmaTiles } from '../kernels/cases/gemm-fp8.ts'
+import { randomWgmmaTiles } from '../kernels/cases/wgmma-tiles.ts'
+import { rng } from '../support/rng.ts'
 import { type KernelCase, runCase } from '../support/run-kernel.ts'
 
 /** The GEMM kernels on a GPU: the cases of the emulator's tests at more and larger shapes. */
@@ -90,6 +94,42 @@ for (const tileM of [8, 16, 32, 64, 128]) {
         run(w4a8GroupCase({ M: 77, N: 144, K: 1024, seed: seed++, tiles }))
       }
     }
+  }
+}
+
+// Tiles on `wgmma`: all that a tuner may try at a shape that fills none of them, and others at random.
+if (gpu?.target?.name === 'sm_90a') {
+  const shape = { M: 333, N: 840, K: 1152 }
+  const makers = {
+    w4a8: w4a8Case,
+    'w4a8-g128': w4a8GroupCase,
+    'w4a8-g32': (o: GemmOptions) => w4a8GroupCase({ ...o, group: 32 }),
+    w8a8: w8a8Case,
+    w16: gemm16Case,
+  } as const
+  for (const [format, make] of Object.entries(makers) as [
+    keyof typeof makers,
+    (o: GemmOptions) => KernelCase,
+  ][]) {
+    for (const tiles of provenTiles(weightFormats[format], format === 'w16' ? 'f16' : 'i8')) {
+      run(make({ ...shape, seed: seed++, tiles, bias: seed % 2 === 0, residual: seed % 3 !== 0 }))
+    }
+  }
+  const random = rng(1)
+  for (let i = 0; i < 60; i++) {
+    const format = (['w4a8', 'w4a8-g128', 'w4a8-g32', 'w8a8'] as const)[i % 4]!
+    const c = makers[format]({
+      M: random.integer(1, 700),
+      N: 8 * random.integer(1, 200),
+      K: 128 * random.integer(1, 20),
+      seed: seed++,
+      tiles: randomWgmmaTiles(random, format),
+      dtype: random.integer(0, 1) === 1 ? 'f16' : 'bf16',
+      bias: random.integer(0, 1) === 1,
+      residual: random.integer(0, 1) === 1,
+      ...(format !== 'w8a8' && { zero: random.integer(0, 1) === 1 ? 'epilogue' : 'register' }),
+    })
+    run(c)
   }
 }
 

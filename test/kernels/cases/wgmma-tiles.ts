@@ -29,8 +29,9 @@ export const wgmmaTiles = (
 })
 
 const SHARED_BYTES = 227 * 1024
-/** Accumulators of a lane that leave room for operands without moving registers between warpgroups. */
-const MOST_ACCUMULATORS = 64
+/** Registers of a lane, by warpgroups that multiply, and those that hold neither sums nor operands. */
+const registers = [0, 232, 168, 120, 96] as const
+const OTHER_REGISTERS = 48
 
 /** Tiles that the kernel of a format beside 8-bit integers takes, at random. */
 export function randomWgmmaTiles(random: Rng, format: WeightFormatName): WgmmaTiles {
@@ -57,7 +58,8 @@ export function randomWgmmaTiles(random: Rng, format: WeightFormatName): WgmmaTi
     const plan = wgmmaPlan(tiles, f, x)
     const takesIt =
       plan.consumerGroups <= 4 &&
-      (tiles.tokens / 2) * tiles.blocks <= MOST_ACCUMULATORS &&
+      tiles.blocks * (tiles.tokens / 2 + 8 * tiles.steps) + OTHER_REGISTERS <=
+        registers[plan.consumerGroups]! &&
       tiles.split * tiles.multicast <= 2 &&
       !(tiles.split > 1 && tiles.blocks > 1) &&
       tiles.tokens % (8 * tiles.multicast) === 0 &&
