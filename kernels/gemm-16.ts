@@ -1,17 +1,9 @@
 import { halves } from '../dsl/half.ts'
-import {
-  type DType,
-  type Elem,
-  f32,
-  type In,
-  kernel,
-  type Out,
-  staticAssert,
-  type u32,
-} from '../dsl/index.ts'
+import { type DType, type Elem, f32, type In, kernel, staticAssert, type u32 } from '../dsl/index.ts'
 import { w16 } from './formats/w16.ts'
 import { type GemmConfig, gemm } from './gemm.ts'
-import { gemmOptions } from './gemm-options.ts'
+import { type ActivatedOutput, type Activation, finishOf, type Output } from './gemm-epilogue.ts'
+import { activatedOptions, gemmOptions } from './gemm-options.ts'
 import { gemmWgmma, type WgmmaConfig } from './gemm-wgmma.ts'
 
 export type Gemm16Config = (GemmConfig | WgmmaConfig) & {
@@ -19,6 +11,39 @@ export type Gemm16Config = (GemmConfig | WgmmaConfig) & {
   readonly dtype: 'f16' | 'bf16'
   /** Element type of the output: `dtype`, or 'f32'. */
   readonly out: DType
+}
+
+interface Gemm16Arguments {
+  w: In<u32, 'Strips Units Words', 'w16'>
+  x: In<Elem<'dtype'>, 'M K'>
+  bias?: In<Elem<'dtype'>, 'N'>
+}
+
+/** 16-bit weights on either path. */
+function multiply(
+  a: Gemm16Arguments & (Output | ActivatedOutput),
+  c: Gemm16Config,
+  activation?: Activation,
+): void {
+  const parts = {
+    ...finishOf(a, activation),
+    format: w16,
+    zero: 'register' as const,
+    x: c.dtype,
+    rowWords: () => [],
+  }
+  if (c.path === 'wgmma') {
+    gemmWgmma(a, c, {
+      ...parts,
+      rows: (_n, count) => Array(count).fill(() => 0),
+      tokens: [],
+      finish: (sum) => f32(sum),
+    })
+    return
+  }
+  // A second warp along K would change the order of the additions.
+  staticAssert(c.warpsK === 1, '16-bit weights take one warp along K: f32 sums must keep their order')
+  gemm(a, c, { ...parts, feature: () => 0, token: () => 0, finish: (sums) => sums })
 }
 
 /**
@@ -30,29 +55,17 @@ export type Gemm16Config = (GemmConfig | WgmmaConfig) & {
 export const gemm16 = kernel(
   import.meta.url,
   gemmOptions,
-  function gemm16(
-    a: {
-      w: In<u32, 'Strips Units Words', 'w16'>
-      x: In<Elem<'dtype'>, 'M K'>
-      bias?: In<Elem<'dtype'>, 'N'>
-      residual?: In<Elem<'dtype'>, 'M N'>
-      out: Out<Elem<'out'>, 'M N'>
-    },
-    c: Gemm16Config,
-  ) {
-    const parts = { format: w16, zero: 'register' as const, x: c.dtype, out: c.out, rowWords: () => [] }
-    if (c.path === 'wgmma') {
-      gemmWgmma(a, c, {
-        ...parts,
-        rows: (_n, count) => Array(count).fill(() => 0),
-        tokens: [],
-        finish: (sum) => f32(sum),
-      })
-      return
-    }
-    // A second warp along K would change the order of the additions.
-    staticAssert(c.warpsK === 1, 'gemm16 takes one warp along K: f32 sums must keep their order')
-    gemm(a, c, { ...parts, feature: () => 0, token: () => 0, finish: (sums) => sums })
+  function gemm16(a: Gemm16Arguments & Output, c: Gemm16Config) {
+    multiply(a, c)
+  },
+)
+
+/** silu(gate) · up of the rows of `gemm16`, which lie as `gateUpOrder` says, in f32. */
+export const gemm16SiluMul = kernel(
+  import.meta.url,
+  activatedOptions,
+  function gemm16SiluMul(a: Gemm16Arguments & ActivatedOutput, c: Gemm16Config) {
+    multiply(a, c, 'silu-mul')
   },
 )
 

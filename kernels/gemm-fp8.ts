@@ -1,20 +1,11 @@
 import { e4m3Value } from '../dsl/float8.ts'
 import type { WeightParts } from '../dsl/format.ts'
 import { f16Value, halves } from '../dsl/half.ts'
-import {
-  type Elem,
-  type e4m3,
-  type f16,
-  f32,
-  type In,
-  kernel,
-  load,
-  type Out,
-  type u32,
-} from '../dsl/index.ts'
+import { type Elem, type e4m3, type f16, f32, type In, kernel, load, type u32 } from '../dsl/index.ts'
 import { fp8 } from './formats/fp8.ts'
 import { FP8_STEP, w4a8fp8 } from './formats/w4a8-fp8.ts'
-import { gemmOptions } from './gemm-options.ts'
+import { type ActivatedOutput, type Activation, finishOf, type Output } from './gemm-epilogue.ts'
+import { activatedOptions, gemmOptions } from './gemm-options.ts'
 import { gemmWgmma, type WgmmaConfig } from './gemm-wgmma.ts'
 
 /** The arguments that the kernels beside e4m3 activations have: `x = xScale · codes`. */
@@ -23,15 +14,19 @@ interface Fp8Arguments {
   x: In<e4m3, 'M K'>
   xScale: In<f32, 'M'>
   bias?: In<Elem<'dtype'>, 'N'>
-  residual?: In<Elem<'dtype'>, 'M N'>
-  out: Out<Elem<'dtype'>, 'M N'>
+}
+interface Fp8Weights {
+  w: In<u32, 'Strips Units Words', 'fp8'>
+}
+interface W4A8Fp8Weights {
+  w: In<u32, 'Strips Units Words', 'w4a8-fp8'>
 }
 
 /** The parts that both kernels have; `unit` is what the operands leave to the scale. */
-const fp8Parts = (a: Fp8Arguments, c: WgmmaConfig, unit: number) => ({
+const fp8Parts = (a: Fp8Arguments & (Output | ActivatedOutput), unit: number, activation?: Activation) => ({
+  ...finishOf(a, activation),
   zero: 'register' as const,
   x: 'e4m3' as const,
-  out: c.dtype,
   rowWords: () => [],
   rows: (n: number, count: number) => load(a.scale, [n], count).map((scale) => () => f32(scale) * unit),
   tokens: [a.xScale],
@@ -47,8 +42,17 @@ const fp8Parts = (a: Fp8Arguments, c: WgmmaConfig, unit: number) => ({
 export const gemmFp8 = kernel(
   import.meta.url,
   gemmOptions,
-  function gemmFp8(a: Fp8Arguments & { w: In<u32, 'Strips Units Words', 'fp8'> }, c: WgmmaConfig) {
-    gemmWgmma(a, c, { ...fp8Parts(a, c, 1), format: fp8 })
+  function gemmFp8(a: Fp8Arguments & Output & Fp8Weights, c: WgmmaConfig) {
+    gemmWgmma(a, c, { ...fp8Parts(a, 1), format: fp8 })
+  },
+)
+
+/** silu(gate) · up of the rows of `gemmFp8`, which lie as `gateUpOrder` says, in f32. */
+export const gemmFp8SiluMul = kernel(
+  import.meta.url,
+  activatedOptions,
+  function gemmFp8SiluMul(a: Fp8Arguments & ActivatedOutput & Fp8Weights, c: WgmmaConfig) {
+    gemmWgmma(a, c, { ...fp8Parts(a, 1, 'silu-mul'), format: fp8 })
   },
 )
 
@@ -56,8 +60,17 @@ export const gemmFp8 = kernel(
 export const gemmW4A8Fp8 = kernel(
   import.meta.url,
   gemmOptions,
-  function gemmW4A8Fp8(a: Fp8Arguments & { w: In<u32, 'Strips Units Words', 'w4a8-fp8'> }, c: WgmmaConfig) {
-    gemmWgmma(a, c, { ...fp8Parts(a, c, 1 / FP8_STEP), format: w4a8fp8 })
+  function gemmW4A8Fp8(a: Fp8Arguments & Output & W4A8Fp8Weights, c: WgmmaConfig) {
+    gemmWgmma(a, c, { ...fp8Parts(a, 1 / FP8_STEP), format: w4a8fp8 })
+  },
+)
+
+/** silu(gate) · up of the rows of `gemmW4A8Fp8`, which lie as `gateUpOrder` says, in f32. */
+export const gemmW4A8Fp8SiluMul = kernel(
+  import.meta.url,
+  activatedOptions,
+  function gemmW4A8Fp8SiluMul(a: Fp8Arguments & ActivatedOutput & W4A8Fp8Weights, c: WgmmaConfig) {
+    gemmWgmma(a, c, { ...fp8Parts(a, 1 / FP8_STEP, 'silu-mul'), format: w4a8fp8 })
   },
 )
 

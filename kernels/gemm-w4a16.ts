@@ -1,18 +1,10 @@
-import {
-  type DType,
-  type Elem,
-  f32,
-  type In,
-  kernel,
-  type Out,
-  staticAssert,
-  type u32,
-} from '../dsl/index.ts'
+import { type DType, type Elem, f32, type In, kernel, staticAssert, type u32 } from '../dsl/index.ts'
 import { weightFormats } from './formats/index.ts'
 import type { W4A16Parts } from './formats/w4a16-group.ts'
 import { type GemmConfig, gemm } from './gemm.ts'
 import { gemm16Reference, type Product16 } from './gemm-16.ts'
-import { gemmOptions } from './gemm-options.ts'
+import { type ActivatedOutput, type Activation, finishOf, type Output } from './gemm-epilogue.ts'
+import { activatedOptions, gemmOptions } from './gemm-options.ts'
 import { gemmWgmma, type WgmmaConfig } from './gemm-wgmma.ts'
 
 /** The formats with groups, by the columns of a group. */
@@ -22,6 +14,38 @@ export type GemmW4A16Config = (GemmConfig | WgmmaConfig) & {
   readonly format: W4A16Name
   /** Element type of the output: `dtype`, or 'f32'. */
   readonly out: DType
+}
+
+interface W4A16Arguments {
+  w: In<u32, 'Strips Units Words', 'w4a16-group'>
+  x: In<Elem<'dtype'>, 'M K'>
+  bias?: In<Elem<'dtype'>, 'N'>
+}
+
+/** W4A16 on either path. */
+function multiply(
+  a: W4A16Arguments & (Output | ActivatedOutput),
+  c: GemmW4A16Config,
+  activation?: Activation,
+): void {
+  const parts = {
+    ...finishOf(a, activation),
+    format: weightFormats[c.format],
+    zero: 'register' as const,
+    x: c.dtype as 'f16' | 'bf16',
+    rowWords: () => [],
+  }
+  if (c.path === 'wgmma') {
+    gemmWgmma(a, c, {
+      ...parts,
+      rows: (_n, count) => Array(count).fill(() => 0),
+      tokens: [],
+      finish: (sum) => f32(sum),
+    })
+    return
+  }
+  staticAssert(c.warpsK === 1, 'W4A16 takes one warp along K: f32 sums must keep their order')
+  gemm(a, c, { ...parts, feature: () => 0, token: () => 0, finish: (sums) => sums })
 }
 
 /**
@@ -34,34 +58,17 @@ export type GemmW4A16Config = (GemmConfig | WgmmaConfig) & {
 export const gemmW4A16 = kernel(
   import.meta.url,
   gemmOptions,
-  function gemmW4A16(
-    a: {
-      w: In<u32, 'Strips Units Words', 'w4a16-group'>
-      x: In<Elem<'dtype'>, 'M K'>
-      bias?: In<Elem<'dtype'>, 'N'>
-      residual?: In<Elem<'dtype'>, 'M N'>
-      out: Out<Elem<'out'>, 'M N'>
-    },
-    c: GemmW4A16Config,
-  ) {
-    const parts = {
-      format: weightFormats[c.format],
-      zero: 'register' as const,
-      x: c.dtype as 'f16' | 'bf16',
-      out: c.out,
-      rowWords: () => [],
-    }
-    if (c.path === 'wgmma') {
-      gemmWgmma(a, c, {
-        ...parts,
-        rows: (_n, count) => Array(count).fill(() => 0),
-        tokens: [],
-        finish: (sum) => f32(sum),
-      })
-      return
-    }
-    staticAssert(c.warpsK === 1, 'gemmW4A16 takes one warp along K: f32 sums must keep their order')
-    gemm(a, c, { ...parts, feature: () => 0, token: () => 0, finish: (sums) => sums })
+  function gemmW4A16(a: W4A16Arguments & Output, c: GemmW4A16Config) {
+    multiply(a, c)
+  },
+)
+
+/** silu(gate) · up of the rows of `gemmW4A16`, which lie as `gateUpOrder` says, in f32. */
+export const gemmW4A16SiluMul = kernel(
+  import.meta.url,
+  activatedOptions,
+  function gemmW4A16SiluMul(a: W4A16Arguments & ActivatedOutput, c: GemmW4A16Config) {
+    multiply(a, c, 'silu-mul')
   },
 )
 

@@ -1,23 +1,12 @@
 import type { ZeroHandling } from '../dsl/format.ts'
-import {
-  type Elem,
-  type f16,
-  f32,
-  type In,
-  type i8,
-  i32,
-  kernel,
-  load,
-  type Out,
-  type u8,
-  u32,
-} from '../dsl/index.ts'
+import { type Elem, type f16, f32, type In, type i8, i32, kernel, load, type u8, u32 } from '../dsl/index.ts'
 import { loadFloatPair, loadPair } from '../dsl/std/index.ts'
 import { weightFormats } from './formats/index.ts'
 import { type W4A8Parts, w4a8, zeroWord } from './formats/w4a8.ts'
 import type { W4A8GroupParts } from './formats/w4a8-group.ts'
 import { featureRow, type GemmConfig, gemm } from './gemm.ts'
-import { gemmOptions } from './gemm-options.ts'
+import { type ActivatedOutput, type Activation, finishOf, type Output } from './gemm-epilogue.ts'
+import { activatedOptions, gemmOptions } from './gemm-options.ts'
 import { operands, type ScaledProduct, scaledProduct } from './gemm-reference.ts'
 import { gemmWgmma, type WgmmaConfig, type WgmmaParts } from './gemm-wgmma.ts'
 import { type OfExpert, ofExpert } from './group-tiles.ts'
@@ -36,8 +25,13 @@ interface W4A8Arguments {
   xScale: In<f32, 'M'>
   xSum: In<i32, 'M'>
   bias?: In<Elem<'dtype'>, 'N'>
-  residual?: In<Elem<'dtype'>, 'M N'>
-  out: Out<Elem<'dtype'>, 'M N'>
+}
+interface W4A8Weights {
+  w: In<u32, 'Strips Units Words', 'w4a8'>
+  zero: In<u8, 'N'>
+}
+interface W4A8GroupWeights {
+  w: In<u32, 'Strips Units Words', 'w4a8-group'>
 }
 
 /** What the epilogue needs of a token: its scale, and Σx where a zero point is still to be subtracted. */
@@ -115,6 +109,64 @@ export const w4a8GroupParts = (
     })),
 })
 
+/** Per-channel W4A8 on either path. */
+function multiplyChannels(
+  a: W4A8Arguments & (Output | ActivatedOutput) & W4A8Weights,
+  c: GemmW4A8Config,
+  activation?: Activation,
+): void {
+  const finish = finishOf(a, activation)
+  if (c.path === 'wgmma') {
+    gemmWgmma(a, c, { ...w4a8Parts(a, c), ...finish })
+    return
+  }
+  gemm(a, c, {
+    ...finish,
+    format: w4a8,
+    zero: c.zero,
+    x: 'i8',
+    rowWords(n) {
+      if (c.zero === 'epilogue') return []
+      const [upper, lower] = [0, 8].map((half) => u32(a.zero.at(Math.min(n + half, c.N - 1))))
+      return [zeroWord(upper!, lower!)]
+    },
+    feature: (n) => {
+      const scale = loadFloatPair(a.scale, [], n, featureRow(c))
+      if (c.zero === 'register') return { scale, zero: [0, 0] as const }
+      const [first, second] = loadPair(a.zero, [], n, featureRow(c))
+      return { scale, zero: [i32(first), i32(second)] as const }
+    },
+    token: (m) => ({ scale: a.xScale.at(m), sum: c.zero === 'epilogue' ? a.xSum.at(m) : 0 }),
+    finish: (sums, { scale, zero }, token) => scaled(sums, zero, scale, token),
+  })
+}
+
+/** W4A8 with groups on either path. */
+function multiplyGroups(
+  a: W4A8Arguments & (Output | ActivatedOutput) & W4A8GroupWeights,
+  c: GemmW4A8GroupConfig,
+  activation?: Activation,
+): void {
+  const finish = finishOf(a, activation)
+  if (c.path === 'wgmma') {
+    gemmWgmma(a, c, { ...w4a8GroupParts(a, c), ...finish })
+    return
+  }
+  gemm(a, c, {
+    ...finish,
+    format: weightFormats[c.format],
+    zero: c.zero,
+    x: 'i8',
+    rowWords: () => [],
+    feature: (n) => loadFloatPair(a.scale, [], n, featureRow(c)),
+    token: (m) => ({ scale: a.xScale.at(m), sum: c.zero === 'epilogue' ? a.xSum.at(m) : 0 }),
+    finish: (sums, scale, token) => {
+      const correction = c.zero === 'epilogue' ? 128 : 0
+      return scaled(sums, [correction, correction], scale, token)
+    },
+  })
+}
+
 /**
  * Per-channel W4A8: out[m, n] = (Σₖ q·x − z[n] · Σx) · scale[n] · xScale[m] (+ bias[n] + residual[m, n], in f32).
  *
@@ -123,33 +175,17 @@ export const w4a8GroupParts = (
 export const gemmW4A8 = kernel(
   import.meta.url,
   gemmOptions,
-  function gemmW4A8(
-    a: W4A8Arguments & { w: In<u32, 'Strips Units Words', 'w4a8'>; zero: In<u8, 'N'> },
-    c: GemmW4A8Config,
-  ) {
-    if (c.path === 'wgmma') {
-      gemmWgmma(a, c, w4a8Parts(a, c))
-      return
-    }
-    gemm(a, c, {
-      format: w4a8,
-      zero: c.zero,
-      x: 'i8',
-      out: c.dtype,
-      rowWords(n) {
-        if (c.zero === 'epilogue') return []
-        const [upper, lower] = [0, 8].map((half) => u32(a.zero.at(Math.min(n + half, c.N - 1))))
-        return [zeroWord(upper!, lower!)]
-      },
-      feature: (n) => {
-        const scale = loadFloatPair(a.scale, [], n, featureRow(c))
-        if (c.zero === 'register') return { scale, zero: [0, 0] as const }
-        const [first, second] = loadPair(a.zero, [], n, featureRow(c))
-        return { scale, zero: [i32(first), i32(second)] as const }
-      },
-      token: (m) => ({ scale: a.xScale.at(m), sum: c.zero === 'epilogue' ? a.xSum.at(m) : 0 }),
-      finish: (sums, { scale, zero }, token) => scaled(sums, zero, scale, token),
-    })
+  function gemmW4A8(a: W4A8Arguments & Output & W4A8Weights, c: GemmW4A8Config) {
+    multiplyChannels(a, c)
+  },
+)
+
+/** silu(gate) · up of the rows of `gemmW4A8`, which lie as `gateUpOrder` says, in f32. */
+export const gemmW4A8SiluMul = kernel(
+  import.meta.url,
+  activatedOptions,
+  function gemmW4A8SiluMul(a: W4A8Arguments & ActivatedOutput & W4A8Weights, c: GemmW4A8Config) {
+    multiplyChannels(a, c, 'silu-mul')
   },
 )
 
@@ -163,27 +199,20 @@ export const gemmW4A8 = kernel(
 export const gemmW4A8Group = kernel(
   import.meta.url,
   gemmOptions,
-  function gemmW4A8Group(
-    a: W4A8Arguments & { w: In<u32, 'Strips Units Words', 'w4a8-group'> },
+  function gemmW4A8Group(a: W4A8Arguments & Output & W4A8GroupWeights, c: GemmW4A8GroupConfig) {
+    multiplyGroups(a, c)
+  },
+)
+
+/** silu(gate) · up of the rows of `gemmW4A8Group`, which lie as `gateUpOrder` says, in f32. */
+export const gemmW4A8GroupSiluMul = kernel(
+  import.meta.url,
+  activatedOptions,
+  function gemmW4A8GroupSiluMul(
+    a: W4A8Arguments & ActivatedOutput & W4A8GroupWeights,
     c: GemmW4A8GroupConfig,
   ) {
-    if (c.path === 'wgmma') {
-      gemmWgmma(a, c, w4a8GroupParts(a, c))
-      return
-    }
-    gemm(a, c, {
-      format: weightFormats[c.format],
-      zero: c.zero,
-      x: 'i8',
-      out: c.dtype,
-      rowWords: () => [],
-      feature: (n) => loadFloatPair(a.scale, [], n, featureRow(c)),
-      token: (m) => ({ scale: a.xScale.at(m), sum: c.zero === 'epilogue' ? a.xSum.at(m) : 0 }),
-      finish: (sums, scale, token) => {
-        const correction = c.zero === 'epilogue' ? 128 : 0
-        return scaled(sums, [correction, correction], scale, token)
-      },
-    })
+    multiplyGroups(a, c, 'silu-mul')
   },
 )
 

@@ -7,13 +7,13 @@ import {
   type i8,
   kernel,
   load,
-  type Out,
   type u32,
 } from '../dsl/index.ts'
 import { loadFloatPair } from '../dsl/std/index.ts'
 import { w8a8 } from './formats/w8a8.ts'
 import { featureRow, type GemmConfig, gemm } from './gemm.ts'
-import { gemmOptions } from './gemm-options.ts'
+import { type ActivatedOutput, type Activation, finishOf, type Output } from './gemm-epilogue.ts'
+import { activatedOptions, gemmOptions } from './gemm-options.ts'
 import { type ScaledProduct, scaledProduct } from './gemm-reference.ts'
 import { gemmWgmma, type WgmmaConfig, type WgmmaParts } from './gemm-wgmma.ts'
 import { type OfExpert, ofExpert } from './group-tiles.ts'
@@ -38,6 +38,34 @@ export const w8a8Parts = (
   finish: (sum, scale, [xScale]) => f32(sum) * scale * f32.bits(xScale!),
 })
 
+interface W8A8Arguments {
+  w: In<u32, 'Strips Units Words', 'w8a8'>
+  scale: In<f16, 'N'>
+  x: In<i8, 'M K'>
+  xScale: In<f32, 'M'>
+  bias?: In<Elem<'dtype'>, 'N'>
+}
+
+/** W8A8 on either path. */
+function multiply(
+  a: W8A8Arguments & (Output | ActivatedOutput),
+  c: GemmConfig | WgmmaConfig,
+  activation?: Activation,
+): void {
+  const finish = finishOf(a, activation)
+  if (c.path === 'wgmma') {
+    gemmWgmma(a, c, { ...w8a8Parts(a, c), ...finish })
+    return
+  }
+  gemm(a, c, {
+    ...w8a8Common(c),
+    ...finish,
+    feature: (n) => loadFloatPair(a.scale, [], n, featureRow(c)),
+    token: (m) => a.xScale.at(m),
+    finish: (sums, scale, xScale) => [f32(sums[0]) * scale[0] * xScale, f32(sums[1]) * scale[1] * xScale],
+  })
+}
+
 /**
  * W8A8: out[m, n] = (Σₖ q·x) · scale[n] · xScale[m] (+ bias[n] + residual[m, n], in f32).
  *
@@ -46,28 +74,17 @@ export const w8a8Parts = (
 export const gemmW8A8 = kernel(
   import.meta.url,
   gemmOptions,
-  function gemmW8A8(
-    a: {
-      w: In<u32, 'Strips Units Words', 'w8a8'>
-      scale: In<f16, 'N'>
-      x: In<i8, 'M K'>
-      xScale: In<f32, 'M'>
-      bias?: In<Elem<'dtype'>, 'N'>
-      residual?: In<Elem<'dtype'>, 'M N'>
-      out: Out<Elem<'dtype'>, 'M N'>
-    },
-    c: GemmConfig | WgmmaConfig,
-  ) {
-    if (c.path === 'wgmma') {
-      gemmWgmma(a, c, w8a8Parts(a, c))
-      return
-    }
-    gemm(a, c, {
-      ...w8a8Common(c),
-      feature: (n) => loadFloatPair(a.scale, [], n, featureRow(c)),
-      token: (m) => a.xScale.at(m),
-      finish: (sums, scale, xScale) => [f32(sums[0]) * scale[0] * xScale, f32(sums[1]) * scale[1] * xScale],
-    })
+  function gemmW8A8(a: W8A8Arguments & Output, c: GemmConfig | WgmmaConfig) {
+    multiply(a, c)
+  },
+)
+
+/** silu(gate) · up of the rows of `gemmW8A8`, which lie as `gateUpOrder` says, in f32. */
+export const gemmW8A8SiluMul = kernel(
+  import.meta.url,
+  activatedOptions,
+  function gemmW8A8SiluMul(a: W8A8Arguments & ActivatedOutput, c: GemmConfig | WgmmaConfig) {
+    multiply(a, c, 'silu-mul')
   },
 )
 

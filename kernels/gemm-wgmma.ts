@@ -88,6 +88,9 @@ export interface WgmmaConfig extends WgmmaTiles {
   readonly dtype: DType
   readonly bias: boolean
   readonly residual: boolean
+  /** Element type of the output, `dtype` unless given; 'i8' with `outScale`. */
+  readonly out?: DType
+  readonly outScale?: boolean
 }
 
 export interface WgmmaArguments {

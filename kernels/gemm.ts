@@ -16,6 +16,7 @@ import {
   blockIdx,
   ceilDiv,
   copyAsync,
+  type DType,
   dtypeBytes,
   each,
   f32,
@@ -78,6 +79,9 @@ export interface GemmConfig extends GemmTiles {
   readonly Units: number
   readonly bias: boolean
   readonly residual: boolean
+  /** Element type of the output, `dtype` unless given; 'i8' with `outScale`. */
+  readonly out?: DType
+  readonly outScale?: boolean
 }
 
 export interface GemmArguments {
