@@ -3,9 +3,9 @@
  * the normal distribution, with one f16 scale for 64 columns, beside f16 activations.
  *
  * A format is one object: where codes lie (`layout`), how they get there (`pack`, `unpack`), what a lane makes of 16 bytes of
- * them (`fragments`), and the same on the host (`operand`). The kernel below it hands the format to `gemm`, which has the
- * copies, the tensor cores and the epilogue. No table of formats has to know it: a kernel's file names its format, and the
- * compiler reads the sources of both.
+ * them (`fragments`), and the same on the host (`operand`). The kernel below it hands the format to `gemm`, or on Hopper to
+ * `gemmWgmma`, which have the copies, the tensor cores and the epilogue. No table of formats has to know it: a kernel's file
+ * names its format, and the compiler reads the sources of both.
  */
 import {
   atoms,
@@ -13,6 +13,7 @@ import {
   f16Bits,
   f16Value,
   f16x2,
+  f32,
   type In,
   kernel,
   type Out,
@@ -31,13 +32,15 @@ import {
   checkGroups,
   checkMatrix,
   defaultTiles,
+  defaultWgmmaTiles,
   eachGroup,
   type GemmConfig,
   gemm,
-  gemmBlock,
-  gemmGrid,
+  gemmOptions,
+  gemmWgmma,
   packUnits,
   unpackUnits,
+  type WgmmaConfig,
 } from 'quattuor/kernels'
 
 /** The values of codes 0 to 15 as f16 bits (arXiv 2305.14314, appendix E). */
@@ -125,21 +128,22 @@ const nf4: WeightFormat<Nf4Parts> = {
 /** out = X · Wᵀ. */
 export const gemmNf4 = kernel(
   import.meta.url,
-  { grid: gemmGrid, block: gemmBlock },
+  gemmOptions,
   function gemmNf4(
     a: { w: In<u32, 'Strips Units Words', 'nf4'>; x: In<f16, 'M K'>; out: Out<f16, 'M N'> },
-    c: GemmConfig,
+    c: GemmConfig | WgmmaConfig,
   ) {
-    gemm(a, c, {
+    const parts = {
       format: nf4,
-      zero: 'register',
-      x: 'f16',
-      out: 'f16',
+      zero: 'register' as const,
+      x: 'f16' as const,
+      out: 'f16' as const,
       rowWords: () => [],
-      feature: () => 0,
-      token: () => 0,
-      finish: (sums) => sums,
-    })
+    }
+    if (c.path === 'wgmma') {
+      const rows = (_row: number, count: number) => Array(count).fill(() => 0)
+      gemmWgmma(a, c, { ...parts, rows, tokens: [], finish: (sum) => f32(sum) })
+    } else gemm(a, c, { ...parts, feature: () => 0, token: () => 0, finish: (sums) => sums })
   },
 )
 
@@ -158,44 +162,46 @@ function quantize(weights: Float64Array): Nf4Parts {
   return { codes, scale }
 }
 
-const [M, N, K] = [10, 96, 320]
+const [M, N, K] = [10, 96, 384]
 const weights = Float64Array.from({ length: N * K }, (_, i) => Math.sin(i) ** 3 * (1 + (i % 11)))
 const x = Uint16Array.from({ length: M * K }, (_, i) => f16Bits(Math.cos(3 * i)))
 const parts = quantize(weights)
 
 const device = await openDevice()
-const tiles = defaultTiles(nf4, { M, N, K }, device.target)
-const out = Tensor.allocate(device, 'f16', [M, N])
-const launch = await prepare(
-  device,
-  gemmNf4,
-  { ...tiles, dtype: 'f16', N, K, bias: false, residual: false },
-  {
-    w: Tensor.from(device, 'u32', packedShape(nf4, N, K), nf4.pack(parts, N, K), nf4.tag),
-    x: Tensor.from(device, 'f16', [M, K], x),
-    out,
-  },
-)
-launch.run()
+const { target } = device
+const product = { M, N, K }
+const constants = { dtype: 'f16', bias: false, residual: false } as const
+const ways: (GemmConfig | WgmmaConfig)[] = [{ ...defaultTiles(nf4, product, target), N, K, ...constants }]
+const wgmmaTiles = target.name === 'sm_90a' ? defaultWgmmaTiles(nf4, product, 'f16', target) : undefined
+if (wgmmaTiles) ways.push({ ...wgmmaTiles, ...constants })
 
-const result = await out.readFloats()
 const w = Float64Array.from(weights, (_, i) =>
   f16Value(nf4.operand(parts, { n: Math.floor(i / K), k: i % K, K }, 'register', 'f16')),
 )
-let far = 0
-for (let m = 0; m < M; m++) {
-  for (let n = 0; n < N; n++) {
-    let sum = 0
-    let magnitude = 0
-    for (let k = 0; k < K; k++) {
-      const term = w[n * K + k]! * f16Value(x[m * K + k]!)
-      sum += term
-      magnitude += Math.abs(term)
+const packed = Tensor.from(device, 'u32', packedShape(nf4, N, K), nf4.pack(parts, N, K), nf4.tag)
+const activations = Tensor.from(device, 'f16', [M, K], x)
+for (const way of ways) {
+  const out = Tensor.allocate(device, 'f16', [M, N])
+  const launch = await prepare(device, gemmNf4, way, { w: packed, x: activations, out })
+  launch.run()
+  const result = await out.readFloats()
+  let far = 0
+  for (let m = 0; m < M; m++) {
+    for (let n = 0; n < N; n++) {
+      let sum = 0
+      let magnitude = 0
+      for (let k = 0; k < K; k++) {
+        const term = w[n * K + k]! * f16Value(x[m * K + k]!)
+        sum += term
+        magnitude += Math.abs(term)
+      }
+      if (Math.abs(sum - result[m * N + n]!) > 2 ** -11 * Math.abs(sum) + K * 2 ** -22 * magnitude) far++
     }
-    if (Math.abs(sum - result[m * N + n]!) > 2 ** -11 * Math.abs(sum) + K * 2 ** -22 * magnitude) far++
   }
+  console.log(
+    `${device.name}, ${way.path}: ${far} of ${M * N} sums are further from the host's than f16 rounds`,
+  )
 }
 const error = Math.hypot(...weights.map((v, i) => v - w[i]!)) / Math.hypot(...weights)
-console.log(`${device.name}: ${far} of ${M * N} sums are further from the host's than f16 rounds;`)
 console.log(`the format errs by ${(100 * error).toFixed(1)} % of the weights`)
 await device.close()
