@@ -1,13 +1,16 @@
 import type { Kernel } from '../dsl/kernel.ts'
 import { embedTokens } from './embed-tokens.ts'
-import type { WeightFormatName } from './formats/index.ts'
+import { type WeightFormatName, weightFormats } from './formats/index.ts'
 import { type KvFormatName, kvConfig, kvFormats } from './formats/kv.ts'
 import { gemm16 } from './gemm-16.ts'
+import { gemmW4A8Grouped, gemmW4A8GroupGrouped, gemmW8A8Grouped } from './gemm-grouped.ts'
+import { defaultGroupedTiles } from './gemm-grouped-tiles.ts'
 import { defaultTiles } from './gemm-tiles.ts'
 import { gemmW4A8, gemmW4A8Group } from './gemm-w4a8.ts'
 import { gemmW4A8Scaled } from './gemm-w4a8-scaled.ts'
 import { gemmW4A16 } from './gemm-w4a16.ts'
 import { gemmW8A8 } from './gemm-w8a8.ts'
+import { groupTiles } from './group-tiles.ts'
 import { logProbs } from './log-probs.ts'
 import { pagedAttention } from './paged-attention.ts'
 import { quantizeRows, quantizeRowsFp8, quantizeRowsSumming } from './quantize-rows.ts'
@@ -65,7 +68,7 @@ export function builtinKernels(
     tokenCounts.map((M) => defaultTiles(format, { M, N: H, K: H }, target))
 
   // Smaller groups differ in a few instructions: one tile shows them.
-  const groupTiles = (format: WeightFormatName) =>
+  const scaledTiles = (format: WeightFormatName) =>
     format.endsWith('g128') ? tiles(format) : tiles(format).slice(0, 1)
 
   add(embedTokens, { dtype, V, H })
@@ -87,13 +90,27 @@ export function builtinKernels(
   const gemm = { dtype, N: H, K: H, bias: true, residual: true }
   for (const tile of tiles('w16')) add(gemm16, { ...gemm, ...tile, out: 'f32' })
   for (const format of ['w4a16-g128', 'w4a16-g64', 'w4a16-g32'] as const)
-    for (const tile of groupTiles(format)) add(gemmW4A16, { ...gemm, ...tile, format, out: 'f16' })
+    for (const tile of scaledTiles(format)) add(gemmW4A16, { ...gemm, ...tile, format, out: 'f16' })
   for (const tile of tiles('w4a8').slice(0, 1)) add(gemmW4A8Scaled, { ...gemm, ...tile })
   for (const tile of tiles('w8a8')) add(gemmW8A8, { ...gemm, ...tile })
   for (const zero of ['epilogue', 'register']) {
     for (const tile of tiles('w4a8')) add(gemmW4A8, { ...gemm, ...tile, zero })
     for (const format of ['w4a8-g128', 'w4a8-g64', 'w4a8-g32'] as const)
-      for (const tile of groupTiles(format)) add(gemmW4A8Group, { ...gemm, ...tile, zero, format })
+      for (const tile of scaledTiles(format)) add(gemmW4A8Group, { ...gemm, ...tile, zero, format })
+  }
+  add(groupTiles, { Experts: 8, tokens: 16 })
+  // wgmma is Hopper's alone.
+  if (target.capability === 90) {
+    const grouped = (format: WeightFormatName) =>
+      [1, 256, 4096].flatMap((M) => {
+        const wgmma = defaultGroupedTiles(weightFormats[format], { M, N: H, K: H, experts: 8 }, target)
+        return wgmma ? [{ dtype, bias: true, ...wgmma }] : []
+      })
+    for (const c of grouped('w8a8')) add(gemmW8A8Grouped, c)
+    for (const zero of ['epilogue', 'register']) {
+      for (const c of grouped('w4a8')) add(gemmW4A8Grouped, { ...c, zero })
+      for (const c of grouped('w4a8-g128')) add(gemmW4A8GroupGrouped, { ...c, zero, format: 'w4a8-g128' })
+    }
   }
   return list
 }

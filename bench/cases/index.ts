@@ -10,6 +10,7 @@ import {
   scaledGemmCase,
   type TunedDevice,
 } from './gemm.ts'
+import { groupedCase, groupedFormats, groupTilesCase, mixtral, randomRouting } from './grouped.ts'
 import type { KernelCase } from './kernel-case.ts'
 import { logitCases, rowCases } from './rows.ts'
 
@@ -34,5 +35,18 @@ export function kernelCases(shape: BuiltinShape, device: TunedDevice, quick: boo
     ...kvs.flatMap((kv) => steps.flatMap((step) => cacheCases(shape, kv, step))),
     ...tokens.flatMap((T) => rowCases(shape, T, device.target)),
     ...few.flatMap((T) => logitCases(shape, T)),
+    ...groupedCases(device),
+  ]
+}
+
+/** A mixture of experts for a batch, where there is `wgmma`. */
+function groupedCases(device: TunedDevice): KernelCase[] {
+  const counts = randomRouting(64, mixtral)
+  const formats = device.target.capability === 90 ? groupedFormats : []
+  return [
+    groupTilesCase(counts, 16),
+    ...formats.flatMap((format) =>
+      mixtral.products.map((product) => groupedCase(product, counts, format, device)),
+    ),
   ]
 }

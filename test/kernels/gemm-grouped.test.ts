@@ -15,8 +15,9 @@ let seed = 1
 for (const [name, tiles] of Object.entries(groupedTiles)) {
   // Some tiles of each expert; one token, or few of many experts.
   for (const [M, experts] of [[70, 3], seed % 4 === 1 ? [1, 4] : [9, 6]] as const) {
-    const format = formats[seed % 3]!
-    const counts = routes[seed % routes.length]!(rng(seed), experts, M)
+    const random = rng(seed)
+    const format = formats[random.integer(0, formats.length - 1)]!
+    const counts = routes[random.integer(0, routes.length - 1)]!(random, experts, M)
     const zero = seed % 2 === 0 ? 'register' : 'epilogue'
     const dtype = seed % 4 === 0 ? 'bf16' : 'f16'
     const N = tiles.multicast === 2 ? 136 : 72
