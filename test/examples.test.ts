@@ -4,24 +4,15 @@ import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { exampleOutputs } from './support/examples.ts'
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..')
 
-/** What an example must print, by its file's name. */
-const expected: Record<string, RegExp> = {
-  '1-vector-add.ts': /^emulator: 999 \+ 2 · 999 = 2997$/m,
-  '2-rmsnorm.ts': /^emulator: the mean square of the output is 0\.250, of γ 0\.25$/m,
-  '3-gemm.ts': /^emulator: 0 of 240 sums differ from the host's$/m,
-  '4-own-format.ts': /^emulator: the kernel is within 0\.001 of its reference/m,
-  '5-nf4-gemm.ts':
-    /^emulator, mma: 0 of 960 sums are further from .*\nemulator, wgmma: 0 of 960 sums are further from /m,
-  '6-copy-engine.ts': /^emulator: 0 of 300 sums differ from the host's$/m,
-  '7-ring-wgmma.ts': /^emulator: 0 of 8000 results differ from the host's$/m,
-}
+const outputs = exampleOutputs('emulator')
 
-for (const [file, output] of Object.entries(expected)) {
-  test(`examples/${file} runs on the emulator and prints what it promises`, () => {
-    const run = spawnSync(process.execPath, ['--import', 'tsx', join('examples', file)], {
+for (const [name, output] of Object.entries(outputs)) {
+  test(`examples/${name}.ts runs on the emulator and prints what it promises`, () => {
+    const run = spawnSync(process.execPath, ['--import', 'tsx', join('examples', `${name}.ts`)], {
       cwd: root,
       encoding: 'utf8',
       env: { ...process.env, QUATTUOR_DEVICE: 'emulator' },
@@ -30,6 +21,14 @@ for (const [file, output] of Object.entries(expected)) {
     assert.match(run.stdout, output)
   })
 }
+
+test('every example is run', () => {
+  const files = readdirSync(join(root, 'examples')).filter((name) => name.endsWith('.ts'))
+  assert.equal(
+    files,
+    Object.keys(outputs).map((name) => `${name}.ts`),
+  )
+})
 
 test('examples import only the public names', () => {
   for (const file of readdirSync(join(root, 'examples')).filter((name) => name.endsWith('.ts'))) {
