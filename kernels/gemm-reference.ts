@@ -30,11 +30,11 @@ export function operands<P extends WeightParts>(
   return values
 }
 
-/** `dtype(f32(W·x) · scale · xScale + bias + residual)` as bits, for integer weights [N, K]; the sums are exact. */
-export function scaledProduct(weights: Int8Array, p: ScaledProduct): Uint16Array {
+/** `f32(W·x) · scale · xScale + bias + residual` in f32, [M, N], for integer weights [N, K]; the sums are exact. */
+export function scaledValues(weights: Int8Array, p: ScaledProduct): Float32Array {
   const { M, N, K } = p
-  const { value, bits } = halves[p.dtype]
-  const out = new Uint16Array(M * N)
+  const { value } = halves[p.dtype]
+  const out = new Float32Array(M * N)
   for (let n = 0; n < N; n++) {
     const scale = f16Value(p.scale[n]!)
     for (let m = 0; m < M; m++) {
@@ -43,8 +43,12 @@ export function scaledProduct(weights: Int8Array, p: ScaledProduct): Uint16Array
       let y = Math.fround(Math.fround(Math.fround(sum) * scale) * p.xScale[m]!)
       if (p.bias) y = Math.fround(y + value(p.bias[n]!))
       if (p.residual) y = Math.fround(y + value(p.residual[m * N + n]!))
-      out[m * N + n] = bits(y)
+      out[m * N + n] = y
     }
   }
   return out
 }
+
+/** `scaledValues` as bits of `dtype`. */
+export const scaledProduct = (weights: Int8Array, p: ScaledProduct): Uint16Array =>
+  Uint16Array.from(scaledValues(weights, p), halves[p.dtype].bits)

@@ -197,6 +197,8 @@ export function finishTile(g: WgmmaProduct, epilogue: Epilogue, fetched: TileRow
     for (const b of unroll(c.blocks)) {
       for (const octet of unroll(c.tokens / 8)) storeOctet(g, o, b, octet, features(b, octet))
     }
+    // The next tile's elements of tokens come where these were read.
+    if (epilogue.tokens !== undefined) namedBarrier(id, 128)
     return
   }
   const chunks = c.tokens / plan.staged
