@@ -44,7 +44,8 @@ export class Context {
   readonly driver: Driver
   readonly ordinal: number
   readonly name: string
-  readonly #handle: number
+  /** The `CUcontext`. */
+  readonly handle: number
   readonly #resources = new Set<Resource>()
   readonly #queues = new Set<Queue>()
   #lost: DriverError | undefined
@@ -57,7 +58,7 @@ export class Context {
     const out = new BigUint64Array(1)
     const result = driver.cuDevicePrimaryCtxRetain(out, ordinal)
     if (result !== cudaResult.success) throw new DriverError(driver, result, `opening ${this.name}`)
-    this.#handle = handleIn(out)
+    this.handle = handleIn(out)
   }
 
   get closed(): boolean {
@@ -68,11 +69,11 @@ export class Context {
   enter(): Driver {
     if (this.#closed) throw new DeviceError('CLOSED', `${this.name} is closed`)
     const { driver } = this
-    if (driver.current !== this.#handle) {
+    if (driver.current !== this.handle) {
       driver.current = 0
-      const result = driver.cuCtxSetCurrent(this.#handle)
+      const result = driver.cuCtxSetCurrent(this.handle)
       if (result !== cudaResult.success) this.fail(result, `using ${this.name}`)
-      driver.current = this.#handle
+      driver.current = this.handle
     }
     return driver
   }
@@ -131,7 +132,7 @@ export class Context {
   close(): void {
     if (this.#closed) return
     const { driver } = this
-    if (driver.current !== this.#handle) driver.cuCtxSetCurrent(this.#handle)
+    if (driver.current !== this.handle) driver.cuCtxSetCurrent(this.handle)
     for (const resource of [...this.#resources].reverse()) resource.release()
     this.#resources.clear()
     this.#closed = true

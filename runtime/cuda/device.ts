@@ -10,7 +10,7 @@ import {
   type LaunchShape,
   type Stream,
 } from '../device.ts'
-import { whenThreadIsFree } from './compile-queue.ts'
+import { CompileThreads } from './compile-threads.ts'
 import { Context } from './context.ts'
 import { type CubinCache, type CubinTarget, cubinCache } from './cubin-cache.ts'
 import { loadDriver } from './driver.ts'
@@ -68,6 +68,7 @@ export class CudaDevice implements Device {
   readonly #loading = new Map<Program, Promise<CudaFunction>>()
   readonly #cubins: CubinCache
   readonly #cubinTarget: CubinTarget
+  readonly #threads: CompileThreads
   readonly #staging: Staging
 
   constructor(context: Context, gpu: GpuDescription, target: Target, cubins: CubinCache) {
@@ -77,6 +78,7 @@ export class CudaDevice implements Device {
     this.#cubins = cubins
     this.#cubinTarget = { target: target.name, capability: gpu.capability, driver: gpu.driver }
     this.#context = context
+    this.#threads = new CompileThreads(context.driver.library)
     this.#stream = new CudaStream(context)
     this.#staging = new Staging(context)
   }
@@ -139,7 +141,7 @@ export class CudaDevice implements Device {
     }
     let cubin: Cubin
     try {
-      cubin = await whenThreadIsFree(() => compileCubin(this.#context, program))
+      cubin = await compileCubin(this.#context, this.#threads, program)
     } catch (error) {
       if (!(error instanceof DriverError) || error.fatal) throw error
       // What the driver's linker refuses its loader may take, or refuses with the better reason.

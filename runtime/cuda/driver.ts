@@ -90,12 +90,10 @@ type Functions = {
   readonly [F in keyof typeof signatures]: (...args: ArgumentsOf<(typeof signatures)[F]>) => number
 }
 
-/** Functions that take long, called on a thread of the pool, where no context is current. (Compiling: if it can.) */
+/** Functions that take long, called on a thread of the pool, where no context is current. */
 interface Waits {
   streamSynchronize: Waiting<'cuStreamSynchronize'>
   eventSynchronize: Waiting<'cuEventSynchronize'>
-  linkAddData: Waiting<'cuLinkAddData_v2'>
-  linkComplete: Waiting<'cuLinkComplete'>
 }
 type Waiting<F extends keyof Functions> = (...args: Parameters<Functions[F]>) => Promise<number>
 
@@ -110,20 +108,6 @@ export interface Driver extends Functions {
 
 /** The library that `openCuda` loads: `CUDA_DRIVER` in the environment, or the driver's own. */
 export const defaultLibrary = (): string => process.env.CUDA_DRIVER || 'libcuda.so.1'
-
-/**
- * Stack of a call on a thread of the pool. The driver's compiler needs as much as on a thread of its own; koffi's 128 KiB
- * end in a segmentation fault.
- */
-const poolStackBytes = 8 * 2 ** 20
-
-/** Whether the pool's calls have such stacks: koffi takes no settings once a process has loaded some library. */
-const poolStacksAreLarge = ((): boolean => {
-  try {
-    koffi.config({ ...koffi.config(), async_stack_size: poolStackBytes })
-  } catch {}
-  return (koffi.config().async_stack_size ?? 0) >= poolStackBytes
-})()
 
 const loaded = new Map<string, Driver>()
 
@@ -167,19 +151,12 @@ function bind(library: string): Driver {
           error ? reject(error) : resolve(result),
         )
       })
-  const compile: typeof wait = poolStacksAreLarge
-    ? wait
-    : (name) =>
-        async (...args) =>
-          functions[name]!(...args)
   return {
     ...(functions as unknown as Functions),
     library,
     wait: {
       streamSynchronize: wait('cuStreamSynchronize'),
       eventSynchronize: wait('cuEventSynchronize'),
-      linkAddData: compile('cuLinkAddData_v2'),
-      linkComplete: compile('cuLinkComplete'),
     },
     current: 0,
   }

@@ -5,7 +5,8 @@ import { DeviceError, type DeviceFunction } from '../device.ts'
 import type { Context, Resource } from './context.ts'
 import { handleIn } from './driver.ts'
 import { cudaResult } from './errors.ts'
-import { type Cubin, JitOptions, jitError } from './jit.ts'
+import { type Cubin, jitError } from './jit.ts'
+import { JitOptions } from './jit-options.ts'
 
 /** `CUfunction_attribute` values. */
 const attribute = {
@@ -135,6 +136,6 @@ function loadModule(
         options.keys,
         options.values,
       )
-  if (result !== cudaResult.success) throw jitError(context, program, result, options)
+  if (result !== cudaResult.success) throw jitError(context, program, result, options.errorLog)
   return { module: handleIn(out), log: cubin?.log ?? options.log }
 }

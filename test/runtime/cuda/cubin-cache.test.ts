@@ -260,7 +260,7 @@ check('a driver whose linker refuses what its loader takes costs the cache alone
   assert.equal(await counts(), [1, 0])
 })
 
-check('a driver that wants a context on the compiling thread compiles on this one', async () => {
+check('threads that compile have the context that the driver wants there', async () => {
   const { device, counts } = setup().open()
   stub.compile(0, true)
   const functions = await device.loadAll([fresh(), fresh()])

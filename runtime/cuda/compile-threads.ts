@@ -1,0 +1,58 @@
+import { availableParallelism } from 'node:os'
+import type { Worker } from 'node:worker_threads'
+import { startThread } from '../start-thread.ts'
+import type { CompileRequest } from './compile-thread.ts'
+import type { Linked } from './linker.ts'
+
+/** More than these gain little: a model has some twenty programs. */
+const mostThreads = 8
+
+interface Job {
+  readonly request: CompileRequest
+  readonly resolve: (linked: Linked) => void
+  readonly reject: (error: unknown) => void
+}
+
+/** Threads on which one driver compiles; they end when nothing is left to do. */
+export class CompileThreads {
+  readonly #library: string
+  readonly #waiting: Job[] = []
+  #threads = 0
+
+  constructor(library: string) {
+    this.#library = library
+  }
+
+  /** Compiles when a thread is free, in order. */
+  compile(request: CompileRequest): Promise<Linked> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ request, resolve, reject })
+      if (this.#threads < Math.min(mostThreads, availableParallelism())) this.#start()
+    })
+  }
+
+  #start(): void {
+    const job = this.#waiting.shift()
+    if (!job) return
+    this.#threads++
+    const thread = startThread(import.meta.url, './compile-thread', { workerData: this.#library })
+    let running: Job | undefined = job
+    thread.on('message', (linked: Linked) => {
+      running!.resolve(linked)
+      running = this.#next(thread)
+    })
+    thread.on('error', (error) => running?.reject(error))
+    thread.on('exit', () => {
+      this.#threads--
+      // A thread that ended by itself left work to others.
+      if (this.#threads === 0) this.#start()
+    })
+    thread.postMessage(job.request)
+  }
+
+  #next(thread: Worker): Job | undefined {
+    const job = this.#waiting.shift()
+    thread.postMessage(job ? job.request : null)
+    return job
+  }
+}
