@@ -1,54 +1,6 @@
-import { spawn } from 'node:child_process'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
-import * as assert from 'uvu/assert'
-import { finished, temporaryFolder } from '../support/run-cli.ts'
+import { testPage } from '../support/walked-page.ts'
 
-const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..')
-
-/** The pages that a reader follows at the keyboard. */
-const pages = ['tour.md', 'hopper.md'].map((name) => ({
-  name,
-  text: readFileSync(join(root, 'docs', name), 'utf8'),
-}))
-const folder = temporaryFolder()
-mkdirSync(join(folder, 'my'))
-writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
-for (const { text } of pages)
-  for (const [, name, code] of text.matchAll(/```ts\n\/\/ (my\/\S+)\n([\s\S]*?)```/g))
-    writeFileSync(join(folder, name!), `// ${name}\n${code!}`)
-
-/** Runs a command of a page from the repository, with `my/` elsewhere and the command line from its sources. */
-async function execute(command: string): Promise<string> {
-  const quattuor = `quattuor() { "${process.execPath}" --import tsx "${join(root, 'cli/main.ts')}" "$@"; }`
-  const tsx = `npx() { shift; "${process.execPath}" --import tsx "$@"; }`
-  const script = `${quattuor}\n${tsx}\n(${command.replaceAll(/\bmy\//g, `${folder}/my/`)}) 2>&1`
-  const env = { QUATTUOR_DEVICE: 'emulator', ...process.env }
-  const child = spawn('bash', ['-c', script], { cwd: root, env })
-  return (await finished(child)).out.replaceAll(`${folder}/my/`, 'my/')
-}
-
-/** A pattern of a shown output, in which `…` stands for anything; runs of spaces may differ. */
-function patternOf(shown: string): RegExp {
-  const words = shown.trim().split(/(…|\s+)/)
-  const escaped = words.map((word) =>
-    word === '…' ? '[\\s\\S]*?' : /^\s+$/.test(word) ? '\\s*' : word.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'),
-  )
-  return new RegExp(`^\\s*${escaped.join('')}\\s*$`)
-}
-
-for (const { name: page, text } of pages) {
-  for (const [, command, shown] of text.matchAll(/```sh\n([^\n]*)\n```\n\n```text\n([\s\S]*?)```/g))
-    test(`${command} shows what docs/${page} says`, async () => {
-      assert.match(await execute(command!), patternOf(shown!))
-    })
-
-  test(`what docs/${page} quotes of a file stands there`, () => {
-    for (const [, path, code] of text.matchAll(/```ts\n\/\/ (examples\/\S+)\n([\s\S]*?)```/g))
-      assert.ok(readFileSync(join(root, path!), 'utf8').includes(code!), path)
-  })
-}
+testPage('tour.md')
 
 test.run()
