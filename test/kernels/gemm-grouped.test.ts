@@ -1,5 +1,9 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { targets } from '../../codegen/target.ts'
+import { weightFormats } from '../../kernels/formats/index.ts'
+import { defaultGroupedTiles } from '../../kernels/gemm-grouped-tiles.ts'
+import { wgmmaSharedBytes } from '../../kernels/gemm-wgmma-plan.ts'
 import { groupTiles } from '../../kernels/group-tiles.ts'
 import { openEmulator } from '../../runtime/emulator/device.ts'
 import { prepare } from '../../runtime/kernel.ts'
@@ -62,6 +66,24 @@ test('refuses a list without room for every routing', async () => {
     message = error.message
   })
   assert.is(message, 'a list of 2 tiles is too short for 23 tokens of 2 experts by 16: give it room for 3')
+})
+
+test('the default tiles of any routing fit the target', () => {
+  const random = rng(7)
+  for (let i = 0; i < 200; i++) {
+    const format = weightFormats[formats[i % formats.length]!]
+    const shape = {
+      M: random.integer(1, 9000),
+      N: 8 * random.integer(1, 4000),
+      K: 128 * random.integer(1, 120),
+      experts: random.integer(1, 256),
+    }
+    const tiles = defaultGroupedTiles(format, shape, targets.sm_90a)
+    assert.ok(tiles, JSON.stringify(shape))
+    assert.ok(wgmmaSharedBytes(tiles, format, 'i8') <= targets.sm_90a.sharedBytes, JSON.stringify(shape))
+  }
+  const odd = { M: 8, N: 64, K: 192, experts: 2 }
+  assert.is(defaultGroupedTiles(weightFormats.w4a8, odd, targets.sm_90a), undefined)
 })
 
 test.run()
