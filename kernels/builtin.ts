@@ -5,11 +5,13 @@ import { type KvFormatName, kvConfig, kvFormats } from './formats/kv.ts'
 import { gemm16 } from './gemm-16.ts'
 import { gemmW4A8Grouped, gemmW4A8GroupGrouped, gemmW8A8Grouped } from './gemm-grouped.ts'
 import { defaultGroupedTiles } from './gemm-grouped-tiles.ts'
+import { gemmConstants, type TileConstants } from './gemm-operands.ts'
 import { defaultTiles } from './gemm-tiles.ts'
-import { gemmW4A8, gemmW4A8Group } from './gemm-w4a8.ts'
+import { gemmW4A8, gemmW4A8Group, gemmW4A8SiluMul } from './gemm-w4a8.ts'
 import { gemmW4A8Scaled } from './gemm-w4a8-scaled.ts'
 import { gemmW4A16 } from './gemm-w4a16.ts'
 import { gemmW8A8 } from './gemm-w8a8.ts'
+import { defaultWgmmaTiles } from './gemm-wgmma-tiles.ts'
 import { groupTiles } from './group-tiles.ts'
 import { logProbs } from './log-probs.ts'
 import { pagedAttention } from './paged-attention.ts'
@@ -98,9 +100,15 @@ export function builtinKernels(
     for (const format of ['w4a8-g128', 'w4a8-g64', 'w4a8-g32'] as const)
       for (const tile of scaledTiles(format)) add(gemmW4A8Group, { ...gemm, ...tile, zero, format })
   }
+  const gateUp = { M: 32, N: 2 * I, K: H }
+  const ending = { dtype, activation: 'silu-mul', out: 'i8' } as const
+  const addSiluMul = (tile: TileConstants) =>
+    add(gemmW4A8SiluMul, gemmConstants('w4a8', gateUp, tile, ending))
+  addSiluMul(defaultTiles('w4a8', gateUp, target))
   add(groupTiles, { Experts: 8, tokens: 16 })
   // wgmma is Hopper's alone.
   if (target.capability === 90) {
+    addSiluMul(defaultWgmmaTiles(weightFormats.w4a8, gateUp, 'i8', target)!)
     const grouped = (format: WeightFormatName) =>
       [1, 256, 4096].flatMap((M) => {
         const wgmma = defaultGroupedTiles(weightFormats[format], { M, N: H, K: H, experts: 8 }, target)

@@ -1,5 +1,6 @@
 import type { BuiltinShape } from '../../kernels/builtin.ts'
 import type { WeightFormatName, ZeroHandling } from '../../kernels/formats/index.ts'
+import type { Activation } from '../../kernels/gemm-epilogue.ts'
 import { type GemmOperand, gemmConstants, gemmKernel, gemmOperands } from '../../kernels/gemm-operands.ts'
 import { gemmW4A8Scaled } from '../../kernels/gemm-w4a8-scaled.ts'
 import { bestTiles } from '../../models/best-tiles.ts'
@@ -16,6 +17,8 @@ export type TunedDevice = Pick<Device, 'name' | 'properties' | 'target'>
 export interface BenchedVariant {
   readonly format: WeightFormatName
   readonly zero?: ZeroHandling
+  /** What the product of gate and up does besides, in place of a launch of its own. */
+  readonly activation?: Activation
 }
 
 /** The ways in which models compute a product; 8-bit floats, which need `wgmma`, are bench:gemm's. */
@@ -82,18 +85,27 @@ const planned = (
 export function gemmCase(
   { name, N, K, residual }: Product,
   M: number,
-  { format, zero }: BenchedVariant,
+  { format, zero, activation }: BenchedVariant,
   device: TunedDevice,
 ): KernelCase {
   const shape = { M, N, K }
-  const variant = { dtype: 'f16', residual, zero, out: name === 'lm_head' ? 'f32' : 'f16' } as const
+  const out = name === 'lm_head' ? 'f32' : 'f16'
+  const variant = { dtype: 'f16', residual, zero, out, activation } as const
   const operands: Record<string, GemmOperand> = { ...gemmOperands(format, shape, variant) }
   if (residual) operands.residual = { dtype: 'f16', shape: [M, N] }
   const { ops, unit } = gemmWork(format, shape)
   return kernelCase({
-    kernel: gemmKernel(format),
+    kernel: gemmKernel(format, activation),
     config: gemmConstants(format, shape, bestTiles(format, shape, device), variant),
-    parameters: { product: name, tokens: M, N, K, format, ...(zero && { zero }) },
+    parameters: {
+      product: name,
+      tokens: M,
+      N,
+      K,
+      format,
+      ...(zero && { zero }),
+      ...(activation && { activation }),
+    },
     args: planned(operands, format),
     ops,
     unit,

@@ -23,6 +23,7 @@ export function kernelCases(shape: BuiltinShape, device: TunedDevice, quick: boo
   const variants = quick ? gemmVariants.filter(({ zero }) => zero === 'epilogue') : gemmVariants
   const kvs: readonly KvFormatName[] = quick ? ['kv4'] : ['kv4', 'kv8', 'kv16']
   const products = layerProducts(shape)
+  const gateUp = products.find(({ name }) => name === 'gate_up')!
   const steps: Context[] = tokens.flatMap((T) => [
     ...(T <= 256 ? [{ kind: 'decode', tokens: T, context: 1024 } as const] : []),
     ...(T >= 256 ? [{ kind: 'prompt', tokens: T, context: T } as const] : []),
@@ -30,6 +31,7 @@ export function kernelCases(shape: BuiltinShape, device: TunedDevice, quick: boo
   const few = tokens.filter((T) => T <= 64)
   return [
     ...variants.flatMap((v) => products.flatMap((p) => tokens.map((M) => gemmCase(p, M, v, device)))),
+    ...tokens.map((M) => gemmCase(gateUp, M, { ...variants[0]!, activation: 'silu-mul' }, device)),
     ...(quick ? [] : [scaledGemmCase(products[0]!, 16, device)]),
     ...few.map((M) => gemmCase(headProduct(shape), M, { format: 'w16' }, device)),
     ...kvs.flatMap((kv) => steps.flatMap((step) => cacheCases(shape, kv, step))),

@@ -13,6 +13,7 @@ import {
   w4a16Case,
   w8a8Case,
 } from '../kernels/cases/gemm.ts'
+import { fp8SiluCase, gemm16SiluCase, integerEnding } from '../kernels/cases/gemm-epilogue.ts'
 import { fp8Case, smallWgmmaTiles } from '../kernels/cases/gemm-fp8.ts'
 import { randomWgmmaTiles } from '../kernels/cases/wgmma-tiles.ts'
 import { rng } from '../support/rng.ts'
@@ -130,6 +131,38 @@ if (gpu?.target?.name === 'sm_90a') {
       ...(format !== 'w8a8' && { zero: random.integer(0, 1) === 1 ? 'epilogue' : 'register' }),
     })
     run(c)
+  }
+}
+
+// Other endings, on both paths.
+{
+  const random = rng(2)
+  const endings = [
+    { activation: 'silu-mul' },
+    { activation: 'silu-mul', out: 'i8' },
+    { out: 'i8' },
+    { activation: 'silu-mul', out: 'f32' },
+    { out: 'f32' },
+  ] as const
+  const makers = { w4a8: w4a8Case, 'w4a8-g128': w4a8GroupCase, w8a8: w8a8Case } as const
+  for (let i = 0; i < 60; i++) {
+    const format = (['w4a8', 'w4a8-g128', 'w8a8'] as const)[i % 3]!
+    const onWgmma = gpu?.target?.name === 'sm_90a' && i % 4 !== 0
+    const c = makers[format]({
+      M: random.integer(1, 300),
+      N: 32 * random.integer(1, 40),
+      K: 128 * random.integer(1, 12),
+      seed: seed++,
+      dtype: random.integer(0, 1) === 1 ? 'f16' : 'bf16',
+      bias: random.integer(0, 1) === 1,
+      ...(onWgmma && { tiles: randomWgmmaTiles(random, format) }),
+    })
+    run(integerEnding(c, format, endings[i % 5]!))
+  }
+  run(gemm16SiluCase({ M: 33, N: 1024, K: 512, seed: seed++, bias: true }))
+  if (gpu?.target?.name === 'sm_90a') {
+    run(gemm16SiluCase({ M: 70, N: 528, K: 512, seed: seed++, dtype: 'bf16', tiles: smallWgmmaTiles }))
+    run(fp8SiluCase({ M: 40, N: 528, K: 512, seed: seed++, bias: true }))
   }
 }
 
