@@ -207,7 +207,8 @@ await runBench(
           for (const format of options.formats) {
             for (const product of mixtral.products) {
               const tiles = given.length > 0 ? given : [groupedTilesFor(format, product, counts, device)]
-              rows.push(...(await measure(device, format, product, counts, tiles)))
+              for (const row of await measure(device, format, product, counts, tiles))
+                rows.push({ tokens, ...row })
             }
           }
         }

@@ -50,7 +50,7 @@ const kernels: Readonly<Record<GroupedFormat, unknown>> = {
   w8a8: gemmW8A8Grouped,
 }
 
-/** The products of all experts for a routing, in one launch. */
+/** The products of all experts for a routing, in one launch: of `pairs` of a token and an expert. */
 export function groupedCase(
   { name, N, K }: Product,
   counts: readonly number[],
@@ -79,7 +79,7 @@ export function groupedCase(
   return kernelCase({
     kernel: kernels[format] as Kernel,
     config,
-    parameters: { product: name, tokens: M, N, K, experts, format },
+    parameters: { product: name, pairs: M, N, K, experts, format },
     args: {
       w: each(w!, 'bits'),
       scale: each(scale!, 'halfScales'),
@@ -124,7 +124,7 @@ export const groupTilesCase = (counts: readonly number[], tokens: number): Kerne
   return kernelCase({
     kernel: groupTiles,
     config: { Experts: counts.length, tokens },
-    parameters: { tokens: M, experts: counts.length },
+    parameters: { pairs: M, experts: counts.length },
     args: {
       counts: { dtype: 'i32', shape: [counts.length], data: () => Int32Array.from(counts) },
       tiles: { dtype: 'i32', shape: [mostGroupTiles(M, counts.length, tokens), 4], data: 'bits' },
