@@ -1,5 +1,4 @@
-import type { DType } from '../dtype.ts'
-import { laneIdx, load, shuffleXor, store, to } from '../intrinsics.ts'
+import { laneIdx, load, shuffleXor, store } from '../intrinsics.ts'
 import { f32, type i32 } from '../scalars.ts'
 import type { In, InOut, Out } from '../tensor.ts'
 
@@ -61,19 +60,7 @@ export function loadFloatPair(
   return [f32(first), f32(second)]
 }
 
-/** Rounds two values to `dtype` and stores them as elements `n` (even) and `n + 1` of a row, where they exist. */
-export function storePair(
-  dst: Out<number, string, string>,
-  index: readonly i32[],
-  n: i32,
-  row: PairedRow,
-  dtype: DType,
-  values: readonly [f32, f32],
-): void {
-  putPair(dst, index, n, row, [to(dtype, values[0]), to(dtype, values[1])])
-}
-
-/** As `storePair`, of values that have the type of the row's elements. */
+/** Stores elements `n` (even) and `n + 1` of a row, where they exist. */
 export function putPair<T extends number>(
   dst: Out<T, string, string>,
   index: readonly i32[],
