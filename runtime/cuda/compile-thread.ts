@@ -1,7 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { loadDriver } from './driver.ts'
 import { cudaResult } from './errors.ts'
-import { type Linked, type LinkInput, linkPtx } from './linker.ts'
+import { type Compiled, type LinkInput, linkPtx, loadPtx } from './linker.ts'
 
 /*
  * A thread that compiles: it takes programs one after the other, for the context that comes with them, until it is told
@@ -11,15 +11,17 @@ import { type Linked, type LinkInput, linkPtx } from './linker.ts'
 export interface CompileRequest extends LinkInput {
   /** The `CUcontext`, which is the process's. */
   readonly context: number
+  /** Whether to load it as well, as a whole program. */
+  readonly load: boolean
 }
 
 const driver = loadDriver(workerData as string)
 const port = parentPort!
 
-function compile({ context, name, ptx }: CompileRequest): Linked {
+function compile({ context, name, ptx, load }: CompileRequest): Compiled {
   const result = driver.cuCtxSetCurrent(context)
-  if (result !== cudaResult.success) return { result, image: undefined, log: '', errorLog: '' }
-  return linkPtx(driver, { name, ptx })
+  if (result !== cudaResult.success) return { result, log: '', errorLog: '' }
+  return load ? loadPtx(driver, ptx) : linkPtx(driver, { name, ptx })
 }
 
 port.on('message', (request: CompileRequest | null) => {

@@ -2,14 +2,14 @@ import { availableParallelism } from 'node:os'
 import type { Worker } from 'node:worker_threads'
 import { startThread } from '../start-thread.ts'
 import type { CompileRequest } from './compile-thread.ts'
-import type { Linked } from './linker.ts'
+import type { Compiled } from './linker.ts'
 
 /** More than these gain little: a model has some twenty programs. */
 const mostThreads = 8
 
 interface Job {
   readonly request: CompileRequest
-  readonly resolve: (linked: Linked) => void
+  readonly resolve: (compiled: Compiled) => void
   readonly reject: (error: unknown) => void
 }
 
@@ -24,7 +24,7 @@ export class CompileThreads {
   }
 
   /** Compiles when a thread is free, in order. */
-  compile(request: CompileRequest): Promise<Linked> {
+  compile(request: CompileRequest): Promise<Compiled> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ request, resolve, reject })
       if (this.#threads < Math.min(mostThreads, availableParallelism())) this.#start()
@@ -37,8 +37,8 @@ export class CompileThreads {
     this.#threads++
     const thread = startThread(import.meta.url, './compile-thread', { workerData: this.#library })
     let running: Job | undefined = job
-    thread.on('message', (linked: Linked) => {
-      running!.resolve(linked)
+    thread.on('message', (compiled: Compiled) => {
+      running!.resolve(compiled)
       running = this.#next(thread)
     })
     thread.on('error', (error) => running?.reject(error))

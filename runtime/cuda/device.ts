@@ -16,7 +16,7 @@ import { type CubinCache, type CubinTarget, cubinCache } from './cubin-cache.ts'
 import { loadDriver } from './driver.ts'
 import { DriverError } from './errors.ts'
 import { CudaGraph } from './graph.ts'
-import { type Cubin, compileCubin } from './jit.ts'
+import { type Cubin, compileCubin, compileModule, isWholeProgram, type LoadedModule } from './jit.ts'
 import { CudaLaunch } from './launch.ts'
 import {
   CudaMemory,
@@ -131,6 +131,7 @@ export class CudaDevice implements Device {
 
   async #loadCached(program: Program): Promise<CudaFunction> {
     const known = await this.#cubins.read(program, this.#cubinTarget)
+    if (isWholeProgram(program)) return this.#loadWhole(program, known)
     if (known) {
       try {
         return this.#functions.get(program) ?? this.#keep(program, known)
@@ -151,8 +152,19 @@ export class CudaDevice implements Device {
     return this.#functions.get(program) ?? this.#keep(program, cubin)
   }
 
-  #keep(program: Program, cubin?: Cubin): CudaFunction {
-    const fn = new CudaFunction(this.#context, program, this.properties.sharedBytesPerBlock, cubin)
+  /** The driver keeps such a program's code itself, and writes no log when it finds it: the log is what is kept here. */
+  async #loadWhole(program: Program, known: Cubin | undefined): Promise<CudaFunction> {
+    const { module, log: fresh } = await compileModule(this.#context, this.#threads, program)
+    const log = fresh || (known?.log ?? '')
+    if (!known) await this.#cubins.write(program, this.#cubinTarget, { image: new Uint8Array(0), log })
+    const loaded = this.#functions.get(program)
+    if (!loaded) return this.#keep(program, { module, log })
+    this.#context.enter().cuModuleUnload(module)
+    return loaded
+  }
+
+  #keep(program: Program, made?: Cubin | LoadedModule): CudaFunction {
+    const fn = new CudaFunction(this.#context, program, this.properties.sharedBytesPerBlock, made)
     this.#functions.set(program, fn)
     return fn
   }

@@ -11,10 +11,12 @@ export interface LinkInput {
   readonly ptx: string
 }
 
-/** The `CUresult`, the image where it is a success, and what the compiler wrote. */
-export interface Linked {
+/** The `CUresult`; where it is a success, the image or the loaded module; and what the compiler wrote. */
+export interface Compiled {
   readonly result: number
-  readonly image: Uint8Array | undefined
+  readonly image?: Uint8Array
+  /** A `CUmodule` of the current context. */
+  readonly module?: number
   readonly log: string
   readonly errorLog: string
 }
@@ -23,14 +25,14 @@ export interface Linked {
  * Has the driver compile PTX for the GPU of the current context. The compiler's state belongs to the thread that begins
  * with it: a link that goes on elsewhere ends in a segmentation fault (driver 580), so this is one synchronous call.
  */
-export function linkPtx(driver: Driver, { name, ptx }: LinkInput): Linked {
+export function linkPtx(driver: Driver, { name, ptx }: LinkInput): Compiled {
   const options = new JitOptions()
   const text = Buffer.from(`${ptx}\0`)
   const label = Buffer.from(`${name}\0`)
   const out = new BigUint64Array(new ArrayBuffer(16))
-  const ended = (result: number, image?: Uint8Array): Linked => ({
+  const ended = (result: number, image?: Uint8Array): Compiled => ({
     result,
-    image,
+    ...(image && { image }),
     log: options.log,
     errorLog: options.errorLog,
   })
@@ -52,4 +54,14 @@ export function linkPtx(driver: Driver, { name, ptx }: LinkInput): Linked {
     // The driver has their addresses alone, so that they must be in use until here.
     for (const kept of [text, label]) kept.fill(0)
   }
+}
+
+/** Has the driver compile PTX and load it into the current context; its own cache keeps what it made. */
+export function loadPtx(driver: Driver, ptx: string): Compiled {
+  const options = new JitOptions()
+  const out = new BigUint64Array(1)
+  const text = Buffer.from(`${ptx}\0`)
+  const result = driver.cuModuleLoadDataEx(out, text, options.count, options.keys, options.values)
+  const { log, errorLog } = options
+  return { result, ...(result === cudaResult.success && { module: handleIn(out) }), log, errorLog }
 }

@@ -5,8 +5,8 @@ import { DeviceError, type DeviceFunction } from '../device.ts'
 import type { Context, Resource } from './context.ts'
 import { handleIn } from './driver.ts'
 import { cudaResult } from './errors.ts'
-import { type Cubin, jitError } from './jit.ts'
-import { JitOptions } from './jit-options.ts'
+import { type Cubin, jitError, type LoadedModule } from './jit.ts'
+import { loadPtx } from './linker.ts'
 
 /** `CUfunction_attribute` values. */
 const attribute = {
@@ -36,14 +36,14 @@ export class CudaFunction implements DeviceFunction, Resource {
   readonly where: { readonly kernel: string; readonly location?: string }
   readonly #module: number
 
-  /** Loads `cubin`, the program compiled; without it the driver compiles the program now, and everything waits. */
-  constructor(context: Context, program: Program, sharedBytesPerBlock: number, cubin?: Cubin) {
+  /** Takes the program compiled, or loaded; without it the driver compiles the program now, and everything waits. */
+  constructor(context: Context, program: Program, sharedBytesPerBlock: number, made?: Cubin | LoadedModule) {
     this.context = context
     this.program = program
     const location = ptxStart(program)
     this.where = location ? { kernel: program.name, location } : { kernel: program.name }
     checkSharedMemory(this, sharedBytesPerBlock)
-    const { module, log } = loadModule(context, program, cubin)
+    const { module, log } = made && 'module' in made ? made : loadModule(context, program, made)
     this.#module = module
     this.log = log
     context.own(this)
@@ -119,23 +119,15 @@ function checkSharedMemory({ program, context, where }: CudaFunction, available:
 }
 
 /** Hands the driver a cubin, or the PTX to compile here and now. */
-function loadModule(
-  context: Context,
-  program: Program,
-  cubin: Cubin | undefined,
-): { module: number; log: string } {
-  const options = new JitOptions()
-  const out = new BigUint64Array(1)
+function loadModule(context: Context, program: Program, cubin: Cubin | undefined): LoadedModule {
   const driver = context.enter()
-  const result = cubin
-    ? driver.cuModuleLoadDataEx(out, cubin.image, 0, 0, 0)
-    : driver.cuModuleLoadDataEx(
-        out,
-        Buffer.from(`${program.ptx}\0`),
-        options.count,
-        options.keys,
-        options.values,
-      )
-  if (result !== cudaResult.success) throw jitError(context, program, result, options.errorLog)
-  return { module: handleIn(out), log: cubin?.log ?? options.log }
+  if (!cubin) {
+    const { result, module, log, errorLog } = loadPtx(driver, program.ptx)
+    if (module === undefined) throw jitError(context, program, result, errorLog)
+    return { module, log }
+  }
+  const out = new BigUint64Array(1)
+  const result = driver.cuModuleLoadDataEx(out, cubin.image, 0, 0, 0)
+  if (result !== cudaResult.success) throw jitError(context, program, result, '')
+  return { module: handleIn(out), log: cubin.log }
 }

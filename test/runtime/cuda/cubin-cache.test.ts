@@ -268,6 +268,24 @@ check('threads that compile have the context that the driver wants there', async
   assert.equal(await counts(), [2, 0])
 })
 
+check(
+  'a program that moves registers is compiled as a whole, and the log of its first time is kept',
+  async () => {
+    const { open } = setup()
+    const program = fresh({ ptx: vectorAddPtx('sm_80', '// setmaxnreg') })
+    for (const counts of [
+      [1, 0],
+      [0, 1],
+    ]) {
+      const other = open()
+      const [fn] = await other.device.loadAll([program])
+      assert.match(fn!.log, /10 registers/)
+      assert.equal(await other.counts(), counts)
+    }
+    assert.is(stub.called('cuLinkAddData_v2'), 0)
+  },
+)
+
 check('closing waits for what still compiles', async () => {
   const { device } = setup().open()
   stub.compile(30)
