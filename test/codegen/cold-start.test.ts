@@ -7,9 +7,7 @@ import { builtinKernels } from '../../kernels/builtin.ts'
 const target = targets.sm_90a
 const programs = builtinKernels(target).filter(({ kernel, config }) => {
   if (config.kv !== undefined) return config.kv === 'kv4'
-  return kernel.name.startsWith('gemmW')
-    ? config.format === 'w4a8-g128' && config.zero === 'epilogue'
-    : true
+  return kernel.name.startsWith('gemmW') ? config.format === 'w4a8-g128' && config.zero === 'epilogue' : true
 })
 
 test('all kernels of a model compile in a few seconds, the parser included', async () => {
