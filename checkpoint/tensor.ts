@@ -18,7 +18,7 @@ export interface TensorInfo {
   readonly byteLength: number
 }
 
-export type StoredDType = DType | 'f64' | 'f8e4m3' | 'f8e5m2' | 'i64' | 'u64' | 'i16' | 'u16' | 'bool'
+export type StoredDType = DType | 'f64' | 'i64' | 'u64' | 'i16' | 'u16' | 'bool'
 
 /** Named tensors that are read from disk when asked for. */
 export interface TensorSource {
@@ -38,7 +38,10 @@ export function elementCount(shape: readonly number[]): number {
   return shape.reduce((product, extent) => product * extent, 1)
 }
 
-/** The values of an f32, f16 or bf16 tensor, widened exactly. Throws `CheckpointError` for integer tensors. */
+/**
+ * The values of an f32, f16 or bf16 tensor, widened exactly. Throws `CheckpointError` for integers and for 8-bit floats,
+ * whose scales are tensors of their own.
+ */
 export function widen(tensor: HostTensor): Float32Array {
   const { bytes, dtype, name } = tensor
   const count = bytes.byteLength / dtypeBytes[dtype]
@@ -53,7 +56,8 @@ export function widen(tensor: HostTensor): Float32Array {
       return f32FromBf16(new Uint16Array(aligned(), 0, count))
     default:
       throw new CheckpointError(
-        `tensor ${name} holds ${dtype} codes; only f32, f16 and bf16 tensors have values by themselves`,
+        `tensor ${name} holds ${dtype} codes; only f32, f16 and bf16 tensors have values by themselves: ` +
+          'convert the checkpoint to one of them',
       )
   }
 }

@@ -185,4 +185,14 @@ test('an index that points to a missing shard, a missing tensor or out of the fo
   assertRefuses(() => openShardedSafetensors(indexPath), '"a" is there twice')
 })
 
+test('floats of 8 bits are read, but have no values without their scales', () => {
+  for (const dtype of ['F8_E4M3', 'F8_E5M2']) {
+    const file = openSafetensors(writeRaw(path, { w: { dtype, shape: [3], data_offsets: [0, 3] } }, 3))
+    const tensor = file.read('w')
+    assert.is(tensor.bytes.length, 3)
+    assertRefuses(() => widen(tensor), 'tensor w', 'convert the checkpoint')
+    file.close()
+  }
+})
+
 test.run()
