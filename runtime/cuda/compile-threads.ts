@@ -42,10 +42,11 @@ export class CompileThreads {
       running = this.#next(thread)
     })
     thread.on('error', (error) => running?.reject(error))
-    thread.on('exit', () => {
+    thread.on('exit', (code) => {
+      running?.reject(new Error(`a thread that compiles ended with code ${code}`))
       this.#threads--
-      // A thread that ended by itself left work to others.
-      if (this.#threads === 0) this.#start()
+      // What was asked for while it ended found no free place for a thread.
+      this.#start()
     })
     thread.postMessage(job.request)
   }

@@ -42,12 +42,12 @@ export class CudaFunction implements DeviceFunction, Resource {
     this.program = program
     const location = ptxStart(program)
     this.where = location ? { kernel: program.name, location } : { kernel: program.name }
-    checkSharedMemory(this, sharedBytesPerBlock)
     const { module, log } = made && 'module' in made ? made : loadModule(context, program, made)
     this.#module = module
     this.log = log
     context.own(this)
     try {
+      checkSharedMemory(this, sharedBytesPerBlock)
       const fault = wgmmaFault(program, log)
       if (fault) throw new DeviceError('WGMMA_SERIALIZED', fault, this.where)
       this.handle = this.#find()

@@ -286,6 +286,15 @@ check(
   },
 )
 
+check('a whole program that the GPU has no room for is unloaded', async () => {
+  const { device } = setup().open()
+  const program = fresh({ ptx: vectorAddPtx('sm_80', '// setmaxnreg'), sharedBytes: 232_449 })
+  const before = stub.live()
+  const error = await rejection(device.loadAll([program]))
+  assert.match(error.message, /needs 232449 bytes of shared memory a CTA/)
+  assert.is(stub.live(), before)
+})
+
 check('closing waits for what still compiles', async () => {
   const { device } = setup().open()
   stub.compile(30)
