@@ -29,7 +29,7 @@ export interface ResultHeader {
 }
 
 /** The path of a device's results of `npm run bench:NAME`. */
-export const resultsPath = (device: Device, name: string): string =>
+const resultsPath = (device: Device, name: string): string =>
   join(packageRoot(), 'bench', 'results', deviceSlug(device), name)
 
 /** Says how the rows of `npm run bench:NAME` come about. */

@@ -25,7 +25,7 @@ const float = new Float64Array(bits.buffer)
  * The product is exact in float64. The sum is rounded to odd there: its lowest bit says that something was lost, so that
  * rounding it to f32 is as rounding the exact sum.
  */
-export function fmaF32(a: number, b: number, c: number): number {
+function fmaF32(a: number, b: number, c: number): number {
   const product = a * b
   const sum = product + c
   const added = sum - product

@@ -122,10 +122,8 @@ export function wgmmaPlan(t: WgmmaTiles, format: WeightFormat, x: OperandType): 
 }
 
 /** Bytes of a stage of the ring. */
-export const stageBytes = (t: WgmmaTiles, format: WeightFormat, x: OperandType): number => {
-  const plan = wgmmaPlan(t, format, x)
-  return plan.slabs * t.tokens * 128 + plan.strips * t.units * plan.unitWords * 4
-}
+const stageBytes = (t: WgmmaTiles, plan: WgmmaPlan): number =>
+  plan.activationBytes + plan.strips * t.units * plan.unitWords * 4
 
 /** Rows of one token in a partial tile, padded so that neighbouring tokens lie in other banks. */
 export const partialPitch = (plan: WgmmaPlan): number => plan.rows + 4
@@ -137,7 +135,7 @@ export const partialBytes = (t: WgmmaTiles, plan: WgmmaPlan): number =>
 /** Bytes of shared memory that a GEMM takes, the alignment of its tiles included. */
 export function wgmmaSharedBytes(t: WgmmaTiles, format: WeightFormat, x: OperandType): number {
   const plan = wgmmaPlan(t, format, x)
-  const ring = t.stages * stageBytes(t, format, x)
+  const ring = t.stages * stageBytes(t, plan)
   const staging = plan.partial
     ? 0
     : plan.strips * plan.stagingTiles * plan.staged * 128 + plan.consumerGroups * t.tokens * 8
@@ -165,7 +163,7 @@ export function checkWgmmaTiles(t: WgmmaTiles, format: WeightFormat, x: OperandT
   )
   // A warpgroup releases a stage once it has issued the first group of its next one.
   staticAssert(
-    t.stages >= 2 * t.kGroups * plan.turn || t.stages >= 2 * t.kGroups,
+    t.stages >= 2 * t.kGroups,
     `stages = ${t.stages} must be at least twice kGroups = ${t.kGroups}`,
   )
   staticAssert(t.tokens % (8 * t.multicast) === 0, 'each sharer of a multicast loads a multiple of 8 tokens')
@@ -177,7 +175,7 @@ export function checkWgmmaTiles(t: WgmmaTiles, format: WeightFormat, x: OperandT
   staticAssert(!plan.partial || t.blocks === 1, 'warpgroups whose sums are added have one block each')
   staticAssert(plan.partial || t.staging >= 2, 'staging takes at least two tiles that take turns')
   staticAssert(
-    partialBytes(t, plan) <= t.stages * plan.slabs * t.tokens * 128,
+    partialBytes(t, plan) <= t.stages * plan.activationBytes,
     'the sums of all warpgroups along K must fit the activations of the ring; take more stages or units',
   )
 }

@@ -145,7 +145,7 @@ export interface Fp8Rows {
  *
  *   scale = max|x| / 448 (1 for a row of zeros)      q = e4m3(x / scale), to nearest even
  */
-export function storeFp8(out: Fp8Rows, row: i32, share: RowShare, values: readonly f32[]): void {
+function storeFp8(out: Fp8Rows, row: i32, share: RowShare, values: readonly f32[]): void {
   const largest = blockMax(values.map((value) => Math.abs(value)).reduce((m, value) => Math.max(m, value)))
   const scale = largest > 0 ? largest / E4M3_LARGEST : f32(1)
   const scaled = values.map((value) => value / scale)

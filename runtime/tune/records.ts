@@ -1,8 +1,7 @@
 import type { Config } from '../../codegen/program.ts'
 import type { Dims } from '../../dsl/kernel.ts'
 
-/** What became of a configuration: times, an estimate without a GPU, or why there are none. */
-export type Status = 'measured' | 'unmeasured' | Failure
+/** Why a configuration has no time. */
 export type Failure = 'compile' | 'launch' | 'wrong' | 'hung'
 
 export interface Clocks {

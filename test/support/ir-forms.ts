@@ -37,7 +37,7 @@ const wgmmaAtoms = ['m64n8k32.u8s8', 'm64n256k32.s8s8', 'm64n16k16.f16', 'm64n24
 const small = ['waitBarrier', 'namedBarrier', 'namedArrive']
 
 /** The parameter that is a tensor map. */
-export const tensorMapIndex = 1
+const tensorMapIndex = 1
 
 function* choices<T>(lists: readonly (readonly T[])[]): Generator<T[]> {
   const [first, ...rest] = lists

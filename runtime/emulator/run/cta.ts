@@ -37,7 +37,7 @@ const statusOf = (wait: number): number => wait + 1
 /** Named barriers of a CTA. */
 const barriers = 16
 /** The key under which an observer hears of cluster barriers; named barriers have 0 to 15, per rank. */
-export const clusterKey = -1
+const clusterKey = -1
 
 /** Runs the CTAs of one launch on the calling thread: those of a cluster together, clusters one after the other. */
 export class CtaRunner {

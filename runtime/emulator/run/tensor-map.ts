@@ -21,7 +21,6 @@ export const mapWords = {
 } as const
 
 export const mapMagic = 0x71a70a9e
-export const mapBytes = 128
 
 const maxBox = 256
 

@@ -53,7 +53,7 @@ export interface Product {
 }
 
 /** `wgmma.mma_async` of the n-th step along K, without its operands. */
-export function opcodeOf(types: WgmmaTypes, n: number): string {
+function opcodeOf(types: WgmmaTypes, n: number): string {
   const [a, b] = operandTypes(types)
   const k = a === 'f16' || a === 'bf16' ? 16 : 32
   const d = a === 's8' || a === 'u8' ? 's32' : 'f32'
@@ -61,7 +61,7 @@ export function opcodeOf(types: WgmmaTypes, n: number): string {
 }
 
 /** What stands behind the predicate. */
-export function immediatesOf(types: WgmmaTypes, a: 'registers' | 'shared'): string {
+function immediatesOf(types: WgmmaTypes, a: 'registers' | 'shared'): string {
   const [element] = operandTypes(types)
   if (element === 's8' || element === 'u8') return ''
   if (element === 'e4m3' || element === 'e5m2') return ', 1, 1'
