@@ -5,13 +5,15 @@ import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 /**
- * Runs every test file in a process of its own, two at a time, and closes with one line `N passed, N failed`.
+ * Runs every test file in a process of its own, several at a time, and closes with one line `N passed, N failed`.
  *
- *   npm test                     every file but `test/gpu/`
+ *   npm test                     every file but `test/gpu/`, two at a time
  *   npm test -- layout emulator  files whose path contains one of the words
- *   npm run test:gpu             the files of `test/gpu/`, on the built code, one at a time
+ *   npm run test:gpu             the files of `test/gpu/`, on the built code, half as many at a time as there are cores
+ *   npm test -- --jobs 4         so many at a time
  *
- * A file that dies, closes without uvu's summary, or runs no test (a forgotten `test.run()`) counts as one failure.
+ * A file that dies, closes without uvu's summary, runs no test (a forgotten `test.run()`) or skips one without a line
+ * `skipped: …, because …` counts as one failure. Its lines `progress: …` on standard error are shown as they come.
  */
 
 const root = dirname(fileURLToPath(import.meta.url))
@@ -48,8 +50,10 @@ function runFile(file: string): Promise<Outcome> {
   child.stdout.on('data', (chunk) => {
     output += chunk
   })
-  child.stderr.on('data', (chunk) => {
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
     output += chunk
+    for (const line of chunk.split('\n'))
+      if (line.startsWith('progress: ')) console.log(`     ${relative(root, file)}  ${line.slice(10)}`)
   })
   const timer = setTimeout(() => child.kill('SIGKILL'), timeoutMs)
   return new Promise((resolve) => {
@@ -80,6 +84,7 @@ function summarize(
   if (signal) problem = `ended by ${signal}`
   else if (total + skipped === 0) problem = 'ran no test: does it call test.run()?'
   else if (code !== 0 && failed === 0) problem = `exited with code ${code}`
+  else if (skipped > 0 && !/^skipped: /m.test(output)) problem = 'skips tests and does not say why'
   return { file, passed, failed: problem ? Math.max(failed, 1) : failed, skipped, seconds, output, problem }
 }
 
@@ -94,16 +99,19 @@ function report(outcome: Outcome): void {
 
 const args = process.argv.slice(2)
 const gpu = args.includes('--gpu')
-const words = args.filter((arg) => !arg.startsWith('--'))
+const jobsAt = args.indexOf('--jobs')
+const cores = availableParallelism()
+const jobs = jobsAt < 0 ? (gpu ? Math.ceil(cores / 2) : Math.min(2, cores)) : Number(args[jobsAt + 1])
+if (!(Number.isInteger(jobs) && jobs > 0)) throw new Error('--jobs takes a number: how many files at a time')
+const words = args.filter((arg, i) => !arg.startsWith('--') && (jobsAt < 0 || i !== jobsAt + 1))
 const files = testFiles(root)
   .filter((file) => gpu === relative(root, file).startsWith('gpu'))
   .filter((file) => words.length === 0 || words.some((word) => relative(root, file).includes(word)))
 
 const outcomes: Outcome[] = []
 const queue = [...files]
-const lanes = gpu ? 1 : Math.min(2, availableParallelism())
 await Promise.all(
-  Array.from({ length: lanes }, async () => {
+  Array.from({ length: jobs }, async () => {
     for (let file = queue.shift(); file; file = queue.shift()) {
       const outcome = await runFile(file)
       outcomes.push(outcome)

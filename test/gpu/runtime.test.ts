@@ -17,10 +17,8 @@ if (!gpu) {
 }
 const check = (gpu ? test : test.skip) as typeof test
 
-let device: CudaDevice
-test.before(() => {
-  if (gpu) device = openCuda(Number(gpu.name.slice('cuda:'.length)))
-})
+// Not in a `before` hook, whose errors uvu does not show.
+const device = (gpu && openCuda(Number(gpu.name.slice('cuda:'.length)))) as CudaDevice
 test.after(async () => {
   await device?.close()
 })

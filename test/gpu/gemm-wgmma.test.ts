@@ -1,0 +1,23 @@
+import { weightFormats } from '../../kernels/formats/index.ts'
+import { provenTiles } from '../../kernels/gemm-wgmma-tiles.ts'
+import { type GemmOptions, gemm16Case, w4a8Case, w4a8GroupCase, w8a8Case } from '../kernels/cases/gemm.ts'
+import { caseName, hopperGpu, testOnGpu } from '../support/gpu-cases.ts'
+
+const makers = {
+  w4a8: w4a8Case,
+  'w4a8-g128': w4a8GroupCase,
+  'w4a8-g32': (o: GemmOptions) => w4a8GroupCase({ ...o, group: 32 }),
+  w8a8: w8a8Case,
+  w16: gemm16Case,
+} as const
+
+/** All tiles on `wgmma` that a tuner may try, on a GPU, at a shape that fills none of them. */
+await testOnGpu('tiles on wgmma on CUDA', hopperGpu, (add) => {
+  let seed = 600
+  for (const format of Object.keys(makers) as (keyof typeof makers)[])
+    for (const tiles of provenTiles(weightFormats[format], format === 'w16' ? 'f16' : 'i8')) {
+      const options = { M: 333, N: 840, K: 1152, seed, tiles, bias: seed % 2 === 0, residual: seed % 3 !== 0 }
+      seed++
+      add(caseName(format, options), () => makers[format](options))
+    }
+})
