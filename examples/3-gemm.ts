@@ -2,7 +2,7 @@
  * 3. A matrix product on tensor cores: int8 weights, packed on the host by the same layout value that describes the
  * MMA's operand, so that a lane finds its fragment in one 16-byte load.
  *
- * One warp computes 16 features of 8 tokens; `kernels/gemm.ts` adds tiles, a copy ring and scales to the same idea.
+ * One warp computes 16 features of 8 tokens; `kernels/gemm/mma.ts` adds tiles, a copy ring and scales to the same idea.
  */
 import {
   atoms,

@@ -3,7 +3,7 @@
  * multiplies what is there with `wgmma`, and unpacks the next weights meanwhile. W4A8 with one scale and zero point a row:
  * out[m, n] = (Σ q·x − zero[n] · Σ x) · scale[n] · xScale[m], exact but for the roundings of its last line.
  *
- * `kernels/gemm-wgmma.ts` adds more warpgroups, clusters, tiles that take turns, and a way out through shared memory.
+ * `kernels/gemm/wgmma.ts` adds more warpgroups, clusters, tiles that take turns, and a way out through shared memory.
  */
 import {
   advance,

@@ -1,9 +1,9 @@
 import { type DType, dtypeBytes } from '../dsl/dtype.ts'
 import { type WeightFormat, type WeightFormatName, weightFormats } from '../kernels/formats/index.ts'
-import { activationType, type TileConstants } from '../kernels/gemm-operands.ts'
-import { gemmSpace } from '../kernels/gemm-space.ts'
-import { defaultTiles, type GemmShape } from '../kernels/gemm-tiles.ts'
-import { defaultWgmmaTiles } from '../kernels/gemm-wgmma-tiles.ts'
+import { defaultTiles, type GemmShape } from '../kernels/gemm/mma-tiles.ts'
+import { activationType, type TileConstants } from '../kernels/gemm/operands.ts'
+import { gemmSpace } from '../kernels/gemm/space.ts'
+import { defaultWgmmaTiles } from '../kernels/gemm/wgmma-tiles.ts'
 import type { Device } from '../runtime/device.ts'
 import { type Tuned, tunedFor } from '../runtime/tune/tuned.ts'
 

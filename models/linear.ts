@@ -1,4 +1,4 @@
-import { gemmConstants, gemmKernel, gemmOperands, type TileConstants } from '../kernels/gemm-operands.ts'
+import { gemmConstants, gemmKernel, gemmOperands, type TileConstants } from '../kernels/gemm/operands.ts'
 import type { Device } from '../runtime/device.ts'
 import { type Launch, prepare } from '../runtime/kernel.ts'
 import { Tensor } from '../runtime/tensor.ts'

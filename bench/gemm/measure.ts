@@ -1,4 +1,4 @@
-import type { TileConstants } from '../../kernels/gemm-operands.ts'
+import type { TileConstants } from '../../kernels/gemm/operands.ts'
 import { bestTiles } from '../../models/best-tiles.ts'
 import type { Device } from '../../runtime/device.ts'
 import { deviceSlug } from '../../runtime/device-slug.ts'

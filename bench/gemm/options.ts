@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from 'commander'
 import { type Target, type TargetName, targets } from '../../codegen/target.ts'
-import type { TileConstants } from '../../kernels/gemm-operands.ts'
+import type { TileConstants } from '../../kernels/gemm/operands.ts'
 import { type BenchFormat, benchFormats } from './formats.ts'
 import type { Shape } from './layers.ts'
 

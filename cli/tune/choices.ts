@@ -1,7 +1,7 @@
 import { Option } from 'commander'
 import { suggest } from '../../codegen/suggest.ts'
 import { type WeightFormatName, weightFormats } from '../../kernels/formats/index.ts'
-import type { GemmShape } from '../../kernels/gemm-tiles.ts'
+import type { GemmShape } from '../../kernels/gemm/mma-tiles.ts'
 import { layerProducts, type ModelName, namedShapes } from '../../models/shapes.ts'
 import { UsageError } from '../failure.ts'
 

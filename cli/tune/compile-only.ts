@@ -1,6 +1,6 @@
 import type { Config } from '../../codegen/program.ts'
 import type { WeightFormatName } from '../../kernels/formats/index.ts'
-import type { GemmShape } from '../../kernels/gemm-tiles.ts'
+import type { GemmShape } from '../../kernels/gemm/mma-tiles.ts'
 import { gemmTask } from '../../models/tune/gemm-task.ts'
 import { canonicalJson } from '../../runtime/canonical-json.ts'
 import { cacheFolder } from '../../runtime/program-cache.ts'

@@ -1,6 +1,6 @@
 import { f16Value, halves } from '../../dsl/half.ts'
 import type { WeightFormatName } from '../../kernels/formats/index.ts'
-import type { GemmShape } from '../../kernels/gemm-tiles.ts'
+import type { GemmShape } from '../../kernels/gemm/mma-tiles.ts'
 import { WrongResult } from '../../runtime/tune/bench.ts'
 import { type GemmPool, uniform } from './gemm-pool.ts'
 

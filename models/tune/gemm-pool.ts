@@ -3,7 +3,7 @@ import { type OperandType, unitColumns, unitRows, unitWords, type WeightFormat }
 import { bf16FromF32, f16FromF32, halves } from '../../dsl/half.ts'
 import { type WeightFormatName, weightFormats } from '../../kernels/formats/index.ts'
 import { FP8_STEP } from '../../kernels/formats/w4a8-fp8.ts'
-import { activationType } from '../../kernels/gemm-operands.ts'
+import { activationType } from '../../kernels/gemm/operands.ts'
 
 /** Units of packed weights that are drawn; a matrix of any shape is a run of them, over and over. */
 const units = 61

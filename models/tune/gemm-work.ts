@@ -1,7 +1,7 @@
 import { dtypeBytes } from '../../dsl/dtype.ts'
 import type { WeightFormatName } from '../../kernels/formats/index.ts'
-import { activationType, gemmOperands } from '../../kernels/gemm-operands.ts'
-import type { GemmShape } from '../../kernels/gemm-tiles.ts'
+import type { GemmShape } from '../../kernels/gemm/mma-tiles.ts'
+import { activationType, gemmOperands } from '../../kernels/gemm/operands.ts'
 import type { Work } from '../../runtime/tune/roofline.ts'
 
 /** What a product must move and compute at least. */

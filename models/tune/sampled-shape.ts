@@ -1,6 +1,6 @@
 import { unitColumns, unitRows } from '../../dsl/format.ts'
-import type { TileConstants } from '../../kernels/gemm-operands.ts'
-import type { GemmShape } from '../../kernels/gemm-tiles.ts'
+import type { GemmShape } from '../../kernels/gemm/mma-tiles.ts'
+import type { TileConstants } from '../../kernels/gemm/operands.ts'
 
 /** Columns that say what a step of the main loop costs. */
 const sampledColumns = 512

@@ -4,8 +4,8 @@ import * as assert from 'uvu/assert'
 import { compileKernel } from '../../codegen/compile.ts'
 import type { OperandType, WeightFormat, ZeroHandling } from '../../dsl/format.ts'
 import { type WeightFormatName, weightFormats } from '../../kernels/formats/index.ts'
-import type { WgmmaTiles } from '../../kernels/gemm-wgmma-plan.ts'
-import { defaultWgmmaTiles } from '../../kernels/gemm-wgmma-tiles.ts'
+import type { WgmmaTiles } from '../../kernels/gemm/wgmma-plan.ts'
+import { defaultWgmmaTiles } from '../../kernels/gemm/wgmma-tiles.ts'
 import { unpack } from './unpacking.ts'
 
 const page = readFileSync(new URL('../../docs/kernels.md', import.meta.url), 'utf8')

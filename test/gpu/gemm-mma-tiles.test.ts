@@ -1,5 +1,5 @@
 import { weightFormats } from '../../kernels/formats/index.ts'
-import { gemmSharedBytes } from '../../kernels/gemm-tiles.ts'
+import { gemmSharedBytes } from '../../kernels/gemm/mma-tiles.ts'
 import { w4a8Case, w4a8GroupCase } from '../kernels/cases/gemm.ts'
 import { anyGpu, caseName, testOnGpu } from '../support/gpu-cases.ts'
 

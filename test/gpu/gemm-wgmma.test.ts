@@ -1,5 +1,5 @@
 import { weightFormats } from '../../kernels/formats/index.ts'
-import { provenTiles } from '../../kernels/gemm-wgmma-tiles.ts'
+import { provenTiles } from '../../kernels/gemm/wgmma-tiles.ts'
 import { type GemmOptions, gemm16Case, w4a8Case, w4a8GroupCase, w8a8Case } from '../kernels/cases/gemm.ts'
 import { caseName, hopperGpu, testOnGpu } from '../support/gpu-cases.ts'
 

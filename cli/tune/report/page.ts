@@ -1,5 +1,5 @@
 import { targets } from '../../../codegen/target.ts'
-import { gemmSpace } from '../../../kernels/gemm-space.ts'
+import { gemmSpace } from '../../../kernels/gemm/space.ts'
 import { ceilings } from '../../../runtime/tune/roofline.ts'
 import { median } from '../../../runtime/tune/statistics.ts'
 import type { FormatResult } from '../gemm.ts'

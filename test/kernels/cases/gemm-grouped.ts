@@ -6,11 +6,11 @@ import {
   gemmW4A8GroupGrouped,
   gemmW8A8Grouped,
   groupedReference,
-} from '../../../kernels/gemm-grouped.ts'
-import type { ScaledProduct } from '../../../kernels/gemm-reference.ts'
-import { gemmW4A8GroupReference, gemmW4A8Reference } from '../../../kernels/gemm-w4a8.ts'
-import { gemmW8A8Reference } from '../../../kernels/gemm-w8a8.ts'
-import type { WgmmaTiles } from '../../../kernels/gemm-wgmma-plan.ts'
+} from '../../../kernels/gemm/grouped.ts'
+import type { ScaledProduct } from '../../../kernels/gemm/reference.ts'
+import { gemmW4A8GroupReference, gemmW4A8Reference } from '../../../kernels/gemm/w4a8.ts'
+import { gemmW8A8Reference } from '../../../kernels/gemm/w8a8.ts'
+import type { WgmmaTiles } from '../../../kernels/gemm/wgmma-plan.ts'
 import { groupTiles, groupTilesReference, mostGroupTiles } from '../../../kernels/group-tiles.ts'
 import { randomHalfs } from '../../support/halfs.ts'
 import { type Rng, rng } from '../../support/rng.ts'

@@ -2,21 +2,21 @@ import type { DType } from '../../../dsl/dtype.ts'
 import type { WeightFormat, WeightParts, ZeroHandling } from '../../../dsl/format.ts'
 import { f16Bits, f16Value } from '../../../dsl/half.ts'
 import { packedShape, type WeightFormatName, weightFormats } from '../../../kernels/formats/index.ts'
-import type { GemmTiles } from '../../../kernels/gemm.ts'
-import { gemm16, gemm16Reference } from '../../../kernels/gemm-16.ts'
-import type { ScaledProduct } from '../../../kernels/gemm-reference.ts'
-import { defaultTiles } from '../../../kernels/gemm-tiles.ts'
+import type { GemmTiles } from '../../../kernels/gemm/mma.ts'
+import { defaultTiles } from '../../../kernels/gemm/mma-tiles.ts'
+import type { ScaledProduct } from '../../../kernels/gemm/reference.ts'
 import {
   gemmW4A8,
   gemmW4A8Group,
   gemmW4A8GroupReference,
   gemmW4A8Reference,
   type W4A8GroupName,
-} from '../../../kernels/gemm-w4a8.ts'
-import { gemmW4A8Scaled, gemmW4A8ScaledReference } from '../../../kernels/gemm-w4a8-scaled.ts'
-import { gemmW4A16, gemmW4A16Reference, type W4A16Name } from '../../../kernels/gemm-w4a16.ts'
-import { gemmW8A8, gemmW8A8Reference } from '../../../kernels/gemm-w8a8.ts'
-import type { WgmmaTiles } from '../../../kernels/gemm-wgmma-plan.ts'
+} from '../../../kernels/gemm/w4a8.ts'
+import { gemmW4A8Scaled, gemmW4A8ScaledReference } from '../../../kernels/gemm/w4a8-scaled.ts'
+import { gemmW4A16, gemmW4A16Reference, type W4A16Name } from '../../../kernels/gemm/w4a16.ts'
+import { gemmW8A8, gemmW8A8Reference } from '../../../kernels/gemm/w8a8.ts'
+import { gemm16, gemm16Reference } from '../../../kernels/gemm/w16.ts'
+import type { WgmmaTiles } from '../../../kernels/gemm/wgmma-plan.ts'
 import { halfValue, randomHalfs } from '../../support/halfs.ts'
 import { type Rng, rng } from '../../support/rng.ts'
 import { assertSame, type HostArguments, type HostTensor, type KernelCase } from '../../support/run-kernel.ts'

@@ -5,7 +5,7 @@ import {
   type WgmmaTiles,
   wgmmaPlan,
   wgmmaSharedBytes,
-} from '../../../kernels/gemm-wgmma-plan.ts'
+} from '../../../kernels/gemm/wgmma-plan.ts'
 import type { Rng } from '../../support/rng.ts'
 
 /** Tiles with the plainest value of what is not given. */

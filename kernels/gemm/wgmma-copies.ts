@@ -1,0 +1,206 @@
+import { unitColumns } from '../../dsl/format.ts'
+import {
+  blockIdx,
+  clusterRank,
+  copyBulk,
+  copyTensor,
+  type i32,
+  idiv,
+  launchDependents,
+  overlay,
+  range,
+  type Shared,
+  shared,
+  swizzledTile,
+  type u32,
+  unroll,
+} from '../../dsl/index.ts'
+import {
+  advance,
+  expectBytes,
+  firstTile,
+  forEachTile,
+  makeRing,
+  ownTile,
+  type ProductTiles,
+  producerCursor,
+  type Ring,
+  rowTurns,
+  waitEmpty,
+} from '../../dsl/std/index.ts'
+import {
+  eachGroupTile,
+  firstGroupTile,
+  firstToken,
+  type GroupTiles,
+  ownGroupTile,
+  type TokenTile,
+} from '../group-tiles.ts'
+import { rowsOf } from './epilogue.ts'
+import type { WgmmaProduct } from './wgmma.ts'
+
+/**
+ * How operands come into the stages of the ring. A strip's units are contiguous along the columns, so one bulk copy brings
+ * what a stage has of it; one tensor copy brings the stage's activations, rows of 128 bytes swizzled as `wgmma` reads them.
+ */
+export interface Stages {
+  readonly ring: Ring
+  /** Activations of a stage, [stage, slab, token, column], and the same by the shares of a multicast. */
+  readonly xs: Shared<number>
+  readonly xShares: Shared<number>
+  /** Weights of a stage, [stage, strip, word]. */
+  readonly ws: Shared<u32>
+  readonly tiles: ProductTiles
+  /** The token tiles of a grouped product, and the tokens of one. */
+  readonly list: GroupTiles | undefined
+  readonly tokens: number
+  /** Whether a CTA has one tile, as those have whose sums are added in the memory of the ring. */
+  readonly isSingle: boolean
+  /** Stages that this CTA takes of a tile, from `firstStep` on. */
+  readonly firstStep: i32
+  readonly steps: i32
+}
+
+export function makeStages(g: WgmmaProduct): Stages {
+  const { a, c, parts, plan } = g
+  const shape = [c.stages, plan.slabs, c.tokens, plan.slabColumns]
+  const shares = [c.stages, plan.slabs, c.multicast, c.tokens / c.multicast, plan.slabColumns]
+  const xs = shared<number>(parts.x, swizzledTile(shape, parts.x))
+  const all = c.units < 1 ? a.w.dim('Units') * (1 / c.units) : idiv(a.w.dim('Units') + (c.units - 1), c.units)
+  const rank = c.split === 1 ? 0 : clusterRank % c.split
+  const firstStep = c.split === 1 ? 0 : idiv(all * rank, c.split)
+  return {
+    xs,
+    xShares: overlay<number>(xs, parts.x, swizzledTile(shares, parts.x)),
+    ws: shared<u32>('u32', [c.stages, plan.strips, c.units * plan.unitWords]),
+    ring: makeRing({
+      stages: c.stages,
+      producers: c.producers,
+      consumers: 4 * c.rowGroups,
+      sharers: c.multicast,
+    }),
+    tiles: {
+      rows: idiv(rowsOf(g) + (plan.rows - 1), plan.rows),
+      tokens:
+        parts.list !== undefined ? parts.list.tileCount.at(0) : idiv(a.x.dim('M') + (c.tokens - 1), c.tokens),
+      cluster: plan.cluster,
+      sharers: c.multicast,
+    },
+    list: parts.list,
+    tokens: c.tokens,
+    isSingle: plan.partial,
+    firstStep,
+    steps: c.split === 1 ? all : idiv(all * (rank + 1), c.split) - firstStep,
+  }
+}
+
+/** The CTA's first tile. */
+export function firstOf({ tiles, list, tokens, isSingle }: Stages): TokenTile {
+  if (list === undefined) return isSingle ? ownTile(tiles) : firstTile(tiles)
+  return isSingle ? ownGroupTile(list, tiles) : firstGroupTile(list, tiles, tokens)
+}
+
+/** Whether the CTA has a tile: a grid for the longest list may be larger than the list. */
+export function hasTile({ tiles, isSingle }: Stages): boolean {
+  const cluster = idiv(blockIdx.x, tiles.cluster)
+  return cluster < (isSingle ? tiles.tokens : rowTurns(tiles) * tiles.tokens)
+}
+
+/** Runs `body` for each tile of the CTA. */
+export function eachTile(o: Stages, body: (tile: TokenTile) => void): void {
+  if (o.isSingle) body(firstOf(o))
+  else if (o.list === undefined) forEachTile(o.tiles, body)
+  else eachGroupTile(o.list, o.tiles, o.tokens, body)
+}
+
+/** Stages of the first tile whose weights come before anything else. */
+const ahead = (o: Stages): i32 => Math.min(o.steps, o.ring.stages)
+
+/** Starts the copies of the weights of a step into a stage. */
+function loadWeights({ a, c, plan }: WgmmaProduct, o: Stages, tile: TokenTile, step: i32, stage: i32): void {
+  const unitBytes = plan.unitWords * 4
+  const weightBytes = plan.strips * c.units * unitBytes
+  expectBytes(o.ring, stage, c.producers === 1 ? weightBytes + plan.activationBytes : weightBytes)
+  const w = tile.expert === undefined ? a.w : a.w.row(tile.expert)
+  for (const s of unroll(plan.strips)) {
+    // Row tiles may have strips past the last: what they compute is not stored.
+    const strip = Math.min(tile.row * plan.strips + s, a.w.dim('Strips') - 1)
+    const copy = (place: number, from: readonly [unit: i32, word: i32], units: number): void => {
+      const to = [stage, s, place * plan.unitWords]
+      copyBulk(o.ws, to, w, [strip, ...from], units * unitBytes, o.ring.full, stage, { evict: 'first' })
+    }
+    if (c.units < 1) copy(0, [0, (o.firstStep + step) * (c.units * plan.unitWords)], c.units)
+    else {
+      const unit = (o.firstStep + step) * c.units
+      if (c.units === 1 || unit + c.units <= a.w.dim('Units')) copy(0, [unit, 0], c.units)
+      else {
+        // Past the last unit the activations are zeros, and any unit will do.
+        for (const u of unroll(c.units)) copy(u, [Math.min(unit + u, a.w.dim('Units') - 1), 0], 1)
+      }
+    }
+  }
+}
+
+/** Starts the copies of the activations of a step into a stage, or of this CTA's share of them into all of the cluster. */
+function loadActivations(
+  { a, c, plan }: WgmmaProduct,
+  o: Stages,
+  tile: TokenTile,
+  step: i32,
+  stage: i32,
+): void {
+  const column = (o.firstStep + step) * (c.units * unitColumns)
+  const token = firstToken(tile, c.tokens)
+  if (c.multicast === 1) {
+    copyTensor(o.xs.row(stage), a.x, [token, column], o.ring.full, stage)
+    return
+  }
+  const rank = clusterRank % c.multicast
+  const options = { multicast: 2 ** c.multicast - 1 }
+  for (const slab of unroll(plan.slabs)) {
+    const origin = [token + rank * (c.tokens / c.multicast), column + slab * plan.slabColumns] as const
+    copyTensor(o.xShares.row(stage, slab, rank), a.x, origin, o.ring.full, stage, options)
+  }
+}
+
+/**
+ * The first copies, by the producer of weights: weights do not depend on the kernel before this one, and those of a whole
+ * ring are under way when it ends.
+ */
+export function fillAhead(g: WgmmaProduct, o: Stages): void {
+  for (const step of range(ahead(o))) loadWeights(g, o, firstOf(o), step, step)
+  launchDependents()
+}
+
+/** The producer of weights, and of activations unless they have their own. */
+export function produce(g: WgmmaProduct, o: Stages): void {
+  const { producers } = g.c
+  const at = producerCursor()
+  advance(at, o.ring, ahead(o))
+  if (producers === 1) {
+    for (const step of range(ahead(o))) loadActivations(g, o, firstOf(o), step, step)
+  }
+  let begin: i32 = ahead(o)
+  eachTile(o, (tile) => {
+    for (const step of range(begin, o.steps)) {
+      waitEmpty(o.ring, at)
+      loadWeights(g, o, tile, step, at.stage)
+      if (producers === 1) loadActivations(g, o, tile, step, at.stage)
+      advance(at, o.ring, 1)
+    }
+    begin = 0
+  })
+}
+
+/** The producer of activations beside one of weights. */
+export function produceActivations(g: WgmmaProduct, o: Stages): void {
+  const at = producerCursor()
+  eachTile(o, (tile) => {
+    for (const step of range(o.steps)) {
+      waitEmpty(o.ring, at)
+      expectBytes(o.ring, at.stage, g.plan.activationBytes)
+      loadActivations(g, o, tile, step, at.stage)
+      advance(at, o.ring, 1)
+    }
+  })
+}

@@ -1,0 +1,181 @@
+import { type OperandType, unitColumns, unitRows, unitWords, type WeightFormat } from '../../dsl/format.ts'
+import { dtypeBytes, staticAssert } from '../../dsl/index.ts'
+
+/**
+ * How a GEMM is shared among the warpgroups and CTAs of a Hopper GPU. A warpgroup computes `64 * blocks` rows of W by
+ * `tokens` tokens; a stage of the ring holds `units` units of 128 columns for all rows of the CTA, and their activations.
+ */
+export interface WgmmaTiles {
+  readonly path: 'wgmma'
+  /** Tokens of a tile: the columns of a `wgmma`. */
+  readonly tokens: number
+  /** Warpgroups side by side over rows. */
+  readonly rowGroups: number
+  /** 64-row blocks of a warpgroup. */
+  readonly blocks: number
+  /** Warpgroups that interleave over K: each takes every `kGroups`-th stage. Integer kernels only. */
+  readonly kGroups: number
+  /** CTAs of a cluster that split K and add their sums through distributed shared memory. Integer kernels only. */
+  readonly split: number
+  /** CTAs of a cluster with neighbouring row tiles, each of which loads its share of the activations for all. */
+  readonly multicast: number
+  /** Units of a stage: whole ones, or ½ in formats without groups. */
+  readonly units: number
+  readonly stages: number
+  /** k-steps of a `wgmma` group. */
+  readonly steps: number
+  /** Tiles of up to 32 tokens in which a block's rows are staged on their way out. */
+  readonly staging: number
+  /** Stages that the second warpgroup stays behind the first, so that one multiplies during the other's epilogue. */
+  readonly lag: number
+  /** Producer warps: one for both operands, or one each. */
+  readonly producers: 1 | 2
+  /** CTAs of the persistent grid at most; tiles that sum over CTAs or warpgroups have a CTA each. */
+  readonly ctas: number
+  /** CTAs that should fit a multiprocessor. */
+  readonly ctasPerMultiprocessor: number
+}
+
+/** What follows from tiles and format: counts, all static. */
+export interface WgmmaPlan {
+  readonly blockRows: number
+  /** Rows of a CTA's tile. */
+  readonly rows: number
+  /** 64-row strips of a CTA's tile. */
+  readonly strips: number
+  readonly consumerGroups: number
+  readonly consumers: number
+  readonly unitWords: number
+  /** Rows of 128 bytes of activations: their columns, and how many of them a stage has for each token. */
+  readonly slabColumns: number
+  readonly slabs: number
+  /** Bytes of a stage's activations. */
+  readonly activationBytes: number
+  /** `wgmma` groups of a unit, and stages of a turn of the main loop, in which an even number of groups fall. */
+  readonly unitGroups: number
+  readonly turn: number
+  /**
+   * Pairs of groups of a stage that a loop goes through, and units of a pair: ptxas 13.0 puts groups one after the other
+   * (C7513) where more than two follow each other without a branch.
+   */
+  readonly pairs: number
+  readonly pairUnits: number
+  /** Whether sums of several warpgroups or CTAs are added. */
+  readonly partial: boolean
+  /** CTAs of a cluster. */
+  readonly cluster: number
+  /** Whether the producers are a warpgroup that gives its registers to the consumers. */
+  readonly rebalance: boolean
+  /** Tokens that a warpgroup stages at once on their way out. */
+  readonly staged: number
+  /** Staging tiles of a block: no more than its tokens fill. */
+  readonly stagingTiles: number
+}
+
+/** Registers of producers and consumers: 2 · 128 · 232 + 128 · 40 of a multiprocessor's 65536. */
+export const producerRegisters = 40
+export const consumerRegisters = 232
+
+const stagedTokens = [32, 24, 16, 8]
+
+const consumerGroupsOf = (t: WgmmaTiles): number => t.rowGroups * t.kGroups
+
+// From 96 accumulators on, the 168 registers of an even share are too few for the main loop.
+const rebalances = (t: WgmmaTiles): boolean =>
+  consumerGroupsOf(t) === 2 && (t.blocks * t.tokens) / 2 >= 96 && t.ctasPerMultiprocessor === 1
+
+/** Threads of a CTA. */
+export const wgmmaThreads = (t: WgmmaTiles): number =>
+  consumerGroupsOf(t) * 128 + (rebalances(t) ? 128 : 32 * t.producers)
+
+/** CTAs of a cluster. */
+export const wgmmaCluster = (t: WgmmaTiles): number => t.split * t.multicast
+
+export function wgmmaPlan(t: WgmmaTiles, format: WeightFormat, x: OperandType): WgmmaPlan {
+  const strips = t.rowGroups * t.blocks
+  const consumerGroups = consumerGroupsOf(t)
+  const slabColumns = 128 / dtypeBytes[x]
+  const slabs = (t.units * unitColumns) / slabColumns
+  const staged = stagedTokens.find((n) => t.tokens % n === 0)!
+  const unitGroups = format.steps / t.steps
+  const groups = t.units * unitGroups
+  return {
+    blockRows: t.blocks * unitRows,
+    rows: strips * unitRows,
+    strips,
+    consumerGroups,
+    consumers: consumerGroups * 128,
+    unitWords: unitWords(format),
+    slabColumns,
+    slabs,
+    activationBytes: slabs * t.tokens * 128,
+    unitGroups,
+    turn: groups % 2 === 0 ? 1 : 2,
+    pairs: groups % 2 === 0 ? groups / 2 : 1,
+    pairUnits: 2 / unitGroups,
+    partial: t.kGroups * t.split > 1,
+    cluster: wgmmaCluster(t),
+    rebalance: rebalances(t),
+    staged,
+    stagingTiles: Math.min(t.staging, t.tokens / staged),
+  }
+}
+
+/** Bytes of a stage of the ring. */
+const stageBytes = (t: WgmmaTiles, plan: WgmmaPlan): number =>
+  plan.activationBytes + plan.strips * t.units * plan.unitWords * 4
+
+/** Rows of one token in a partial tile, padded so that neighbouring tokens lie in other banks. */
+export const partialPitch = (plan: WgmmaPlan): number => plan.rows + 4
+
+/** Bytes of the partial tiles of a CTA. */
+export const partialBytes = (t: WgmmaTiles, plan: WgmmaPlan): number =>
+  plan.partial ? t.kGroups * t.tokens * partialPitch(plan) * 4 : 0
+
+/** Bytes of shared memory that a GEMM takes, the alignment of its tiles included. */
+export function wgmmaSharedBytes(t: WgmmaTiles, format: WeightFormat, x: OperandType): number {
+  const plan = wgmmaPlan(t, format, x)
+  const ring = t.stages * stageBytes(t, plan)
+  const staging = plan.partial
+    ? 0
+    : plan.strips * plan.stagingTiles * plan.staged * 128 + plan.consumerGroups * t.tokens * 8
+  return Math.ceil(ring / 1024) * 1024 + staging + 16 * t.stages
+}
+
+/** Refuses tiles that the kernel has no way to compute. */
+export function checkWgmmaTiles(t: WgmmaTiles, format: WeightFormat, x: OperandType): void {
+  const plan = wgmmaPlan(t, format, x)
+  staticAssert(
+    format.activations.includes(x),
+    `format ${format.name} does not stand beside activations of type ${x}`,
+  )
+  staticAssert(
+    format.steps % t.steps === 0 && t.steps % (format.steps / format.loads) === 0,
+    `steps = ${t.steps} must divide the ${format.steps} k-steps of a unit and hold whole 16-byte loads`,
+  )
+  staticAssert(
+    t.stages % t.kGroups === 0,
+    `stages = ${t.stages} must be a multiple of kGroups = ${t.kGroups}`,
+  )
+  staticAssert(
+    t.lag === 0 || (t.rowGroups === 2 && !plan.partial && t.lag < t.stages),
+    'only the second of two warpgroups stays behind, by less than the ring',
+  )
+  // A warpgroup releases a stage once it has issued the first group of its next one.
+  staticAssert(
+    t.stages >= 2 * t.kGroups,
+    `stages = ${t.stages} must be at least twice kGroups = ${t.kGroups}`,
+  )
+  staticAssert(t.tokens % (8 * t.multicast) === 0, 'each sharer of a multicast loads a multiple of 8 tokens')
+  staticAssert(!plan.partial || x === 'i8', 'only integer sums may be split: f32 sums must keep their order')
+  staticAssert(
+    !plan.partial || t.tokens % t.split === 0,
+    'CTAs that split K finish equal shares of the tokens',
+  )
+  staticAssert(!plan.partial || t.blocks === 1, 'warpgroups whose sums are added have one block each')
+  staticAssert(plan.partial || t.staging >= 2, 'staging takes at least two tiles that take turns')
+  staticAssert(
+    partialBytes(t, plan) <= t.stages * plan.activationBytes,
+    'the sums of all warpgroups along K must fit the activations of the ring; take more stages or units',
+  )
+}

@@ -1,0 +1,209 @@
+import { type OperandType, unitColumns, unitRows, type WeightFormat } from '../../dsl/format.ts'
+import type { GemmShape } from './mma-tiles.ts'
+import { partialBytes, type WgmmaTiles, wgmmaPlan, wgmmaSharedBytes } from './wgmma-plan.ts'
+
+type Wish = Partial<WgmmaTiles> & Pick<WgmmaTiles, 'tokens' | 'stages'>
+
+/** Multiprocessors of an H100 or H200 in its SXM form. */
+const MULTIPROCESSORS = 132
+
+const complete = (wish: Wish): WgmmaTiles => {
+  const ctasPerMultiprocessor = wish.ctasPerMultiprocessor ?? 1
+  return {
+    path: 'wgmma',
+    rowGroups: 1,
+    blocks: 1,
+    kGroups: 1,
+    split: 1,
+    multicast: 1,
+    units: 1,
+    steps: 4,
+    staging: 2,
+    lag: 0,
+    producers: 1,
+    ctas: MULTIPROCESSORS * ctasPerMultiprocessor,
+    ctasPerMultiprocessor,
+    ...wish,
+  }
+}
+
+/**
+ * What integer kernels want: from the times of W4A8 with one scale a row in the shapes of Llama-3-8B (H200, 2026-11-21;
+ * docs/decisions/016-wgmma-gemm.md has them).
+ *
+ * Up to 256 tokens the bytes that come into each multiprocessor count, and how many copies are under way: few rows a CTA
+ * where the matrix has few, the warpgroups sharing K; many where it has many.
+ */
+function exactWish({ M, N, K }: GemmShape, format: WeightFormat): Wish {
+  const strips = Math.ceil(N / unitRows)
+  const isTall = strips > 2 * MULTIPROCESSORS
+  const isDeep = K >= 8192
+  if (M <= 16) {
+    const tokens = M <= 8 ? 8 : 16
+    if (isTall) return { tokens, rowGroups: 2, units: 2, stages: 5, producers: 2, ctasPerMultiprocessor: 2 }
+    return isDeep
+      ? { tokens, kGroups: 4, units: 3, stages: 12, producers: 2 }
+      : { tokens, kGroups: 4, units: 2, stages: 16, producers: 2 }
+  }
+  if (M <= 64) {
+    if (isTall) return { tokens: M <= 32 ? 32 : 64, rowGroups: 4, units: 2, stages: 4, producers: 2 }
+    if (strips * Math.ceil(M / 32) <= MULTIPROCESSORS)
+      return { tokens: 32, kGroups: 4, units: 2, stages: 12, producers: 2 }
+    return { tokens: 64, kGroups: 2, units: 2, stages: 8, producers: 2 }
+  }
+  if (M <= 256 && !isTall) {
+    if (M <= 128 && strips * Math.ceil(M / 64) <= MULTIPROCESSORS)
+      return isDeep
+        ? { tokens: 128, kGroups: 2, split: 2, stages: 10 }
+        : { tokens: 64, kGroups: 2, units: 2, stages: 8, producers: 2 }
+    if (strips * Math.ceil(M / 128) <= MULTIPROCESSORS) return { tokens: 128, kGroups: 2, stages: 10 }
+    return { tokens: 64, rowGroups: 3, units: 2, stages: 5, producers: 2 }
+  }
+  return fullest({ M, N }, [
+    { tokens: 128, rowGroups: 2, units: 2, stages: 4, producers: 2 },
+    // Group parameters take registers, of which three warpgroups have few.
+    format.group > 0
+      ? { tokens: 128, rowGroups: 3, stages: 6, steps: 2 }
+      : { tokens: 128, rowGroups: 3, units: 2, stages: 3, producers: 2 },
+    { tokens: 128, rowGroups: 2, blocks: 2, stages: 5, steps: 2 },
+    { tokens: 256, rowGroups: 2, stages: 4, steps: 2, staging: 4 },
+  ])
+}
+
+/** Floating-point sums keep their order: no warpgroups along K. */
+function orderedWish({ M, N }: GemmShape, format: WeightFormat): Wish {
+  if (M <= 16) return { tokens: M <= 8 ? 8 : 16, rowGroups: 2, stages: 8 }
+  if (M <= 128) return { tokens: M <= 32 ? 32 : 64, rowGroups: 2, stages: 5 }
+  if (format.steps === 4)
+    return fullest({ M, N }, [
+      { tokens: 128, rowGroups: 2, stages: 6 },
+      { tokens: 256, rowGroups: 2, stages: 4, steps: 2 },
+    ])
+  // A whole unit beside 256 tokens of 16 bits would leave room for two stages.
+  if (format.group === 0)
+    return fullest({ M, N }, [
+      { tokens: 128, rowGroups: 2, stages: 3 },
+      { tokens: 128, rowGroups: 3, units: 0.5, stages: 5, steps: 2 },
+      { tokens: 256, rowGroups: 2, units: 0.5, stages: 4, steps: 2 },
+    ])
+  return fullest({ M, N }, [
+    { tokens: 64, rowGroups: 2, stages: 5 },
+    { tokens: 128, rowGroups: 2, stages: 4 },
+  ])
+}
+
+/** The tiles that leave the fewest multiprocessors idle; of several, the largest. */
+function fullest({ M, N }: Pick<GemmShape, 'M' | 'N'>, wishes: readonly Wish[]): Wish {
+  const cost = ({ tokens, rowGroups = 1, blocks = 1 }: Wish): number => {
+    const rows = unitRows * rowGroups * blocks
+    const waves = Math.ceil((Math.ceil(M / tokens) * Math.ceil(N / rows)) / MULTIPROCESSORS)
+    // Smaller tiles read their operands more often: a few percent.
+    return waves * rows * tokens * (1 + 1024 / (rows * tokens))
+  }
+  return wishes.reduce((best, wish) => (cost(wish) <= cost(best) ? wish : best))
+}
+
+/** Shared memory of a CTA on sm_90a, and what a multiprocessor keeps for each. */
+const SHARED_BYTES = 227 * 1024
+const RESERVED_BYTES = 1024
+
+/** The wished tiles with as many stages as fit shared memory, or `undefined` if too few do. */
+function fitted(
+  wish: Wish,
+  format: WeightFormat,
+  x: OperandType,
+  sharedBytes: number,
+): WgmmaTiles | undefined {
+  const tiles = complete(wish)
+  const plan = wgmmaPlan(tiles, format, x)
+  const ctas = tiles.ctasPerMultiprocessor
+  const room = Math.floor((sharedBytes + RESERVED_BYTES) / ctas) - RESERVED_BYTES
+  for (let stages = tiles.stages; stages >= 2 * tiles.kGroups; stages -= tiles.kGroups) {
+    const fewer = { ...tiles, stages }
+    const sumsFit = partialBytes(fewer, plan) <= stages * plan.activationBytes
+    if (wgmmaSharedBytes(fewer, format, x) <= room && sumsFit) return fewer
+  }
+  return undefined
+}
+
+/**
+ * Tiles on `wgmma` of a shape where no tuning record has it, or `undefined` where `wgmma` cannot: K is a multiple of 128
+ * there, N of 8. The result of a GEMM does not depend on the choice.
+ *
+ * @param target bounds the shared memory.
+ */
+export function defaultWgmmaTiles(
+  format: WeightFormat,
+  shape: GemmShape,
+  x: OperandType,
+  target: { readonly sharedBytes: number },
+): WgmmaTiles | undefined {
+  if (shape.K % unitColumns !== 0 || shape.N % 8 !== 0 || !format.activations.includes(x)) return undefined
+  const wish = x === 'i8' ? exactWish(shape, format) : orderedWish(shape, format)
+  return (
+    fitted(wish, format, x, target.sharedBytes) ??
+    fitted({ ...wish, units: 1 }, format, x, target.sharedBytes)
+  )
+}
+
+/** Of each of these some product took least time on an H200 (2026-11-21), 4-bit weights beside 8-bit activations. */
+const provenExact: readonly Wish[] = [
+  { tokens: 8, kGroups: 4, units: 2, stages: 16, producers: 2 },
+  { tokens: 8, kGroups: 4, units: 3, stages: 12, producers: 2 },
+  { tokens: 8, kGroups: 2, split: 2, units: 2, stages: 8, producers: 2, ctasPerMultiprocessor: 2 },
+  { tokens: 8, rowGroups: 2, units: 2, stages: 5, producers: 2, ctasPerMultiprocessor: 2 },
+  { tokens: 8, rowGroups: 4, units: 2, stages: 5, producers: 2 },
+  { tokens: 16, kGroups: 4, units: 2, stages: 16, producers: 2 },
+  { tokens: 16, kGroups: 4, units: 3, stages: 12, producers: 2 },
+  { tokens: 16, kGroups: 2, split: 2, units: 4, stages: 8, producers: 2 },
+  { tokens: 16, kGroups: 4, split: 2, units: 2, stages: 16, producers: 2 },
+  { tokens: 16, rowGroups: 2, units: 2, stages: 5, producers: 2, ctasPerMultiprocessor: 2 },
+  { tokens: 16, rowGroups: 4, units: 2, stages: 4, producers: 2 },
+  { tokens: 32, kGroups: 4, units: 2, stages: 12, producers: 2 },
+  { tokens: 32, kGroups: 2, rowGroups: 2, units: 2, stages: 8, producers: 2 },
+  { tokens: 32, rowGroups: 4, units: 2, stages: 5, producers: 2 },
+  { tokens: 64, kGroups: 2, units: 2, stages: 8, producers: 2 },
+  { tokens: 64, kGroups: 2, split: 2, units: 2, stages: 8, producers: 2 },
+  { tokens: 64, rowGroups: 3, units: 2, stages: 5, producers: 2 },
+  { tokens: 64, rowGroups: 4, units: 2, stages: 4, producers: 2 },
+  { tokens: 64, rowGroups: 2, blocks: 2, stages: 8, steps: 2, producers: 2 },
+  { tokens: 128, kGroups: 2, stages: 10 },
+  { tokens: 128, kGroups: 2, split: 2, stages: 10 },
+  { tokens: 128, rowGroups: 2, units: 2, stages: 4, producers: 2 },
+  { tokens: 128, rowGroups: 2, stages: 8, staging: 4 },
+  { tokens: 128, rowGroups: 3, units: 2, stages: 3, producers: 2 },
+  { tokens: 128, rowGroups: 3, stages: 6, steps: 2, staging: 4 },
+  { tokens: 128, rowGroups: 2, blocks: 2, stages: 5, steps: 2 },
+  { tokens: 128, rowGroups: 2, blocks: 2, multicast: 2, stages: 5, steps: 2 },
+  { tokens: 256, rowGroups: 2, stages: 4, steps: 2, staging: 4 },
+  { tokens: 256, rowGroups: 2, stages: 5, steps: 2 },
+  { tokens: 256, rowGroups: 2, multicast: 2, stages: 5, steps: 2 },
+  { tokens: 256, rowGroups: 2, multicast: 2, stages: 5 },
+]
+
+/** As `provenExact`, of floating-point sums. */
+const provenOrdered: readonly Wish[] = [
+  { tokens: 8, rowGroups: 2, stages: 8 },
+  { tokens: 16, rowGroups: 1, stages: 4, ctasPerMultiprocessor: 2 },
+  { tokens: 16, rowGroups: 2, stages: 8 },
+  { tokens: 32, rowGroups: 2, stages: 6 },
+  { tokens: 64, rowGroups: 2, stages: 6 },
+  { tokens: 128, rowGroups: 2, stages: 6 },
+  { tokens: 128, rowGroups: 3, units: 0.5, stages: 5, steps: 2 },
+  { tokens: 256, rowGroups: 2, units: 0.5, stages: 4, steps: 2 },
+  { tokens: 256, rowGroups: 2, units: 0.5, multicast: 2, stages: 4, steps: 2 },
+]
+
+/** The tiles of `orderedWish` beside 8-bit floats, whose k-steps are as those of integers. */
+const provenShort: readonly Wish[] = provenExact.filter(({ kGroups = 1, split = 1 }) => kGroups * split === 1)
+
+/** The tiles on `wgmma` that are worth a tuner's time for a format. */
+export function provenTiles(format: WeightFormat, x: OperandType): readonly WgmmaTiles[] {
+  const wishes = x === 'i8' ? provenExact : x === 'e4m3' ? provenShort : provenOrdered
+  const found = new Map<string, WgmmaTiles>()
+  for (const wish of wishes) {
+    const tiles = wish.units === 0.5 && format.group > 0 ? undefined : fitted(wish, format, x, SHARED_BYTES)
+    if (tiles && tiles.steps % (format.steps / format.loads) === 0) found.set(JSON.stringify(tiles), tiles)
+  }
+  return [...found.values()]
+}

@@ -1,0 +1,289 @@
+import {
+  groupOffset,
+  groupOfLoad,
+  loadGroups,
+  loadOffset,
+  type OperandType,
+  unitColumns,
+  unitRows,
+  unitWords,
+  type WeightFormat,
+  type ZeroHandling,
+} from '../../dsl/format.ts'
+import {
+  clusterBarrier,
+  type DType,
+  decreaseRegisters,
+  each,
+  f32,
+  type In,
+  i32,
+  idiv,
+  increaseRegisters,
+  loadWords,
+  matrixOperand,
+  namedArrive,
+  namedBarrier,
+  type Out,
+  range,
+  regs,
+  type Shared,
+  syncWarp,
+  threadIdx,
+  type u32,
+  unroll,
+  waitBulk,
+  waitForPrevious,
+  warpgroupIdx,
+  warpIdx,
+  wgmma,
+  wgmmaAtom,
+  wgmmaCommit,
+  wgmmaFence,
+  wgmmaWait,
+} from '../../dsl/index.ts'
+import { advance, consumerCursor, initRing, release, waitFull } from '../../dsl/std/index.ts'
+import type { GroupTiles, OfExpert } from '../group-tiles.ts'
+import { checkFinish, type Finish } from './epilogue.ts'
+import {
+  eachTile,
+  fillAhead,
+  firstOf,
+  hasTile,
+  makeStages,
+  produce,
+  produceActivations,
+  type Stages,
+} from './wgmma-copies.ts'
+import {
+  beginFinish,
+  type Epilogue,
+  finishTile,
+  initEpilogue,
+  makeEpilogue,
+  prepareTile,
+} from './wgmma-epilogue.ts'
+import { finishPartial, partialSums, preparePartial, storePartial } from './wgmma-partial.ts'
+import {
+  checkWgmmaTiles,
+  consumerRegisters,
+  producerRegisters,
+  type WgmmaPlan,
+  type WgmmaTiles,
+  wgmmaCluster,
+  wgmmaPlan,
+  wgmmaThreads,
+} from './wgmma-plan.ts'
+
+/**
+ * out[m, n] = finish(Σₖ W[n, k] · X[m, k]) on `wgmma`, for shapes known at launch.
+ *
+ * Weights are the A operand and come from registers, where the format turns a 16-byte load into the fragments of its
+ * k-steps; tokens are the columns of the product and come from shared memory. Producer warps fill a ring of stages with
+ * asynchronous copies; consumer warpgroups unpack and multiply, with one `wgmma` group in flight while the fragments of the
+ * next are made. Sums of one warpgroup leave through staging tiles and bulk stores while the next tile's copies are under
+ * way; sums of several are added in the memory of the ring.
+ */
+export interface WgmmaConfig extends WgmmaTiles {
+  readonly dtype: DType
+  readonly bias: boolean
+  readonly residual: boolean
+  /** Element type of the output, `dtype` unless given; 'i8' with `outScale`. */
+  readonly out?: DType
+  readonly outScale?: boolean
+}
+
+export interface WgmmaArguments {
+  readonly w: In<u32, 'Strips Units Words', string> | In<u32, 'Experts Strips Units Words', string>
+  readonly x: In<number, 'M K'>
+  readonly bias?: OfExpert<number>
+  readonly residual?: In<number, 'M N'>
+  /** [M, N], or [M, I] behind an activation. */
+  readonly out: Out<number, string>
+}
+
+/** What a kernel adds to the shared body. */
+export interface WgmmaParts<Row = unknown> extends Finish {
+  readonly format: WeightFormat
+  readonly zero: ZeroHandling
+  /** Element type of the activations. */
+  readonly x: OperandType
+  /** The words that a format without groups takes for rows n and n + 8 (of an expert) instead of the groups'. */
+  rowWords(upper: i32, lower: i32, expert: i32 | undefined): readonly u32[]
+  /**
+   * What the epilogue needs of `count` rows (of an expert) from n on: loaded at once, and converted when called, so that
+   * nobody waits for the loads before then.
+   */
+  rows(n: i32, count: number, expert: i32 | undefined): readonly (() => Row)[]
+  /** What it needs of a token: elements of 32 bits. */
+  readonly tokens: readonly In<number, 'M'>[]
+  /** The token tiles of a grouped product, where each expert has weights of its own. */
+  readonly list?: GroupTiles
+  /** The sum of a row and a token, scaled. */
+  finish(sum: number, row: Row, token: readonly u32[]): f32
+}
+
+/** CTAs of a launch: those of tiles that add sums by token and row tiles, others along x. */
+export function wgmmaGrid(d: { readonly M?: number; readonly N?: number }, t: WgmmaTiles): [number, number] {
+  const rows = Math.ceil(d.N! / (unitRows * t.rowGroups * t.blocks) / t.multicast)
+  const tokens = Math.ceil(d.M! / t.tokens)
+  const cluster = wgmmaCluster(t)
+  if (t.kGroups * t.split > 1) return [tokens * cluster, rows]
+  return [Math.min(rows * tokens, Math.max(1, Math.floor(t.ctas / cluster))) * cluster, 1]
+}
+
+/** A product as its parts see it: arguments and constants, what the kernel adds, and what follows from the tiles. */
+export interface WgmmaProduct {
+  readonly a: WgmmaArguments
+  readonly c: WgmmaConfig
+  readonly parts: WgmmaParts
+  readonly plan: WgmmaPlan
+}
+
+/** Barriers of parts of a CTA; 1 to 4 are the warpgroups' own. */
+const lagBarrier = 5
+const startBarrier = 6
+
+/** The body of a kernel with `path: 'wgmma'`. */
+export function gemmWgmma(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts): void {
+  checkWgmmaTiles(c, parts.format, parts.x)
+  checkFinish(parts, c)
+  const plan = wgmmaPlan(c, parts.format, parts.x)
+  const g: WgmmaProduct = { a, c, parts, plan }
+  // Which weights a CTA wants stands in the list of tiles, which the kernel before may have made.
+  if (parts.list !== undefined) waitForPrevious()
+  const stages = makeStages(g)
+  const epilogue = makeEpilogue(g)
+  const sums = plan.partial ? partialSums(g, stages.xs) : undefined
+  if (parts.list !== undefined && !hasTile(stages)) return
+  const isFilling = threadIdx.x === plan.consumers
+  if (isFilling) {
+    initRing(stages.ring)
+    initEpilogue(epilogue)
+  }
+  if (c.multicast > 1) clusterBarrier()
+  else if (warpIdx === 4 * plan.consumerGroups) {
+    // This warp makes the barriers ready and does not wait for the others.
+    syncWarp()
+    namedArrive(startBarrier, wgmmaThreads(c))
+  } else namedBarrier(startBarrier, wgmmaThreads(c))
+  if (isFilling) fillAhead(g, stages)
+  if (parts.list === undefined) waitForPrevious()
+  const share = plan.partial ? preparePartial(g, firstOf(stages)) : undefined
+
+  if (warpgroupIdx < plan.consumerGroups) {
+    if (plan.rebalance) increaseRegisters(consumerRegisters)
+    consume(g, stages, epilogue, sums)
+  } else {
+    if (plan.rebalance) decreaseRegisters(producerRegisters)
+    if (isFilling) produce(g, stages)
+    if (c.producers === 2 && threadIdx.x === plan.consumers + 32) produceActivations(g, stages)
+    syncWarp()
+  }
+  if (plan.partial) finishPartial(g, sums!, firstOf(stages), share!)
+  // No CTA may leave while another of its cluster reads its sums, arrives at its barriers or copies into its stages.
+  if (plan.cluster > 1) {
+    syncWarp()
+    clusterBarrier()
+  }
+}
+
+/** A warpgroup: the products of its rows, tile by tile. */
+function consume(
+  g: WgmmaProduct,
+  stages: Stages,
+  epilogue: Epilogue | undefined,
+  sums: Shared<i32> | undefined,
+): void {
+  const { c, parts, plan } = g
+  const { ring } = stages
+  const kGroup = c.kGroups === 1 ? 0 : warpgroupIdx % c.kGroups
+  const rowGroup = c.kGroups === 1 ? warpgroupIdx : idiv(warpgroupIdx, c.kGroups)
+  const zero = parts.x === 'i8' ? i32(0) : f32(0)
+  const acc = each(c.blocks, () => regs<number>(c.tokens / 2, zero))
+  const atom = wgmmaAtom(c.tokens, parts.format.types(parts.x, parts.zero))
+  const at = consumerCursor(kGroup)
+  let previous: i32 = 0
+
+  eachTile(stages, (tile) => {
+    const fetched = prepareTile(g, epilogue, tile, rowGroup)
+    /** Groups of k-steps of a stage, from a unit of it on. `isFirst`: of the tile. */
+    const multiplyGroups = (firstUnit: i32, groups: number, isFirst: boolean, releases: boolean): void => {
+      for (const group of unroll(groups)) {
+        const fragments = each(c.blocks, (b) =>
+          unpack(g, stages.ws.row(at.stage, rowGroup * c.blocks + b), firstUnit, group, fetched.words[b]!),
+        )
+        wgmmaFence()
+        for (const s of unroll(c.steps)) {
+          const column = (group * c.steps + s) * (plan.slabColumns / 4)
+          const slab = firstUnit * (unitColumns / plan.slabColumns) + Math.floor(column / plan.slabColumns)
+          const tokens = matrixOperand(stages.xs.row(at.stage, slab), [0, column % plan.slabColumns])
+          // The first product of a tile overwrites the sums, unless a warpgroup may have none.
+          const accumulates = plan.partial || group + s > 0 || !isFirst
+          for (const b of unroll(c.blocks)) wgmma(atom, acc[b]!, fragments[b]![s]!, tokens, accumulates)
+        }
+        wgmmaCommit()
+        // All but the group just issued are done, so the stage before this one is free.
+        wgmmaWait(1)
+        if (group === 0 && releases) release(ring, previous)
+      }
+    }
+    const lead = Math.min(c.lag, stages.steps) - 1
+    const multiply = (step: i32, isFirst: boolean): void => {
+      waitFull(ring, at)
+      if (plan.pairs === 1) multiplyGroups(0, c.units * plan.unitGroups, isFirst, !isFirst)
+      else {
+        for (const pair of range(plan.pairs)) {
+          multiplyGroups(pair * plan.pairUnits, 2, isFirst && pair === 0, !isFirst && pair === 0)
+        }
+      }
+      previous = at.stage
+      advance(at, ring, c.kGroups)
+      if (c.lag > 0 && rowGroup === 0 && step === lead) namedArrive(lagBarrier, 256)
+    }
+    if (c.lag > 0 && rowGroup === 1) namedBarrier(lagBarrier, 256)
+    // The body holds an even number of groups, so that two sets of A registers take turns; unrolled no further, or ptxas
+    // would put the groups one after the other.
+    if (plan.turn === 1) {
+      for (const step of range(kGroup, stages.steps, c.kGroups)) multiply(step, step === kGroup)
+    } else {
+      let step: i32 = kGroup
+      for (; step + c.kGroups < stages.steps; step += 2 * c.kGroups) {
+        multiply(step, step === kGroup)
+        multiply(step + c.kGroups, false)
+      }
+      if (step < stages.steps) multiply(step, step === kGroup)
+    }
+    const own = { tile, rowGroup, acc }
+    if (epilogue !== undefined) beginFinish(g, epilogue, own)
+    wgmmaWait(0)
+    if (epilogue !== undefined) {
+      release(ring, previous)
+      finishTile(g, epilogue, fetched, own)
+    } else storePartial(g, sums!, acc[0]!, rowGroup, kGroup)
+  })
+  // The copy engine reads the staging tiles until then.
+  if (epilogue !== undefined && (threadIdx.x & 127) === 0) waitBulk(0, { read: true })
+}
+
+/** The A registers of a group of k-steps, from a strip's words in a stage. */
+function unpack(
+  { c, parts: { format, zero, x } }: WgmmaProduct,
+  strip: Shared<u32>,
+  firstUnit: i32,
+  group: number,
+  rowWords: readonly u32[],
+): (readonly u32[])[] {
+  const thread = threadIdx.x & 127
+  const loads = c.steps / (format.steps / format.loads)
+  return each(loads, (i) => {
+    const load = (group * loads + i) % format.loads
+    const unit = (firstUnit + Math.floor((group * loads + i) / format.loads)) * unitWords(format)
+    const packed = loadWords(strip, [unit + loadOffset(load, thread)], 4)
+    const parameters = each(loadGroups(format), (g) => {
+      const first = unit + groupOffset(format, groupOfLoad(format, load) + g, idiv(thread, 4))
+      return loadWords(strip, [first], format.groupWords)
+    }).flat()
+    return format.fragments(packed, format.group > 0 ? parameters : rowWords, zero, x)
+  }).flat()
+}
