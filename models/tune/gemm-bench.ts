@@ -1,13 +1,13 @@
 import type { Program } from '../../codegen/program.ts'
 import type { Dims } from '../../dsl/kernel.ts'
 import type { WeightFormatName } from '../../kernels/formats/index.ts'
-import type { GemmShape } from '../../kernels/gemm/mma-tiles.ts'
 import { gemmKernel, type TileConstants } from '../../kernels/gemm/operands.ts'
+import type { GemmShape } from '../../kernels/gemm/mma-tiles.ts'
 import type { Device, DeviceFunction } from '../../runtime/device.ts'
 import { deviceSlug } from '../../runtime/device-slug.ts'
 import { EmulatorDevice } from '../../runtime/emulator/device.ts'
 import { type Launch, prepareProgram } from '../../runtime/kernel.ts'
-import { openDevice } from '../../runtime/open-device.ts'
+import { describeDevices, openDevice } from '../../runtime/open-device.ts'
 import { Tensor } from '../../runtime/tensor.ts'
 import type { Bench, Candidate, DeviceFacts } from '../../runtime/tune/bench.ts'
 import { estimateMicroseconds } from '../../runtime/tune/cost-model.ts'
@@ -33,8 +33,9 @@ const probe = 3
 /** Times products on a GPU, or counts what they do on the emulator. */
 export async function openBench(name: string | undefined, problem: unknown): Promise<Bench> {
   const { format, shapes } = problem as GemmProblem
+  const chosen = name ?? (await describeDevices()).choice.name
   // The emulator counts only where it checks.
-  const device = await openDevice(name === 'emulator' ? 'emulator:checked' : name)
+  const device = await openDevice(chosen === 'emulator' ? 'emulator:checked' : chosen)
   const product = new Product(device, format)
   if (device instanceof EmulatorDevice) return new CountedBench(device, product) as Bench
   const limits = { shapes, rotationBytes: rotation * device.properties.l2Bytes }

@@ -1,16 +1,16 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { Config } from '../../../codegen/program.ts'
+import type { Config, Program } from '../../../codegen/program.ts'
 import { targets } from '../../../codegen/target.ts'
 import { type WeightFormatName, weightFormats } from '../../../kernels/formats/index.ts'
 import { gemmKernel } from '../../../kernels/gemm/operands.ts'
-import { Product, TimedBench } from '../../../models/tune/gemm-bench.ts'
+import { openBench, Product, TimedBench } from '../../../models/tune/gemm-bench.ts'
 import { checkSample, sampleProduct } from '../../../models/tune/gemm-check.ts'
 import { GemmPool } from '../../../models/tune/gemm-pool.ts'
 import { gemmTask } from '../../../models/tune/gemm-task.ts'
 import { openEmulator } from '../../../runtime/emulator/device.ts'
 import { loadProgram } from '../../../runtime/program-cache.ts'
-import { WrongResult } from '../../../runtime/tune/bench.ts'
+import { type Candidate, WrongResult } from '../../../runtime/tune/bench.ts'
 import '../../support/run-cli.ts'
 
 const device = openEmulator({ workers: 1 })
@@ -88,6 +88,20 @@ test('large products are checked at 4096 positions in sixteen rows, the edges am
   const { rows, columns, expected } = sampleProduct(pool, 'w8a8', { M: 4096, N: 6144, K: 128 }, undefined)
   assert.equal([rows.length, columns.length, expected.length], [16, 256, 4096])
   assert.equal([rows[0], rows.at(-1), columns[0], columns.at(-1)], [0, 4095, 0, 6143])
+})
+
+test('what is opened without a name counts where it is the emulator', async () => {
+  process.env.QUATTUOR_DEVICE = 'emulator'
+  const bench = await openBench(undefined, { format: 'w8a8', shapes: [shape] })
+  delete process.env.QUATTUOR_DEVICE
+  const [{ program, candidate }] = (await programsOf('w8a8', 1)) as [
+    { program: Program; candidate: Candidate },
+  ]
+  await bench.open(shape)
+  const entry = await bench.enter(program, candidate)
+  // Starting a kernel takes 2 µs in the model.
+  assert.ok((await bench.sample([entry]))[0]! > 2)
+  await bench.close()
 })
 
 test.run()
