@@ -1,4 +1,7 @@
 import type { Config } from '../../codegen/program.ts'
+import type { Target } from '../../codegen/target.ts'
+import type { Dims } from '../../dsl/kernel.ts'
+import type { Space } from '../../dsl/space.ts'
 import type { Failure } from '../../runtime/tune/records.ts'
 
 interface FailedCandidate {
@@ -26,4 +29,13 @@ export function failureLines(failures: readonly FailedCandidate[]): string[] {
     const { config, failure, reason } = these[0]!
     return `  ${these.length} ${names[failure]}, such as ${JSON.stringify(config)}: ${reason}`
   })
+}
+
+/** For each product that no configuration of a space fits, the rules that leave them out. */
+export function unfitLines<C>(space: Space<C>, target: Target, shapes: readonly Dims[]): string[] {
+  const lines = shapes.map((dims) => {
+    const rules = space.pruned(target, dims).removed.filter(({ count }) => count > 0)
+    return `no tiles fit ${dims.N}x${dims.K} on ${target.name}: ${rules.map(({ why }) => why).join('; ')}`
+  })
+  return [...new Set(lines)]
 }

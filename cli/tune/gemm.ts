@@ -4,6 +4,7 @@ import { targets } from '../../codegen/target.ts'
 import type { WeightFormatName } from '../../kernels/formats/index.ts'
 import type { GemmShape } from '../../kernels/gemm/mma-tiles.ts'
 import { gemmKernel } from '../../kernels/gemm/operands.ts'
+import { gemmSpace } from '../../kernels/gemm/space.ts'
 import { gemmTask } from '../../models/tune/gemm-task.ts'
 import type { DeviceFacts } from '../../runtime/tune/bench.ts'
 import { CompilePool } from '../../runtime/tune/compile-pool.ts'
@@ -28,7 +29,7 @@ import {
   usualTokens,
 } from './choices.ts'
 import { compileOnly } from './compile-only.ts'
-import { failureLines } from './failure-lines.ts'
+import { failureLines, unfitLines } from './failure-lines.ts'
 import { readRivals } from './rivals.ts'
 import { winnersOf, winnersTable } from './winners.ts'
 
@@ -56,8 +57,7 @@ export const tuneGemmCommand = (): Command =>
     .addOption(tokensOption().default([...usualTokens], usualTokens.join(',')))
     .addOption(deviceOption())
     .option('-o, --out <folder>', 'folder of records (default: kernels/tuned, or your cache folder)')
-    .option('--resume', 'measure only what is not on record (default)', true)
-    .option('--no-resume', 'measure everything again')
+    .option('--no-resume', 'measure again what is on record')
     .option('--compile-only', 'compile all candidates into the cache and measure nothing; needs no GPU')
     .addOption(targetOption())
     .option('--report <file>', 'draw the results as an HTML page that needs nothing else')
@@ -119,6 +119,8 @@ export interface FormatResult extends Omit<TuneOutcome, 'cells'> {
   readonly measured: number
   /** Shapes at which no candidate could be measured. */
   readonly without: number
+  /** Products that no candidate fits, each with the reasons. */
+  readonly unfit: readonly string[]
   /** Where the records are kept. */
   readonly file: string | null
   /** Of the shapes that were asked for: all that was measured now, and what was on record. */
@@ -150,7 +152,8 @@ async function tuneFormat(
       status: device.measures ? 'measured' : 'unmeasured',
     })
     file.begin(facts())
-    const outcome = await tune(gemmTask(format, shapes, target, device.measures), {
+    const task = gemmTask(format, shapes, target, device.measures)
+    const outcome = await tune(task, {
       ...{ target, file, compiler, measurer, again: !options.resume },
       onProgress: ({ done, all }) => bar.update(done, all),
     })
@@ -164,6 +167,11 @@ async function tuneFormat(
       ...{ format, device, ...rest, file: file.path, records },
       measured: cells.filter(({ timings }) => timings.length > 0).length,
       without: cells.filter(({ timings }) => timings.length === 0).length,
+      unfit: unfitLines(
+        gemmSpace(format),
+        target,
+        task.cells.filter((dims) => task.candidates(dims).length === 0),
+      ),
       status: device.measures ? 'measured' : 'unmeasured',
       seconds: (performance.now() - started) / 1000,
     }
@@ -197,7 +205,8 @@ function recordsOf(file: RecordFile, shapes: readonly GemmShape[]): TuneRecord[]
 }
 
 function summary(result: FormatResult): string {
-  const { format, device, status, measured, without, known, programs, failures, seconds, file } = result
+  const { format, device, status, measured, without, unfit, known, programs, failures, seconds, file } =
+    result
   const shapes = (count: number) => `${count} ${count === 1 ? 'shape' : 'shapes'}`
   const parts = [
     measured > 0 ? `${shapes(measured)} ${status}` : '',
@@ -208,6 +217,7 @@ function summary(result: FormatResult): string {
   ]
   const lines = [
     `${format} on ${device.description}: ${parts.filter(Boolean).join(', ')}, in ${seconds.toFixed(1)} s${file ? `; ${file}` : ''}`,
+    ...unfit.map((line) => `  ${line}`),
     ...failureLines(failures),
   ]
   return lines.join('\n')

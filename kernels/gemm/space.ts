@@ -39,7 +39,7 @@ function mmaSpace(format: WeightFormatName): Space<TileConstants> {
     warpsN: [1, 2, 4, 8],
     warpsK: [1, 2, 4],
   })
-    .where('wgmma where there is wgmma', (_, target) => !hasWgmma(target))
+    .where('no mma.sync where there is wgmma', (_, target) => !hasWgmma(target))
     .where('a CTA of 4 or 8 warps', (c) => [4, 8].includes(c.warpsN * c.warpsK))
     .where('floating-point sums keep their order', (c) => c.warpsK === 1 || isExact(format))
     .where('warps along K for few tokens', (c) => c.warpsK <= (c.tileM <= 16 ? 4 : c.tileM <= 32 ? 2 : 1))
@@ -72,8 +72,12 @@ function wgmmaSpace(format: WeightFormatName): Space<TileConstants> {
   return each
     .reduce((all, one) => all.or(one))
     .where('a target with wgmma', (_, target) => hasWgmma(target))
-    .where('rows that begin at multiples of 16 bytes', (_, __, dims) => !dims || dims.N! % 8 === 0)
-    .where('whole units along K', (_, __, dims) => !dims || dims.K! % unitColumns === 0)
+    .where('N a multiple of 8, so that rows begin at multiples of 16 bytes', (_, __, dims) => {
+      return !dims || dims.N! % 8 === 0
+    })
+    .where(`K a multiple of ${unitColumns}, in whole units`, (_, __, dims) => {
+      return !dims || dims.K! % unitColumns === 0
+    })
     .where('clusters that split K where rows are few', (c, _, dims) => {
       return !dims || wgmma(c).split === 1 || dims.N! <= 8192
     })

@@ -138,6 +138,16 @@ test('--compile-only fills the cache for a GPU that need not be here', async () 
   assert.ok(programs > 0 && existsSync(join(folder, 'programs')))
 })
 
+test('a product that no tiles fit is told which rules leave them out', async () => {
+  const run = await runCli('tune', 'gemm', '--shape', '250x512', '--tokens', '1,2', '--device', 'emulator')
+  assert.is(run.code, 2)
+  assert.match(
+    run.out,
+    /2 shapes without a candidate.*\n {2}no tiles fit 250x512 on sm_90a: N a multiple of 8/,
+  )
+  assert.is(run.out.split('no tiles fit').length, 2)
+})
+
 test('what cannot be tuned is refused in one sentence', async () => {
   const notRivals = join(temporaryFolder(), 'rivals.json')
   writeFileSync(notRivals, '[{"name": "x", "N": 64, "K": 128, "M": 3}]')
