@@ -1,4 +1,4 @@
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import { checkContext, type GenerationConfig } from '../checkpoint/config.ts'
 import { openCheckpoint } from '../checkpoint/open.ts'
 import { PAGE_TOKENS } from '../kernels/formats/kv.ts'
@@ -30,8 +30,8 @@ export const generateCommand = (): Command =>
   new Command('generate')
     .description('Continue a prompt, streaming the text.')
     .argument('<model>', 'folder of a checkpoint, quantized by this program or floating-point')
-    .option('-p, --prompt <text>', 'text to continue; give it several times to run a batch', collect, [])
-    .option('-c, --chat <text>', "a user's message, put into the model's chat template", collect, [])
+    .addOption(textsOption('-p, --prompt <text>', 'text to continue; give it several times to run a batch'))
+    .addOption(textsOption('-c, --chat <text>', "a user's message, put into the model's chat template"))
     .option('-n, --max-tokens <n>', 'tokens to generate at most (default: 128, or what fits)', wholeNumber(1))
     .option('-t, --temperature <t>', "0 is greedy (default: the model's suggestion)", numberBetween(0, 100))
     .option('--top-k <k>', 'keep the k most likely tokens; 0 keeps all', wholeNumber(0))
@@ -49,6 +49,9 @@ Examples:
   $ quattuor generate MODEL --prompt "The river" --max-tokens 64 --temperature 0 --json`,
     )
     .action(generate)
+
+const textsOption = (flags: string, description: string): Option =>
+  new Option(flags, description).argParser(collect).default([], 'none')
 
 /** One prompt and what has come of it. */
 interface Generation {
