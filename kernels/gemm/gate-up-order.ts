@@ -9,8 +9,7 @@ import { type Layout, layout } from '../../dsl/layout/index.ts'
  * @param I a multiple of 8.
  */
 export function gateUpOrder(I: number): Layout {
-  if (I % 8 !== 0)
-    throw new RangeError(`gate and up take turns by 8 rows: I must be a multiple of 8, and is ${I}`)
+  checkGateUp(I)
   return layout([[8, I / 8], 2], [[1, 16], 8])
 }
 
@@ -32,4 +31,10 @@ export function interleaveGateUp<T extends Int8Array | Uint8Array | Uint16Array 
     }
   }
   return rows
+}
+
+/** Refuses features that gate and up cannot share by eights. */
+export function checkGateUp(I: number): void {
+  if (I % 8 !== 0)
+    throw new RangeError(`gate and up take turns by 8 rows: I must be a multiple of 8, and is ${I}`)
 }

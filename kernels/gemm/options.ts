@@ -1,4 +1,5 @@
 import type { Dims } from '../../dsl/kernel.ts'
+import { checkGateUp } from './gate-up-order.ts'
 import { type GemmTiles, gemmBlock, gemmGrid } from './mma.ts'
 import { wgmmaGrid } from './wgmma.ts'
 import { type WgmmaTiles, wgmmaCluster, wgmmaThreads } from './wgmma-plan.ts'
@@ -22,8 +23,7 @@ export const activatedOptions = {
 
 /** The rows of W behind `I` features of gate and up. */
 function activatedRows({ N, I }: Dims): number {
-  if (I! % 8 !== 0)
-    throw new RangeError(`gate and up take turns by 8 rows: I must be a multiple of 8, and is ${I}`)
+  checkGateUp(I!)
   if (N !== undefined && N !== 2 * I!)
     throw new RangeError(
       `the output has I = ${I} features, so scales and biases must have N = ${2 * I!}, not ${N}`,

@@ -1,3 +1,4 @@
+import type { WeightFormat } from '../../dsl/format.ts'
 import { halves } from '../../dsl/half.ts'
 import { type DType, type Elem, f32, type In, kernel, staticAssert, type u32 } from '../../dsl/index.ts'
 import { w16 } from '../formats/w16.ts'
@@ -19,15 +20,16 @@ interface Gemm16Arguments {
   bias?: In<Elem<'dtype'>, 'N'>
 }
 
-/** 16-bit weights on either path. */
-function multiply(
-  a: Gemm16Arguments & (Output | ActivatedOutput),
+/** Weights beside 16-bit activations, whose products are sums of f32, on either path. */
+export function multiply(
+  a: Omit<Gemm16Arguments, 'w'> & { w: In<u32, 'Strips Units Words', string> } & (Output | ActivatedOutput),
   c: Gemm16Config,
+  format: WeightFormat,
   activation?: Activation,
 ): void {
   const parts = {
     ...finishOf(a, activation),
-    format: w16,
+    format,
     zero: 'register' as const,
     x: c.dtype,
     rowWords: () => [],
@@ -42,7 +44,7 @@ function multiply(
     return
   }
   // A second warp along K would change the order of the additions.
-  staticAssert(c.warpsK === 1, '16-bit weights take one warp along K: f32 sums must keep their order')
+  staticAssert(c.warpsK === 1, `${format.name} takes one warp along K: f32 sums must keep their order`)
   gemm(a, c, { ...parts, feature: () => 0, token: () => 0, finish: (sums) => sums })
 }
 
@@ -56,7 +58,7 @@ export const gemm16 = kernel(
   import.meta.url,
   gemmOptions,
   function gemm16(a: Gemm16Arguments & Output, c: Gemm16Config) {
-    multiply(a, c)
+    multiply(a, c, w16)
   },
 )
 
@@ -65,7 +67,7 @@ export const gemm16SiluMul = kernel(
   import.meta.url,
   activatedOptions,
   function gemm16SiluMul(a: Gemm16Arguments & ActivatedOutput, c: Gemm16Config) {
-    multiply(a, c, 'silu-mul')
+    multiply(a, c, w16, 'silu-mul')
   },
 )
 

@@ -1,51 +1,19 @@
-import { type DType, type Elem, f32, type In, kernel, staticAssert, type u32 } from '../../dsl/index.ts'
+import { type Elem, type In, kernel, type u32 } from '../../dsl/index.ts'
 import { weightFormats } from '../formats/index.ts'
 import type { W4A16Parts } from '../formats/w4a16-group.ts'
-import { type ActivatedOutput, type Activation, finishOf, type Output } from './epilogue.ts'
-import { type GemmConfig, gemm } from './mma.ts'
+import type { ActivatedOutput, Output } from './epilogue.ts'
 import { activatedOptions, gemmOptions } from './options.ts'
-import { gemm16Reference, type Product16 } from './w16.ts'
-import { gemmWgmma, type WgmmaConfig } from './wgmma.ts'
+import { type Gemm16Config, gemm16Reference, multiply, type Product16 } from './w16.ts'
 
 /** The formats with groups, by the columns of a group. */
 export type W4A16Name = 'w4a16-g128' | 'w4a16-g64' | 'w4a16-g32'
 
-export type GemmW4A16Config = (GemmConfig | WgmmaConfig) & {
-  readonly format: W4A16Name
-  /** Element type of the output: `dtype`, or 'f32'. */
-  readonly out: DType
-}
+export type GemmW4A16Config = Gemm16Config & { readonly format: W4A16Name }
 
 interface W4A16Arguments {
   w: In<u32, 'Strips Units Words', 'w4a16-group'>
   x: In<Elem<'dtype'>, 'M K'>
   bias?: In<Elem<'dtype'>, 'N'>
-}
-
-/** W4A16 on either path. */
-function multiply(
-  a: W4A16Arguments & (Output | ActivatedOutput),
-  c: GemmW4A16Config,
-  activation?: Activation,
-): void {
-  const parts = {
-    ...finishOf(a, activation),
-    format: weightFormats[c.format],
-    zero: 'register' as const,
-    x: c.dtype as 'f16' | 'bf16',
-    rowWords: () => [],
-  }
-  if (c.path === 'wgmma') {
-    gemmWgmma(a, c, {
-      ...parts,
-      rows: (_n, count) => Array(count).fill(() => 0),
-      tokens: [],
-      finish: (sum) => f32(sum),
-    })
-    return
-  }
-  staticAssert(c.warpsK === 1, 'W4A16 takes one warp along K: f32 sums must keep their order')
-  gemm(a, c, { ...parts, feature: () => 0, token: () => 0, finish: (sums) => sums })
 }
 
 /**
@@ -59,7 +27,7 @@ export const gemmW4A16 = kernel(
   import.meta.url,
   gemmOptions,
   function gemmW4A16(a: W4A16Arguments & Output, c: GemmW4A16Config) {
-    multiply(a, c)
+    multiply(a, c, weightFormats[c.format])
   },
 )
 
@@ -68,7 +36,7 @@ export const gemmW4A16SiluMul = kernel(
   import.meta.url,
   activatedOptions,
   function gemmW4A16SiluMul(a: W4A16Arguments & ActivatedOutput, c: GemmW4A16Config) {
-    multiply(a, c, 'silu-mul')
+    multiply(a, c, weightFormats[c.format], 'silu-mul')
   },
 )
 
