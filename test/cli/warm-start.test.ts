@@ -75,18 +75,21 @@ else
     const run = () =>
       trace(cache, [], source('dist/test/support/trace-modules.js'), source('dist/cli/main.js'))
     run()
-    const times = Array.from({ length: 5 }, () => {
+    const times = Array.from({ length: 3 }, () => {
       const warm = run()
       assert.equal(compilers(warm), [])
       const { 'quattuor:load': load, 'quattuor:loaded': loaded, 'quattuor:first-step': step } = warm.marks
-      return load!.wall + step!.wall - loaded!.wall
+      const time = (clock: 'wall' | 'cpu') => load![clock] + step![clock] - loaded![clock]
+      return { wall: time('wall'), cpu: time('cpu') }
     })
-    const best = Math.min(...times)
+    const best = Math.min(...times.map(({ wall }) => wall))
+    const used = Math.min(...times.map(({ cpu }) => cpu))
     console.log(
-      `warm start to the first step, without loading the model: ${best.toFixed(0)} ms (best of ${times.length})`,
+      `warm start to the first step, without loading the model: ${best.toFixed(0)} ms, ` +
+        `${used.toFixed(0)} ms of processor time (best of ${times.length})`,
     )
-    // On an idle machine it is below 300 ms; this one may be running anything.
-    assert.ok(best < 1000, `${times}`)
+    // On an idle machine it takes below 300 ms. Processor time counts little of what else the machine does.
+    assert.ok(used < 1500, `${times.map(({ cpu }) => cpu)} ms of processor time`)
   })
 
 test.run()

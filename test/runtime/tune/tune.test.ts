@@ -189,7 +189,7 @@ test('a tuner that is killed loses the shape that it was at, and goes on from th
           .split('\n')
           .filter((line) => line.includes('"us"')).length
       : 0
-  for (let waited = 0; cellsIn() < 3 && waited < 200; waited++) await setTimeout(50)
+  while (child.exitCode === null && cellsIn() < 3) await setTimeout(20)
   child.kill('SIGKILL')
   await new Promise((resolve) => child.once('close', resolve))
   const before = cellsIn()
