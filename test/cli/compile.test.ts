@@ -13,6 +13,7 @@ import { assertRefused, finished, runCli, spawnCli, temporaryFolder } from '../s
 const examples = resolve(dirname(fileURLToPath(import.meta.url)), '../../examples')
 const vectorAdd = join(examples, '1-vector-add.ts')
 const rmsNorm = join(examples, '2-rmsnorm.ts')
+const gemm = fileURLToPath(new URL('../../kernels/gemm/w4a8.ts', import.meta.url))
 
 /** A kernel file outside the package, with a tuning space. */
 const scaled = `
@@ -189,6 +190,8 @@ test('what cannot be compiled is refused in one sentence', async () => {
   for (const [args, ...words] of [
     [[], 'nothing to compile', '--all'],
     [['nowhere.ts'], 'nowhere.ts does not exist'],
+    [[gemm, '--kernel', 'gemmW4A8'], "kernel gemmW4A8 needs the constants path: 'mma', tileM: number"],
+    [[gemm, '--config', '{"path": "wgmma"}'], 'needs the constants tokens: number'],
     [[text], 'notes.txt is not a TypeScript file'],
     [[folder], 'is not a TypeScript file'],
     [[empty], 'empty.ts exports no kernel', 'export const name = kernel('],
