@@ -1,4 +1,5 @@
 import { renameSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 
 /** Writes a text file that is there whole or not at all, whatever happens meanwhile: an error, Ctrl-C, a full disk. */
@@ -15,7 +16,9 @@ export async function writeWhole(path: string, text: string): Promise<void> {
     renameSync(temporary, path)
   } catch (error) {
     rmSync(temporary, { force: true })
-    throw Object.assign(error as NodeJS.ErrnoException, { path })
+    // What is missing is never the file, which is to be made.
+    const missing = (error as NodeJS.ErrnoException).code === 'ENOENT'
+    throw Object.assign(error as NodeJS.ErrnoException, { path: missing ? dirname(path) : path })
   } finally {
     await setImmediate()
     process.off('SIGINT', hold).off('SIGTERM', hold)

@@ -31,7 +31,7 @@ test('what cannot be drawn is refused in one sentence', async () => {
   assertRefused(await runCli('draw', '(4,8):(8'), '(4,8):(8')
   assertRefused(
     await runCli('draw', '(4,8):(8,1)', '-o', '/nonexistent/a.svg'),
-    '/nonexistent/a.svg does not exist',
+    'quattuor: /nonexistent does not exist',
   )
 })
 
