@@ -55,12 +55,19 @@ ${tableSection(results)}
 `
 }
 
+/** The lowest and the highest clock that was seen. */
+function clocksText({ smClockMHz, smClockMHzAfter = {} }: Results['header']): string {
+  const clocks = [smClockMHz, ...Object.values(smClockMHzAfter)].filter((clock) => clock !== null)
+  const [low, high] = [Math.min(...clocks), Math.max(...clocks)]
+  return clocks.length === 0 ? '' : low === high ? `${low} MHz` : `${low} to ${high} MHz`
+}
+
 function headSection({ header, rows, rivals: others, formats, shapes, tokens }: Results): string {
   const facts = [
     header.date.slice(0, 10),
     header.commit && `commit ${header.commit}`,
     header.driver && `driver ${header.driver}`,
-    header.smClockMHz && `${header.smClockMHz} MHz at the end`,
+    clocksText(header),
   ].filter(Boolean)
   const format = formats[0]
   const tiles = tokens.flatMap((count) => {
@@ -114,7 +121,7 @@ function timeSection(results: Results): string {
     })
   }
   return `<section><h2>Time of a layer</h2>
-<p>Sum over its products, both axes logarithmic. Dashed: what there is besides.</p>
+<p>Sum over its products, both axes logarithmic. Dashed: other kernels.</p>
 <input type="radio" name="launch" id="plain" checked><label for="plain">plain</label>
 <input type="radio" name="launch" id="chained"><label for="chained">chained</label>
 <figure class="plain">${chart(false)}</figure><figure class="chained">${chart(true)}</figure></section>`
