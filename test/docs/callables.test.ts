@@ -35,7 +35,7 @@ const sections: readonly (readonly [title: string, path: string])[] = [
   ['The ring of copies', 'dsl/std/pipeline.ts'],
   ['The ring of the copy engine', 'dsl/std/ring.ts'],
   ['Roles of warps', 'dsl/std/specialize.ts'],
-  ['Tiles of a product', 'dsl/std/tiles.ts'],
+  ['Tiles of a product', 'dsl/std/product-tiles.ts'],
   ['Bytes in words', 'dsl/std/bytes.ts'],
   ['Epilogues of matrix products', 'dsl/std/epilogue.ts'],
   ['Correctly rounded functions', 'dsl/std/exact.ts'],
