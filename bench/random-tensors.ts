@@ -1,7 +1,8 @@
 import { type DType, dtypeBytes } from '../dsl/dtype.ts'
 import { f16FromF32 } from '../dsl/half.ts'
+import { repeatedTensor } from '../models/tune/repeated-tensor.ts'
 import type { Device } from '../runtime/device.ts'
-import { type HostArray, Tensor } from '../runtime/tensor.ts'
+import type { HostArray, Tensor } from '../runtime/tensor.ts'
 import { rng } from '../test/support/rng.ts'
 
 /** Elements that are drawn; longer tensors repeat them. */
@@ -46,25 +47,6 @@ export const randomTensor = (
   name: BlockName,
   tag = 'row',
 ): Tensor => repeatedTensor(device, dtype, shape, block(name), tag)
-
-/** A new tensor filled with some values, over and over. */
-export function repeatedTensor(
-  device: Device,
-  dtype: DType,
-  shape: readonly number[],
-  source: HostArray,
-  tag = 'row',
-): Tensor {
-  const tensor = Tensor.allocate<string>(device, dtype, shape, tag)
-  const first = Math.min(source.byteLength, tensor.bytes)
-  const at = (offset: number, bytes: number) => ({ address: tensor.address + offset, bytes })
-  device.write(at(0, first), new Uint8Array(source.buffer, source.byteOffset, first))
-  for (let filled = first; filled < tensor.bytes; filled *= 2) {
-    const bytes = Math.min(filled, tensor.bytes - filled)
-    device.copy(at(filled, bytes), at(0, bytes))
-  }
-  return tensor
-}
 
 /** Bytes of a tensor. */
 export const bytesOf = (dtype: DType, shape: readonly number[]): number =>

@@ -1,10 +1,10 @@
-import type { DType } from '../../dsl/dtype.ts'
 import type { WeightFormatName } from '../../kernels/formats/index.ts'
 import type { GemmShape } from '../../kernels/gemm/mma-tiles.ts'
 import { gemmOperands } from '../../kernels/gemm/operands.ts'
-import type { Device, DeviceMemory } from '../../runtime/device.ts'
+import type { Device } from '../../runtime/device.ts'
 import { Tensor } from '../../runtime/tensor.ts'
 import type { GemmPool } from './gemm-pool.ts'
+import { repeatedTensor } from './repeated-tensor.ts'
 
 /** What the operands of all shapes must have room for. */
 export interface GemmLimits {
@@ -36,16 +36,11 @@ export class DeviceOperands {
     this.#tokens = M
     const weights = most((shape) => this.copies(shape) * this.#weightBytes(shape))
     this.#tensors = {
-      w: filled(device, 'u32', weights / 4, pool.words),
-      x: filled(
-        device,
-        pool.activation,
-        most(({ M, K }) => M * K),
-        pool.x,
-      ),
-      scale: filled(device, 'f16', N, pool.scale),
-      xScale: filled(device, 'f32', M, pool.xScale),
-      zero: filled(device, 'u8', N, pool.zero),
+      w: repeatedTensor(device, 'u32', [weights / 4], pool.words),
+      x: repeatedTensor(device, pool.activation, [most(({ M, K }) => M * K)], pool.x),
+      scale: repeatedTensor(device, 'f16', [N], pool.scale),
+      xScale: repeatedTensor(device, 'f32', [M], pool.xScale),
+      zero: repeatedTensor(device, 'u8', [N], pool.zero),
       out: Tensor.allocate(device, 'u8', [most(({ M, N }) => 4 * M * N)]),
     }
   }
@@ -101,18 +96,4 @@ function total(values: Int8Array | Float32Array): number {
   let sum = 0
   for (let i = 0; i < values.length; i++) sum += values[i]!
   return sum
-}
-
-/** A tensor of `length` elements with `source` in it, over and over. */
-function filled(device: Device, dtype: DType, length: number, source: ArrayBufferView): Tensor {
-  const tensor = Tensor.allocate(device, dtype, [length])
-  const at = (offset: number, bytes: number): Pick<DeviceMemory, 'address' | 'bytes'> => ({
-    address: tensor.address + offset,
-    bytes,
-  })
-  const first = Math.min(source.byteLength, tensor.bytes)
-  device.write(at(0, first), new Uint8Array(source.buffer, source.byteOffset, first))
-  for (let done = first; done < tensor.bytes; done *= 2)
-    device.copy(at(done, Math.min(done, tensor.bytes - done)), at(0, Math.min(done, tensor.bytes - done)))
-  return tensor
 }
