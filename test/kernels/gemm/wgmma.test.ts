@@ -62,12 +62,13 @@ for (const [name, tiles] of Object.entries(named)) {
 }
 
 const random = rng(7)
-for (let i = 0; i < 6; i++) {
+for (let i = 0; i < 8; i++) {
   const [make, format] = [
     [w4a8Case, 'w4a8'],
     [(o: GemmOptions) => w4a8GroupCase({ ...o, group: 64 }), 'w4a8-g64'],
     [w8a8Case, 'w8a8'],
-  ][i % 3] as [typeof w4a8Case, WeightFormatName]
+    [(o: GemmOptions) => w4a8GroupCase({ ...o, group: 32 }), 'w4a8-g32'],
+  ][i % 4] as [typeof w4a8Case, WeightFormatName]
   const c = make({
     M: random.integer(1, 90),
     N: 8 * random.integer(1, 40),
@@ -108,6 +109,25 @@ test('the residual may be the output', async () => {
     c.check({ out: await tensors.out!.read() })
   }
 })
+
+for (const [what, shape, sentence] of [
+  [
+    'features that fill no copy',
+    { N: 100, K: 256 },
+    "argument 'out': expected rows of a multiple of 16 bytes",
+  ],
+  [
+    'columns that fill no slab',
+    { N: 136, K: 352 },
+    "argument 'x': expected rows of a multiple of 128 elements",
+  ],
+] as const) {
+  test(`refuses ${what}, before it runs`, async () => {
+    const c = w8a8Case({ ...shape, M: 5, seed: 42, tiles: wgmmaTiles({ tokens: 16, stages: 3 }) })
+    const error = await prepareKernel(device, c.kernel, c.config, c.args).catch((reason: Error) => reason)
+    assert.match((error as Error).message, sentence)
+  })
+}
 
 for (const [why, change, sentence] of [
   [
