@@ -110,6 +110,12 @@ test('the residual may be the output', async () => {
   }
 })
 
+test('shared activations are copied slab by slab, and columns that fill none are zeros', async () => {
+  const tiles = wgmmaTiles({ tokens: 32, multicast: 2, units: 2, stages: 3 })
+  for (const make of [w4a8Case, w8a8Case])
+    await runCase(device, make({ M: 45, N: 136, K: 352, seed: 43, tiles, bias: true }))
+})
+
 for (const [what, shape, sentence] of [
   [
     'features that fill no copy',
