@@ -4,6 +4,7 @@ import type { Config, Program } from '../../codegen/program.ts'
 import type { Target } from '../../codegen/target.ts'
 import type { Kernel } from '../../dsl/kernel.ts'
 import { startThread } from '../start-thread.ts'
+import { TuneError } from './measurer.ts'
 
 export interface CompileRequest {
   /** The module that exports the kernel. */
@@ -33,7 +34,7 @@ const mostThreads = 8
 export class CompilePool {
   readonly #threads: number
   readonly #idle: Worker[] = []
-  readonly #all: Worker[] = []
+  readonly #all = new Set<Worker>()
   readonly #jobs: Job[] = []
   readonly #running = new Map<Worker, Job>()
 
@@ -41,7 +42,7 @@ export class CompilePool {
     this.#threads = threads
   }
 
-  /** Throws `CompileError` with the diagnostic. */
+  /** Throws `CompileError` with the diagnostic, and `TuneError` when its thread ends or the pool is closed. */
   compile(kernel: Kernel, config: Config, target: Target): Promise<Program> {
     return new Promise((resolve, reject) => {
       const request = { url: kernel.url, kernel: kernel.name, config, target }
@@ -51,13 +52,14 @@ export class CompilePool {
   }
 
   async close(): Promise<void> {
-    for (const { reject } of this.#jobs.splice(0)) reject(new CompileError('the tuner has stopped'))
-    await Promise.all(this.#all.map((worker) => worker.terminate()))
+    // No fault of the configurations, which would be kept on record.
+    for (const { reject } of this.#jobs.splice(0)) reject(new TuneError('the tuner has stopped'))
+    await Promise.all([...this.#all].map((worker) => worker.terminate()))
   }
 
   #next(): void {
     if (this.#jobs.length === 0) return
-    const worker = this.#idle.pop() ?? (this.#all.length < this.#threads ? this.#start() : undefined)
+    const worker = this.#idle.pop() ?? (this.#all.size < this.#threads ? this.#start() : undefined)
     if (!worker) return
     const job = this.#jobs.shift()!
     this.#running.set(worker, job)
@@ -79,7 +81,12 @@ export class CompilePool {
       this.#next()
     })
     worker.on('error', (error) => finish(({ reject }) => reject(error)))
-    this.#all.push(worker)
+    worker.on('exit', (code) => {
+      finish(({ reject }) => reject(new TuneError(`a thread that compiles ended with code ${code}`)))
+      this.#all.delete(worker)
+      this.#next()
+    })
+    this.#all.add(worker)
     return worker
   }
 }

@@ -29,8 +29,8 @@ export class LoadError extends Error {
 
 /** The driver's compiler takes seconds for a large kernel, and other programs may be before it. */
 const loadPatienceMs = 300_000
-/** Programs that are compiled by the driver at once; waiting for the device takes threads of the same pool. */
-const threads = Math.min(16, availableParallelism())
+/** Programs that the process is given to load at once. */
+const mostLoading = Math.min(16, availableParallelism())
 /** Of what a process that ended has said, for the reason. */
 const saidBytes = 4000
 /** Processes in a row that may end without anyone to blame. */
@@ -64,7 +64,7 @@ export class Measurer {
 
   /** Has the device load a program. Throws `LoadError` when it refuses. */
   async load(id: number, program: Program): Promise<Resources | null> {
-    if (this.#loading >= threads) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    if (this.#loading >= mostLoading) await new Promise<void>((resolve) => this.#waiting.push(resolve))
     this.#loading++
     try {
       return await this.#load(id, program)
@@ -196,8 +196,6 @@ class MeasuringProcess {
     const file = fileURLToPath(new URL(`./measure-process${extension}`, import.meta.url))
     this.#child = fork(file, [bench.href], {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
-      // The driver's compiler runs on the threads of the pool.
-      env: { ...process.env, UV_THREADPOOL_SIZE: String(threads + 4) },
     })
     this.#child.stderr!.setEncoding('utf8').on('data', (text: string) => {
       this.#said = (this.#said + text).slice(-saidBytes)
