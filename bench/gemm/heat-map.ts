@@ -1,5 +1,5 @@
+import { escapeHtml } from '../../cli/tune/report/html.ts'
 import { type Shape, shapeName } from './layers.ts'
-import { escapeHtml } from './line-chart.ts'
 import { bestOf, rivalsOf } from './rivals.ts'
 import type { GemmRow, RivalRow } from './rows.ts'
 

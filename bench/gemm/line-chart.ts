@@ -1,3 +1,5 @@
+import { escapeHtml, px } from '../../cli/tune/report/html.ts'
+
 /** One line of a chart. */
 export interface Line {
   readonly name: string
@@ -109,8 +111,3 @@ export function logTicks(values: readonly number[]): number[] {
   const last = ticks.findIndex((tick) => tick >= high)
   return ticks.slice(Math.max(0, first), last + 1)
 }
-
-const px = (value: number): string => value.toFixed(1)
-
-export const escapeHtml = (text: string): string =>
-  text.replace(/[&<>"]/g, (c) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' })[c]!)
