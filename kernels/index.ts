@@ -1,7 +1,7 @@
 /**
  * What a weight format of one's own needs to become a GEMM kernel: the bodies on `mma.sync` and on `wgmma`, their tiles,
- * and the packing of units. A kernel file that imports its format and calls `gemm` with it is all the registration there is: the compiler
- * reads the sources of both.
+ * and the packing of units. A kernel file that imports its format and calls `gemm` with it is all the registration there
+ * is: the compiler reads the sources of both.
  *
  * @module
  */

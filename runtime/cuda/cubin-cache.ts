@@ -19,7 +19,7 @@ export interface CubinTarget {
 export interface CubinStatistics {
   /** Programs that this process had the driver compile. */
   readonly compiled: number
-  /** Programs whose cubins this process found on disk. */
+  /** Programs that this process found on disk: their cubins or, of whole programs, their logs. */
   readonly cached: number
   /** `null` when the cache is off. */
   readonly store: StoreStatistics | null
@@ -29,7 +29,8 @@ export interface CubinStatistics {
 const recipe = 'verbose, line-info'
 
 /**
- * What the driver's compiler made of programs, on disk: a process that starts warm compiles nothing.
+ * What the driver's compiler made of programs, on disk: a process that starts warm compiles nothing but whole programs
+ * (`isWholeProgram`) that the driver's own cache has dropped. Of those it has the log, beside an empty image.
  *
  * A cubin belongs to the text of its PTX, the GPU's architecture and the driver's build. An entry is a line of JSON (the
  * key again, so that a file under a wrong name is not taken, and the compiler's log) and the image.
