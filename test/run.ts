@@ -102,7 +102,10 @@ const gpu = args.includes('--gpu')
 const jobsAt = args.indexOf('--jobs')
 const cores = availableParallelism()
 const jobs = jobsAt < 0 ? (gpu ? Math.ceil(cores / 2) : Math.min(2, cores)) : Number(args[jobsAt + 1])
-if (!(Number.isInteger(jobs) && jobs > 0)) throw new Error('--jobs takes a number: how many files at a time')
+if (!(Number.isInteger(jobs) && jobs > 0)) {
+  console.error('--jobs takes a number: how many files run at a time')
+  process.exit(2)
+}
 const words = args.filter((arg, i) => !arg.startsWith('--') && (jobsAt < 0 || i !== jobsAt + 1))
 const files = testFiles(root)
   .filter((file) => gpu === relative(root, file).startsWith('gpu'))
