@@ -5,6 +5,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { parseFile } from '../codegen/frontend/source.ts'
 import { stripTypes } from '../codegen/frontend/strip-types.ts'
 import type { FileNode } from '../codegen/frontend/syntax.ts'
+import { UsageError } from './failure.ts'
 import { withoutMainProgram } from './kernel-module.ts'
 import type { PreparedModules } from './typescript-hooks.ts'
 
@@ -13,7 +14,7 @@ import type { PreparedModules } from './typescript-hooks.ts'
  * `import … from 'quattuor'` means the package that runs, wherever the files lie. Works on every Node version: types
  * are stripped here, with the parser that the compiler has anyway, and a loader hook hands the text to Node.
  *
- * Throws `Diagnostic` for a file that does not parse, and what the files' own code throws.
+ * Throws `Diagnostic` for a file that does not parse, and `UsageError` for one whose own code throws.
  */
 export async function importExports(paths: readonly string[]): Promise<Record<string, unknown>[]> {
   generation++
@@ -31,7 +32,12 @@ export async function importExports(paths: readonly string[]): Promise<Record<st
     data: { sources, packages },
   })
   const modules: Record<string, unknown>[] = []
-  for (const url of urls) modules.push(await import(url))
+  for (const [i, url] of urls.entries())
+    try {
+      modules.push(await import(url))
+    } catch (error) {
+      throw new UsageError(`${paths[i]} cannot be loaded: ${error instanceof Error ? error.message : error}`)
+    }
   return modules
 }
 

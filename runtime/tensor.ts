@@ -69,13 +69,17 @@ export class Tensor<Tag extends string = string> implements DeviceRange {
     this.#owner = place.owner
   }
 
-  /** A new tensor, its content undefined. Throws `DeviceError` when memory is short. */
+  /** A new tensor, its content undefined. Throws `TensorError` for no element type, `DeviceError` when memory is short. */
   static allocate<Tag extends string = 'row'>(
     device: Device,
     dtype: DType,
     shape: readonly number[],
     tag: Tag = 'row' as Tag,
   ): Tensor<Tag> {
+    if (!Object.hasOwn(dtypeBytes, dtype))
+      throw new TensorError(
+        `there is no element type '${dtype}'; there are ${Object.keys(dtypeBytes).join(', ')}`,
+      )
     const memory = device.allocate(lengthOf(shape) * dtypeBytes[dtype])
     const storage = { memory, freed: false }
     return new Tensor<Tag>(device, dtype, [...shape], tag, { address: memory.address, storage, owner: true })

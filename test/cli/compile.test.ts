@@ -187,8 +187,14 @@ test('what cannot be compiled is refused in one sentence', async () => {
   writeFileSync(empty, 'export const x: number = 3\n')
   const broken = join(folder, 'broken.ts')
   writeFileSync(broken, 'throw new Error()\nexport const x = kernel(\n')
+  const unnamed = join(folder, 'unnamed.ts')
+  writeFileSync(
+    unnamed,
+    "import { kernel } from 'quattuor'\nexport const x = kernel(import.meta.url, { grid: () => [1], block: [1] }, () => {})\n",
+  )
   for (const [args, ...words] of [
     [[], 'nothing to compile', '--all'],
+    [[unnamed], 'unnamed.ts cannot be loaded: A kernel needs a named function'],
     [['nowhere.ts'], 'nowhere.ts does not exist'],
     [[gemm, '--kernel', 'gemmW4A8'], "kernel gemmW4A8 needs the constants path: 'mma', tileM: number"],
     [[gemm, '--config', '{"path": "wgmma"}'], 'needs the constants tokens: number'],

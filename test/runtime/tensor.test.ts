@@ -54,6 +54,7 @@ test('data of another size or type is refused with both', () => {
   const refused = (run: () => unknown, text: string) =>
     assert.throws(run, (error: Error) => error.name === 'TensorError' && error.message.includes(text))
   refused(() => Tensor.from(device, 'i32', [2], new Float32Array(2)), 'give a Int32Array of 2')
+  refused(() => Tensor.allocate(device, 'f33' as DType, [2]), "no element type 'f33'; there are f32, f16")
   refused(() => Tensor.from(device, 'i8', [2], new Uint8Array(3)), '3 elements of Uint8Array')
   refused(
     () => Tensor.allocate(device, 'f32', [2, 0]),
