@@ -78,7 +78,7 @@ check(
     const programs = Array.from({ length: 6 }, () => fresh({ sharedBytes: 100 }))
     const first = open()
     // A thread takes its time to start on a machine that has other work.
-    stub.compile(150)
+    stub.compile(600)
     let ticks = 0
     const ticking = setInterval(() => ticks++, 1)
     const functions = await first.device.loadAll([...programs, programs[0]!])
