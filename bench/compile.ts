@@ -65,7 +65,11 @@ async function measureCompiler(kernels: readonly KernelCase[], target: Target): 
   const rows: Row[] = []
   for (const c of kernels) {
     const [firstMs, program] = await milliseconds(() => compile(c))
-    const size = c.parameters.product ? ` ${c.parameters.product} ${c.parameters.tokens}` : ''
+    const { product, tokens } = c.parameters
+    const size = [product, tokens]
+      .filter((part) => part !== undefined)
+      .map((part) => ` ${part}`)
+      .join('')
     rows.push({
       measured: `compile ${c.kernel.name}${size}`,
       firstMs,
