@@ -43,13 +43,13 @@ export interface KvFormat {
   bytes?(word: u32): u32[]
   /** Host: what `store` makes of a head's vector of f32 values, bit for bit. */
   encode(values: Float64Array, dtype: 'f16' | 'bf16'): EncodedRow
-  /** Host: the vector that a row of the pool stands for. */
+  /** Host: the vector that codes stand for. */
   decode(row: EncodedRow, dtype: 'f16' | 'bf16'): Float64Array
 }
 
-/** One row of a pool on the host. */
+/** A head's vector of one token on the host. */
 export interface EncodedRow {
-  /** As many elements as the pool's rows have: packed codes, or the bits of 16-bit floats. */
+  /** One for each element: its code, or the bits of a 16-bit float. */
   readonly codes: Uint8Array | Uint16Array
   /** The f16 bits of scale and minimum; empty where the format has none. */
   readonly params: readonly number[]
@@ -70,6 +70,10 @@ export interface KvConfig {
   /** Whether the kernel takes `kParams` and `vParams`. */
   readonly kParams: boolean
   readonly vParams: boolean
+  /** Elements of a block: the keys, or the values, of one page and head. */
+  readonly PB: number
+  /** Whether the kernel takes `kvParams`. */
+  readonly kvParams: boolean
 }
 
 /** The constants of a cache whose heads have `D` elements; `dtype` is the element type where nothing is coded. */
@@ -82,5 +86,7 @@ export function kvConfig(kv: KvFormatName, dtype: 'f16' | 'bf16', D: number): Kv
     DC: coded ? (D * bits) / 8 : D,
     kParams: params,
     vParams: params,
+    PB: coded ? (PAGE_TOKENS * D * bits) / 8 : PAGE_TOKENS * D,
+    kvParams: params,
   }
 }

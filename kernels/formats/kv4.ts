@@ -23,19 +23,6 @@ export const kv4: KvFormat = {
     })
   },
   bytes: (word) => [lowNibbles(word), highNibbles(word)],
-  encode(values) {
-    const { codes, params } = affineEncode(values, LEVELS)
-    const bytes = Uint8Array.from(
-      { length: codes.length / 2 },
-      (_, i) => codes[2 * i]! | (codes[2 * i + 1]! << 4),
-    )
-    return { codes: bytes, params }
-  },
-  decode({ codes, params }) {
-    const nibbles = Uint8Array.from(
-      { length: 2 * codes.length },
-      (_, i) => (codes[i >> 1]! >> (4 * (i & 1))) & 15,
-    )
-    return affineDecode({ codes: nibbles, params })
-  },
+  encode: (values) => affineEncode(values, LEVELS),
+  decode: affineDecode,
 }

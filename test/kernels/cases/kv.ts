@@ -67,7 +67,11 @@ class HostPool {
   put({ codes, params }: EncodedRow, slot: number, head: number): void {
     const page = Math.floor(slot / PAGE_TOKENS)
     const row = (page * this.#o.Hkv + head) * PAGE_TOKENS + (slot % PAGE_TOKENS)
-    this.codes.set(codes, row * this.width)
+    const packed =
+      this.#o.kv === 'kv4'
+        ? codes.filter((_, i) => i % 2 === 0).map((code, i) => code | (codes[2 * i + 1]! << 4))
+        : codes
+    this.codes.set(packed, row * this.width)
     if (params.length > 0) this.params.set(params, row * 2)
   }
 
