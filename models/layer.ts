@@ -4,7 +4,7 @@ import { quantizeRows } from '../kernels/quantize-rows.ts'
 import { rmsNorm, rmsNormQuantize } from '../kernels/rms-norm.ts'
 import { ropeAppend } from '../kernels/rope-append.ts'
 import { siluMul, siluMulQuantize } from '../kernels/silu-mul.ts'
-import type { Device } from '../runtime/device.ts'
+import type { Device, Stream } from '../runtime/device.ts'
 import { type Launch, prepare } from '../runtime/kernel.ts'
 import { Tensor } from '../runtime/tensor.ts'
 import type { Activations, ProductInput } from './activations.ts'
@@ -13,10 +13,17 @@ import { Linear } from './linear.ts'
 import type { LayerProjections } from './projections.ts'
 import { type ActivationType, type LinearWeights, loadHalf, loadProjection } from './weights.ts'
 
-/** A launch of a step and the shape word that counts its tokens. */
+/** A launch of a step and the extent of the shape word that counts its rows. */
 export interface StepLaunch {
   readonly launch: Launch
-  readonly word: string
+  readonly size: Readonly<Record<string, number>>
+}
+
+/** Runs a launch on as many rows as the step has, packing its arguments anew only where that number changes. */
+export function runStepLaunch({ launch, size }: StepLaunch, stream?: Stream): void {
+  const [word, extent] = Object.entries(size)[0]!
+  if (launch.dims[word] !== extent) launch.resize(size)
+  launch.run(stream)
 }
 
 interface LayerParts {
@@ -88,8 +95,8 @@ export class DecoderLayer {
   async launches(tokens: number): Promise<StepLaunch[]> {
     const products = await Promise.all(this.#stages.map(({ product }) => product.launch(tokens)))
     return this.#stages.flatMap(({ between }, i) => [
-      ...between.map((launch): StepLaunch => ({ launch, word: 'T' })),
-      { launch: products[i]!, word: 'M' },
+      ...between.map((launch): StepLaunch => ({ launch, size: { T: tokens } })),
+      { launch: products[i]!, size: { M: tokens } },
     ])
   }
 

@@ -9,7 +9,7 @@ import { type Launch, prepare } from '../runtime/kernel.ts'
 import { Tensor } from '../runtime/tensor.ts'
 import { type Activations, allocateActivations } from './activations.ts'
 import { KvCache } from './kv-cache.ts'
-import { DecoderLayer } from './layer.ts'
+import { DecoderLayer, runStepLaunch, type StepLaunch } from './layer.ts'
 import { Linear } from './linear.ts'
 import { layerProjections } from './projections.ts'
 import { ropeTable } from './rope.ts'
@@ -38,7 +38,8 @@ export class Model {
   readonly config: ModelConfig
   readonly limits: StepLimits
   readonly cache: KvCache
-  readonly #activations: Activations
+  /** What a step reads and writes. */
+  readonly activations: Activations
   readonly #layers: readonly DecoderLayer[]
   readonly #embed: Launch
   readonly #finalNorm: Launch
@@ -61,7 +62,7 @@ export class Model {
     this.config = parts.config
     this.limits = parts.limits
     this.cache = parts.cache
-    this.#activations = parts.activations
+    this.activations = parts.activations
     this.#layers = parts.layers
     this.#embed = parts.embed
     this.#finalNorm = parts.finalNorm
@@ -127,32 +128,41 @@ export class Model {
 
   /** f32 logits of the last step, one row per entry of its `logitRows`. */
   get logits(): Tensor {
-    return this.#activations.logits
+    return this.activations.logits
   }
 
   /** Enqueues one step. The logits are in `logits` when the stream gets there. Throws `RangeError` past the limits. */
   async step(input: StepInput, stream?: Stream): Promise<void> {
-    const tokens = input.ids.length
-    const rows = input.logitRows.length
-    this.#upload(input, stream)
-    run(this.#embed, { T: tokens }, stream)
-    for (const layer of this.#layers) {
-      for (const { launch, word } of await layer.launches(tokens)) run(launch, { [word]: tokens }, stream)
-    }
-    if (rows === 0) return
-    run(this.#finalNorm, { R: rows }, stream)
-    run(await this.#head.launch(rows), { M: rows }, stream)
+    this.upload(input, stream)
+    for (const launch of await this.launches(input.ids.length, input.logitRows.length))
+      runStepLaunch(launch, stream)
+  }
+
+  /** The launches of a step of so many tokens and rows of logits, in order; what they read, `upload` has put there. */
+  async launches(tokens: number, rows: number): Promise<StepLaunch[]> {
+    const layers = await Promise.all(this.#layers.map((layer) => layer.launches(tokens)))
+    return [
+      { launch: this.#embed, size: { T: tokens } },
+      ...layers.flat(),
+      ...(rows > 0
+        ? [
+            { launch: this.#finalNorm, size: { R: rows } },
+            { launch: await this.#head.launch(rows), size: { M: rows } },
+          ]
+        : []),
+    ]
   }
 
   free(): void {
     for (const layer of this.#layers) layer.free()
     for (const tensor of this.#owned) tensor.free()
-    this.#activations.free()
+    this.activations.free()
     this.cache.free()
   }
 
-  #upload(input: StepInput, stream?: Stream): void {
-    const { ids, positions, slots, sequences, pages, logitRows } = this.#activations
+  /** Enqueues the copies of what a step reads. Throws `RangeError` past the limits. */
+  upload(input: StepInput, stream?: Stream): void {
+    const { ids, positions, slots, sequences, pages, logitRows } = this.activations
     const { limits } = this
     const tokens = input.ids.length
     if (tokens < 1 || tokens > limits.tokens || input.logitRows.length > limits.logitRows)
@@ -168,13 +178,6 @@ export class Model {
     pages.slice(0, sequenceCount).write(input.pages, stream)
     if (input.logitRows.length > 0) logitRows.slice(0, input.logitRows.length).write(input.logitRows, stream)
   }
-}
-
-/** Runs a launch on as many rows as the step has, packing its arguments anew only where that number changes. */
-function run(launch: Launch, size: Readonly<Record<string, number>>, stream?: Stream): void {
-  const [word, extent] = Object.entries(size)[0]!
-  if (launch.dims[word] !== extent) launch.resize(size)
-  launch.run(stream)
 }
 
 /**
