@@ -2,7 +2,8 @@ import { f16Value, halves } from '../../dsl/half.ts'
 import type { WeightFormatName } from '../../kernels/formats/index.ts'
 import type { GemmShape } from '../../kernels/gemm/mma-tiles.ts'
 import { WrongResult } from '../../runtime/tune/bench.ts'
-import { type GemmPool, uniform } from './gemm-pool.ts'
+import { uniform } from '../uniform.ts'
+import type { GemmPool } from './gemm-pool.ts'
 
 /** Positions of a product that are computed again on the host, unless told otherwise. */
 const defaultPositions = 4096

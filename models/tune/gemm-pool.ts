@@ -4,6 +4,7 @@ import { bf16FromF32, f16FromF32, halves } from '../../dsl/half.ts'
 import { type WeightFormatName, weightFormats } from '../../kernels/formats/index.ts'
 import { FP8_STEP } from '../../kernels/formats/w4a8-fp8.ts'
 import { activationType } from '../../kernels/gemm/operands.ts'
+import { uniform } from '../uniform.ts'
 
 /** Units of packed weights that are drawn; a matrix of any shape is a run of them, over and over. */
 const units = 61
@@ -143,17 +144,6 @@ export class GemmPool {
         for (let k = 0; k < count; k++) magnitude += Math.abs(weights[from + k]! * x[first + k]!)
     }
     return { sum, magnitude }
-  }
-}
-
-/** mulberry32: uniform numbers from 0 to 1. */
-export function uniform(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let t = Math.imul(state ^ (state >>> 15), state | 1)
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
   }
 }
 
