@@ -20,30 +20,30 @@ export const addedTokenSchema = z.object({
 
 export type AddedToken = z.infer<typeof addedTokenSchema>
 
+/** Encodes a text; `atStart` says that nothing stands before it. */
+export type EncodeText = (dst: number[], text: string, atStart: boolean) => void
+
 /**
  * Cuts added tokens out of a text and gives what lies between to `encodeBetween`. Of tokens that begin at the same
  * place, the longest wins.
  */
-export function splitAtTokens(
-  tokens: readonly AddedToken[],
-  encodeBetween: (dst: number[], text: string) => void,
-): (dst: number[], text: string) => void {
+export function splitAtTokens(tokens: readonly AddedToken[], encodeBetween: EncodeText): EncodeText {
   if (tokens.length === 0) return encodeBetween
   const byContent = new Map(tokens.map((token) => [token.content, token]))
   const longestFirst = [...byContent.keys()].sort((a, b) => b.length - a.length)
   const pattern = new RegExp(longestFirst.map(escapeRegExp).join('|'), 'gu')
-  return (dst, text) => {
+  return (dst, text, atStart) => {
     let end = 0
     for (const match of text.matchAll(pattern)) {
       const token = byContent.get(match[0])!
       if (match.index < end) continue
       const between = text.slice(end, match.index)
       const kept = token.lstrip ? between.trimEnd() : between
-      if (kept.length > 0) encodeBetween(dst, kept)
+      if (kept.length > 0) encodeBetween(dst, kept, atStart && end === 0)
       dst.push(token.id)
       end = match.index + match[0].length
       if (token.rstrip) end += text.length - end - text.slice(end).trimStart().length
     }
-    if (end < text.length) encodeBetween(dst, text.slice(end))
+    if (end < text.length) encodeBetween(dst, text.slice(end), atStart && end === 0)
   }
 }

@@ -1,0 +1,103 @@
+import { readFileSync } from 'node:fs'
+import { type TrainedBpe, trainBpe } from './train-bpe.ts'
+
+const special = (id: number, content: string) => ({
+  id,
+  content,
+  single_word: false,
+  lstrip: false,
+  rstrip: false,
+  normalized: false,
+  special: true,
+})
+
+export interface SentencePieceOptions {
+  /** Merges may reach from one word into the next. */
+  readonly crossWords?: boolean
+  readonly merges?: number
+}
+
+const learnt = new Map<string, TrainedBpe>()
+
+/** Learns from the documents of the repository and a few words in other scripts, once for each choice. */
+function learn({ crossWords = false, merges = 400 }: SentencePieceOptions): TrainedBpe {
+  const key = `${crossWords} ${merges}`
+  const known = learnt.get(key)
+  if (known) return known
+  const text = ['tour', 'language', 'layouts']
+    .map((name) => readFileSync(new URL(`../../docs/${name}.md`, import.meta.url), 'utf8'))
+    .join(' ')
+    .replace(/[^\x20-\x7e]/g, ' ')
+  const scripts = 'Жизнь Жизнь naïve naïve 中文 中文 中文字 한국 한국 ☝🏽 😀😀 😀😀 '.repeat(3)
+  const spelled = (text.slice(0, 60_000) + scripts).replaceAll(' ', '▁')
+  const pieces = spelled.match(crossWords ? /.{1,40}/gu : /▁+[^▁]*|[^▁]+/gu)!
+  // Digits stay single, as in these models.
+  const trained = trainBpe(
+    pieces.flatMap((piece) => piece.split(/(\d)/)).filter((piece) => piece !== ''),
+    merges,
+  )
+  learnt.set(key, trained)
+  return trained
+}
+
+/**
+ * The `tokenizer.json` of a SentencePiece BPE with byte fallback, learnt from the documents of the repository, laid out as
+ * the files of Llama 2 are: `<unk> <s> </s>`, 256 bytes, then entries; a space is put before each text by the normalizer.
+ */
+export function llama2File(options: SentencePieceOptions = {}) {
+  const trained = learn(options)
+  const bytes = Array.from(
+    { length: 256 },
+    (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`,
+  )
+  const entries = ['<unk>', '<s>', '</s>', ...bytes, ...trained.entries]
+  return {
+    version: '1.0',
+    truncation: null,
+    padding: null,
+    added_tokens: [special(0, '<unk>'), special(1, '<s>'), special(2, '</s>')],
+    normalizer: {
+      type: 'Sequence',
+      normalizers: [
+        { type: 'Prepend', prepend: '▁' },
+        { type: 'Replace', pattern: { String: ' ' }, content: '▁' },
+      ],
+    } as unknown,
+    pre_tokenizer: null as unknown,
+    post_processor: {
+      type: 'TemplateProcessing',
+      single: [{ SpecialToken: { id: '<s>', type_id: 0 } }, { Sequence: { id: 'A', type_id: 0 } }],
+      pair: [],
+      special_tokens: { '<s>': { id: '<s>', ids: [1], tokens: ['<s>'] } },
+    },
+    decoder: {
+      type: 'Sequence',
+      decoders: [
+        { type: 'Replace', pattern: { String: '▁' }, content: ' ' },
+        { type: 'ByteFallback' },
+        { type: 'Fuse' },
+        { type: 'Strip', content: ' ', start: 1, stop: 0 },
+      ],
+    } as unknown,
+    model: {
+      type: 'BPE',
+      dropout: null,
+      unk_token: '<unk>',
+      continuing_subword_prefix: null,
+      end_of_word_suffix: null,
+      fuse_unk: true,
+      byte_fallback: true,
+      vocab: Object.fromEntries(entries.map((entry, id) => [entry, id])) as Record<string, number>,
+      merges: trained.merges.map((pair) => pair.join(' ')),
+    },
+  }
+}
+
+/** The same in the newer layout of Mistral's files: the pre-tokenizer puts a space before the first text alone. */
+export function mistralFile(options?: SentencePieceOptions) {
+  return {
+    ...llama2File(options),
+    normalizer: null,
+    pre_tokenizer: { type: 'Metaspace', replacement: '▁', prepend_scheme: 'first', split: false } as unknown,
+  }
+}
