@@ -15,6 +15,8 @@ import { type ActivationType, type LinearWeights, loadHalf, loadProjection } fro
 
 /** A launch of a step and the extent of the shape word that counts its rows. */
 export interface StepLaunch {
+  /** What it does in the step: `norm`, `qkv`, `attention`, …; the same in every layer. */
+  readonly name: string
   readonly launch: Launch
   readonly size: Readonly<Record<string, number>>
 }
@@ -37,8 +39,15 @@ interface LayerParts {
   readonly cosSin: Tensor
 }
 
-/** What runs between two matrix products: launches whose shape does not depend on the number of tokens but in `T`. */
-type Between = readonly Launch[]
+/** What runs between two matrix products, by name: launches whose shape does not depend on the tokens but in `T`. */
+type Between = Readonly<Record<string, Launch>>
+
+/** What comes before a matrix product, and the product. */
+interface Stage {
+  readonly between: Between
+  readonly name: string
+  readonly product: Linear
+}
 
 /**
  * One decoder layer: ten launches, or nine where activations are not quantized.
@@ -46,13 +55,10 @@ type Between = readonly Launch[]
  *   norm → qkv → rope + append → attention → (quantize) → o + residual → norm → gate-up → silu·mul → down + residual
  */
 export class DecoderLayer {
-  readonly #stages: readonly { readonly between: Between; readonly product: Linear }[]
+  readonly #stages: readonly Stage[]
   readonly #owned: readonly Tensor[]
 
-  private constructor(
-    stages: readonly { readonly between: Between; readonly product: Linear }[],
-    owned: readonly Tensor[],
-  ) {
+  private constructor(stages: readonly Stage[], owned: readonly Tensor[]) {
     this.#stages = stages
     this.#owned = owned
   }
@@ -82,10 +88,10 @@ export class DecoderLayer {
     ])
     return new DecoderLayer(
       [
-        { between: [firstNorm], product: product(weights.qkv, normed, qkv) },
-        { between: attention, product: product(weights.o, oInput, x, x) },
-        { between: [secondNorm], product: product(weights.gateUp, normed, gateUp) },
-        { between: [silu], product: product(weights.down, downInput, x, x) },
+        { between: { norm: firstNorm }, name: 'qkv', product: product(weights.qkv, normed, qkv) },
+        { between: attention, name: 'o', product: product(weights.o, oInput, x, x) },
+        { between: { norm: secondNorm }, name: 'gate_up', product: product(weights.gateUp, normed, gateUp) },
+        { between: { silu_mul: silu }, name: 'down', product: product(weights.down, downInput, x, x) },
       ],
       [...norms, ...Object.values(weights).flatMap(tensorsOf)],
     )
@@ -94,9 +100,9 @@ export class DecoderLayer {
   /** The launches for a step of that many tokens, in order. */
   async launches(tokens: number): Promise<StepLaunch[]> {
     const products = await Promise.all(this.#stages.map(({ product }) => product.launch(tokens)))
-    return this.#stages.flatMap(({ between }, i) => [
-      ...between.map((launch): StepLaunch => ({ launch, size: { T: tokens } })),
-      { launch: products[i]!, size: { M: tokens } },
+    return this.#stages.flatMap(({ between, name }, i) => [
+      ...Object.entries(between).map(([each, launch]) => ({ name: each, launch, size: { T: tokens } })),
+      { name, launch: products[i]!, size: { M: tokens } },
     ])
   }
 
@@ -117,7 +123,7 @@ function prepareNorm(parts: LayerParts, gamma: Tensor): Promise<Launch> {
     : prepare(device, rmsNormQuantize, { dtype: type, H }, { x, gamma, eps, ...normed })
 }
 
-function prepareAttention(parts: LayerParts): Promise<Between> {
+async function prepareAttention(parts: LayerParts): Promise<Between> {
   const { device, checkpoint, index, type, cache, activations, cosSin } = parts
   const { heads: Hq, kvHeads: Hkv, headDim: D } = checkpoint.config
   const { qkv, q, positions, slots, sequences, pages, attended, oInput } = activations
@@ -138,9 +144,12 @@ function prepareAttention(parts: LayerParts): Promise<Between> {
     out: attended,
     ...pools,
   })
-  if (oInput instanceof Tensor) return Promise.all([append, attend])
-  const quantize = prepare(device, quantizeRows, { dtype: type, H: Hq * D }, { x: attended, ...oInput })
-  return Promise.all([append, attend, quantize])
+  const quantize =
+    oInput instanceof Tensor
+      ? undefined
+      : prepare(device, quantizeRows, { dtype: type, H: Hq * D }, { x: attended, ...oInput })
+  const [first, second, third] = await Promise.all([append, attend, quantize])
+  return { append: first, attention: second, ...(third && { quantize: third }) }
 }
 
 function prepareSilu(parts: LayerParts): Promise<Launch> {

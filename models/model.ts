@@ -142,12 +142,12 @@ export class Model {
   async launches(tokens: number, rows: number): Promise<StepLaunch[]> {
     const layers = await Promise.all(this.#layers.map((layer) => layer.launches(tokens)))
     return [
-      { launch: this.#embed, size: { T: tokens } },
+      { name: 'embed', launch: this.#embed, size: { T: tokens } },
       ...layers.flat(),
       ...(rows > 0
         ? [
-            { launch: this.#finalNorm, size: { R: rows } },
-            { launch: await this.#head.launch(rows), size: { M: rows } },
+            { name: 'final_norm', launch: this.#finalNorm, size: { R: rows } },
+            { name: 'lm_head', launch: await this.#head.launch(rows), size: { M: rows } },
           ]
         : []),
     ]
