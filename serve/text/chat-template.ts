@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { Template } from '@huggingface/jinja'
 import { z } from 'zod'
 import { readJsonFile } from '../../checkpoint/json-file.ts'
+import { DeadlineError, runWithDeadline } from './deadline.ts'
 import { TextError } from './error.ts'
 
 /** A message as the OpenAI API has it; templates may read other fields too. */
@@ -22,7 +23,7 @@ export interface ChatOptions {
 export interface ChatTemplate {
   /**
    * The text of a conversation, special tokens spelled out: encode it with `addSpecial: false`. Throws `TextError`
-   * with the template's own words when it refuses the conversation.
+   * with the template's own words when it refuses the conversation, and when it takes too long or writes too much.
    */
   render(messages: readonly ChatMessage[], options?: ChatOptions): string
 }
@@ -41,6 +42,15 @@ const schema = z.object({
 
 /** Far above any real template. */
 const maxSourceLength = 1_000_000
+
+/** What rendering a conversation may take. */
+export interface TemplateLimits {
+  readonly milliseconds: number
+  /** Length of the text. */
+  readonly characters: number
+}
+
+const defaultLimits: TemplateLimits = { milliseconds: 1000, characters: 8_000_000 }
 
 /**
  * Reads the chat template of a checkpoint folder, from `chat_template.jinja` or `tokenizer_config.json`; `undefined`
@@ -64,12 +74,13 @@ export function loadChatTemplate(folder: string): ChatTemplate | undefined {
 
 /**
  * A template from its Jinja source; `path` is what errors call it. The interpreter gives the template no access to the
- * host. It runs in this thread and is not stopped, so take templates from the checkpoint and never from a request.
+ * host, and the limits stop one that loops; what memory it may take until then is for the thread to bound that it runs in.
  */
 export function createChatTemplate(
   path: string,
   source: string,
   tokens: { readonly bosToken: string; readonly eosToken: string },
+  limits: TemplateLimits = defaultLimits,
 ): ChatTemplate {
   if (source.length > maxSourceLength)
     throw new TextError(
@@ -77,23 +88,36 @@ export function createChatTemplate(
     )
   let template: Template
   try {
-    template = new Template(source)
+    template = runWithDeadline(limits.milliseconds, () => new Template(source))
   } catch (error) {
     throw new TextError(`${path}: the chat template is not valid Jinja: ${(error as Error).message}`)
   }
   return {
     render: (messages, { addGenerationPrompt = true, tools } = {}) => {
-      try {
-        return template.render({
-          messages,
-          tools: tools ?? null,
-          add_generation_prompt: addGenerationPrompt,
-          bos_token: tokens.bosToken,
-          eos_token: tokens.eosToken,
-        })
-      } catch (error) {
-        throw new TextError(`the model's chat template refuses these messages: ${(error as Error).message}`)
+      const variables = {
+        messages,
+        tools: tools ?? null,
+        add_generation_prompt: addGenerationPrompt,
+        bos_token: tokens.bosToken,
+        eos_token: tokens.eosToken,
       }
+      const text = renderWithin(limits, () => template.render(variables))
+      if (text.length <= limits.characters) return text
+      throw new TextError(
+        `the model's chat template makes ${text.length} characters of these messages, more than ${limits.characters}; ` +
+          'shorten them',
+      )
     },
+  }
+}
+
+function renderWithin({ milliseconds }: TemplateLimits, render: () => string): string {
+  try {
+    return runWithDeadline(milliseconds, render)
+  } catch (error) {
+    const { message } = error as Error
+    if (error instanceof DeadlineError)
+      throw new TextError(`the model's chat template ${message} on these messages; shorten them`)
+    throw new TextError(`the model's chat template refuses these messages: ${message}`)
   }
 }

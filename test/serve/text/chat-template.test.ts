@@ -66,6 +66,39 @@ test('a template that refuses a conversation is quoted, and one that does not pa
   assert.throws(() => createChatTemplate('x', ' '.repeat(2_000_000), tokens), 'is refused')
 })
 
+const noTokens = { bosToken: '', eosToken: '' }
+
+test('a template that loops is stopped at its deadline, and the next rendering is as before', () => {
+  const source =
+    '{% if messages %}{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}{% endif %}ok'
+  const template = createChatTemplate('m', source, noTokens, { milliseconds: 100, characters: 100 })
+  const start = performance.now()
+  assert.throws(
+    () => template.render([{ role: 'user', content: 'x' }]),
+    (error: unknown) =>
+      error instanceof TextError && error.message.includes('took longer than 100 ms on these messages'),
+  )
+  assert.ok(performance.now() - start < 3000)
+})
+
+test('a template that writes without end is stopped by the length of its text', () => {
+  const doubling =
+    '{% set n = namespace(x="ab") %}{% for i in range(20) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x }}'
+  const limits = { milliseconds: 1000, characters: 1000 }
+  const template = createChatTemplate('m', doubling, noTokens, limits)
+  assert.throws(() => template.render([]), 'makes 2097152 characters of these messages, more than 1000')
+})
+
+test('values nested as deep as a request can bring them are an error of the conversation', () => {
+  let deep: unknown = 1
+  for (let i = 0; i < 100_000; i++) deep = [deep]
+  const template = createChatTemplate('m', '{{ messages | tojson }}', noTokens)
+  assert.throws(
+    () => template.render([{ role: 'user', content: deep }]),
+    (error: unknown) => error instanceof TextError,
+  )
+})
+
 test('tools and the end token reach the template', () => {
   const template = createChatTemplate('m', '{{ tools | length if tools else 0 }}{{ eos_token }}', {
     bosToken: '',
