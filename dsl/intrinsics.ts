@@ -299,6 +299,10 @@ export function sqrt(_x: f32): f32 {
 export function exp2(_x: f32): f32 {
   return deviceOnly('exp2')
 }
+/** `ex2.approx.ftz.f32`: one instruction, with 0 for results below 2^-126. */
+export function exp2Flushing(_x: f32): f32 {
+  return deviceOnly('exp2Flushing')
+}
 /** `lg2.approx.f32` */
 export function log2(_x: f32): f32 {
   return deviceOnly('log2')

@@ -167,6 +167,7 @@ export const ops: Readonly<Record<string, OpSpec>> = {
   rcp: unary('f32'),
   sqrt: unary('f32'),
   exp2: unary('f32'),
+  exp2Flushing: unary('f32'),
   log2: unary('f32'),
   sin: unary('f32'),
   cos: unary('f32'),

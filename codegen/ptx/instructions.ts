@@ -238,6 +238,7 @@ const writers: Readonly<Record<string, Write>> = {
   rcp: fixed('rcp.approx.f32'),
   sqrt: fixed('sqrt.rn.f32'),
   exp2: fixed('ex2.approx.f32'),
+  exp2Flushing: fixed('ex2.approx.ftz.f32'),
   log2: fixed('lg2.approx.f32'),
   sin: fixed('sin.approx.f32'),
   cos: fixed('cos.approx.f32'),

@@ -47,6 +47,7 @@ const table: readonly (readonly [
   ['sqrt.rn.f32', 'd, a'],
   ['rsqrt.approx.f32', 'd, a'],
   ['{sin,cos,lg2,ex2}.approx.f32', 'd, a'],
+  ['ex2.approx.ftz.f32', 'd, a'],
   ['tanh.approx.f32', 'd, a'],
 
   // 9.7.4 Half precision

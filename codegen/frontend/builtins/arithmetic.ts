@@ -165,6 +165,7 @@ export const arithmetic: readonly (readonly [string, Value])[] = [
   float('rcp'),
   float('sqrt'),
   float('exp2'),
+  float('exp2Flushing'),
   float('log2'),
   float('sin'),
   float('cos'),

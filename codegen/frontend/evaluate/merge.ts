@@ -28,8 +28,8 @@ export function pureArm(ev: Evaluator, evaluate: () => Value): Arm {
 /** Operations that may run when their arm is not taken: no memory, no other lanes. */
 const speculative = new Set(
   `move add sub mul min max neg abs and or xor not shl shr mulHi mulWide madWide fma mad compare select convert bitcast
-   rsqrt rcp sqrt exp2 log2 sin cos tanh round floor ceil pack2 unpack2 packFloats dp4a permuteBytes lop3 funnelShift
-   popCount leadingZeros sharedAddress div rem`.split(/\s+/),
+   rsqrt rcp sqrt exp2 exp2Flushing log2 sin cos tanh round floor ceil pack2 unpack2 packFloats dp4a permuteBytes lop3
+   funnelShift popCount leadingZeros sharedAddress div rem`.split(/\s+/),
 )
 
 /** Instructions that are cheaper to run than to branch around. */
