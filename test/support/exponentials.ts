@@ -1,0 +1,20 @@
+import {
+  blockDim,
+  blockIdx,
+  ceilDiv,
+  exp2Flushing,
+  f32,
+  kernel,
+  type Out,
+  threadIdx,
+} from '../../dsl/index.ts'
+
+/** `ex2.approx.ftz` of 0, −2^-12, −2 · 2^-12 and so on, N of them. */
+export const exponentials = kernel(
+  import.meta.url,
+  { grid: (d) => [ceilDiv(d.N!, 256)], block: [256] },
+  function exponentials(a: { out: Out<f32, 'N'> }) {
+    const i = blockIdx.x * blockDim.x + threadIdx.x
+    if (i < a.out.dim('N')) a.out.put(exp2Flushing(f32(i) * -(2 ** -12)), i)
+  },
+)
