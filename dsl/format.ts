@@ -106,9 +106,14 @@ type Shape = Pick<WeightFormat, 'loads' | 'group' | 'groupWords'>
 /** Groups of a unit; 0 where there are none. */
 export const unitGroups = (format: Shape): number => (format.group > 0 ? unitColumns / format.group : 0)
 
+/** Words of the codes of a unit. */
+export const unitCodeWords = (format: Pick<Shape, 'loads'>): number => format.loads * LOAD_WORDS
+
+/** Words of the groups of a unit, behind its codes. */
+export const unitGroupWords = (format: Shape): number => unitGroups(format) * ROW_PAIRS * format.groupWords
+
 /** Words of a unit. */
-export const unitWords = (format: Shape): number =>
-  format.loads * LOAD_WORDS + unitGroups(format) * ROW_PAIRS * format.groupWords
+export const unitWords = (format: Shape): number => unitCodeWords(format) + unitGroupWords(format)
 
 /** Columns of one 16-byte load. */
 export const loadColumns = (format: Shape): number => unitColumns / format.loads
@@ -126,7 +131,7 @@ export const loadOffset = (load: number, thread: number): number => load * LOAD_
 
 /** Where in a unit the words of a group begin, for the rows g and g + 8 of a warp: `pair` = 8 · warp + g. */
 export const groupOffset = (format: Shape, group: number, pair: number): number =>
-  format.loads * LOAD_WORDS + (group * ROW_PAIRS + pair) * format.groupWords
+  unitCodeWords(format) + (group * ROW_PAIRS + pair) * format.groupWords
 
 /** Shape of a packed weight matrix: strips of 64 rows, units of the strip, words of the unit. */
 export function packedShape(format: Shape, N: number, K: number): [number, number, number] {

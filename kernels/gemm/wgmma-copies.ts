@@ -72,7 +72,7 @@ export function makeStages(g: WgmmaProduct): Stages {
   return {
     xs,
     xShares: overlay<number>(xs, parts.x, swizzledTile(shares, parts.x)),
-    ws: shared<u32>('u32', [c.stages, plan.strips, c.units * plan.unitWords]),
+    ws: shared<u32>('u32', [c.stages, plan.strips, Math.ceil(c.units) * plan.placeWords]),
     ring: makeRing({
       stages: c.stages,
       producers: c.producers,
@@ -117,25 +117,33 @@ export function eachTile(o: Stages, body: (tile: TokenTile) => void): void {
 const ahead = (o: Stages): i32 => Math.min(o.steps, o.ring.stages)
 
 /** Starts the copies of the weights of a step into a stage. */
-function loadWeights({ a, c, plan }: WgmmaProduct, o: Stages, tile: TokenTile, step: i32, stage: i32): void {
-  const unitBytes = plan.unitWords * 4
-  const weightBytes = plan.strips * c.units * unitBytes
+function loadWeights(g: WgmmaProduct, o: Stages, tile: TokenTile, step: i32, stage: i32): void {
+  const { a, c, parts, plan } = g
+  const weightBytes = plan.strips * Math.ceil(c.units) * plan.placeWords * 4
   expectBytes(o.ring, stage, c.producers === 1 ? weightBytes + plan.activationBytes : weightBytes)
   const w = tile.expert === undefined ? a.w : a.w.row(tile.expert)
   for (const s of unroll(plan.strips)) {
     // Row tiles may have strips past the last: what they compute is not stored.
     const strip = Math.min(tile.row * plan.strips + s, a.w.dim('Strips') - 1)
-    const copy = (place: number, from: readonly [unit: i32, word: i32], units: number): void => {
-      const to = [stage, s, place * plan.unitWords]
-      copyBulk(o.ws, to, w, [strip, ...from], units * unitBytes, o.ring.full, stage, { evict: 'first' })
+    const copy = (word: number, from: readonly [unit: i32, word: i32], words: number): void => {
+      copyBulk(o.ws, [stage, s, word], w, [strip, ...from], words * 4, o.ring.full, stage, { evict: 'first' })
     }
-    if (c.units < 1) copy(0, [0, (o.firstStep + step) * (c.units * plan.unitWords)], c.units)
-    else {
+    if (c.units < 1) {
+      const unit = idiv(o.firstStep + step, 2)
+      const half = (o.firstStep + step) & 1
+      copy(0, [unit, half * plan.codeWords], plan.codeWords)
+      // Both halves of a unit that is one group have its words.
+      const words = plan.placeWords - plan.codeWords
+      const first = parts.format.group < unitColumns ? half * words : 0
+      if (words > 0) copy(plan.codeWords, [unit, 2 * plan.codeWords + first], words)
+    } else {
       const unit = (o.firstStep + step) * c.units
-      if (c.units === 1 || unit + c.units <= a.w.dim('Units')) copy(0, [unit, 0], c.units)
+      if (c.units === 1 || unit + c.units <= a.w.dim('Units')) copy(0, [unit, 0], c.units * plan.placeWords)
       else {
         // Past the last unit the activations are zeros, and any unit will do.
-        for (const u of unroll(c.units)) copy(u, [Math.min(unit + u, a.w.dim('Units') - 1), 0], 1)
+        for (const u of unroll(c.units)) {
+          copy(u * plan.placeWords, [Math.min(unit + u, a.w.dim('Units') - 1), 0], plan.placeWords)
+        }
       }
     }
   }

@@ -1,4 +1,11 @@
-import { type OperandType, unitColumns, unitRows, unitWords, type WeightFormat } from '../../dsl/format.ts'
+import {
+  type OperandType,
+  unitCodeWords,
+  unitColumns,
+  unitGroupWords,
+  unitRows,
+  type WeightFormat,
+} from '../../dsl/format.ts'
 import { dtypeBytes, staticAssert } from '../../dsl/index.ts'
 
 /**
@@ -19,7 +26,7 @@ export interface WgmmaTiles {
   readonly split: number
   /** CTAs of a cluster with neighbouring row tiles, each of which loads its share of the activations for all. */
   readonly multicast: number
-  /** Units of a stage: whole ones, or ½ in formats without groups. */
+  /** Units of a stage: whole ones, or ½. */
   readonly units: number
   readonly stages: number
   /** k-steps of a `wgmma` group. */
@@ -45,7 +52,10 @@ export interface WgmmaPlan {
   readonly strips: number
   readonly consumerGroups: number
   readonly consumers: number
-  readonly unitWords: number
+  /** Words of a unit of weights as a stage holds it: of a half unit those of half the codes and of their groups. */
+  readonly placeWords: number
+  /** Words of codes of such a unit, behind which those of its groups lie. */
+  readonly codeWords: number
   /** Rows of 128 bytes of activations: their columns, and how many of them a stage has for each token. */
   readonly slabColumns: number
   readonly slabs: number
@@ -99,13 +109,16 @@ export function wgmmaPlan(t: WgmmaTiles, format: WeightFormat, x: OperandType): 
   const staged = stagedTokens.find((n) => t.tokens % n === 0)!
   const unitGroups = format.steps / t.steps
   const groups = t.units * unitGroups
+  const codeWords = unitCodeWords(format) * Math.min(1, t.units)
+  const groupWords = unitGroupWords(format) * (t.units < 1 && format.group < unitColumns ? t.units : 1)
   return {
     blockRows: t.blocks * unitRows,
     rows: strips * unitRows,
     strips,
     consumerGroups,
     consumers: consumerGroups * 128,
-    unitWords: unitWords(format),
+    placeWords: codeWords + groupWords,
+    codeWords,
     slabColumns,
     slabs,
     activationBytes: slabs * t.tokens * 128,
@@ -123,7 +136,7 @@ export function wgmmaPlan(t: WgmmaTiles, format: WeightFormat, x: OperandType): 
 
 /** Bytes of a stage of the ring. */
 const stageBytes = (t: WgmmaTiles, plan: WgmmaPlan): number =>
-  plan.activationBytes + plan.strips * t.units * plan.unitWords * 4
+  plan.activationBytes + plan.strips * Math.ceil(t.units) * plan.placeWords * 4
 
 /** Rows of one token in a partial tile, padded so that neighbouring tokens lie in other banks. */
 export const partialPitch = (plan: WgmmaPlan): number => plan.rows + 4

@@ -183,26 +183,62 @@ const provenExact: readonly Wish[] = [
 
 /** As `provenExact`, of floating-point sums. */
 const provenOrdered: readonly Wish[] = [
+  { tokens: 8, stages: 20, producers: 2 },
   { tokens: 8, rowGroups: 2, stages: 8 },
+  { tokens: 8, rowGroups: 2, stages: 10, producers: 2, ctasPerMultiprocessor: 2 },
+  { tokens: 8, rowGroups: 4, stages: 8, producers: 2 },
   { tokens: 16, rowGroups: 1, stages: 4, ctasPerMultiprocessor: 2 },
+  { tokens: 16, stages: 20, producers: 2 },
+  { tokens: 16, units: 2, stages: 10, producers: 2 },
   { tokens: 16, rowGroups: 2, stages: 8 },
+  { tokens: 16, rowGroups: 2, stages: 10, producers: 2, ctasPerMultiprocessor: 2 },
+  { tokens: 16, rowGroups: 4, stages: 8, producers: 2 },
+  { tokens: 32, stages: 14, producers: 2 },
   { tokens: 32, rowGroups: 2, stages: 6 },
+  { tokens: 32, rowGroups: 4, stages: 6, producers: 2 },
+  { tokens: 64, stages: 10, producers: 2 },
   { tokens: 64, rowGroups: 2, stages: 6 },
+  { tokens: 64, rowGroups: 3, stages: 6, producers: 2 },
+  { tokens: 64, rowGroups: 4, stages: 5, producers: 2 },
   { tokens: 128, rowGroups: 2, stages: 6 },
-  { tokens: 128, rowGroups: 3, units: 0.5, stages: 5, steps: 2 },
+  { tokens: 128, rowGroups: 2, units: 0.5, stages: 10, producers: 2 },
+  { tokens: 128, rowGroups: 3, units: 0.5, stages: 6, steps: 2 },
+  { tokens: 128, rowGroups: 3, units: 0.5, stages: 6, producers: 2 },
+  { tokens: 128, rowGroups: 2, blocks: 2, units: 0.5, stages: 6, steps: 2 },
+  { tokens: 128, rowGroups: 2, blocks: 2, units: 0.5, stages: 6 },
+  { tokens: 192, rowGroups: 2, units: 0.5, stages: 6 },
   { tokens: 256, rowGroups: 2, units: 0.5, stages: 4, steps: 2 },
+  { tokens: 256, rowGroups: 2, units: 0.5, stages: 5 },
   { tokens: 256, rowGroups: 2, units: 0.5, multicast: 2, stages: 4, steps: 2 },
+  { tokens: 256, rowGroups: 2, units: 0.5, multicast: 2, stages: 5 },
 ]
 
 /** The tiles of `orderedWish` beside 8-bit floats, whose k-steps are as those of integers. */
-const provenShort: readonly Wish[] = provenExact.filter(({ kGroups = 1, split = 1 }) => kGroups * split === 1)
+const provenShort: readonly Wish[] = [
+  ...provenExact.filter(({ kGroups = 1, split = 1 }) => kGroups * split === 1),
+  { tokens: 8, stages: 20, producers: 2 },
+  { tokens: 16, stages: 16, producers: 2 },
+  { tokens: 16, rowGroups: 2, stages: 8, producers: 2 },
+  { tokens: 32, stages: 16, producers: 2 },
+  { tokens: 32, stages: 8, producers: 2, ctasPerMultiprocessor: 2 },
+  { tokens: 32, rowGroups: 2, stages: 8, producers: 2 },
+  { tokens: 64, stages: 12, producers: 2 },
+  { tokens: 64, multicast: 2, stages: 12, producers: 2 },
+  { tokens: 64, rowGroups: 2, stages: 8, producers: 2 },
+  { tokens: 64, rowGroups: 2, multicast: 2, stages: 8, producers: 2 },
+  { tokens: 128, stages: 9, producers: 2 },
+  { tokens: 128, multicast: 2, stages: 9, producers: 2 },
+  { tokens: 128, rowGroups: 2, multicast: 2, stages: 6 },
+  { tokens: 128, rowGroups: 3, stages: 6, producers: 2 },
+  { tokens: 192, rowGroups: 2, stages: 5 },
+]
 
 /** The tiles on `wgmma` that are worth a tuner's time for a format. */
 export function provenTiles(format: WeightFormat, x: OperandType): readonly WgmmaTiles[] {
   const wishes = x === 'i8' ? provenExact : x === 'e4m3' ? provenShort : provenOrdered
   const found = new Map<string, WgmmaTiles>()
   for (const wish of wishes) {
-    const tiles = wish.units === 0.5 && format.group > 0 ? undefined : fitted(wish, format, x, SHARED_BYTES)
+    const tiles = fitted(wish, format, x, SHARED_BYTES)
     if (tiles && tiles.steps % (format.steps / format.loads) === 0) found.set(JSON.stringify(tiles), tiles)
   }
   return [...found.values()]

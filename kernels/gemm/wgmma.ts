@@ -4,9 +4,9 @@ import {
   loadGroups,
   loadOffset,
   type OperandType,
+  unitCodeWords,
   unitColumns,
   unitRows,
-  unitWords,
   type WeightFormat,
   type ZeroHandling,
 } from '../../dsl/format.ts'
@@ -268,7 +268,7 @@ function consume(
 
 /** The A registers of a group of k-steps, from a strip's words in a stage. */
 function unpack(
-  { c, parts: { format, zero, x } }: WgmmaProduct,
+  { c, plan, parts: { format, zero, x } }: WgmmaProduct,
   strip: Shared<u32>,
   firstUnit: i32,
   group: number,
@@ -278,10 +278,11 @@ function unpack(
   const loads = c.steps / (format.steps / format.loads)
   return each(loads, (i) => {
     const load = (group * loads + i) % format.loads
-    const unit = (firstUnit + Math.floor((group * loads + i) / format.loads)) * unitWords(format)
+    const unit = (firstUnit + Math.floor((group * loads + i) / format.loads)) * plan.placeWords
     const packed = loadWords(strip, [unit + loadOffset(load, thread)], 4)
     const parameters = each(loadGroups(format), (g) => {
-      const first = unit + groupOffset(format, groupOfLoad(format, load) + g, idiv(thread, 4))
+      const group = groupOffset(format, groupOfLoad(format, load) + g, idiv(thread, 4))
+      const first = unit + plan.codeWords - unitCodeWords(format) + group
       return loadWords(strip, [first], format.groupWords)
     }).flat()
     return format.fragments(packed, format.group > 0 ? parameters : rowWords, zero, x)

@@ -3,6 +3,7 @@ import { openEmulator } from '../../../runtime/emulator/device.ts'
 import { assertSame, type HostTensor, runCase, runKernel } from '../../support/run-kernel.ts'
 import { type GemmOptions, w4a16Case } from '../cases/gemm.ts'
 import { smallWgmmaTiles } from '../cases/gemm-fp8.ts'
+import { wgmmaTiles } from '../cases/wgmma-tiles.ts'
 
 const device = openEmulator({ checks: true, schedule: 'shuffled', seed: 1 })
 
@@ -26,6 +27,12 @@ for (const options of [
 ] as const) {
   const c = w4a16Case({ ...options, tiles: smallWgmmaTiles })
   test(`is within the bound of float64: ${c.name}`, () => runCase(device, c))
+}
+
+for (const group of [128, 64, 32] as const) {
+  const tiles = wgmmaTiles({ tokens: 16, units: 0.5, stages: 5, rowGroups: 2, producers: 2 })
+  const c = w4a16Case({ M: 19, N: 136, K: 384, seed: 20 + group, group, tiles })
+  test(`is within the bound of float64 with stages of half a unit: ${c.name}`, () => runCase(device, c))
 }
 
 test('a row does not depend on how many others there are, nor on the tile', async () => {
