@@ -11,6 +11,13 @@ export function repeatedTensor(
   tag = 'row',
 ): Tensor {
   const tensor = Tensor.allocate<string>(device, dtype, shape, tag)
+  fillRepeatedly(tensor, source)
+  return tensor
+}
+
+/** Fills a tensor with the bytes of some values, over and over. */
+export function fillRepeatedly(tensor: Tensor, source: ArrayBufferView): void {
+  const { device } = tensor
   const at = (offset: number, bytes: number) => ({ address: tensor.address + offset, bytes })
   const first = Math.min(source.byteLength, tensor.bytes)
   device.write(at(0, first), new Uint8Array(source.buffer, source.byteOffset, first))
@@ -18,5 +25,4 @@ export function repeatedTensor(
     const bytes = Math.min(filled, tensor.bytes - filled)
     device.copy(at(filled, bytes), at(0, bytes))
   }
-  return tensor
 }

@@ -1,0 +1,120 @@
+import { Command, Option } from 'commander'
+import { UsageError } from '../cli/failure.ts'
+import { wholeNumber } from '../cli/options.ts'
+import type { KvFormatName } from '../kernels/formats/kv.ts'
+import { KvCache } from '../models/kv-cache.ts'
+import { type ModelName, namedConfig, namedShapes } from '../models/shapes.ts'
+import type { ProjectionFormat } from '../models/weights.ts'
+import { formatOf, type Recipe } from '../quantize/recipe.ts'
+import { runBench } from './command.ts'
+import { measureStep } from './layer/measure.ts'
+import { stepText, summaryText } from './layer/report.ts'
+import { type LayerRow, stepsOf } from './layer/rows.ts'
+import { cacheRoom, contextsOf, loadStack, mixedSampling } from './layer/stack.ts'
+import { openGpu } from './open-gpu.ts'
+import { writeResults } from './results.ts'
+
+interface LayerOptions {
+  readonly device?: string
+  readonly model: ModelName
+  readonly weights: Recipe['weights']
+  readonly kv: 4 | 8 | 16
+  readonly layers?: number
+  readonly batch: readonly number[]
+  readonly context: readonly number[]
+  readonly uneven: readonly string[]
+  readonly commit?: string
+  readonly dry?: boolean
+}
+
+const numbers = (text: string): number[] => text.split(',').map(wholeNumber(1))
+
+/** Memory that weights, activations and the driver are left. */
+const keptBytes = 24e9
+
+await runBench(
+  new Command('bench:layer')
+    .description(
+      'Decode steps of a whole model of random weights, as one CUDA graph and kernel by kernel, on a GPU.',
+    )
+    .option('--device <name>', 'cuda:0, cuda:1, … (default: the first GPU)')
+    .addOption(
+      new Option('--model <name>', 'whose shape').choices(Object.keys(namedShapes)).default('llama-3-8b'),
+    )
+    .option('--weights <format>', 'w4a8, w4a8-g128, w8a8, w4a16-g128, bf16, …', 'w4a8')
+    .addOption(
+      new Option('--kv <bits>', 'of the cache').choices(['4', '8', '16']).default(4).argParser(Number),
+    )
+    .option('--layers <n>', 'decoder layers (default: all of the model)', wholeNumber(1))
+    .option('--batch <n,...>', 'sequences', numbers, [1, 4, 16, 64, 128, 256, 512, 1024])
+    .option('--context <n,...>', 'mean tokens of a sequence', numbers, [128, 1280, 4096, 32768])
+    .option(
+      '--uneven <batch:context,...>',
+      'steps of contexts spread from 1 to twice the mean',
+      (text: string) => text.split(','),
+      ['64:1280', '512:1280'],
+    )
+    .option('--dry', 'print the table and write nothing')
+    .option('--commit <id>', 'the commit, where git is not there (default: QUATTUOR_COMMIT)')
+    .action(async (options: LayerOptions) => {
+      const device = await openGpu('bench:layer', options.device)
+      try {
+        const config = namedConfig(options.model)
+        const layered = { ...config, layers: options.layers ?? config.layers }
+        const format = formatOf({ weights: options.weights, kvBits: options.kv, clip: 'none' })
+        const pageBytes = KvCache.pageBytes(layered, `kv${options.kv}`, 'f16')
+        const most = Math.floor((device.properties.memoryBytes - keptBytes) / pageBytes)
+        const plans = [
+          ...options.batch.flatMap((batch) =>
+            options.context.map((context) => ({ batch, context, even: true })),
+          ),
+          ...options.uneven.filter(Boolean).map((text) => {
+            const [batch, context] = text.split(':').map(wholeNumber(1))
+            return { batch: batch!, context: context!, even: false }
+          }),
+        ]
+        const steps = plans
+          .map((plan) => ({ ...plan, contexts: contextsOf(plan.batch, plan.context, plan.even) }))
+          .filter(({ contexts }) => cacheRoom(contexts).pages <= most)
+        if (steps.length === 0)
+          throw new UsageError('no step fits into memory; ask for fewer or shorter contexts')
+        const rooms = steps.map(({ contexts }) => cacheRoom(contexts))
+        const started = performance.now()
+        const model = await loadStack(device, layered, format, {
+          batch: Math.max(...steps.map(({ batch }) => batch)),
+          pages: Math.max(...rooms.map(({ pages }) => pages)),
+          pagesPerSequence: Math.max(...rooms.map(({ pagesPerSequence }) => pagesPerSequence)),
+        })
+        await device.synchronize()
+        console.log(`loaded in ${((performance.now() - started) / 1000).toFixed(1)} s`)
+        const sampling = await mixedSampling(model)
+        const rows: LayerRow[] = []
+        for (const { batch, contexts, even } of steps) {
+          const measured = await measureStep(
+            model,
+            sampling,
+            {
+              config: layered,
+              weights: (options.weights === 'bf16' ? 'w16' : options.weights) as ProjectionFormat,
+              kv: `kv${options.kv}` as KvFormatName,
+              batch,
+              contextTokens: contexts.reduce((a, b) => a + b, 0),
+              contexts,
+              even,
+            },
+            // Only attention depends on the contexts.
+            (kernel) =>
+              kernel === 'attention'
+                ? undefined
+                : rows.find((row) => row.batch === batch && row.kernel === kernel),
+          )
+          rows.push(...measured)
+          console.log(`\n${stepText(stepsOf(measured)[0]!)}`)
+        }
+        console.log(`\n${summaryText(rows)}`)
+        if (!options.dry) console.log(`wrote ${writeResults(device, 'layer', rows, options)}`)
+      } finally {
+        await device.close()
+      }
+    }),
+)
