@@ -8,10 +8,10 @@ import type { EncodedRow, KvPair, KvRow } from './kv.ts'
  * The smallest positive fp16 number, for vectors without a range. Subnormal scales are kept: they err by 2⁻²⁵ at most,
  * which costs the last code less than a floor at the smallest normal number would cost every code.
  */
-const SMALLEST_SCALE = 2 ** -24
+export const SMALLEST_SCALE = 2 ** -24
 
 /** The largest finite fp16 number. Values are clamped to it, so that minima and scales stay finite for bf16 models. */
-const LARGEST = 65504
+export const LARGEST = 65504
 
 /**
  * What the coded formats share: one scale and one minimum per token and head. Finds them over the warp's active lanes,
@@ -37,12 +37,13 @@ export function affineEncoder(
   })
   const min = Math.max(warpMin(low), -LARGEST)
   const range = Math.min(warpMax(high), LARGEST) - min
-  const scaleCode = f16(Math.max(range / levels, SMALLEST_SCALE))
+  const scaleCode = f16(Math.max(range * (1 / levels), SMALLEST_SCALE))
   const minCode = f16(min)
   if (laneIdx === 0) store(params, [row[0], row[1], row[2], 0], [scaleCode, minCode])
   const scale = f32(scaleCode)
   const offset = f32(minCode)
-  return (value) => i32Clamp((value - offset) / scale, levels)
+  const perStep = 1 / scale
+  return (value) => i32Clamp((value - offset) * perStep, levels)
 }
 
 /** Rounds to the nearest even integer in [0, levels]. */
@@ -61,10 +62,14 @@ export function affineEncode(values: Float64Array, levels: number): EncodedRow {
   const clamped = (value: number) => Math.min(Math.max(value, -LARGEST), LARGEST)
   const min = clamped(values.reduce((a, b) => Math.min(a, b)))
   const range = Math.fround(clamped(values.reduce((a, b) => Math.max(a, b))) - min)
-  const params = [f16Bits(Math.max(Math.fround(range / levels), SMALLEST_SCALE)), f16Bits(min)]
+  const params = [
+    f16Bits(Math.max(Math.fround(range * Math.fround(1 / levels)), SMALLEST_SCALE)),
+    f16Bits(min),
+  ]
   const [scale, offset] = params.map(f16Value) as [number, number]
+  const perStep = Math.fround(1 / scale)
   const codes = Uint8Array.from(values, (value) => {
-    const x = Math.fround(Math.fround(value - offset) / scale)
+    const x = Math.fround(Math.fround(value - offset) * perStep)
     return roundHalfEven(Math.min(Math.max(x, 0), levels))
   })
   return { codes, params }
