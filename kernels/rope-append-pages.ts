@@ -49,22 +49,25 @@ export interface RopeAppendConfig extends KvConfig {
   readonly hadamard?: boolean
   /** A mean per channel is subtracted from keys. */
   readonly keyMean?: boolean
+  /** Heads that a warp takes at most, and warps of a CTA. */
+  readonly heads?: number
+  readonly warps?: number
 }
 
-const WARPS = 4
+const warpsOf = (c: RopeAppendConfig): number => c.warps ?? 4
 /** Tokens of a warp. */
 const TOKENS = 4
 
 /** Heads that a warp takes, all loaded before the first is used. */
-const headsPerWarp = (heads: number, D: number): number =>
-  [4, 3, 2].find((n) => heads % n === 0 && n * D <= 512) ?? 1
+const headsPerWarp = (heads: number, { D, heads: most = 4 }: RopeAppendConfig): number =>
+  [8, 4, 3, 2].find((n) => n <= most && heads % n === 0 && n * D <= 128 * most) ?? 1
 
 /** Warps that share the heads of four tokens. */
-const jobsOf = ({ Hq, Hkv, D }: RopeAppendConfig) => ({
-  q: Hq / headsPerWarp(Hq, D),
-  kv: Hkv / headsPerWarp(Hkv, D),
+const jobsOf = (c: RopeAppendConfig) => ({
+  q: c.Hq / headsPerWarp(c.Hq, c),
+  kv: c.Hkv / headsPerWarp(c.Hkv, c),
 })
-const blocksOf = (c: RopeAppendConfig): number => ceilDiv(jobsOf(c).q + 2 * jobsOf(c).kv, WARPS)
+const blocksOf = (c: RopeAppendConfig): number => ceilDiv(jobsOf(c).q + 2 * jobsOf(c).kv, warpsOf(c))
 
 /** A head of one token: per pair of a lane's runs, the values. */
 type Runs = [f32[], f32[]][]
@@ -91,7 +94,7 @@ export const ropeAppendPages = kernel(
   import.meta.url,
   {
     grid: (d, c: RopeAppendConfig) => [blocksOf(c), ceilDiv(d.T!, TOKENS)],
-    block: [32 * WARPS],
+    block: (c: RopeAppendConfig) => [32 * warpsOf(c)],
   },
   function ropeAppendPages(
     a: {
@@ -121,10 +124,10 @@ export const ropeAppendPages = kernel(
     const token = Math.min(own, a.qkv.dim('T') - 1)
     const slot = isToken ? a.slots.at(token) : -1
     const pairs = laneRuns(c)
-    const job = blockIdx.x * WARPS + warpIdx
+    const job = blockIdx.x * warpsOf(c) + warpIdx
     const jobs = jobsOf(c)
-    const kvHeads = headsPerWarp(Hkv, D)
-    const codes = codeTile(c, WARPS, kvHeads)
+    const kvHeads = headsPerWarp(Hkv, c)
+    const codes = codeTile(c, warpsOf(c), kvHeads)
 
     const load4 = (first: i32, heads: number): Runs[] => {
       const raw = each(heads, (i) =>
@@ -150,7 +153,7 @@ export const ropeAppendPages = kernel(
       const angles = loadAngles(a.cosSin, a.positions.at(token), R, pairs, run)
       waitForPrevious()
       if (job < jobs.q) {
-        const heads = headsPerWarp(Hq, D)
+        const heads = headsPerWarp(Hq, c)
         const first = job * heads
         load4(first, heads).forEach((vector, i) => {
           const normal = a.qNorm ? normalized(vector, a.qNorm, c, pairs) : vector
