@@ -1,6 +1,18 @@
-import { blockIdx, type Elem, type In, type i32, kernel, type Out, staticAssert, to } from '../dsl/index.ts'
-import { loadRow, storeRow } from '../dsl/std/index.ts'
-import { rowThreads } from './half-rows.ts'
+import {
+  blockIdx,
+  type Elem,
+  type In,
+  type i32,
+  kernel,
+  loadWords,
+  type Out,
+  staticAssert,
+  storeWords,
+  u32,
+  unroll,
+} from '../dsl/index.ts'
+import { columnOf, turnsOf } from '../dsl/std/index.ts'
+import { overlapLaunches, rowThreads } from './half-rows.ts'
 
 export interface EmbedTokensConfig {
   readonly dtype: 'f16' | 'bf16'
@@ -20,15 +32,20 @@ export const embedTokens = kernel(
   ) {
     staticAssert(c.H % 8 === 0, 'the hidden size must be a multiple of 8')
     const share = { columns: c.H, vec: 8 }
+    overlapLaunches()
     const id = a.ids.at(blockIdx.x)
     const known = id >= 0 && id < c.V
-    const row = loadRow(a.table, [known ? id : 0], share, to(c.dtype, 0))
-    storeRow(
-      a.out,
-      [blockIdx.x],
-      share,
-      row.map((value) => (known ? value : to(c.dtype, 0))),
-    )
+    for (const turn of unroll(turnsOf(share))) {
+      const column = columnOf(share, turn)
+      if (column < c.H) {
+        const words = loadWords(a.table, [known ? id : 0, column], 4)
+        storeWords(
+          a.out,
+          [blockIdx.x, column],
+          words.map((word) => (known ? word : u32(0))),
+        )
+      }
+    }
   },
 )
 

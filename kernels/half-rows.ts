@@ -1,25 +1,182 @@
-import { ceilDiv, f32, type In, type i32, type Out, to } from '../dsl/index.ts'
+import {
+  arriveExpecting,
+  barrier,
+  barriers,
+  blockIdx,
+  ceilDiv,
+  copyBulk,
+  f32,
+  fenceBarrierInit,
+  gridDim,
+  type In,
+  type InOut,
+  i32,
+  initBarrier,
+  launchDependents,
+  type Out,
+  range,
+  type Shared,
+  shared,
+  target,
+  threadIdx,
+  to,
+  unroll,
+  waitBarrier,
+  waitForPrevious,
+} from '../dsl/index.ts'
+import type { KernelOptions } from '../dsl/kernel.ts'
 import { loadRow, type RowShare, storeRow } from '../dsl/std/index.ts'
 
-/** What kernels over rows of 16-bit floats share. */
+/**
+ * What kernels over rows of 16-bit floats share.
+ *
+ * A CTA takes whole rows, with a number of threads that follows from the columns alone: what a row gives does not depend
+ * on the others. It keeps a row in registers from the one reading to the one writing. Where there are more rows than
+ * CTAs it takes several, and the copy engine brings the next ones into a ring of shared memory meanwhile.
+ */
+
+export type HalfType = 'f16' | 'bf16'
+
+/** How CTAs take rows. */
+export interface RowPlan {
+  readonly threads: number
+  /** Rows of the ring; 0 loads a row when it is its turn. */
+  readonly stages: number
+  /** CTAs of a launch at most. */
+  readonly ctas: number
+  /** CTAs that should fit a multiprocessor. */
+  readonly ctasPerMultiprocessor?: number
+}
+
+/** Constants that every kernel over rows has. */
+export interface RowConfig {
+  readonly dtype: HalfType
+  /** How CTAs take rows, where that is not to follow from the columns. */
+  readonly plan?: RowPlan
+}
 
 /** Threads of a CTA that works on one row: 8 elements each where the row allows, in whole warps, 512 at most. */
 export const rowThreads = (columns: number): number => Math.min(512, 32 * ceilDiv(columns, 8 * 32))
 
+/** The plan of a kernel over rows of so many columns. */
+export const rowPlan = (columns: number, { plan }: RowConfig): RowPlan =>
+  plan ?? { threads: rowThreads(columns), stages: 0, ctas: 2 ** 20 }
+
+/** Grid, CTA and registers of a kernel over rows, of which `columns` says how long they are. */
+export const rowOptions = <C extends RowConfig>(columns: (c: C) => number): KernelOptions<C> => ({
+  grid: (d, c) => [Math.min(d.T!, rowPlan(columns(c), c).ctas)],
+  block: (c) => [rowPlan(columns(c), c).threads],
+  blocksPerMultiprocessor: (c) => rowPlan(columns(c), c).ctasPerMultiprocessor ?? 1,
+})
+
+/** A tensor of which a row is read, and the leading indices of that. */
+export interface RowSource {
+  readonly src: In<number, string> | InOut<number, string>
+  readonly at: (row: i32) => readonly i32[]
+}
+
+/** A row at hand. */
+export interface Row {
+  readonly index: i32
+  /** The calling thread's share of the row of a source, in f32; places past its end hold 0. */
+  readonly take: (source: number) => f32[]
+  /** To be called by all threads behind a barrier behind the last `take`. */
+  readonly release: () => void
+}
+
+/** Device: calls `use` for each row of the CTA. Starts the next kernel early, and waits for the one before. */
+export function eachRow(
+  rows: i32,
+  share: RowShare,
+  c: RowConfig,
+  sources: readonly RowSource[],
+  use: (row: Row) => void,
+): void {
+  const { stages } = rowPlan(share.columns, c)
+  if (stages > 0) {
+    eachRowOfRing(rows, share, c.dtype, stages, sources, use)
+    return
+  }
+  overlapLaunches()
+  for (const index of range(blockIdx.x, rows, gridDim.x)) {
+    const take = (source: number) => {
+      const { src, at } = sources[source]!
+      return loadFloats(src, at(index), share, c.dtype)
+    }
+    use({ index, take, release: () => {} })
+  }
+}
+
+/** Device: what a kernel does that the launches around it may overlap, behind what does not depend on them. */
+export function overlapLaunches(): void {
+  if (target.capability < 90) return
+  launchDependents()
+  waitForPrevious()
+}
+
+function eachRowOfRing(
+  rows: i32,
+  share: RowShare,
+  dtype: HalfType,
+  stages: number,
+  sources: readonly RowSource[],
+  use: (row: Row) => void,
+): void {
+  const tiles = sources.map(() => shared<number>(dtype, [stages, share.columns]))
+  const full = barriers(stages)
+  if (threadIdx.x === 0) {
+    for (const stage of unroll(stages)) initBarrier(full, stage, 1)
+    fenceBarrierInit()
+  }
+  barrier()
+  const fill = (row: i32, stage: i32) => {
+    arriveExpecting(full, stage, 2 * share.columns * sources.length)
+    sources.forEach(({ src, at }, i) => {
+      copyBulk(tiles[i]!, [stage, 0], src, [...at(row), 0], 2 * share.columns, full, stage)
+    })
+  }
+  overlapLaunches()
+  if (threadIdx.x === 0) {
+    for (const stage of unroll(stages)) {
+      const row = blockIdx.x + stage * gridDim.x
+      if (row < rows) fill(row, stage)
+    }
+  }
+  let stage: i32 = 0
+  let parity: i32 = 0
+  for (const index of range(blockIdx.x, rows, gridDim.x)) {
+    const mine = i32(stage)
+    waitBarrier(full, mine, parity)
+    use({
+      index,
+      take: (source) => loadFloats(tiles[source]!, [mine], share, dtype),
+      release: () => {
+        const next = index + stages * gridDim.x
+        if (threadIdx.x === 0 && next < rows) fill(next, mine)
+      },
+    })
+    stage += 1
+    if (stage === stages) {
+      stage = 0
+      parity = 1 - parity
+    }
+  }
+}
+
 /** Device: the calling thread's share of a row, in f32; places past its end hold 0. */
 export const loadFloats = (
-  src: In<number, string>,
+  src: In<number, string> | InOut<number, string> | Shared<number>,
   row: readonly i32[],
   share: RowShare,
-  dtype: 'f16' | 'bf16',
+  dtype: HalfType,
 ): f32[] => loadRow(src, row, share, to(dtype, 0)).map((value) => f32(value))
 
 /** Device: rounds the calling thread's share of a row to `dtype` and stores it. */
 export function storeFloats(
-  dst: Out<number, string>,
+  dst: Out<number, string> | InOut<number, string>,
   row: readonly i32[],
   share: RowShare,
-  dtype: 'f16' | 'bf16',
+  dtype: HalfType,
   values: readonly f32[],
 ): void {
   storeRow(

@@ -1,6 +1,6 @@
-import { exp2ExactReference } from '../dsl/exact-reference.ts'
+import { exp2WithinReference, reciprocalExactReference } from '../dsl/exact-reference.ts'
 import {
-  blockIdx,
+  barrier,
   type Elem,
   type f32,
   type In,
@@ -11,55 +11,75 @@ import {
   type Out,
   staticAssert,
 } from '../dsl/index.ts'
-import { exp2Exact, type RowShare } from '../dsl/std/index.ts'
-import { loadFloats, rowThreads, storeFloats } from './half-rows.ts'
+import { exp2Within, reciprocalExact } from '../dsl/std/index.ts'
+import { eachRow, type Row, type RowConfig, rowOptions, storeFloats } from './half-rows.ts'
 import { storeQuantized } from './quantize-rows.ts'
 
-export interface SiluMulConfig {
-  readonly dtype: 'f16' | 'bf16'
+export interface SiluMulConfig extends RowConfig {
   /** Intermediate size, a multiple of 8. */
   readonly I: number
 }
 
+const options = rowOptions((c: SiluMulConfig) => c.I)
+
+/** Gates below −`STEEPEST` are taken for it, whose silu is −4·10⁻³⁶, and the exponents of those above end there. */
+const STEEPEST = 86
+const LEAST_EXPONENT = 126
+
 /** Device: silu(gate) · up, each operation rounded to f32. */
-export const siluTimes = (gate: f32, up: f32): f32 => (gate / (1 + exp2Exact(-gate * LOG2E))) * up
+export function siluTimes(gate: f32, up: f32): f32 {
+  const x = Math.max(gate, -STEEPEST)
+  const power = exp2Within(Math.max(x * -LOG2E, -LEAST_EXPONENT))
+  return x * reciprocalExact(1 + power) * up
+}
 
 /** `siluTimes` on the host, bit for bit. */
 export function siluTimesReference(gate: number, up: number): number {
-  const { fround } = Math
-  const power = exp2ExactReference(fround(-gate * fround(LOG2E)))
-  return fround(fround(gate / fround(1 + power)) * up)
+  const { fround, max } = Math
+  const x = max(gate, -STEEPEST)
+  const power = exp2WithinReference(max(fround(x * fround(-LOG2E)), -LEAST_EXPONENT))
+  return fround(fround(x * reciprocalExactReference(fround(1 + power))) * up)
 }
 
 /** Device: silu(gate) · up for the calling thread's share of a row, in f32. */
-function gated(x: In<number, string>, row: i32, share: RowShare, dtype: 'f16' | 'bf16'): f32[] {
-  const gate = loadFloats(x, [row, 0], share, dtype)
-  const up = loadFloats(x, [row, 1], share, dtype)
-  return gate.map((value, i) => siluTimes(value, up[i]!))
+function gated({ take }: Row): f32[] {
+  const up = take(1)
+  return take(0).map((gate, i) => siluTimes(gate, up[i]!))
 }
 
-/** silu(gate) · up of each row; `x` holds a row's gate and then its up projection. One CTA per row. */
+/** Device: both projections of a row. */
+const projections = (x: In<number, 'T 2 I'>) =>
+  [0, 1].map((part) => ({ src: x, at: (row: i32) => [row, part] }))
+
+/** silu(gate) · up of each row; `x` holds a row's gate and then its up projection. */
 export const siluMul = kernel(
   import.meta.url,
-  { grid: (d) => [d.T!], block: (c: SiluMulConfig) => [rowThreads(c.I)] },
+  options,
   function siluMul(a: { x: In<Elem<'dtype'>, 'T 2 I'>; out: Out<Elem<'dtype'>, 'T I'> }, c: SiluMulConfig) {
     staticAssert(c.I % 8 === 0, 'the intermediate size must be a multiple of 8')
     const share = { columns: c.I, vec: 8 }
-    storeFloats(a.out, [blockIdx.x], share, c.dtype, gated(a.x, blockIdx.x, share, c.dtype))
+    eachRow(a.x.dim('T'), share, c, projections(a.x), (row) => {
+      const y = gated(row)
+      barrier()
+      row.release()
+      storeFloats(a.out, [row.index], share, c.dtype, y)
+    })
   },
 )
 
 /** silu(gate) · up of each row, quantized to 8 bits in the same pass. */
 export const siluMulQuantize = kernel(
   import.meta.url,
-  { grid: (d) => [d.T!], block: (c: SiluMulConfig) => [rowThreads(c.I)] },
+  options,
   function siluMulQuantize(
     a: { x: In<Elem<'dtype'>, 'T 2 I'>; q: Out<i8, 'T I'>; scale: Out<f32, 'T'>; sum: Out<i32, 'T'> },
     c: SiluMulConfig,
   ) {
     staticAssert(c.I % 8 === 0, 'the intermediate size must be a multiple of 8')
     const share = { columns: c.I, vec: 8 }
-    storeQuantized(a, blockIdx.x, share, gated(a.x, blockIdx.x, share, c.dtype))
+    eachRow(a.x.dim('T'), share, c, projections(a.x), (row) => {
+      storeQuantized(a, row.index, share, gated(row), row.release)
+    })
   },
 )
 

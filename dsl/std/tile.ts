@@ -33,10 +33,11 @@ export const columnOf = (share: RowShare, turn: number): i32 =>
   threadIdx.x * share.vec + turn * threadsOf(share) * share.vec
 
 /** Whether every thread has elements in a turn: static. */
-const isFull = (share: RowShare, turn: number): boolean =>
+export const isFull = (share: RowShare, turn: number): boolean =>
   (turn + 1) * threadsOf(share) * share.vec <= share.columns && threadsOf(share) === blockDim.x
 
-const holds = (share: RowShare, turn: number): boolean =>
+/** Whether the calling thread has elements in a turn. */
+export const holds = (share: RowShare, turn: number): boolean =>
   columnOf(share, turn) < share.columns && threadIdx.x < threadsOf(share)
 
 /** A row that ends within an access would be read, and written, past its end. */
