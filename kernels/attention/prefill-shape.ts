@@ -1,0 +1,48 @@
+import { staticAssert } from '../../dsl/index.ts'
+import { type KvConfig, kvFormats } from '../formats/kv.ts'
+
+/** How prefill attention on `wgmma` is laid out; everything is static. */
+export interface PrefillTiles {
+  /** CTAs of the persistent grid. */
+  readonly ctas: number
+  /** Units of coded pages under way from global memory. */
+  readonly rawStages: number
+  /** Units of bytes that the warpgroups multiply. */
+  readonly stages: number
+}
+
+export interface PrefillShape {
+  readonly D: number
+  readonly Hq: number
+  readonly Hkv: number
+}
+
+/** Rows of a CTA, query tokens and heads of a group together: two warpgroups of 64. */
+export const tileRows = 128
+
+/** Threads of a CTA: two warpgroups of consumers, and one that copies and unpacks. */
+export const prefillThreads = 384
+
+/** Query heads that share a key/value head. */
+export const groupOf = ({ Hq, Hkv }: PrefillShape): number => Hq / Hkv
+
+/** Query tokens of a tile. */
+export const tileTokens = (shape: PrefillShape): number => Math.floor(tileRows / groupOf(shape))
+
+/** Bytes of shared memory that the body on `wgmma` takes. */
+export function prefillSharedBytes(t: PrefillTiles, { D }: PrefillShape, { kv, PB }: KvConfig): number {
+  const raw = t.rawStages * (4 * PB + 4 * 256)
+  const tiles = t.stages * (tileRows * 128 + D * 128 + 6 * 512 + 16)
+  const totals = tileRows * D * 4
+  return kvFormats[kv].bits === 16 ? 0 : raw + tiles + totals + 1024 + 256
+}
+
+/** Refuses shapes that the body on `wgmma` has no way to compute. */
+export function checkPrefill(shape: PrefillShape, kv: KvConfig): void {
+  staticAssert(shape.Hq % shape.Hkv === 0, 'query heads must be a multiple of key/value heads')
+  staticAssert(groupOf(shape) <= 16, 'at most 16 query heads share a key/value head')
+  staticAssert(
+    kvFormats[kv.kv].bits < 16 && [64, 96, 128].includes(shape.D),
+    `prefill attention on wgmma takes coded caches and heads of 64, 96 or 128, not ${kv.kv} and ${shape.D}`,
+  )
+}

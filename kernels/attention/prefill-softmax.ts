@@ -1,0 +1,208 @@
+import {
+  each,
+  f32,
+  fma,
+  type i32,
+  laneIdx,
+  load,
+  range,
+  regs,
+  shuffleXor,
+  u32,
+  unroll,
+} from '../../dsl/index.ts'
+import {
+  EXPONENT_BIAS,
+  NO_REFERENCE,
+  probability,
+  probabilityBits,
+  rescale,
+  score,
+  splitProbabilities,
+  unitReference,
+  valueRate,
+  valueStep,
+} from './arithmetic.ts'
+import {
+  KEY_MIN,
+  KEY_SCALE,
+  type PrefillMemory,
+  TOP,
+  unitTokens,
+  VALUE_MIN,
+  VALUE_SCALE,
+  WEIGHT,
+} from './prefill-memory.ts'
+
+/** Rows of a lane: g and g + 8 of its warp's sixteen. */
+export const laneRows = 2
+
+/** What a lane knows of its rows: query steps and sums, and the first and last position that each sees. */
+export interface QueryRows {
+  readonly step: readonly f32[]
+  readonly sum: readonly f32[]
+  readonly first: readonly i32[]
+  readonly last: readonly i32[]
+}
+
+/** The running softmax of a lane's rows: reference, sum of probabilities, and sum of theirs times minima. */
+export interface RowState {
+  readonly reference: f32[]
+  readonly total: f32[]
+  readonly offset: f32[]
+}
+
+export const rowState = (): RowState => ({
+  reference: regs(laneRows, f32(NO_REFERENCE)),
+  total: regs(laneRows, f32(0)),
+  offset: regs(laneRows, f32(0)),
+})
+
+/** Forgets what has been seen. */
+export function resetState(state: RowState): void {
+  for (const r of unroll(laneRows)) {
+    state.reference[r] = NO_REFERENCE
+    state.total[r] = 0
+    state.offset[r] = 0
+  }
+}
+
+/** A unit as a warpgroup sees it. */
+export interface UnitView {
+  readonly stage: i32
+  /** Position of the unit's first token. */
+  readonly position: i32
+  /** Whether some row does not see the last tokens, or the first. */
+  readonly isDiagonal: boolean
+  readonly isEdge: boolean
+}
+
+/** What is left of a unit beside its sums of values: factors of the sums so far, and of the unit's own. */
+export interface UnitFactors {
+  readonly keep: f32[]
+  readonly own: f32[]
+}
+
+/** Probabilities as A's registers, of four steps of 32 tokens: the upper bytes and the lower. */
+export interface Probabilities {
+  readonly high: u32[][]
+  readonly low: u32[][]
+}
+
+export const probabilities = (): Probabilities => ({
+  high: each(unitTokens / 32, () => regs(4, u32(0))),
+  low: each(unitTokens / 32, () => regs(4, u32(0))),
+})
+
+const quads = unitTokens / 16
+
+/**
+ * The softmax of a unit: from the sums of queries and codes to probabilities of 16 bits, and the state moved on.
+ *
+ * Accumulator 8h + 4b + 2r + e of a lane t is row r's sum with the unit's token 16h + 4t + 2b + e: of every sixteen tokens
+ * four consecutive ones, of which e says the strand.
+ */
+export function softmaxUnit(
+  dst: Probabilities,
+  factors: UnitFactors,
+  state: RowState,
+  acc: readonly i32[],
+  rows: QueryRows,
+  m: PrefillMemory,
+  unit: UnitView,
+): void {
+  const mine = 4 * (laneIdx & 3)
+  const paramsOf = (row: number, h: number): f32[] => load(m.params, [unit.stage, row, 16 * h + mine], 4)
+  const scores = regs(acc.length, f32(0))
+  for (const h of unroll(quads)) {
+    const [scale, min] = [paramsOf(KEY_SCALE, h), paramsOf(KEY_MIN, h)]
+    for (const j of unroll(4)) {
+      for (const r of unroll(laneRows)) {
+        const i = 8 * h + 4 * (j >> 1) + 2 * r + (j & 1)
+        scores[i] = score(acc[i]!, scale[j]!, min[j]!, rows.sum[r]!)
+      }
+    }
+  }
+  /** The tokens of the unit that a row sees, counted from the lane's first. */
+  const first = rows.first.map((position) => position - unit.position - mine)
+  const last = rows.last.map((position) => position - unit.position - mine)
+  const hide = (isSeen: (token: number, r: number) => boolean): void => {
+    for (const i of unroll(acc.length)) {
+      const token = 16 * (i >> 3) + 2 * ((i >> 2) & 1) + (i & 1)
+      scores[i] = isSeen(token, (i >> 1) & 1) ? scores[i]! : f32(Number.NEGATIVE_INFINITY)
+    }
+  }
+  if (unit.isDiagonal) hide((token, r) => token <= last[r]!)
+  if (unit.isEdge) hide((token, r) => token >= first[r]!)
+
+  const bias = regs(laneRows, f32(0))
+  const own = regs(laneRows, f32(0))
+  for (const r of unroll(laneRows)) {
+    const tops = each(2, (e) =>
+      each(acc.length / 4, (k) => scores[4 * k + 2 * r + e]!).reduce((x, y) => Math.max(x, y)),
+    )
+    let top = Math.max(tops[0]!, tops[1]!)
+    top = Math.max(top, shuffleXor(top, 1))
+    top = Math.max(top, shuffleXor(top, 2))
+    // A row that sees none of the unit gets probabilities of 0, and a factor of 0 or 1 for their sums.
+    const reference = top > f32.lowest ? unitReference(top, rows.step[r]!) : f32(NO_REFERENCE)
+    const next = rescale(state.reference[r]!, reference)
+    bias[r] = EXPONENT_BIAS - reference
+    own[r] = next.factor
+    factors.keep[r] = next.keep
+    state.reference[r] = next.reference
+  }
+
+  const sums = each(laneRows, () => regs(2, f32(0)))
+  const offsets = each(laneRows, () => regs(2, f32(0)))
+  const weigh = (row: number, share: (r: number) => f32 | undefined): void => {
+    const shares = each(laneRows, share)
+    for (const h of unroll(quads)) {
+      const [weight, min] = [paramsOf(row, h), paramsOf(VALUE_MIN, h)]
+      for (const r of unroll(laneRows)) {
+        const words = each(4, (j) => {
+          const p = probability(scores[8 * h + 4 * (j >> 1) + 2 * r + (j & 1)]!, rows.step[r]!, bias[r]!)
+          sums[r]![j & 1] = sums[r]![j & 1]! + p
+          offsets[r]![j & 1] = fma(p, min[j]!, offsets[r]![j & 1]!)
+          const w = shares[r] === undefined ? weight[j]! : weight[j]! * shares[r]!
+          return probabilityBits(p, w)
+        })
+        const bytes = splitProbabilities([words[0]!, words[1]!, words[2]!, words[3]!])
+        dst.high[h >> 1]![2 * (h & 1) + r] = bytes.high
+        dst.low[h >> 1]![2 * (h & 1) + r] = bytes.low
+      }
+    }
+  }
+  const steps = regs(laneRows, m.steps.at(unit.stage, 0))
+  if (unit.isDiagonal || unit.isEdge) {
+    const tops = each(laneRows, (r) =>
+      topOf(m, unit, rows.first[r]! - unit.position, rows.last[r]! - unit.position),
+    )
+    for (const r of unroll(laneRows)) steps[r] = valueStep(tops[r]!)
+    weigh(VALUE_SCALE, (r) => valueRate(tops[r]!))
+  } else weigh(WEIGHT, () => undefined)
+
+  for (const r of unroll(laneRows)) {
+    state.total[r] = fma(sumOfStrands(sums[r]!), own[r]!, state.total[r]! * factors.keep[r]!)
+    state.offset[r] = fma(sumOfStrands(offsets[r]!), own[r]!, state.offset[r]! * factors.keep[r]!)
+    factors.own[r] = steps[r]! * own[r]!
+  }
+}
+
+/** The sum of a row's eight strands, of which a lane has two. */
+function sumOfStrands(strands: readonly f32[]): f32 {
+  let sum = strands[0]! + strands[1]!
+  sum = sum + shuffleXor(sum, 1)
+  return sum + shuffleXor(sum, 2)
+}
+
+/** The largest value scale of the unit's tokens from `first` to `last`, which may lie outside. */
+function topOf(m: PrefillMemory, unit: UnitView, first: i32, last: i32): f32 {
+  const end = Math.min(Math.max(last, 0), unitTokens - 1)
+  let top: f32 = m.params.at(unit.stage, TOP, end)
+  if (first > 0) {
+    top = m.params.at(unit.stage, VALUE_SCALE, end)
+    for (const token of range(first, end)) top = Math.max(top, m.params.at(unit.stage, VALUE_SCALE, token))
+  }
+  return top
+}

@@ -1,0 +1,297 @@
+import {
+  advance,
+  barrier,
+  consumerCursor,
+  each,
+  f32,
+  fma,
+  type In,
+  i32,
+  idiv,
+  initRing,
+  laneIdx,
+  launchDependents,
+  load,
+  matrixOperand,
+  type Out,
+  packBf16,
+  packBytes,
+  packF16,
+  range,
+  regs,
+  release,
+  shuffleXor,
+  specialize,
+  store,
+  storeWords,
+  syncWarp,
+  threadIdx,
+  u32,
+  unroll,
+  voteAny,
+  waitForPrevious,
+  waitFull,
+  warpgroupIdx,
+  warpIdx,
+  wgmma,
+  wgmmaAtom,
+  wgmmaCommit,
+  wgmmaFence,
+  wgmmaWait,
+} from '../../dsl/index.ts'
+import type { KvConfig } from '../formats/kv.ts'
+import { queryCode, queryRate, queryStep, rescale, SPLIT, splitQuery, UNIT } from './arithmetic.ts'
+import { makeMemory, type PrefillMemory, unitTokens } from './prefill-memory.ts'
+import { checkPrefill, groupOf, type PrefillShape, type PrefillTiles, tileTokens } from './prefill-shape.ts'
+import {
+  laneRows,
+  probabilities,
+  type QueryRows,
+  type RowState,
+  resetState,
+  rowState,
+  softmaxUnit,
+} from './prefill-softmax.ts'
+import {
+  itemOfTurn,
+  itemsOf,
+  loadTile,
+  type PrefillTile,
+  type StepTiles,
+  tokenOfRow,
+} from './prefill-tiles.ts'
+import { type CacheArguments, feed } from './prefill-unpack.ts'
+
+export interface PrefillConfig extends KvConfig, PrefillTiles, PrefillShape {
+  readonly dtype: 'f16' | 'bf16'
+  /** Columns of `q` and `out`: Hq·D. */
+  readonly HqD: number
+}
+
+export interface PrefillArguments extends StepTiles, CacheArguments {
+  readonly q: In<number, 'T HqD'>
+  readonly scale: f32
+  readonly out: Out<number, 'T HqD'>
+}
+
+/** Units of a split: its sums are added up before they join those of other splits. */
+const splitUnits = SPLIT / UNIT
+
+/**
+ * Attention of many query tokens over a coded cache, on `wgmma`.
+ *
+ * A tile is 128 rows: query tokens, and beside each other the query heads of one key/value head. Two warpgroups have 64
+ * rows each, and go through the units of 128 tokens that a row of the tile sees; the third copies pages and unpacks codes.
+ */
+export function prefillWgmma(a: PrefillArguments, c: PrefillConfig): void {
+  checkPrefill(c, c)
+  const m = makeMemory(c, c, c)
+  if (threadIdx.x === 256) {
+    initRing(m.rawRing)
+    initRing(m.ring)
+  }
+  barrier()
+  launchDependents()
+  waitForPrevious()
+  specialize({
+    consumers: { warps: 8, registers: 232, run: () => attend(a, c, m) },
+    feeders: { warps: 4, registers: 40, run: () => feed(a, c, m) },
+  })
+}
+
+/** Queries as A's registers, of each 32 columns: the upper bytes and the lower. */
+interface QueryBytes {
+  readonly high: readonly (readonly u32[])[]
+  readonly low: readonly (readonly u32[])[]
+}
+
+/** A warpgroup: its 64 rows of each tile. */
+function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
+  const items = itemsOf(a, c)
+  const at = consumerCursor(0)
+  const scoreAtom = wgmmaAtom(unitTokens, 's8u8')
+  const valueAtom = wgmmaAtom(c.D, 'u8u8')
+  const scores = regs(scoreAtom.c.registers, i32(0))
+  const products = regs(valueAtom.c.registers, i32(0))
+  const p = probabilities()
+  const sums = regs(c.D / 2, f32(0))
+  const row = 64 * warpgroupIdx + 16 * (warpIdx & 3) + (laneIdx >>> 2)
+  let turn: i32 = 0
+  for (let item: i32 = itemOfTurn(turn); item < items; item = itemOfTurn(turn)) {
+    const tile = loadTile(a, c, item)
+    const { bytes, rows } = loadQueries(a, c, tile, row)
+    /** The positions of the warpgroup's first row and of its last. */
+    const lowest = tile.position + tokenOfRow(c, tile, 64 * warpgroupIdx)
+    const highest = tile.position + tokenOfRow(c, tile, 64 * warpgroupIdx + 63)
+    const state = rowState()
+    const all = rowState()
+    for (const i of unroll(c.D / 2)) sums[i] = 0
+    for (const unit of range(tile.firstUnit, tile.lastUnit + 1)) {
+      const position = unit * unitTokens
+      waitFull(m.ring, at)
+      if (position <= highest && position + unitTokens > lowest - a.window + 1) {
+        wgmmaFence()
+        for (const k of unroll(c.D / 32))
+          wgmma(scoreAtom, scores, bytes.high[k]!, matrixOperand(m.keys.row(at.stage), [0, 32 * k]), k > 0)
+        wgmmaCommit()
+        wgmmaWait(0)
+        for (const i of unroll(scores.length)) scores[i] = scores[i]! << 7
+        wgmmaFence()
+        for (const k of unroll(c.D / 32))
+          wgmma(scoreAtom, scores, bytes.low[k]!, matrixOperand(m.keys.row(at.stage), [0, 32 * k]), true)
+        wgmmaCommit()
+        wgmmaWait(0)
+        const factors = { keep: regs(laneRows, f32(0)), own: regs(laneRows, f32(0)) }
+        softmaxUnit(p, factors, state, scores, rows, m, {
+          stage: at.stage,
+          position,
+          isDiagonal: position + unitTokens - 1 > lowest,
+          isEdge: position < highest - a.window + 1,
+        })
+        wgmmaFence()
+        for (const k of unroll(unitTokens / 32))
+          wgmma(valueAtom, products, p.high[k]!, matrixOperand(m.values.row(at.stage), [0, 32 * k]), k > 0)
+        wgmmaCommit()
+        // References move rarely once a few units have been seen.
+        if (voteAny(factors.keep[0] !== 1 || factors.keep[1] !== 1)) {
+          for (const i of unroll(c.D / 2)) sums[i] = sums[i]! * factors.keep[(i >> 1) & 1]!
+        }
+        wgmmaWait(0)
+        for (const i of unroll(products.length)) products[i] = products[i]! << 8
+        wgmmaFence()
+        for (const k of unroll(unitTokens / 32))
+          wgmma(valueAtom, products, p.low[k]!, matrixOperand(m.values.row(at.stage), [0, 32 * k]), true)
+        wgmmaCommit()
+        wgmmaWait(0)
+        for (const i of unroll(c.D / 2))
+          sums[i] = fma(f32(products[i]!), factors.own[(i >> 1) & 1]!, sums[i]!)
+      }
+      syncWarp()
+      release(m.ring, at.stage)
+      advance(at, m.ring, 1)
+      if (unit < tile.lastUnit && unit % splitUnits === splitUnits - 1) {
+        addSplit(m, all, state, sums, idiv(unit, splitUnits) === idiv(tile.firstUnit, splitUnits))
+      }
+    }
+    finish(a, c, m, tile, row, sums, state, all)
+    turn += 1
+  }
+}
+
+/** Rounds a tile's queries to integers, as A's registers; rows that a lane has are `row` and `row` + 8. */
+function loadQueries(
+  a: PrefillArguments,
+  c: PrefillConfig,
+  tile: PrefillTile,
+  row: i32,
+): { bytes: QueryBytes; rows: QueryRows } {
+  const group = groupOf(c)
+  const column = 4 * (laneIdx & 3)
+  const own = each(laneRows, (r) => {
+    const offset = tokenOfRow(c, tile, row + 8 * r)
+    const head = tile.kvHead * group + ((row + 8 * r) % group)
+    const values = each(c.D / 16, (i) =>
+      load(a.q, [tile.token + offset, head * c.D + 16 * i + column], 4).map((x) => f32(x)),
+    )
+    let top = f32(0)
+    for (const x of values.flat()) top = Math.max(top, Math.abs(x))
+    top = Math.max(top, shuffleXor(top, 1))
+    top = Math.max(top, shuffleXor(top, 2))
+    const rate = queryRate(top)
+    let sum: i32 = 0
+    const words = values.map((four) => {
+      const codes = four.map((x) => queryCode(x, rate))
+      const bytes = codes.map(splitQuery)
+      sum = codes.reduce((x, y) => x + y, sum)
+      const word = (part: 'high' | 'low') => {
+        const four = bytes.map((byte) => byte[part])
+        return packBytes(four[0]!, four[1]!, four[2]!, four[3]!)
+      }
+      return { high: word('high'), low: word('low') }
+    })
+    sum = sum + shuffleXor(sum, 1)
+    sum = sum + shuffleXor(sum, 2)
+    const last = tile.position + offset
+    return { words, step: queryStep(top, a.scale), sum: f32(sum), first: last - a.window + 1, last }
+  })
+  const fragments = (part: 'high' | 'low') =>
+    each(c.D / 32, (k) => [0, 1].flatMap((half) => own.map(({ words }) => words[2 * k + half]![part])))
+  return {
+    bytes: { high: fragments('high'), low: fragments('low') },
+    rows: {
+      step: own.map(({ step }) => step),
+      sum: own.map(({ sum }) => sum),
+      first: own.map(({ first }) => first),
+      last: own.map(({ last }) => last),
+    },
+  }
+}
+
+/** Where a thread keeps four sums of finished splits. */
+const totalAt = (i: number) => [warpgroupIdx, i >> 2, threadIdx.x & 127, 0] as const
+
+/** Moves the sums of all splits on by a split's state, and gives the factors of the two. */
+function joinSplit(all: RowState, state: RowState): { keep: f32[]; own: f32[] } {
+  const factors = { keep: regs(laneRows, f32(0)), own: regs(laneRows, f32(0)) }
+  for (const r of unroll(laneRows)) {
+    const next = rescale(all.reference[r]!, state.reference[r]!)
+    factors.keep[r] = next.keep
+    factors.own[r] = next.factor
+    all.total[r] = fma(state.total[r]!, next.factor, all.total[r]! * next.keep)
+    all.offset[r] = fma(state.offset[r]!, next.factor, all.offset[r]! * next.keep)
+    all.reference[r] = next.reference
+  }
+  return factors
+}
+
+/** Adds the sums of a split that has ended to those of the splits before it, and begins the next. */
+function addSplit(m: PrefillMemory, all: RowState, state: RowState, sums: f32[], isFirst: boolean): void {
+  const { keep, own } = joinSplit(all, state)
+  for (const i of unroll(0, sums.length, 4)) {
+    const next = regs(4, f32(0))
+    for (const j of unroll(4)) next[j] = sums[i + j]!
+    if (!isFirst) {
+      load(m.totals, totalAt(i), 4).forEach((total, j) => {
+        next[j] = fma(sums[i + j]!, own[(j >> 1) & 1]!, total * keep[(j >> 1) & 1]!)
+      })
+    }
+    store(m.totals, totalAt(i), next)
+    for (const j of unroll(4)) sums[i + j] = 0
+  }
+  resetState(state)
+}
+
+/** Joins the last split to those before it, and stores the rows that stand for a query. */
+function finish(
+  a: PrefillArguments,
+  c: PrefillConfig,
+  m: PrefillMemory,
+  tile: PrefillTile,
+  row: i32,
+  sums: f32[],
+  state: RowState,
+  all: RowState,
+): void {
+  const { keep, own } = joinSplit(all, state)
+  if (idiv(tile.lastUnit, splitUnits) > idiv(tile.firstUnit, splitUnits)) {
+    for (const i of unroll(0, sums.length, 4)) {
+      load(m.totals, totalAt(i), 4).forEach((total, j) => {
+        sums[i + j] = fma(sums[i + j]!, own[(j >> 1) & 1]!, total * keep[(j >> 1) & 1]!)
+      })
+    }
+  }
+  const group = groupOf(c)
+  for (const r of unroll(laneRows)) {
+    const offset = idiv(row + 8 * r, group)
+    const norm = 1 / all.total[r]!
+    if (offset < Math.min(tile.tokens, tileTokens(c))) {
+      const head = tile.kvHead * group + ((row + 8 * r) % group)
+      for (const o of unroll(c.D / 8)) {
+        const pair = [0, 1].map((e) => (sums[4 * o + 2 * r + e]! + all.offset[r]!) * norm)
+        const word =
+          c.dtype === 'f16' ? u32.bits(packF16(pair[0]!, pair[1]!)) : u32.bits(packBf16(pair[0]!, pair[1]!))
+        storeWords(a.out, [tile.token + offset, head * c.D + 8 * o + 2 * (laneIdx & 3)], [word])
+      }
+    }
+  }
+}

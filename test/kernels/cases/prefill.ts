@@ -1,0 +1,167 @@
+import { f16Value } from '../../../dsl/half.ts'
+import { prefillAttention } from '../../../kernels/attention/prefill.ts'
+import { tileTokens } from '../../../kernels/attention/prefill-shape.ts'
+import { attentionRowReference, type CodedHead } from '../../../kernels/attention/reference.ts'
+import { PAGE_TOKENS } from '../../../kernels/formats/kv.ts'
+import { KEYS, KvPages, VALUES } from '../../../kernels/formats/kv-pages.ts'
+import { type HalfType, halfBits, halfValue, randomHalfs } from '../../support/halfs.ts'
+import { type Rng, rng } from '../../support/rng.ts'
+import type { KernelCase } from '../../support/run-kernel.ts'
+
+/** A sequence of a step: its last `queries` tokens of `context` are attended for. */
+export interface PrefillSequence {
+  readonly context: number
+  readonly queries: number
+}
+
+export interface PrefillOptions {
+  readonly kv: 'kv4' | 'kv8'
+  readonly D: number
+  readonly Hq: number
+  readonly Hkv: number
+  readonly dtype: HalfType
+  readonly sequences: readonly PrefillSequence[]
+  readonly seed: number
+  readonly window?: number
+  readonly ctas?: number
+  readonly rawStages?: number
+  readonly stages?: number
+  /** Deviation of keys: large ones leave one token all the weight. */
+  readonly keySigma?: number
+  /** Rows that are compared, all unless given: whether query token `token` of the step is, with head `head`. */
+  readonly compared?: (token: number, head: number) => boolean
+}
+
+/** No window. */
+export const UNLIMITED = 2 ** 30
+
+/** Cached keys and values of sequences, on pages in random order; whoever reads what is no sequence's own sees NaN. */
+export class CachedSequences {
+  readonly pages: KvPages
+  readonly table: Int32Array
+  readonly maxPages: number
+  readonly #heads: readonly (readonly CodedHead[])[]
+
+  constructor(o: PrefillOptions, random: Rng) {
+    const counts = o.sequences.map(({ context }) => Math.ceil(context / PAGE_TOKENS))
+    const all = counts.reduce((x, y) => x + y, 1)
+    this.maxPages = Math.max(1, ...counts)
+    this.pages = new KvPages(o.kv, o.dtype, o.D, all, o.Hkv)
+    for (let i = 0; i < this.pages.kv.length; i++) this.pages.kv[i] = random.integer(0, 255)
+    this.pages.kvParams.fill(0x7fff)
+    const free = Array.from({ length: all }, (_, i) => i)
+    const take = () => free.splice(random.integer(0, free.length - 1), 1)[0]!
+    this.table = new Int32Array(o.sequences.length * this.maxPages).fill(2 ** 30)
+    this.#heads = o.sequences.map(({ context }, sequence) => {
+      for (let i = 0; i < counts[sequence]!; i++) this.table[sequence * this.maxPages + i] = take()
+      return Array.from({ length: o.Hkv }, (_, head) => this.#fill(o, random, sequence, head, context))
+    })
+  }
+
+  head(sequence: number, head: number): CodedHead {
+    return this.#heads[sequence]![head]!
+  }
+
+  #fill(o: PrefillOptions, random: Rng, sequence: number, head: number, context: number): CodedHead {
+    const codes = () => new Uint8Array(context * o.D)
+    const params = () => new Float32Array(context * 2)
+    const coded = { keys: codes(), values: codes(), keyParams: params(), valueParams: params() }
+    for (let token = 0; token < context; token++) {
+      const page = this.table[sequence * this.maxPages + Math.floor(token / PAGE_TOKENS)]!
+      for (const block of [KEYS, VALUES] as const) {
+        const place = { page, head, block, token: token % PAGE_TOKENS }
+        const sigma = block === KEYS ? (o.keySigma ?? 1) : 0.5 + random.uniform()
+        this.pages.put(place, Float64Array.from({ length: o.D }, () => Math.fround(sigma * random.normal())))
+        const row = this.pages.read(place)
+        const [to, own] = block === KEYS ? [coded.keys, coded.keyParams] : [coded.values, coded.valueParams]
+        to.set(row.codes, token * o.D)
+        own.set(row.params.map(f16Value), token * 2)
+      }
+    }
+    return coded
+  }
+}
+
+/** The tiles of a step, longest first. */
+export function tilesOf(o: PrefillOptions): number[][] {
+  const size = tileTokens(o)
+  const tiles = o.sequences.flatMap(({ context, queries }, sequence) =>
+    Array.from({ length: Math.ceil(queries / size) }, (_, i) => ({
+      entry: [sequence, i * size],
+      last: context - queries + Math.min((i + 1) * size, queries),
+    })),
+  )
+  return tiles.sort((x, y) => y.last - x.last).map(({ entry }) => entry)
+}
+
+/** A step of random sequences, whose outputs must be those of the reference, bit for bit. */
+export function prefillCase(o: PrefillOptions): KernelCase {
+  const random = rng(o.seed)
+  const { D, Hq, Hkv, dtype, sequences } = o
+  const cache = new CachedSequences(o, random)
+  const starts = sequences.reduce((all, { queries }) => [...all, all.at(-1)! + queries], [0])
+  const T = starts.at(-1)!
+  const q = randomHalfs(random, T * Hq * D, dtype)
+  const tiles = tilesOf(o)
+  const window = o.window ?? UNLIMITED
+  const scale = Math.fround(1 / Math.sqrt(D))
+  const { constants, shapes } = cache.pages
+  return {
+    name: `prefill ${o.kv} D=${D} heads ${Hq}/${Hkv} ${dtype} of ${JSON.stringify(sequences)}`,
+    kernel: prefillAttention,
+    config: {
+      ...constants,
+      dtype,
+      D,
+      Hq,
+      Hkv,
+      HqD: Hq * D,
+      ctas: o.ctas ?? 3,
+      rawStages: o.rawStages ?? 2,
+      stages: o.stages ?? 2,
+    },
+    args: {
+      q: { dtype, shape: [T, Hq * D], data: q },
+      kv: { dtype: 'u8', shape: shapes.kv, data: cache.pages.kv },
+      kvParams: { dtype: 'f16', shape: shapes.kvParams, data: cache.pages.kvParams },
+      pages: { dtype: 'i32', shape: [sequences.length, cache.maxPages], data: cache.table },
+      queryStart: { dtype: 'i32', shape: [starts.length], data: Int32Array.from(starts) },
+      context: {
+        dtype: 'i32',
+        shape: [sequences.length],
+        data: Int32Array.from(sequences, ({ context }) => context),
+      },
+      tiles: { dtype: 'i32', shape: [Math.max(1, tiles.length), 2], data: Int32Array.from(tiles.flat()) },
+      tileCount: { dtype: 'i32', shape: [1], data: Int32Array.of(tiles.length) },
+      scale,
+      window,
+      out: { dtype, shape: [T, Hq * D] },
+    },
+    check({ out }) {
+      sequences.forEach(({ context, queries }, sequence) => {
+        for (let i = 0; i < queries; i++) {
+          const token = starts[sequence]! + i
+          const position = context - queries + i
+          for (let head = 0; head < Hq; head++) {
+            if (o.compared && !o.compared(token, head)) continue
+            const first = (token * Hq + head) * D
+            const query = Float64Array.from(q.subarray(first, first + D), halfValue[dtype])
+            const row = attentionRowReference(query, cache.head(sequence, Math.floor(head / (Hq / Hkv))), {
+              position,
+              from: Math.max(0, position - window + 1),
+              scale,
+            })
+            row.forEach((value, d) => {
+              if (out![first + d] !== halfBits[dtype](value)) {
+                const got = halfValue[dtype](out![first + d]!)
+                throw new Error(
+                  `sequence ${sequence}, position ${position}, head ${head}, column ${d}: ${got}, expected ${value}`,
+                )
+              }
+            })
+          }
+        }
+      })
+    },
+  }
+}
