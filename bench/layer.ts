@@ -6,13 +6,15 @@ import { KvCache } from '../models/kv-cache.ts'
 import { type ModelName, namedConfig, namedShapes } from '../models/shapes.ts'
 import type { ProjectionFormat } from '../models/weights.ts'
 import { formatOf, type Recipe } from '../quantize/recipe.ts'
+import { deviceSlug } from '../runtime/device-slug.ts'
 import { runBench } from './command.ts'
 import { measureStep } from './layer/measure.ts'
 import { stepText, summaryText } from './layer/report.ts'
 import { type LayerRow, stepsOf } from './layer/rows.ts'
 import { cacheRoom, contextsOf, loadStack, mixedSampling } from './layer/stack.ts'
+import { storeLayerRows, writeLayerPage } from './layer/store.ts'
 import { openGpu } from './open-gpu.ts'
-import { writeResults } from './results.ts'
+import { resultHeader } from './results.ts'
 
 interface LayerOptions {
   readonly device?: string
@@ -25,6 +27,7 @@ interface LayerOptions {
   readonly uneven: readonly string[]
   readonly commit?: string
   readonly dry?: boolean
+  readonly report?: string
 }
 
 const numbers = (text: string): number[] => text.split(',').map(wholeNumber(1))
@@ -54,9 +57,11 @@ await runBench(
       (text: string) => text.split(','),
       ['64:1280', '512:1280'],
     )
+    .option('--report <gpu>', 'measure nothing, and draw the page of the results of nvidia-h200, …')
     .option('--dry', 'print the table and write nothing')
     .option('--commit <id>', 'the commit, where git is not there (default: QUATTUOR_COMMIT)')
     .action(async (options: LayerOptions) => {
+      if (options.report !== undefined) return console.log(`wrote ${writeLayerPage(options.report)}`)
       const device = await openGpu('bench:layer', options.device)
       try {
         const config = namedConfig(options.model)
@@ -112,7 +117,9 @@ await runBench(
           console.log(`\n${stepText(stepsOf(measured)[0]!)}`)
         }
         console.log(`\n${summaryText(rows)}`)
-        if (!options.dry) console.log(`wrote ${writeResults(device, 'layer', rows, options)}`)
+        if (options.dry) return
+        const files = storeLayerRows(deviceSlug(device), resultHeader(device, 'layer', options), rows)
+        console.log(`wrote ${files.join(', ')}`)
       } finally {
         await device.close()
       }

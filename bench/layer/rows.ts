@@ -1,27 +1,29 @@
-import type { Row } from '../results.ts'
+import { z } from 'zod'
 
 /** Names of rows that are no kernel: a replay of the whole step, and of the decoder layers alone. */
 export const wholeNames = { step: 'step', layers: 'layers' } as const
 
 /** A line of the results: a kernel of a decode step, or a whole. */
-export interface LayerRow extends Row {
-  readonly weights: string
-  readonly kv: string
-  readonly batch: number
+export const layerRow = z.object({
+  weights: z.string(),
+  kv: z.string(),
+  batch: z.int().positive(),
   /** Mean tokens that a sequence attends to. */
-  readonly context: number
+  context: z.number(),
   /** Whether all sequences have that many, or from 1 to twice as many. */
-  readonly even: boolean
-  readonly kernel: string
+  even: z.boolean(),
+  kernel: z.string(),
   /** Launches of it in a step. */
-  readonly launches: number
+  launches: z.int().positive(),
   /** Microseconds of one launch, alone, or of the whole. */
-  readonly us: number
+  us: z.number(),
   /** What one launch must move and compute. */
-  readonly bytes: number
-  readonly ops: number
-  readonly floorUs: number | null
-}
+  bytes: z.number(),
+  ops: z.number(),
+  floorUs: z.number().nullable(),
+})
+
+export type LayerRow = z.infer<typeof layerRow>
 
 /** The rows of one step: its kernels in order, the layers and the whole. */
 export interface StepRows {
@@ -58,6 +60,12 @@ export function stepsOf(rows: readonly LayerRow[]): StepRows[] {
 
 const keyOf = ({ weights, kv, batch, context, even }: LayerRow): string =>
   [weights, kv, batch, context, even].join(' ')
+
+/** Newer rows in place of the older ones of the same steps. */
+export function mergeRows(older: readonly LayerRow[], newer: readonly LayerRow[]): LayerRow[] {
+  const replaced = new Set(newer.map(keyOf))
+  return [...older.filter((row) => !replaced.has(keyOf(row))), ...newer]
+}
 
 /** Microseconds of all launches of a kernel in a step. */
 export const totalUs = ({ us, launches }: LayerRow): number => us * launches
