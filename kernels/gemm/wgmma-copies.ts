@@ -4,6 +4,7 @@ import {
   clusterRank,
   copyBulk,
   copyTensor,
+  each,
   type i32,
   idiv,
   launchDependents,
@@ -38,6 +39,7 @@ import {
 } from '../group-tiles.ts'
 import { rowsOf } from './epilogue.ts'
 import type { WgmmaProduct } from './wgmma.ts'
+import { SLICE_UNITS } from './wgmma-plan.ts'
 
 /**
  * How operands come into the stages of the ring. A strip's units are contiguous along the columns, so one bulk copy brings
@@ -56,9 +58,40 @@ export interface Stages {
   readonly tokens: number
   /** Whether a CTA has one tile, as those have whose sums are added in the memory of the ring. */
   readonly isSingle: boolean
-  /** Stages that this CTA takes of a tile, from `firstStep` on. */
-  readonly firstStep: i32
+  /** Stages that this CTA takes of a tile, and of all columns. */
   readonly steps: i32
+  readonly allSteps: i32
+  /** The step along all columns that one of them is; past the last one where there is nothing to add. */
+  column(step: i32): i32
+}
+
+/** The step along the columns at which a slice of K begins, or the one before ends. */
+export function sliceBegin({ a, c, plan }: WgmmaProduct, slice: i32, allSteps: i32): i32 {
+  const begins = idiv(a.w.dim('Units') + (SLICE_UNITS - 1), SLICE_UNITS) * slice
+  return Math.min(idiv(begins, plan.slices) * (SLICE_UNITS / c.units), allSteps)
+}
+
+/** Which columns the steps of a CTA are. */
+function stepsOf(g: WgmmaProduct, all: i32): Pick<Stages, 'steps' | 'column'> {
+  const { c, plan } = g
+  if (!plan.partial) return { steps: all, column: (step) => step }
+  const rank = c.split === 1 ? 0 : clusterRank % c.split
+  if (plan.slices === 1) {
+    const first = c.split === 1 ? 0 : idiv(all * rank, c.split)
+    const steps = c.split === 1 ? all : idiv(all * (rank + 1), c.split) - first
+    return { steps, column: (step) => first + step }
+  }
+  // A slice for each warpgroup, which take turns at the stages; the shorter ones end in columns of zeros.
+  const begin = (kGroup: i32): i32 => sliceBegin(g, rank * c.kGroups + kGroup, all)
+  const lengths = each(c.kGroups, (kGroup) => begin(kGroup + 1) - begin(kGroup))
+  return {
+    steps: lengths.reduce((most, length) => Math.max(most, length)) * c.kGroups,
+    column(step) {
+      const kGroup = step % c.kGroups
+      const column = begin(kGroup) + idiv(step, c.kGroups)
+      return column < begin(kGroup + 1) ? column : all
+    },
+  }
 }
 
 export function makeStages(g: WgmmaProduct): Stages {
@@ -67,8 +100,6 @@ export function makeStages(g: WgmmaProduct): Stages {
   const shares = [c.stages, plan.slabs, c.multicast, c.tokens / c.multicast, plan.slabColumns]
   const xs = shared<number>(parts.x, swizzledTile(shape, parts.x))
   const all = c.units < 1 ? a.w.dim('Units') * (1 / c.units) : idiv(a.w.dim('Units') + (c.units - 1), c.units)
-  const rank = c.split === 1 ? 0 : clusterRank % c.split
-  const firstStep = c.split === 1 ? 0 : idiv(all * rank, c.split)
   return {
     xs,
     xShares: overlay<number>(xs, parts.x, swizzledTile(shares, parts.x)),
@@ -89,8 +120,8 @@ export function makeStages(g: WgmmaProduct): Stages {
     list: parts.list,
     tokens: c.tokens,
     isSingle: plan.partial,
-    firstStep,
-    steps: c.split === 1 ? all : idiv(all * (rank + 1), c.split) - firstStep,
+    allSteps: all,
+    ...stepsOf(g, all),
   }
 }
 
@@ -122,6 +153,8 @@ function loadWeights(g: WgmmaProduct, o: Stages, tile: TokenTile, step: i32, sta
   const weightBytes = plan.strips * Math.ceil(c.units) * plan.placeWords * 4
   expectBytes(o.ring, stage, c.producers === 1 ? weightBytes + plan.activationBytes : weightBytes)
   const w = tile.expert === undefined ? a.w : a.w.row(tile.expert)
+  // Beside zeros any weights will do.
+  const column = plan.slices > 1 && plan.partial ? Math.min(o.column(step), o.allSteps - 1) : o.column(step)
   for (const s of unroll(plan.strips)) {
     // Row tiles may have strips past the last: what they compute is not stored.
     const strip = Math.min(tile.row * plan.strips + s, a.w.dim('Strips') - 1)
@@ -129,15 +162,15 @@ function loadWeights(g: WgmmaProduct, o: Stages, tile: TokenTile, step: i32, sta
       copyBulk(o.ws, [stage, s, word], w, [strip, ...from], words * 4, o.ring.full, stage, { evict: 'first' })
     }
     if (c.units < 1) {
-      const unit = idiv(o.firstStep + step, 2)
-      const half = (o.firstStep + step) & 1
+      const unit = idiv(column, 2)
+      const half = column & 1
       copy(0, [unit, half * plan.codeWords], plan.codeWords)
       // Both halves of a unit that is one group have its words.
       const words = plan.placeWords - plan.codeWords
       const first = parts.format.group < unitColumns ? half * words : 0
       if (words > 0) copy(plan.codeWords, [unit, 2 * plan.codeWords + first], words)
     } else {
-      const unit = (o.firstStep + step) * c.units
+      const unit = column * c.units
       if (c.units === 1 || unit + c.units <= a.w.dim('Units')) copy(0, [unit, 0], c.units * plan.placeWords)
       else {
         // Past the last unit the activations are zeros, and any unit will do.
@@ -157,7 +190,7 @@ function loadActivations(
   step: i32,
   stage: i32,
 ): void {
-  const column = (o.firstStep + step) * (c.units * unitColumns)
+  const column = o.column(step) * (c.units * unitColumns)
   const token = firstToken(tile, c.tokens)
   if (c.multicast === 1) {
     copyTensor(o.xs.row(stage), a.x, [token, column], o.ring.full, stage)

@@ -27,18 +27,18 @@ import { partialPitch } from './wgmma-plan.ts'
 
 /**
  * What happens to the sums of several warpgroups along K, or of several CTAs of a cluster: they are written to shared memory
- * where the ring was, added and scaled by all consumers, four rows of one token each. Integer sums, so the order does not
- * matter.
+ * where the ring was, added and scaled by all consumers, four rows of one token each: in the order of the columns, which
+ * matters to floating-point sums of slices.
  */
 
 /** Partial sums, [warpgroup along K, token, row], in the memory of the ring. */
-export const partialSums = ({ c, plan }: WgmmaProduct, ring: Shared<number>): Shared<i32> =>
-  overlay<i32>(ring, 'i32', [c.kGroups, c.tokens, partialPitch(plan)])
+export const partialSums = ({ c, parts, plan }: WgmmaProduct, ring: Shared<number>): Shared<number> =>
+  overlay<number>(ring, parts.x === 'i8' ? 'i32' : 'f32', [c.kGroups, c.tokens, partialPitch(plan)])
 
 /** Writes a warpgroup's sums, once all warpgroups have read the ring. */
 export function storePartial(
   { c, plan }: WgmmaProduct,
-  sums: Shared<i32>,
+  sums: Shared<number>,
   acc: readonly number[],
   rowGroup: i32,
   kGroup: i32,
@@ -109,7 +109,7 @@ export function preparePartial(g: WgmmaProduct, tile: TokenTile): PartialShare {
  */
 export function finishPartial(
   g: WgmmaProduct,
-  sums: Shared<i32>,
+  sums: Shared<number>,
   tile: TokenTile,
   { row, n, rows, bias, words, outScales }: PartialShare,
 ): void {

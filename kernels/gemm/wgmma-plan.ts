@@ -20,10 +20,15 @@ export interface WgmmaTiles {
   readonly rowGroups: number
   /** 64-row blocks of a warpgroup. */
   readonly blocks: number
-  /** Warpgroups that interleave over K: each takes every `kGroups`-th stage. Integer kernels only. */
+  /** Warpgroups that share K: each takes every `kGroups`-th stage, and of floating-point sums a slice. */
   readonly kGroups: number
-  /** CTAs of a cluster that split K and add their sums through distributed shared memory. Integer kernels only. */
+  /** CTAs of a cluster that split K and add their sums through distributed shared memory. */
   readonly split: number
+  /**
+   * Slices of K of which floating-point sums consist (`sumSlices`): one unless given. Each is summed from zero, and their
+   * sums are added in ascending order, by warpgroups and CTAs that have one each or by one warpgroup that has all.
+   */
+  readonly slices?: number
   /** CTAs of a cluster with neighbouring row tiles, each of which loads its share of the activations for all. */
   readonly multicast: number
   /** Units of a stage: whole ones, or ½. */
@@ -72,6 +77,9 @@ export interface WgmmaPlan {
   readonly pairUnits: number
   /** Whether sums of several warpgroups or CTAs are added. */
   readonly partial: boolean
+  /** Slices of K that have sums of their own, and whether one warpgroup adds them up. */
+  readonly slices: number
+  readonly sliced: boolean
   /** CTAs of a cluster. */
   readonly cluster: number
   /** Whether the producers are a warpgroup that gives its registers to the consumers. */
@@ -86,13 +94,25 @@ export interface WgmmaPlan {
 export const producerRegisters = 40
 export const consumerRegisters = 232
 
+/** Slices of K begin at multiples of so many units, whatever the stages. */
+export const SLICE_UNITS = 2
+
+/** Sums that a thread can hold beside its operands. */
+const MOST_SUMS = 176
+
 const stagedTokens = [32, 24, 16, 8]
 
 const consumerGroupsOf = (t: WgmmaTiles): number => t.rowGroups * t.kGroups
 
+/** Whether a warpgroup adds up the sums of several slices of K. */
+const isSliced = (t: WgmmaTiles): boolean => (t.slices ?? 1) > 1 && t.kGroups * t.split === 1
+
+/** Sums that a thread holds. */
+const heldSums = (t: WgmmaTiles): number => ((t.blocks * t.tokens) / 2) * (isSliced(t) ? 2 : 1)
+
 // From 96 accumulators on, the 168 registers of an even share are too few for the main loop.
 const rebalances = (t: WgmmaTiles): boolean =>
-  consumerGroupsOf(t) === 2 && (t.blocks * t.tokens) / 2 >= 96 && t.ctasPerMultiprocessor === 1
+  consumerGroupsOf(t) === 2 && heldSums(t) >= 96 && t.ctasPerMultiprocessor === 1
 
 /** Threads of a CTA. */
 export const wgmmaThreads = (t: WgmmaTiles): number =>
@@ -127,6 +147,8 @@ export function wgmmaPlan(t: WgmmaTiles, format: WeightFormat, x: OperandType): 
     pairs: groups % 2 === 0 ? groups / 2 : 1,
     pairUnits: 2 / unitGroups,
     partial: t.kGroups * t.split > 1,
+    slices: t.slices ?? 1,
+    sliced: isSliced(t),
     cluster: wgmmaCluster(t),
     rebalance: rebalances(t),
     staged,
@@ -179,8 +201,25 @@ export function checkWgmmaTiles(t: WgmmaTiles, format: WeightFormat, x: OperandT
     t.stages >= 2 * t.kGroups,
     `stages = ${t.stages} must be at least twice kGroups = ${t.kGroups}`,
   )
+  staticAssert(
+    Number.isInteger(plan.slabs),
+    `units = ${t.units} of a stage must be rows of 128 bytes of activations`,
+  )
   staticAssert(t.tokens % (8 * t.multicast) === 0, 'each sharer of a multicast loads a multiple of 8 tokens')
-  staticAssert(!plan.partial || x === 'i8', 'only integer sums may be split: f32 sums must keep their order')
+  staticAssert(
+    plan.slices === 1 || x !== 'i8',
+    'integer sums have no slices: their order does not matter, so leave out `slices`',
+  )
+  staticAssert(
+    !plan.partial || x === 'i8' || t.kGroups * t.split === plan.slices,
+    `f32 sums must keep their order: of slices = ${plan.slices} each of kGroups = ${t.kGroups} times split = ` +
+      `${t.split} takes one, or one warpgroup takes all`,
+  )
+  staticAssert(
+    plan.slices === 1 || SLICE_UNITS % t.units === 0,
+    `slices of K begin at multiples of ${SLICE_UNITS} units, and units = ${t.units} of a stage must divide that`,
+  )
+  staticAssert(!plan.sliced || heldSums(t) <= MOST_SUMS, 'sums of two slices must fit the registers')
   staticAssert(
     !plan.partial || t.tokens % t.split === 0,
     'CTAs that split K finish equal shares of the tokens',

@@ -54,6 +54,7 @@ import {
   produce,
   produceActivations,
   type Stages,
+  sliceBegin,
 } from './wgmma-copies.ts'
 import {
   beginFinish,
@@ -193,7 +194,7 @@ function consume(
   g: WgmmaProduct,
   stages: Stages,
   epilogue: Epilogue | undefined,
-  sums: Shared<i32> | undefined,
+  sums: Shared<number> | undefined,
 ): void {
   const { c, parts, plan } = g
   const { ring } = stages
@@ -201,6 +202,8 @@ function consume(
   const rowGroup = c.kGroups === 1 ? warpgroupIdx : idiv(warpgroupIdx, c.kGroups)
   const zero = parts.x === 'i8' ? i32(0) : f32(0)
   const acc = each(c.blocks, () => regs<number>(c.tokens / 2, zero))
+  /** Where a warpgroup has several slices of K: their sums. */
+  const total = plan.sliced ? each(c.blocks, () => regs<number>(c.tokens / 2, zero)) : acc
   const atom = wgmmaAtom(c.tokens, parts.format.types(parts.x, parts.zero))
   const at = consumerCursor(kGroup)
   let previous: i32 = 0
@@ -242,25 +245,44 @@ function consume(
       if (c.lag > 0 && rowGroup === 0 && step === lead) namedArrive(lagBarrier, 256)
     }
     if (c.lag > 0 && rowGroup === 1) namedBarrier(lagBarrier, 256)
-    // The body holds an even number of groups, so that two sets of A registers take turns; unrolled no further, or ptxas
-    // would put the groups one after the other.
-    if (plan.turn === 1) {
-      for (const step of range(kGroup, stages.steps, c.kGroups)) multiply(step, step === kGroup)
-    } else {
-      let step: i32 = kGroup
-      for (; step + c.kGroups < stages.steps; step += 2 * c.kGroups) {
-        multiply(step, step === kGroup)
+    /** The steps of the warpgroup among `begin` to `end` - 1. */
+    const multiplySteps = (begin: i32, end: i32): void => {
+      // The body holds an even number of groups, so that two sets of A registers take turns; unrolled no further, or ptxas
+      // would put the groups one after the other.
+      if (plan.turn === 1) {
+        for (const step of range(begin, end, c.kGroups)) multiply(step, step === begin)
+        return
+      }
+      let step: i32 = begin
+      for (; step + c.kGroups < end; step += 2 * c.kGroups) {
+        multiply(step, step === begin)
         multiply(step + c.kGroups, false)
       }
-      if (step < stages.steps) multiply(step, step === kGroup)
+      if (step < end) multiply(step, step === begin)
     }
-    const own = { tile, rowGroup, acc }
+    if (plan.sliced) {
+      for (const sum of total) for (const i of unroll(sum.length)) sum[i] = f32(0)
+      for (const slice of range(plan.slices)) {
+        const begin = sliceBegin(g, slice, stages.allSteps)
+        const end = sliceBegin(g, slice + 1, stages.allSteps)
+        if (begin < end) {
+          multiplySteps(begin, end)
+          wgmmaWait(0)
+          release(ring, previous)
+          total.forEach((sum, b) => {
+            for (const i of unroll(sum.length)) sum[i] = sum[i]! + acc[b]![i]!
+          })
+        }
+      }
+    } else multiplySteps(kGroup, stages.steps)
+    const own = { tile, rowGroup, acc: total }
     if (epilogue !== undefined) beginFinish(g, epilogue, own)
     wgmmaWait(0)
-    if (epilogue !== undefined) {
-      release(ring, previous)
+    if (epilogue === undefined) storePartial(g, sums!, acc[0]!, rowGroup, kGroup)
+    else {
+      if (!plan.sliced) release(ring, previous)
       finishTile(g, epilogue, fetched, own)
-    } else storePartial(g, sums!, acc[0]!, rowGroup, kGroup)
+    }
   })
   // The copy engine reads the staging tiles until then.
   if (epilogue !== undefined && (threadIdx.x & 127) === 0) waitBulk(0, { read: true })
