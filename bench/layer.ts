@@ -11,7 +11,7 @@ import { runBench } from './command.ts'
 import { measureStep } from './layer/measure.ts'
 import { stepText, summaryText } from './layer/report.ts'
 import { type LayerRow, stepsOf } from './layer/rows.ts'
-import { cacheRoom, contextsOf, loadStack, mixedSampling } from './layer/stack.ts'
+import { type Contexts, cacheRoom, contextsOf, loadStack, mixedSampling } from './layer/stack.ts'
 import { storeLayerRows, writeLayerPage } from './layer/store.ts'
 import { openGpu } from './open-gpu.ts'
 import { resultHeader } from './results.ts'
@@ -34,6 +34,68 @@ const numbers = (text: string): number[] => text.split(',').map(wholeNumber(1))
 
 /** Memory that weights, activations and the driver are left. */
 const keptBytes = 24e9
+
+interface StepPlan {
+  readonly batch: number
+  readonly context: number
+  readonly even: boolean
+  readonly contexts: Contexts
+}
+
+/** The steps that are asked for and have room in so many pages of cache. */
+function plansOf({ batch: batches, context: contexts, uneven }: LayerOptions, pages: number): StepPlan[] {
+  const plans = [
+    ...batches.flatMap((batch) => contexts.map((context) => ({ batch, context, even: true }))),
+    ...uneven.filter(Boolean).map((text) => {
+      const [batch, context] = text.split(':').map(wholeNumber(1))
+      return { batch: batch!, context: context!, even: false }
+    }),
+  ]
+    .map((plan) => ({ ...plan, contexts: contextsOf(plan.batch, plan.context, plan.even) }))
+    .filter((plan) => cacheRoom(plan.contexts).pages <= pages)
+  if (plans.length === 0) throw new UsageError('no step fits into memory; ask for fewer or shorter contexts')
+  return plans
+}
+
+async function measure(options: LayerOptions): Promise<void> {
+  const device = await openGpu('bench:layer', options.device)
+  try {
+    const named = namedConfig(options.model)
+    const config = { ...named, layers: options.layers ?? named.layers }
+    const kv: KvFormatName = `kv${options.kv}`
+    const pageBytes = KvCache.pageBytes(config, kv, 'f16')
+    const plans = plansOf(options, Math.floor((device.properties.memoryBytes - keptBytes) / pageBytes))
+    const most = (of: (plan: StepPlan) => number) => Math.max(...plans.map(of))
+    const started = performance.now()
+    const format = formatOf({ weights: options.weights, kvBits: options.kv, clip: 'none' })
+    const model = await loadStack(device, config, format, {
+      batch: most(({ batch }) => batch),
+      pages: most(({ contexts }) => cacheRoom(contexts).pages),
+      pagesPerSequence: most(({ contexts }) => cacheRoom(contexts).pagesPerSequence),
+    })
+    await device.synchronize()
+    console.log(`loaded in ${((performance.now() - started) / 1000).toFixed(1)} s`)
+    const sampling = await mixedSampling(model)
+    const weights: ProjectionFormat = options.weights === 'bf16' ? 'w16' : options.weights
+    const rows: LayerRow[] = []
+    for (const { batch, contexts, even } of plans) {
+      const contextTokens = contexts.reduce((a, b) => a + b, 0)
+      // Only attention depends on the contexts.
+      const known = (kernel: string) =>
+        kernel === 'attention' ? undefined : rows.find((row) => row.batch === batch && row.kernel === kernel)
+      const step = { config, weights, kv, batch, contextTokens, contexts, even }
+      const measured = await measureStep(model, sampling, step, known)
+      rows.push(...measured)
+      console.log(`\n${stepText(stepsOf(measured)[0]!)}`)
+    }
+    console.log(`\n${summaryText(rows)}`)
+    if (options.dry) return
+    const files = storeLayerRows(deviceSlug(device), resultHeader(device, 'layer', options), rows)
+    console.log(`wrote ${files.join(', ')}`)
+  } finally {
+    await device.close()
+  }
+}
 
 await runBench(
   new Command('bench:layer')
@@ -60,68 +122,8 @@ await runBench(
     .option('--report <gpu>', 'measure nothing, and draw the page of the results of nvidia-h200, …')
     .option('--dry', 'print the table and write nothing')
     .option('--commit <id>', 'the commit, where git is not there (default: QUATTUOR_COMMIT)')
-    .action(async (options: LayerOptions) => {
-      if (options.report !== undefined) return console.log(`wrote ${writeLayerPage(options.report)}`)
-      const device = await openGpu('bench:layer', options.device)
-      try {
-        const config = namedConfig(options.model)
-        const layered = { ...config, layers: options.layers ?? config.layers }
-        const format = formatOf({ weights: options.weights, kvBits: options.kv, clip: 'none' })
-        const pageBytes = KvCache.pageBytes(layered, `kv${options.kv}`, 'f16')
-        const most = Math.floor((device.properties.memoryBytes - keptBytes) / pageBytes)
-        const plans = [
-          ...options.batch.flatMap((batch) =>
-            options.context.map((context) => ({ batch, context, even: true })),
-          ),
-          ...options.uneven.filter(Boolean).map((text) => {
-            const [batch, context] = text.split(':').map(wholeNumber(1))
-            return { batch: batch!, context: context!, even: false }
-          }),
-        ]
-        const steps = plans
-          .map((plan) => ({ ...plan, contexts: contextsOf(plan.batch, plan.context, plan.even) }))
-          .filter(({ contexts }) => cacheRoom(contexts).pages <= most)
-        if (steps.length === 0)
-          throw new UsageError('no step fits into memory; ask for fewer or shorter contexts')
-        const rooms = steps.map(({ contexts }) => cacheRoom(contexts))
-        const started = performance.now()
-        const model = await loadStack(device, layered, format, {
-          batch: Math.max(...steps.map(({ batch }) => batch)),
-          pages: Math.max(...rooms.map(({ pages }) => pages)),
-          pagesPerSequence: Math.max(...rooms.map(({ pagesPerSequence }) => pagesPerSequence)),
-        })
-        await device.synchronize()
-        console.log(`loaded in ${((performance.now() - started) / 1000).toFixed(1)} s`)
-        const sampling = await mixedSampling(model)
-        const rows: LayerRow[] = []
-        for (const { batch, contexts, even } of steps) {
-          const measured = await measureStep(
-            model,
-            sampling,
-            {
-              config: layered,
-              weights: (options.weights === 'bf16' ? 'w16' : options.weights) as ProjectionFormat,
-              kv: `kv${options.kv}` as KvFormatName,
-              batch,
-              contextTokens: contexts.reduce((a, b) => a + b, 0),
-              contexts,
-              even,
-            },
-            // Only attention depends on the contexts.
-            (kernel) =>
-              kernel === 'attention'
-                ? undefined
-                : rows.find((row) => row.batch === batch && row.kernel === kernel),
-          )
-          rows.push(...measured)
-          console.log(`\n${stepText(stepsOf(measured)[0]!)}`)
-        }
-        console.log(`\n${summaryText(rows)}`)
-        if (options.dry) return
-        const files = storeLayerRows(deviceSlug(device), resultHeader(device, 'layer', options), rows)
-        console.log(`wrote ${files.join(', ')}`)
-      } finally {
-        await device.close()
-      }
+    .action((options: LayerOptions) => {
+      if (options.report !== undefined) console.log(`wrote ${writeLayerPage(options.report)}`)
+      else return measure(options)
     }),
 )
