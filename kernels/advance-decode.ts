@@ -6,7 +6,6 @@ import {
   type InOut,
   type i32,
   kernel,
-  launchDependents,
   type Out,
   threadIdx,
   u32,
@@ -37,7 +36,6 @@ export const advanceDecode = kernel(
     draws: InOut<u32, 'B'>
   }) {
     waitForPrevious()
-    launchDependents()
     const row = blockIdx.x * blockDim.x + threadIdx.x
     if (row < a.chosen.dim('B') && a.slots.at(row) >= 0) {
       const position = a.positions.at(row) + 1

@@ -2,104 +2,20 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { mixedSampling } from '../../bench/layer/stack.ts'
 import { DecodeGraph } from '../../models/decode-graph.ts'
-import { runStepLaunch } from '../../models/layer.ts'
-import { Model } from '../../models/model.ts'
-import { randomCheckpoint } from '../../models/random-weights.ts'
-import type { StepInput } from '../../models/step.ts'
-import { formatOf, type Recipe } from '../../quantize/recipe.ts'
 import { openEmulator } from '../../runtime/emulator/device.ts'
-import type { Tensor } from '../../runtime/tensor.ts'
-import { modelConfig } from '../support/model-config.ts'
+import { assertReplaysAreSteps, firstStep, loadForReplay } from '../support/decode-replay.ts'
 
 const device = openEmulator()
-const config = modelConfig({ heads: 4 })
-const rows = 3
-const pagesPerSequence = 2
-const steps = 4
-
-/** The last row has no sequence; the first two stand shortly before the end of a page and at the begin of a text. */
-function firstStep(): StepInput {
-  const pages = Int32Array.from([3, 1, 0, 2, 0, 0])
-  return {
-    ids: Int32Array.from([17, 5, 0]),
-    positions: Int32Array.from([62, 0, 0]),
-    slots: Int32Array.from([3 * 64 + 62, 0, -1]),
-    sequences: Int32Array.from([0, 1, 2]),
-    pages,
-    logitRows: Int32Array.from([0, 1, 2]),
-  }
-}
-
-/** A model whose cache holds something before the sequences' first step. */
-async function load(weights: Recipe['weights'], kvBits: Recipe['kvBits']): Promise<Model> {
-  const checkpoint = randomCheckpoint(config, formatOf({ weights, kvBits, clip: 'none' }), 9)
-  const limits = { tokens: rows, sequences: rows, pagesPerSequence, logitRows: rows }
-  const model = await Model.load(device, checkpoint, { limits, pages: 4 })
-  for (const layer of model.cache.layers)
-    for (const tensor of Object.values(layer)) (tensor as Tensor | undefined)?.fill(0x31)
-  return model
-}
-
-/** The ids that each of some steps chooses, and the logits of the last; rows without a sequence left out. */
-async function run(
-  model: Model,
-  step: (index: number, ids: Int32Array) => Promise<void>,
-  chosen: () => Promise<ArrayLike<number>>,
-): Promise<{ ids: number[][]; logits: Float32Array }> {
-  const ids: number[][] = []
-  let last = firstStep().ids
-  for (let i = 0; i < steps; i++) {
-    await step(i, last)
-    last = Int32Array.from(await chosen())
-    ids.push([...last.subarray(0, 2)])
-  }
-  return { ids, logits: await model.logits.slice(0, 2).readFloats() }
-}
 
 for (const [weights, kvBits] of [
   ['w4a8', 4],
   ['bf16', 16],
 ] as const)
-  test(`${weights}: replays of a graph are the steps that the host would run, bit for bit`, async () => {
-    const eagerModel = await load(weights, kvBits)
-    const eagerSampling = await mixedSampling(eagerModel)
-    const draws = new Uint32Array(rows)
-    const eager = await run(
-      eagerModel,
-      async (index, ids) => {
-        const first = firstStep()
-        const positions = first.positions.map((at, row) => (row < 2 ? at + index : at))
-        const slots = positions.map((at, row) =>
-          row < 2 ? 64 * first.pages[row * pagesPerSequence + (at >> 6)]! + (at & 63) : -1,
-        )
-        await eagerModel.step({ ...first, ids: index === 0 ? first.ids : ids, positions, slots })
-        eagerSampling.draws.write(draws.fill(index, 0, 2))
-        for (const launch of await eagerSampling.launches(rows)) runStepLaunch(launch)
-      },
-      () => eagerSampling.ids.read(),
-    )
-    eagerSampling.free()
-    eagerModel.free()
-
-    const model = await load(weights, kvBits)
-    const sampling = await mixedSampling(model)
-    const graph = await DecodeGraph.capture(model, rows, sampling)
-    graph.start(firstStep())
-    const replayed = await run(
-      model,
-      async () => graph.launch(),
-      () => sampling.ids.read(),
-    )
-    assert.equal(replayed, eager)
-    assert.equal([...(await model.activations.positions.read())], [62 + steps, steps, 0])
-    assert.equal([...(await sampling.draws.read())], [steps, steps, 0])
-    graph.destroy()
-    sampling.free()
-    model.free()
-  })
+  test(`${weights}: replays of a graph are the steps that the host would run, bit for bit`, () =>
+    assertReplaysAreSteps(device, weights, kvBits))
 
 test('a step of another size than the graph is refused', async () => {
-  const model = await load('w4a8', 4)
+  const model = await loadForReplay(device, 'w4a8', 4)
   const sampling = await mixedSampling(model)
   const graph = await DecodeGraph.capture(model, 2, sampling)
   assert.throws(
