@@ -3,7 +3,12 @@ import { CheckpointError } from './error.ts'
 import { readJsonFile } from './json-file.ts'
 
 /** The families whose layers `models/` can run, by the name that `config.json` gives in `architectures`. */
-export const architectures = ['LlamaForCausalLM', 'MistralForCausalLM', 'Qwen2ForCausalLM'] as const
+export const architectures = [
+  'LlamaForCausalLM',
+  'MistralForCausalLM',
+  'Qwen2ForCausalLM',
+  'Qwen3ForCausalLM',
+] as const
 export type Architecture = (typeof architectures)[number]
 
 /** The shape of a Llama-like model. */
@@ -24,10 +29,12 @@ export interface ModelConfig {
   readonly tieEmbeddings: boolean
   /** The q, k and v projections have a bias. No other projection ever has. */
   readonly attentionBias: boolean
+  /** Queries and keys are normalized head by head before they are rotated. */
+  readonly headNorm: boolean
   /** Positions that the model was made for. */
   readonly maxPositions: number
-  /** Tokens that a layer sees at most, when the model has such a limit; `checkContext` refuses longer contexts. */
-  readonly slidingWindow: number | undefined
+  /** Of each layer: how many tokens a token sees at most, itself included; `undefined` where it sees all before it. */
+  readonly windows: readonly (number | undefined)[]
   readonly bosId: number | undefined
   /** Tokens that end a generation. `generation_config.json`, where present, has the last word. */
   readonly eosIds: readonly number[]
@@ -35,6 +42,8 @@ export interface ModelConfig {
 
 export interface Rope {
   readonly theta: number
+  /** Leading columns of a head that are rotated. */
+  readonly columns: number
   readonly scaling: RopeScaling | undefined
 }
 
@@ -46,6 +55,18 @@ export type RopeScaling =
       readonly lowFrequencyFactor: number
       readonly highFrequencyFactor: number
       readonly originalMaxPositions: number
+    }
+  | {
+      readonly type: 'yarn'
+      readonly factor: number
+      readonly originalMaxPositions: number
+      /** Turns within the original context from which a pair keeps its frequency, and below which it is stretched. */
+      readonly betaFast: number
+      readonly betaSlow: number
+      /** Whether the pairs of those turns are rounded to whole ones. */
+      readonly truncate: boolean
+      /** Multiplies cosines and sines, and so scores with its square. */
+      readonly attentionFactor: number
     }
 
 /** Sampling defaults that the model's authors suggest. */
@@ -71,7 +92,13 @@ const ropeFields = z.object({
   low_freq_factor: z.number().positive().nullish(),
   high_freq_factor: z.number().positive().nullish(),
   original_max_position_embeddings: count.nullish(),
-  partial_rotary_factor: z.number().nullish(),
+  partial_rotary_factor: z.number().positive().max(1).nullish(),
+  beta_fast: z.number().positive().nullish(),
+  beta_slow: z.number().positive().nullish(),
+  attention_factor: z.number().positive().nullish(),
+  mscale: z.number().nonnegative().nullish(),
+  mscale_all_dim: z.number().nonnegative().nullish(),
+  truncate: z.boolean().nullish(),
 })
 
 const configFields = z.object({
@@ -89,12 +116,14 @@ const configFields = z.object({
   rope_theta: z.number().positive().nullish(),
   rope_scaling: ropeFields.nullish(),
   rope_parameters: ropeFields.nullish(),
-  partial_rotary_factor: z.number().nullish(),
+  partial_rotary_factor: z.number().positive().max(1).nullish(),
   tie_word_embeddings: z.boolean().nullish(),
   attention_bias: z.boolean().nullish(),
   mlp_bias: z.boolean().nullish(),
   sliding_window: count.nullish(),
   use_sliding_window: z.boolean().nullish(),
+  max_window_layers: z.int().nonnegative().nullish(),
+  layer_types: z.array(z.string()).nullish(),
   bos_token_id: tokenId.nullish(),
   eos_token_id: tokenIds.nullish(),
   quantization_config: z.looseObject({ quant_method: z.string().nullish() }).nullish(),
@@ -143,25 +172,27 @@ export function readConfig(path: string): ModelConfig {
       `it is quantized by ${quantizer.quant_method ?? 'an unnamed method'}, which Quattuor does not read; ` +
         'start from the floating-point checkpoint and run quattuor quantize',
     )
-  const qwen = architecture === 'Qwen2ForCausalLM'
-  if (config.attention_bias && !qwen)
+  const isQwen2 = architecture === 'Qwen2ForCausalLM'
+  if (config.attention_bias && !isQwen2)
     refuse(`attention_bias is not supported for ${architecture}, which would put a bias on o_proj as well`)
+  const headDim = config.head_dim ?? config.hidden_size / heads
+  const rope = ropeOf(config, headDim, refuse)
   return {
     architecture: architecture!,
     hiddenSize: config.hidden_size,
     layers: config.num_hidden_layers,
     heads,
     kvHeads,
-    headDim: config.head_dim ?? config.hidden_size / heads,
+    headDim,
     intermediateSize: config.intermediate_size,
     vocabSize: config.vocab_size,
     normEpsilon: config.rms_norm_eps,
-    rope: ropeOf(config, refuse),
+    rope,
     tieEmbeddings: config.tie_word_embeddings ?? false,
-    attentionBias: qwen && config.attention_bias !== false,
-    maxPositions: config.max_position_embeddings,
-    // Qwen2 files carry a window that only counts where use_sliding_window says so.
-    slidingWindow: (qwen && !config.use_sliding_window ? undefined : config.sliding_window) ?? undefined,
+    attentionBias: isQwen2 && config.attention_bias !== false,
+    headNorm: architecture === 'Qwen3ForCausalLM',
+    maxPositions: positionsOf(config.max_position_embeddings, rope),
+    windows: windowsOf(config, architecture!, refuse),
     bosId: config.bos_token_id ?? undefined,
     eosIds: config.eos_token_id ?? [],
   }
@@ -188,18 +219,56 @@ export function checkContext(config: ModelConfig, tokens: number): void {
     throw new CheckpointError(
       `a context of ${tokens} tokens was asked for, and the model was made for ${config.maxPositions}; ask for less`,
     )
-  if (config.slidingWindow !== undefined && tokens > config.slidingWindow)
+  const window = Math.min(...config.windows.map((width) => width ?? Infinity))
+  if (tokens > window)
     throw new CheckpointError(
       `a context of ${tokens} tokens needs sliding-window attention, which is not supported yet; ` +
-        `ask for at most ${config.slidingWindow}`,
+        `ask for at most ${window}`,
     )
 }
 
+/** YaRN's files give the positions before stretching; those of other scalings, behind it. */
+function positionsOf(given: number, { scaling }: Rope): number {
+  return scaling?.type === 'yarn' ? Math.max(given, scaling.originalMaxPositions * scaling.factor) : given
+}
+
+/**
+ * The window of each layer. Newer files list the layers' types. Older ones of Qwen carry a window that only counts where
+ * `use_sliding_window` says so, and then from layer `max_window_layers` on.
+ */
+function windowsOf(
+  config: ConfigFields,
+  architecture: Architecture,
+  refuse: Refuse,
+): readonly (number | undefined)[] {
+  const { num_hidden_layers: layers, sliding_window: window, layer_types: types } = config
+  const isQwen = architecture.startsWith('Qwen')
+  if (types && types.length !== layers)
+    refuse(
+      `layer_types names ${types.length} layers and num_hidden_layers is ${layers}; correct whichever is wrong`,
+    )
+  const unknown = types?.find((type) => type !== 'full_attention' && type !== 'sliding_attention')
+  if (unknown !== undefined)
+    refuse(`the layer type ${unknown} is not supported; full_attention and sliding_attention are`)
+  if (types?.includes('sliding_attention') && window == null)
+    refuse('layer_types has sliding_attention, and sliding_window is not given')
+  return Array.from({ length: layers }, (_, layer) => {
+    if (window == null || (isQwen && !config.use_sliding_window)) return undefined
+    if (types) return types[layer] === 'sliding_attention' ? window : undefined
+    return !isQwen || layer >= (config.max_window_layers ?? layers) ? window : undefined
+  })
+}
+
 /** Transformers up to version 4 has `rope_theta` and `rope_scaling`; from 5 on `rope_parameters` holds both. */
-function ropeOf(config: ConfigFields, refuse: Refuse): Rope {
+function ropeOf(config: ConfigFields, headDim: number, refuse: Refuse): Rope {
   const { rope_parameters: parameters, rope_scaling: scaling } = config
   const partial = parameters?.partial_rotary_factor ?? config.partial_rotary_factor ?? 1
-  if (partial !== 1) refuse(`partial_rotary_factor ${partial} is not supported; 1 is`)
+  const columns = Math.floor(headDim * partial)
+  if (columns % 16 !== 0 || columns === 0)
+    refuse(
+      `partial_rotary_factor ${partial} rotates ${columns} of a head's ${headDim} columns; ` +
+        'supported are multiples of 16',
+    )
   if (
     parameters?.rope_theta != null &&
     config.rope_theta != null &&
@@ -211,11 +280,16 @@ function ropeOf(config: ConfigFields, refuse: Refuse): Rope {
     )
   return {
     theta: parameters?.rope_theta ?? config.rope_theta ?? scaling?.rope_theta ?? 10000,
-    scaling: scalingOf(parameters ?? scaling, refuse),
+    columns,
+    scaling: scalingOf(parameters ?? scaling, config.max_position_embeddings, refuse),
   }
 }
 
-function scalingOf(fields: RopeFields | null | undefined, refuse: Refuse): RopeScaling | undefined {
+function scalingOf(
+  fields: RopeFields | null | undefined,
+  maxPositions: number,
+  refuse: Refuse,
+): RopeScaling | undefined {
   const type = fields?.rope_type ?? fields?.type ?? 'default'
   const need = (key: keyof RopeFields & ('factor' | `${string}_factor` | `${string}_embeddings`)): number =>
     fields?.[key] ?? refuse(`rope scaling ${type} needs ${key}`)
@@ -236,10 +310,28 @@ function scalingOf(fields: RopeFields | null | undefined, refuse: Refuse): RopeS
         refuse('rope scaling llama3 needs a high_freq_factor above its low_freq_factor')
       return scaling
     }
+    case 'yarn': {
+      const factor = need('factor')
+      const { mscale, mscale_all_dim: mscaleAll } = fields!
+      const attentionFactor =
+        mscale && mscaleAll ? yarnScale(factor, mscale) / yarnScale(factor, mscaleAll) : yarnScale(factor, 1)
+      return {
+        type,
+        factor,
+        originalMaxPositions: fields?.original_max_position_embeddings ?? maxPositions,
+        betaFast: fields?.beta_fast ?? 32,
+        betaSlow: fields?.beta_slow ?? 1,
+        truncate: fields?.truncate ?? true,
+        attentionFactor: fields?.attention_factor ?? attentionFactor,
+      }
+    }
     default:
-      return refuse(`rope scaling ${type} is not supported yet; linear and llama3 are`)
+      return refuse(`rope scaling ${type} is not supported yet; linear, llama3 and yarn are`)
   }
 }
+
+/** What YaRN suggests that attention be scaled with, by the root, for a context stretched by `factor`. */
+const yarnScale = (factor: number, weight: number): number => 0.1 * weight * Math.log(factor) + 1
 
 function checked<T>(schema: z.ZodType<T>, value: unknown, refuse: Refuse): T {
   const result = schema.safeParse(value)

@@ -76,12 +76,14 @@ export class Model {
     const { limits, onProgress } = options
     const type = activationType(checkpoint)
     const quantized = takesCodes(weightFormatOf(checkpoint))
-    const { vocabSize: V, hiddenSize: H, headDim: D, normEpsilon: eps } = config
+    const { vocabSize: V, hiddenSize: H, normEpsilon: eps } = config
+    if (config.headNorm || config.rope.columns !== config.headDim)
+      throw new CheckpointError(`${checkpoint.folder}: head norms and partial rotation are not supported yet`)
 
     const cache = new KvCache(device, config, kvFormatOf(checkpoint), type, options.pages)
     const activations = allocateActivations(device, config, limits, type, quantized)
     const positions = limits.pagesPerSequence * PAGE_TOKENS
-    const cosSin = Tensor.from(device, 'f32', [positions, D], ropeTable(config, positions))
+    const cosSin = Tensor.from(device, 'f32', [positions, config.rope.columns], ropeTable(config, positions))
 
     const embedName = 'model.embed_tokens.weight'
     const table = loadHalf(device, checkpoint, embedName, [V, H], type)

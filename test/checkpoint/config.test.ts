@@ -57,6 +57,7 @@ test('a Llama 3.1 configuration', () => {
     normEpsilon: 1e-5,
     rope: {
       theta: 500000,
+      columns: 128,
       scaling: {
         type: 'llama3',
         factor: 8,
@@ -67,8 +68,9 @@ test('a Llama 3.1 configuration', () => {
     },
     tieEmbeddings: false,
     attentionBias: false,
+    headNorm: false,
     maxPositions: 131072,
-    slidingWindow: undefined,
+    windows: Array(32).fill(undefined),
     bosId: 128000,
     eosIds: [128001, 128008, 128009],
   })
@@ -82,7 +84,7 @@ test('what older and smaller files leave out has its usual value', () => {
     eos_token_id: 2,
   })
   assert.is(old.kvHeads, 32)
-  assert.equal(old.rope, { theta: 10000, scaling: undefined })
+  assert.equal(old.rope, { theta: 10000, columns: 128, scaling: undefined })
   assert.equal(old.eosIds, [2])
   assert.equal(read(without('eos_token_id')).eosIds, [])
   assert.is(read({ ...llama, head_dim: 64 }).headDim, 64)
@@ -90,22 +92,59 @@ test('what older and smaller files leave out has its usual value', () => {
 
 test('rope scaling is read in each of its spellings', () => {
   const scaling = (rope: object) => read({ ...without('rope_scaling'), ...rope }).rope
-  const linear = { theta: 500000, scaling: { type: 'linear', factor: 4 } }
+  const linear = { theta: 500000, columns: 128, scaling: { type: 'linear', factor: 4 } }
   assert.equal(scaling({ rope_scaling: { type: 'linear', factor: 4 } }), linear)
   assert.equal(scaling({ rope_parameters: { rope_type: 'linear', factor: 4, rope_theta: 500000 } }), linear)
   assert.equal(scaling({ rope_theta: undefined, rope_parameters: { rope_type: 'default', rope_theta: 7 } }), {
     theta: 7,
+    columns: 128,
     scaling: undefined,
   })
 })
 
+test('YaRN stretches the context it was given, and scales attention as its paper suggests', () => {
+  const yarn = { rope_type: 'yarn', factor: 4, original_max_position_embeddings: 32768 }
+  const stretched = read({ ...llama, max_position_embeddings: 32768, rope_scaling: yarn })
+  assert.is(stretched.maxPositions, 131072)
+  assert.equal(stretched.rope.scaling, {
+    type: 'yarn',
+    factor: 4,
+    originalMaxPositions: 32768,
+    betaFast: 32,
+    betaSlow: 1,
+    truncate: true,
+    attentionFactor: 0.1 * Math.log(4) + 1,
+  })
+  const scaling = (fields: object) => {
+    const found = read({ ...llama, rope_scaling: { ...yarn, ...fields } }).rope.scaling
+    return found?.type === 'yarn' ? found : assert.unreachable()
+  }
+  assert.is(scaling({ attention_factor: 0.5 })?.attentionFactor, 0.5)
+  assert.is(scaling({ mscale: 0.7, mscale_all_dim: 0.7 })?.attentionFactor, 1)
+  assert.is(scaling({ original_max_position_embeddings: undefined })?.originalMaxPositions, 131072)
+  assert.is(scaling({ beta_fast: 16, truncate: false })?.betaFast, 16)
+})
+
+test('part of a head may be rotated, in sixteens', () => {
+  assert.is(read({ ...llama, partial_rotary_factor: 0.75 }).rope.columns, 96)
+  assert.is(
+    read({ ...llama, rope_theta: undefined, rope_parameters: { partial_rotary_factor: 0.25 } }).rope.columns,
+    32,
+  )
+  refuses({ ...llama, partial_rotary_factor: 0.3 }, '38 of a head', 'multiples of 16')
+})
+
 test('rope scalings that are not computed are refused by name', () => {
-  for (const type of ['dynamic', 'yarn', 'longrope'])
-    refuses({ ...llama, rope_scaling: { type, factor: 2 } }, `rope scaling ${type}`, 'linear and llama3')
+  for (const type of ['dynamic', 'longrope'])
+    refuses(
+      { ...llama, rope_scaling: { type, factor: 2 } },
+      `rope scaling ${type}`,
+      'linear, llama3 and yarn',
+    )
   refuses({ ...llama, rope_scaling: { rope_type: 'linear' } }, 'linear needs factor')
   refuses({ ...llama, rope_scaling: { rope_type: 'llama3', factor: 8 } }, 'needs low_freq_factor')
   refuses({ ...llama, rope_scaling: { ...llama.rope_scaling, high_freq_factor: 1 } }, 'high_freq_factor')
-  refuses({ ...llama, partial_rotary_factor: 0.5 }, 'partial_rotary_factor 0.5')
+  refuses({ ...llama, rope_scaling: { type: 'yarn' } }, 'yarn needs factor')
   refuses({ ...llama, rope_parameters: { rope_theta: 10000 } }, '500000', '10000')
 })
 
@@ -115,22 +154,40 @@ test('Qwen 2 has a bias on q, k and v; Llama must not claim one', () => {
   refuses({ ...llama, mlp_bias: true }, 'mlp_bias')
 })
 
+test('Qwen 3 normalizes queries and keys head by head, and has no biases', () => {
+  const qwen3 = read({ ...qwen, architectures: ['Qwen3ForCausalLM'], attention_bias: false })
+  assert.ok(qwen3.headNorm)
+  assert.not(qwen3.attentionBias)
+  assert.not(read(qwen).headNorm)
+})
+
+test('each layer has its window', () => {
+  const windows = (config: object) =>
+    read({ ...qwen, num_hidden_layers: 4, use_sliding_window: true, ...config }).windows
+  assert.equal(windows({ max_window_layers: 3 }), [undefined, undefined, undefined, 4096])
+  const layer_types = ['full_attention', 'sliding_attention', 'full_attention', 'sliding_attention']
+  assert.equal(windows({ layer_types }), [undefined, 4096, undefined, 4096])
+  assert.equal(windows({ layer_types, use_sliding_window: false }), Array(4).fill(undefined))
+  const few = { ...llama, num_hidden_layers: 2 }
+  refuses({ ...few, layer_types }, 'layer_types names 4 layers', '2')
+  refuses({ ...few, layer_types: ['full_attention', 'linear_attention'] }, 'linear_attention')
+  refuses({ ...few, layer_types: layer_types.slice(0, 2) }, 'sliding_window is not given')
+})
+
 test('a sliding window matters from the context that passes it', () => {
   const mistral = read({ ...llama, architectures: ['MistralForCausalLM'], sliding_window: 4096 })
-  assert.is(mistral.slidingWindow, 4096)
+  assert.equal(mistral.windows, Array(32).fill(4096))
   checkContext(mistral, 4096)
   assertRefuses(() => checkContext(mistral, 4097), '4097', 'sliding-window', 'at most 4096')
-  assert.is(read(qwen).slidingWindow, undefined)
   checkContext(read(qwen), 131072)
   assertRefuses(() => checkContext(read(qwen), 131073), '131073', '131072')
-  assert.is(read({ ...qwen, use_sliding_window: true }).slidingWindow, 4096)
 })
 
 test('an unknown family is refused with the list of known ones, before anything else is looked at', () => {
   refuses(
     { architectures: ['GPT2LMHeadModel'] },
     'GPT2LMHeadModel is not supported',
-    'LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM',
+    'LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM',
   )
 })
 

@@ -44,6 +44,10 @@ export class LlamaReference {
     )
     const values: Float64Array[][][] = keys.map((heads) => heads.map(() => []))
     const cached = (x: Float64Array) => kv.decode(kv.encode(x.map(Math.fround), dtype), dtype)
+    const turned = (x: Float64Array, position: number) => {
+      const y = rotate(x, position, config.rope)
+      return format.kv.keyHadamard ? hadamard(y) : y
+    }
 
     const store = (x: Float64Array) =>
       stored ? x.map((value) => halfValue[stored](halfBits[stored](value))) : x
@@ -62,16 +66,22 @@ export class LlamaReference {
           'self_attn.qkv_proj',
         ).map(store) as [Float64Array, Float64Array, Float64Array]
         const attended = new Float64Array(heads * D)
+        const normalized = (x: Float64Array, name: string) =>
+          config.headNorm ? rmsNorm(x, this.#vector(`${prefix}self_attn.${name}.weight`), eps) : x
+        const means = format.kv.keyMean
+          ? this.#vector(`${prefix}self_attn.key_mean`)
+          : new Float64Array(kvHeads * D)
+        const first = Math.max(0, position + 1 - (config.windows[layer] ?? Infinity))
         for (let head = 0; head < kvHeads; head++) {
-          keys[layer]![head]!.push(
-            cached(rotate(k.subarray(head * D, (head + 1) * D), position, config.rope)),
-          )
+          const key = turned(normalized(k.slice(head * D, (head + 1) * D), 'k_norm'), position)
+          keys[layer]![head]!.push(cached(key.map((value, i) => value - means[head * D + i]!)))
           values[layer]![head]!.push(cached(v.slice(head * D, (head + 1) * D)))
         }
         for (let head = 0; head < heads; head++) {
           const own = Math.floor((head * kvHeads) / heads)
-          const query = store(rotate(q.subarray(head * D, (head + 1) * D), position, config.rope))
-          attended.set(attend(query, keys[layer]![own]!, values[layer]![own]!), head * D)
+          const query = store(turned(normalized(q.slice(head * D, (head + 1) * D), 'q_norm'), position))
+          const seen = [keys, values].map((all) => all[layer]![own]!.slice(first))
+          attended.set(attend(query, seen[0]!, seen[1]!), head * D)
         }
         const [o] = this.#products(prefix, store(attended), ['o'], 'self_attn.o_proj')
         x = store(x.map((value, i) => value + o![i]!))
@@ -196,29 +206,48 @@ function rmsNorm(x: Float64Array, gamma: Float64Array, eps: number): Float64Arra
   return x.map((value, i) => (value / Math.sqrt(mean + eps)) * gamma[i]!)
 }
 
-/** Pairs i and i + D/2 turn by position · frequency. */
+/** Of the rotated columns, pairs at a distance of half of them turn by position · frequency. */
 function rotate(x: Float64Array, position: number, rope: Rope): Float64Array {
-  const half = x.length / 2
-  const y = new Float64Array(x.length)
+  const half = rope.columns / 2
+  const factor = rope.scaling?.type === 'yarn' ? rope.scaling.attentionFactor : 1
+  const y = x.slice()
   for (let i = 0; i < half; i++) {
-    const angle = position * frequencyOf(rope, i / half)
-    const [cos, sin] = [Math.cos(angle), Math.sin(angle)]
+    const angle = position * frequencyOf(rope, i)
+    const [cos, sin] = [factor * Math.cos(angle), factor * Math.sin(angle)]
     y[i] = x[i]! * cos - x[i + half]! * sin
     y[i + half] = x[i + half]! * cos + x[i]! * sin
   }
   return y
 }
 
-function frequencyOf({ theta, scaling }: Rope, exponent: number): number {
-  const frequency = theta ** -exponent
+function frequencyOf({ theta, columns, scaling }: Rope, pair: number): number {
+  const frequency = theta ** ((-2 * pair) / columns)
   if (scaling === undefined) return frequency
-  if (scaling.type === 'linear') return frequency / scaling.factor
-  const { factor, lowFrequencyFactor: low, highFrequencyFactor: high, originalMaxPositions } = scaling
-  const turns = (originalMaxPositions * frequency) / (2 * Math.PI)
-  if (turns > high) return frequency
-  if (turns < low) return frequency / factor
-  const smooth = (turns - low) / (high - low)
-  return ((1 - smooth) * frequency) / factor + smooth * frequency
+  const { factor } = scaling
+  if (scaling.type === 'linear') return frequency / factor
+  const turns = (scaling.originalMaxPositions * frequency) / (2 * Math.PI)
+  if (scaling.type === 'llama3') {
+    const { lowFrequencyFactor: low, highFrequencyFactor: high } = scaling
+    if (turns > high) return frequency
+    if (turns < low) return frequency / factor
+    const smooth = (turns - low) / (high - low)
+    return ((1 - smooth) * frequency) / factor + smooth * frequency
+  }
+  const turnsOf = (i: number) =>
+    (scaling.originalMaxPositions * theta ** ((-2 * i) / columns)) / (2 * Math.PI)
+  const pairs = Array.from({ length: columns / 2 }, (_, i) => i)
+  const first = pairs.findLast((i) => turnsOf(i) >= scaling.betaFast) ?? 0
+  const last = pairs.find((i) => turnsOf(i) <= scaling.betaSlow) ?? columns / 2
+  const stretched = Math.min(Math.max((pair - first) / (last - first), 0), 1)
+  return (stretched * frequency) / factor + (1 - stretched) * frequency
+}
+
+/** By its definition: the sign of a product is the parity of the bits that row and column share. */
+function hadamard(x: Float64Array): Float64Array {
+  const isOdd = (n: number) => n.toString(2).replaceAll('0', '').length % 2 === 1
+  return x.map(
+    (_, row) => x.reduce((sum, value, i) => sum + (isOdd(row & i) ? -value : value), 0) / Math.sqrt(x.length),
+  )
 }
 
 function attend(
