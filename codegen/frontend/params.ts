@@ -56,8 +56,7 @@ export function signatureOf(body: FunctionNode, module: Module, modules: Modules
   for (const p of params) {
     if (p.kind === 'tensor') for (const extent of p.shape) if (typeof extent === 'string') dims.add(extent)
   }
-  const constants = c?.type && reader.members({ type: c.type, module })
-  const optional = constants?.filter((m) => m.member.optional).map((m) => m.member.name)
+  const optional = c?.type && reader.optional({ type: c.type, module })
   return { params, absent, dims: [...dims], optionalConstants: optional && new Set(optional) }
 }
 
@@ -81,6 +80,16 @@ class SignatureReader {
     if (parts.some((p) => !p)) return undefined
     const byName = new Map(parts.flat().map((m) => [m!.member.name, m!]))
     return [...byName.values()]
+  }
+
+  /** The optional fields of an object type, of any part of it; undefined where a part is no object type. */
+  optional(typed: Typed): string[] | undefined {
+    const { type, module } = this.#resolve(typed)
+    if (type.kind === 'union' || type.kind === 'intersection') {
+      const parts = type.parts.map((part) => this.optional({ type: part, module }))
+      return parts.some((names) => !names) ? undefined : parts.flatMap((names) => names!)
+    }
+    return this.members(typed)?.flatMap(({ member }) => (member.optional ? [member.name] : []))
   }
 
   /** Follows aliases, with their type arguments filled in. */
