@@ -11,8 +11,8 @@ import { type Contexts, decodeInput } from './stack.ts'
 import { type StepShape, stepWork } from './work.ts'
 
 const patience: Patience = { replays: 7, leastMicroseconds: 1500, mostMicroseconds: 12_000 }
-/** Replays of a whole step that are timed, and before. */
-const replays = 9
+/** Replays that are timed: of a whole step, and of one that lacks a kernel. */
+const replays = { whole: 9, partial: 3 } as const
 /** Launches outside of the decoder layers. */
 const outside = new Set(['embed', 'final_norm', 'lm_head', 'sample', 'advance'])
 
@@ -23,8 +23,9 @@ export interface MeasuredStep extends StepShape {
 }
 
 /**
- * Times a whole decode step, its decoder layers, and each of its kernels alone: graphs of the launches of one name, which
- * take turns among the layers. `known` has rows of kernels that need not be measured again.
+ * Times a whole decode step, its decoder layers, and each of its kernels: alone, as a graph of the launches of one name,
+ * which take turns among the layers, and by what a step without it saves. `known` has rows of kernels whose time alone
+ * need not be measured again.
  */
 export async function measureStep(
   model: Model,
@@ -46,8 +47,14 @@ export async function measureStep(
     context: step.contextTokens / batch,
     even: step.even,
   }
-  const row = (kernel: string, launches: number, us: number, each: Work): LayerRow => ({
-    ...{ ...common, kernel, launches, us },
+  const row = (
+    kernel: string,
+    launches: number,
+    us: number,
+    each: Work,
+    marginalUs: number | null = null,
+  ): LayerRow => ({
+    ...{ ...common, kernel, launches, us, marginalUs },
     ...{ bytes: each.bytes, ops: each.ops, floorUs: floorOf(each) },
   })
   try {
@@ -55,11 +62,17 @@ export async function measureStep(
     const names = [...new Set(graph.launches.map(({ name }) => name))]
     const of = (name: string) => graph.launches.filter((launch) => launch.name === name)
     const layers = graph.launches.filter(({ name }) => !outside.has(name))
+    /** What launches take as one graph. */
+    const together = async (launches: readonly StepLaunch[], times: number): Promise<number> => {
+      const part = captureLaunches(device, launches)
+      reset()
+      const us = await replayMicroseconds(device, part, times)
+      part.destroy()
+      return us
+    }
     reset()
-    const wholeUs = await replayMicroseconds(device, () => graph.launch())
-    const layersGraph = captureLaunches(device, layers)
-    const layersUs = await replayMicroseconds(device, () => layersGraph.launch())
-    layersGraph.destroy()
+    const wholeUs = await replayMicroseconds(device, graph, replays.whole)
+    const layersUs = await together(layers, replays.whole)
 
     const rows: LayerRow[] = []
     for (const name of names) {
@@ -70,7 +83,9 @@ export async function measureStep(
       reset()
       graph.launch()
       const us = before?.us ?? (await launchMicroseconds(device, launches.map(runnable), patience))
-      rows.push(row(name, launches.length, us, each))
+      const others = graph.launches.filter((launch) => launch.name !== name)
+      const marginal = (wholeUs - (await together(others, replays.partial))) / launches.length
+      rows.push(row(name, launches.length, us, each, marginal))
     }
     const sum = (names: readonly StepLaunch[]): Work => ({
       bytes: names.reduce((total, { name }) => total + (work[name]?.bytes ?? 0), 0),
@@ -99,15 +114,15 @@ const runnable = (launch: StepLaunch) => ({
  * The median microseconds of replays that follow each other, so that the host is ahead of the device; each is a token
  * further than the one before.
  */
-async function replayMicroseconds(device: Device, replay: () => void): Promise<number> {
-  const events = Array.from({ length: replays + 1 }, () => device.createEvent())
-  replay()
+async function replayMicroseconds(device: Device, graph: { launch(): void }, times: number): Promise<number> {
+  const events = Array.from({ length: times + 1 }, () => device.createEvent())
+  graph.launch()
   for (const [i, event] of events.entries()) {
-    if (i > 0) replay()
+    if (i > 0) graph.launch()
     event.record()
   }
   await device.synchronize()
-  const times = events.slice(1).map((event, i) => 1000 * event.elapsedSince(events[i]!))
+  const spans = events.slice(1).map((event, i) => 1000 * event.elapsedSince(events[i]!))
   for (const event of events) event.destroy()
-  return median(times)
+  return median(spans)
 }

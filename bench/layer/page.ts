@@ -45,6 +45,7 @@ ${barFigures(steps)}</section>
 ${rooflineSection(rows, ceiling)}
 ${sections.join('\n')}
 <section><h2>Kernel by kernel</h2>
+<p>µs: a launch alone. In step: by how much a step without the kernel is shorter, for each launch; its sum is the share.</p>
 ${steps.map(stepTable).join('\n')}</section>
 </main>
 </body>
@@ -100,12 +101,23 @@ ${groupLegend()}<figure>${plot}</figure></section>`
     : ''
 }
 
-const columns = ['kernel', 'launches', 'µs', 'MB', 'TB/s', 'floor µs', 'µs / floor', 'total µs', 'share %']
+const columns = [
+  'kernel',
+  'launches',
+  'µs',
+  'MB',
+  'TB/s',
+  'floor µs',
+  'µs / floor',
+  'total µs',
+  'in step µs',
+  'share %',
+]
 
 function stepTable(step: StepRows): string {
   const whole = step.step?.us
   const line = (row: LayerRow): string => {
-    const { kernel, launches, us, bytes, floorUs } = row
+    const { kernel, launches, us, marginalUs, bytes, floorUs } = row
     const cells = [
       escapeHtml(kernel),
       launches,
@@ -115,7 +127,8 @@ function stepTable(step: StepRows): string {
       floorUs?.toFixed(2) ?? '',
       floorUs ? (us / floorUs).toFixed(2) : '',
       totalUs(row).toFixed(1),
-      whole ? ((100 * totalUs(row)) / whole).toFixed(1) : '',
+      marginalUs?.toFixed(2) ?? '',
+      whole ? ((100 * launches * (marginalUs ?? us)) / whole).toFixed(1) : '',
     ]
     return `<tr>${cells.map((cell) => `<td>${cell}</td>`).join('')}</tr>`
   }

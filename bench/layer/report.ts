@@ -5,8 +5,9 @@ import { type LayerRow, type StepRows, stepsOf, totalUs } from './rows.ts'
 export function stepText(step: StepRows): string {
   const { kernels, layers, step: whole } = step
   const all = kernels.reduce((total, row) => total + totalUs(row), 0)
+  const marginal = kernels.reduce((total, row) => total + row.launches * (row.marginalUs ?? row.us), 0)
   const share = (us: number) => (whole ? (100 * us) / whole.us : null)
-  const line = (name: string, { us, launches, bytes, floorUs }: LayerRow) => ({
+  const line = (name: string, { us, marginalUs, launches, bytes, floorUs }: LayerRow) => ({
     kernel: name,
     launches,
     us,
@@ -15,11 +16,12 @@ export function stepText(step: StepRows): string {
     'floor us': floorUs,
     'us / floor': floorUs ? us / floorUs : null,
     'total us': us * launches,
-    'share %': share(us * launches),
+    'in step us': marginalUs,
+    'share %': share((marginalUs ?? us) * launches),
   })
   const rows = [
     ...kernels.map((row) => line(row.kernel, row)),
-    { kernel: 'sum', 'total us': all, 'share %': share(all) },
+    { kernel: 'sum', 'total us': all, 'share %': share(marginal) },
     ...(layers ? [line('layers as one', layers)] : []),
     ...(whole ? [line('step as one', whole)] : []),
   ]

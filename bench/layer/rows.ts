@@ -17,6 +17,8 @@ export const layerRow = z.object({
   launches: z.int().positive(),
   /** Microseconds of one launch, alone, or of the whole. */
   us: z.number(),
+  /** By how much a step is shorter without the kernel, for each of its launches; `null` for a whole. */
+  marginalUs: z.number().nullable(),
   /** What one launch must move and compute. */
   bytes: z.number(),
   ops: z.number(),

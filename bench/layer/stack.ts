@@ -103,6 +103,8 @@ export function decodeInput(model: Model, contexts: Contexts): StepInput {
         PAGE_TOKENS * pages[b * pagesPerSequence + Math.floor(at / PAGE_TOKENS)]! + (at % PAGE_TOKENS),
     ),
     sequences: rows,
+    queryStart: Int32Array.from([...rows, rows.length]),
+    context: Int32Array.from(contexts),
     pages,
     logitRows: rows,
   }

@@ -14,11 +14,11 @@ import { ceilings } from '../../runtime/tune/roofline.ts'
 import { modelConfig } from '../support/model-config.ts'
 
 const kernels = [
-  { kernel: 'norm', launches: 4, us: 2, bytes: 4e6, ops: 0, floorUs: 1 },
-  { kernel: 'attention', launches: 2, us: 30, bytes: 9e7, ops: 1e9, floorUs: 20 },
-  { kernel: 'lm_head', launches: 1, us: 40, bytes: 1e8, ops: 2e9, floorUs: 25 },
-  { kernel: 'layers', launches: 1, us: 60, bytes: 2e8, ops: 1e9, floorUs: 44 },
-  { kernel: 'step', launches: 1, us: 100, bytes: 3e8, ops: 3e9, floorUs: 69 },
+  { kernel: 'norm', launches: 4, us: 2, marginalUs: 1, bytes: 4e6, ops: 0, floorUs: 1 },
+  { kernel: 'attention', launches: 2, us: 30, marginalUs: 25, bytes: 9e7, ops: 1e9, floorUs: 20 },
+  { kernel: 'lm_head', launches: 1, us: 40, marginalUs: 38, bytes: 1e8, ops: 2e9, floorUs: 25 },
+  { kernel: 'layers', launches: 1, us: 60, marginalUs: null, bytes: 2e8, ops: 1e9, floorUs: 44 },
+  { kernel: 'step', launches: 1, us: 100, marginalUs: null, bytes: 3e8, ops: 3e9, floorUs: 69 },
 ]
 const rows: LayerRow[] = [1, 64].flatMap((batch) =>
   kernels.map((row) => ({ weights: 'w4a8', kv: 'kv4', batch, context: 1280, even: batch === 1, ...row })),
@@ -29,11 +29,22 @@ test('a table has each kernel, their sum, the layers and the step as one, with t
   const words = (line: string | undefined) => line!.trim().split(/\s{2,}/)
   assert.is(title, 'w4a8 kv4, 64 sequences, mean context 1280')
   assert.equal(words(head), [
-    ...['kernel', 'launches', 'us', 'MB', 'TB/s', 'floor us', 'us / floor', 'total us', 'share %'],
+    ...[
+      'kernel',
+      'launches',
+      'us',
+      'MB',
+      'TB/s',
+      'floor us',
+      'us / floor',
+      'total us',
+      'in step us',
+      'share %',
+    ],
   ])
-  assert.equal(words(norm), ['norm', '4', '2', '4', '2', '1', '2', '8', '8'])
-  assert.equal(words(attention), ['attention', '2', '30', '90', '3', '20', '1.50', '60', '60'])
-  assert.equal(words(sum), ['sum', '108', '108'])
+  assert.equal(words(norm), ['norm', '4', '2', '4', '2', '1', '2', '8', '1', '4'])
+  assert.equal(words(attention), ['attention', '2', '30', '90', '3', '20', '1.50', '60', '25', '50'])
+  assert.equal(words(sum), ['sum', '108', '92'])
   assert.equal(words(layers).slice(0, 3), ['layers as one', '1', '60'])
   assert.equal(words(step).slice(0, 3), ['step as one', '1', '100'])
   const [, one, many] = summaryText(rows).split('\n')
