@@ -14,6 +14,7 @@ svg .floor { stroke: var(--ink); stroke-dasharray: 4 4; }
 svg .whole { stroke: var(--ink); stroke-width: 2.5; fill: none; }
 svg .figure { fill: var(--ink); font-variant-numeric: tabular-nums; }
 svg .roof { stroke: var(--soft); stroke-width: 1.6; fill: none; }
+.heat-rows .share { background: color-mix(in srgb, var(--share) calc(var(--level) * 0.75), var(--card)); }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 16px; font-size: 12.5px; color: var(--soft); padding: 6px 12px; }
 .legend i { display: inline-block; width: 11px; height: 11px; border-radius: 3px; margin-right: 6px; vertical-align: -1px; }
 .all td:not(:first-child), .all th:not(:first-child) { text-align: right; }

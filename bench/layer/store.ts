@@ -5,6 +5,7 @@ import { UsageError } from '../../cli/failure.ts'
 import { packageRoot } from '../../runtime/package-root.ts'
 import { ceilings } from '../../runtime/tune/roofline.ts'
 import { type ResultHeader, writeRows } from '../results.ts'
+import { attentionSection, readAttentionRows } from './attention.ts'
 import { layerPage } from './page.ts'
 import { type LayerRow, layerRow, mergeRows } from './rows.ts'
 
@@ -36,6 +37,6 @@ export function writeLayerPage(gpu: string): string {
     throw new UsageError(`there are no results in ${path}; measure some with npm run bench:layer`)
   const header = JSON.parse(readFileSync(path, 'utf8')) as ResultHeader
   const page = path.replace(/\.json$/, '.html')
-  writeFileSync(page, layerPage(header, rows, ceilings[gpu]))
+  writeFileSync(page, layerPage(header, rows, ceilings[gpu], [attentionSection(readAttentionRows(gpu))]))
   return relative(packageRoot(), page)
 }

@@ -1,5 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { attentionSection } from '../../bench/layer/attention.ts'
 import { groupTimes, stepBars } from '../../bench/layer/bars.ts'
 import { measureStep } from '../../bench/layer/measure.ts'
 import { layerPage } from '../../bench/layer/page.ts'
@@ -72,11 +73,25 @@ test('the bars show the sums of groups of kernels in units of the floor, and the
     ...{ command: '', date: '2026-11-21T00:00:00.000Z', commit: null, device: 'A <GPU> & more', cpu: '' },
     ...{ driver: null, smClockMHz: null },
   }
-  const page = layerPage(header, rows, ceilings['nvidia-h200'], ['<section>attention</section>'])
+  const attention = {
+    kernel: 'decode',
+    kv: 'kv4',
+    batch: 64,
+    context: 1024,
+    queries: 1,
+    even: false,
+    tflops: null,
+  }
+  const sections = [attentionSection([{ ...attention, us: 20, floorUs: 15, tbPerS: 3.5 }])]
+  const page = layerPage(header, rows, ceilings['nvidia-h200'], sections)
   assert.match(page, /<h1>Decode steps on A &lt;GPU&gt; &amp; more<\/h1>/)
   assert.not.match(page, /(src|href)=|<script|NaN|undefined|Infinity/)
   assert.is(page.match(/<svg/g)!.length, page.match(/<\/svg>/g)!.length)
-  assert.match(page, /<section>attention<\/section>/)
+  assert.match(
+    page,
+    /<td>1024 uneven<\/td><td>1<\/td><td>20\.0<\/td><td>15\.0<\/td><td class="share"[^>]*>75<\/td>/,
+  )
+  assert.is(attentionSection([]), '')
   assert.match(layerPage(header, [], undefined), /Kernel by kernel/)
 })
 
