@@ -21,6 +21,8 @@ export interface Activations {
   readonly positions: Tensor
   readonly slots: Tensor
   readonly sequences: Tensor
+  readonly queryStart: Tensor
+  readonly context: Tensor
   readonly pages: Tensor
   readonly logitRows: Tensor
   /** The residual stream, [tokens, hidden]. */
@@ -72,6 +74,8 @@ export function allocateActivations(
     positions: allocate('i32', [tokens]),
     slots: allocate('i32', [tokens]),
     sequences: allocate('i32', [tokens]),
+    queryStart: allocate('i32', [limits.sequences + 1]),
+    context: allocate('i32', [limits.sequences]),
     pages: allocate('i32', [limits.sequences, limits.pagesPerSequence]),
     logitRows: allocate('i32', [limits.logitRows]),
     x: allocate(type, [tokens, config.hiddenSize]),

@@ -164,7 +164,7 @@ export class Model {
 
   /** Enqueues the copies of what a step reads. Throws `RangeError` past the limits. */
   upload(input: StepInput, stream?: Stream): void {
-    const { ids, positions, slots, sequences, pages, logitRows } = this.activations
+    const { ids, positions, slots, sequences, queryStart, context, pages, logitRows } = this.activations
     const { limits } = this
     const tokens = input.ids.length
     if (tokens < 1 || tokens > limits.tokens || input.logitRows.length > limits.logitRows)
@@ -176,8 +176,10 @@ export class Model {
     positions.slice(0, tokens).write(input.positions, stream)
     slots.slice(0, tokens).write(input.slots, stream)
     sequences.slice(0, tokens).write(input.sequences, stream)
-    const sequenceCount = input.pages.length / limits.pagesPerSequence
-    pages.slice(0, sequenceCount).write(input.pages, stream)
+    const count = input.context.length
+    queryStart.slice(0, count + 1).write(input.queryStart, stream)
+    context.slice(0, count).write(input.context, stream)
+    pages.slice(0, count).write(input.pages, stream)
     if (input.logitRows.length > 0) logitRows.slice(0, input.logitRows.length).write(input.logitRows, stream)
   }
 }

@@ -1,3 +1,5 @@
+import { PAGE_TOKENS } from '../kernels/formats/kv.ts'
+
 /**
  * What one step of a model computes: tokens of any number of sequences, flattened. A prompt's tokens and a decoding
  * sequence's single token are treated alike; results depend on a token's own context alone.
@@ -11,11 +13,56 @@ export interface StepInput {
   readonly slots: Int32Array
   /** Row of `pages` that belongs to each token's sequence. */
   readonly sequences: Int32Array
+  /** First token of each sequence, and behind the last one the number of tokens: one entry more than sequences. */
+  readonly queryStart: Int32Array
+  /** Tokens of each sequence that are in the cache after this step; 0 where a row has no sequence. */
+  readonly context: Int32Array
   /** Pages of each sequence, `pagesPerSequence` entries a row. */
   readonly pages: Int32Array
   /** The tokens whose logits are wanted, as indices into `ids`. */
   readonly logitRows: Int32Array
 }
+
+/** A sequence's part of a step: some of its tokens, all before which are in the cache. */
+export interface StepPart {
+  readonly ids: readonly number[]
+  /** Position of the first of them. */
+  readonly position: number
+  /** The sequence's pages, at least as far as its tokens reach. */
+  readonly pages: readonly number[]
+  /** Of how many tokens, from the last one back, the logits are wanted. */
+  readonly logits: number
+}
+
+/** The step that computes these parts, one sequence each, in their order. */
+export function stepOf(parts: readonly StepPart[], pagesPerSequence: number): StepInput {
+  const tokens = parts.flatMap(({ ids, position, pages }, sequence) =>
+    ids.map((id, i) => ({ id, sequence, position: position + i, slot: slotOf(pages, position + i) })),
+  )
+  const queryStart = new Int32Array(parts.length + 1)
+  const pages = new Int32Array(parts.length * pagesPerSequence)
+  const logitRows: number[] = []
+  parts.forEach((part, i) => {
+    const end = queryStart[i]! + part.ids.length
+    queryStart[i + 1] = end
+    pages.set(part.pages, i * pagesPerSequence)
+    for (let row = end - part.logits; row < end; row++) logitRows.push(row)
+  })
+  return {
+    ids: Int32Array.from(tokens, ({ id }) => id),
+    positions: Int32Array.from(tokens, ({ position }) => position),
+    slots: Int32Array.from(tokens, ({ slot }) => slot),
+    sequences: Int32Array.from(tokens, ({ sequence }) => sequence),
+    queryStart,
+    context: Int32Array.from(parts, ({ ids, position }) => position + ids.length),
+    pages,
+    logitRows: Int32Array.from(logitRows),
+  }
+}
+
+/** Where a position's key and value go. */
+export const slotOf = (pages: readonly number[], position: number): number =>
+  pages[Math.floor(position / PAGE_TOKENS)]! * PAGE_TOKENS + (position % PAGE_TOKENS)
 
 /** How large steps may become; buffers are allocated for it once. */
 export interface StepLimits {

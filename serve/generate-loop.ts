@@ -1,6 +1,6 @@
 import { PAGE_TOKENS } from '../kernels/formats/kv.ts'
 import type { Model } from '../models/model.ts'
-import type { StepInput } from '../models/step.ts'
+import { type StepInput, stepOf } from '../models/step.ts'
 import { PagePool } from './page-pool.ts'
 import { Sampler } from './sampler.ts'
 import { type FinishReason, type GenerateRequest, Sequence } from './sequence.ts'
@@ -143,31 +143,17 @@ export class GenerateLoop {
   }
 
   #input(shares: readonly Share[]): StepInput {
-    const { pagesPerSequence } = this.#model.limits
-    const ids: number[] = []
-    const positions: number[] = []
-    const slots: number[] = []
-    const sequences: number[] = []
-    const logitRows: number[] = []
-    const pages = new Int32Array(shares.length * pagesPerSequence)
-    shares.forEach(({ sequence, count }, row) => {
-      pages.set(sequence.pages, row * pagesPerSequence)
-      for (let i = 0; i < count; i++) {
-        const position = sequence.computed + i
-        ids.push(sequence.tokens[position]!)
-        positions.push(position)
-        slots.push(sequence.slotOf(position))
-        sequences.push(row)
-      }
-      if (sequence.computed + count === sequence.tokens.length) logitRows.push(ids.length - 1)
-    })
-    return {
-      ids: Int32Array.from(ids),
-      positions: Int32Array.from(positions),
-      slots: Int32Array.from(slots),
-      sequences: Int32Array.from(sequences),
-      pages,
-      logitRows: Int32Array.from(logitRows),
-    }
+    return stepOf(
+      shares.map(({ sequence, count }) => {
+        const { tokens, computed, pages } = sequence
+        return {
+          ids: tokens.slice(computed, computed + count),
+          position: computed,
+          pages,
+          logits: computed + count === tokens.length ? 1 : 0,
+        }
+      }),
+      this.#model.limits.pagesPerSequence,
+    )
   }
 }

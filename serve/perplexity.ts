@@ -1,5 +1,6 @@
 import { logProbs } from '../kernels/log-probs.ts'
 import type { Model } from '../models/model.ts'
+import { stepOf } from '../models/step.ts'
 import { prepare } from '../runtime/kernel.ts'
 import { Tensor } from '../runtime/tensor.ts'
 
@@ -33,7 +34,7 @@ export async function perplexity(
     { V: model.config.vocabSize },
     { logits: model.logits, targets, out },
   )
-  const pages = Int32Array.from({ length: limits.pagesPerSequence }, (_, i) => i)
+  const pages = Array.from({ length: limits.pagesPerSequence }, (_, i) => i)
   const total = ids.length - 1
   let nats = 0
   let windows = 0
@@ -42,16 +43,9 @@ export async function perplexity(
       const end = Math.min(start + window, total)
       for (let from = start; from < end; from += chunk) {
         const count = Math.min(chunk, end - from)
-        const range = (first: number) => Int32Array.from({ length: count }, (_, i) => first + i)
-        await model.step({
-          ids: Int32Array.from(ids.slice(from, from + count)),
-          positions: range(from - start),
-          // One sequence at a time holds the first pages, so a slot is its position.
-          slots: range(from - start),
-          sequences: new Int32Array(count),
-          pages,
-          logitRows: range(0),
-        })
+        // One sequence at a time holds the first pages.
+        const part = { ids: ids.slice(from, from + count), position: from - start, pages, logits: count }
+        await model.step(stepOf([part], limits.pagesPerSequence))
         targets.slice(0, count).write(Int32Array.from(ids.slice(from + 1, from + 1 + count)))
         if (score.dims.B !== count) score.resize({ B: count })
         score.run()

@@ -47,11 +47,6 @@ export class Sequence {
     return Math.ceil((this.request.prompt.length + this.request.maxTokens) / PAGE_TOKENS)
   }
 
-  /** Where a position's key and value go. */
-  slotOf(position: number): number {
-    return this.pages[Math.floor(position / PAGE_TOKENS)]! * PAGE_TOKENS + (position % PAGE_TOKENS)
-  }
-
   /** Takes over a chosen token; returns whether it belongs to the output. */
   append(id: number): boolean {
     if (this.request.stopIds.includes(id)) {

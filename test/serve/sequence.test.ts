@@ -24,15 +24,6 @@ test('pages are counted for the prompt and all tokens that may follow', () => {
     assert.is(new Sequence(request(prompt, more)).pagesNeeded, pages)
 })
 
-test('a position lies in the page of its 64 tokens, wherever that page is', () => {
-  const sequence = new Sequence(request(130, 10))
-  sequence.pages = [7, 0, 3]
-  assert.equal(
-    [0, 63, 64, 127, 128, 139].map((position) => sequence.slotOf(position)),
-    [448, 511, 0, 63, 192, 203],
-  )
-})
-
 test('tokens are appended until there are as many as asked for', () => {
   const sequence = new Sequence(request(3, 2))
   assert.ok(sequence.append(9))

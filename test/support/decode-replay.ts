@@ -23,6 +23,8 @@ export function firstStep(): StepInput {
     positions: Int32Array.from([62, 0, 0]),
     slots: Int32Array.from([3 * 64 + 62, 0, -1]),
     sequences: Int32Array.from([0, 1, 2]),
+    queryStart: Int32Array.from([0, 1, 2, 3]),
+    context: Int32Array.from([63, 1, 0]),
     pages,
     logitRows: Int32Array.from([0, 1, 2]),
   }

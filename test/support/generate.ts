@@ -1,6 +1,7 @@
 import { openCheckpoint } from '../../checkpoint/open.ts'
 import { PAGE_TOKENS } from '../../kernels/formats/kv.ts'
 import { Model } from '../../models/model.ts'
+import { stepOf } from '../../models/step.ts'
 import type { Device } from '../../runtime/device.ts'
 import { GenerateLoop } from '../../serve/generate-loop.ts'
 import { type GenerateRequest, greedy } from '../../serve/sequence.ts'
@@ -48,16 +49,9 @@ export async function continueGreedily(
 
 /** f32 logits at every position of one sequence, [tokens][vocabulary], from one pass over it. */
 export async function logitsOf(model: Model, ids: readonly number[]): Promise<Float32Array[]> {
-  const positions = Int32Array.from(ids.keys())
-  const pages = Int32Array.from({ length: model.limits.pagesPerSequence }, (_, i) => i)
-  await model.step({
-    ids: Int32Array.from(ids),
-    positions,
-    slots: positions,
-    sequences: new Int32Array(ids.length),
-    pages,
-    logitRows: positions,
-  })
+  const { pagesPerSequence } = model.limits
+  const pages = Array.from({ length: pagesPerSequence }, (_, i) => i)
+  await model.step(stepOf([{ ids, position: 0, pages, logits: ids.length }], pagesPerSequence))
   const all = await model.logits.slice(0, ids.length).readFloats()
   const { vocabSize } = model.config
   return ids.map((_, i) => all.subarray(i * vocabSize, (i + 1) * vocabSize))

@@ -1,0 +1,31 @@
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { slotOf, stepOf } from '../../models/step.ts'
+
+test('a position lies in the page of its 64 tokens, wherever that page is', () => {
+  const pages = [7, 0, 3]
+  assert.equal(
+    [0, 63, 64, 127, 128, 139].map((position) => slotOf(pages, position)),
+    [448, 511, 0, 63, 192, 203],
+  )
+})
+
+test('parts of a step are flattened in order, each with its place, context and rows of logits', () => {
+  const step = stepOf(
+    [
+      { ids: [11], position: 64, pages: [5, 2], logits: 1 },
+      { ids: [], position: 0, pages: [], logits: 0 },
+      { ids: [21, 22, 23], position: 62, pages: [1, 4], logits: 2 },
+    ],
+    3,
+  )
+  assert.equal([...step.ids], [11, 21, 22, 23])
+  assert.equal([...step.positions], [64, 62, 63, 64])
+  assert.equal([...step.slots], [2 * 64, 64 + 62, 64 + 63, 4 * 64])
+  assert.equal([...step.queryStart], [0, 1, 1, 4])
+  assert.equal([...step.context], [65, 0, 65])
+  assert.equal([...step.pages], [5, 2, 0, 0, 0, 0, 1, 4, 0])
+  assert.equal([...step.logitRows], [0, 2, 3])
+})
+
+test.run()
