@@ -2,7 +2,7 @@ import { type Test, test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { openEmulator } from '../../runtime/emulator/device.ts'
 import { siluMulCase } from '../kernels/cases/rows.ts'
-import { caseName, testCases } from './gpu-cases.ts'
+import { caseName, someOf, testCases } from './gpu-cases.ts'
 
 test('cases run in order, made shortly before their turn, and one that cannot be made fails alone', async () => {
   const device = openEmulator()
@@ -33,6 +33,12 @@ test('cases run in order, made shortly before their turn, and one that cannot be
 
 test('a name has the options that are set', () => {
   assert.is(caseName('f', { M: 3, bias: false, zero: undefined, tiles: { a: 1 } }), 'f M=3 tiles={"a":1}')
+})
+
+test('every n-th case is left where a number is given', () => {
+  assert.equal(someOf([0, 1, 2, 3, 4, 5, 6], '3'), [0, 3, 6])
+  assert.equal(someOf([0, 1], undefined), [0, 1])
+  assert.equal(someOf([0, 1], 'none'), [0, 1])
 })
 
 test.run()

@@ -38,13 +38,19 @@ export async function testOnGpu(
     const device = await openDevice(gpu.name)
     const cases: NamedCase[] = []
     fill((name, make) => cases.push({ name, make }), device, test)
-    testCases(test, device, cases)
+    testCases(test, device, someOf(cases, process.env.QUATTUOR_TEST_EVERY))
     test.after(() => device.close())
   } else {
     console.log(`skipped: ${title}, because ${needs}`)
     test.skip(needs, () => {})
   }
   test.run()
+}
+
+/** Every n-th case, for tools that make the GPU slower by orders of magnitude; all without a number. */
+export function someOf<C>(cases: readonly C[], every: string | undefined): C[] {
+  const step = Math.max(1, Number(every ?? 1) || 1)
+  return cases.filter((_, i) => i % step === 0)
 }
 
 /**
