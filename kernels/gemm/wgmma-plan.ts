@@ -84,6 +84,8 @@ export interface WgmmaPlan {
   readonly cluster: number
   /** Whether the producers are a warpgroup that gives its registers to the consumers. */
   readonly rebalance: boolean
+  /** Whether a group's words are loaded before those of the group before are unpacked. */
+  readonly loadsAhead: boolean
   /** Tokens that a warpgroup stages at once on their way out. */
   readonly staged: number
   /** Staging tiles of a block: no more than its tokens fill. */
@@ -151,6 +153,7 @@ export function wgmmaPlan(t: WgmmaTiles, format: WeightFormat, x: OperandType): 
     sliced: isSliced(t),
     cluster: wgmmaCluster(t),
     rebalance: rebalances(t),
+    loadsAhead: format.bits === 4 && x !== 'i8' && heldSums(t) <= 64,
     staged,
     stagingTiles: Math.min(t.staging, t.tokens / staged),
   }

@@ -212,10 +212,16 @@ function consume(
     const fetched = prepareTile(g, epilogue, tile, rowGroup)
     /** Groups of k-steps of a stage, from a unit of it on. `isFirst`: of the tile. */
     const multiplyGroups = (firstUnit: i32, groups: number, isFirst: boolean, releases: boolean): void => {
-      for (const group of unroll(groups)) {
-        const fragments = each(c.blocks, (b) =>
-          unpack(g, stages.ws.row(at.stage, rowGroup * c.blocks + b), firstUnit, group, fetched.words[b]!),
+      const loadGroup = (group: number): Packed[][] =>
+        each(c.blocks, (b) =>
+          loadPacked(g, stages.ws.row(at.stage, rowGroup * c.blocks + b), firstUnit, group, fetched.words[b]!),
         )
+      let next = loadGroup(0)
+      for (const group of unroll(groups)) {
+        const packed = next
+        // Unpacking takes long, and waiting for what is unpacked next would come on top.
+        if (plan.loadsAhead && group + 1 < groups) next = loadGroup(group + 1)
+        const fragments = packed.map((words) => unpack(parts, words))
         wgmmaFence()
         for (const s of unroll(c.steps)) {
           const column = (group * c.steps + s) * (plan.slabColumns / 4)
@@ -229,6 +235,7 @@ function consume(
         // All but the group just issued are done, so the stage before this one is free.
         wgmmaWait(1)
         if (group === 0 && releases) release(ring, previous)
+        if (!plan.loadsAhead && group + 1 < groups) next = loadGroup(group + 1)
       }
     }
     const lead = Math.min(c.lag, stages.steps) - 1
@@ -288,25 +295,35 @@ function consume(
   if (epilogue !== undefined && (threadIdx.x & 127) === 0) waitBulk(0, { read: true })
 }
 
-/** The A registers of a group of k-steps, from a strip's words in a stage. */
-function unpack(
-  { c, plan, parts: { format, zero, x } }: WgmmaProduct,
+/** The packed words of a 16-byte load of weights, and those of their rows or groups. */
+interface Packed {
+  readonly words: readonly u32[]
+  readonly parameters: readonly u32[]
+}
+
+/** Loads what a group of k-steps has of a strip in a stage. */
+function loadPacked(
+  { c, plan, parts: { format } }: WgmmaProduct,
   strip: Shared<u32>,
   firstUnit: i32,
   group: number,
   rowWords: readonly u32[],
-): (readonly u32[])[] {
+): Packed[] {
   const thread = threadIdx.x & 127
   const loads = c.steps / (format.steps / format.loads)
   return each(loads, (i) => {
     const load = (group * loads + i) % format.loads
     const unit = (firstUnit + Math.floor((group * loads + i) / format.loads)) * plan.placeWords
-    const packed = loadWords(strip, [unit + loadOffset(load, thread)], 4)
+    const words = loadWords(strip, [unit + loadOffset(load, thread)], 4)
     const parameters = each(loadGroups(format), (g) => {
       const group = groupOffset(format, groupOfLoad(format, load) + g, idiv(thread, 4))
       const first = unit + plan.codeWords - unitCodeWords(format) + group
       return loadWords(strip, [first], format.groupWords)
     }).flat()
-    return format.fragments(packed, format.group > 0 ? parameters : rowWords, zero, x)
-  }).flat()
+    return { words, parameters: format.group > 0 ? parameters : rowWords }
+  })
 }
+
+/** The A registers of a group of k-steps. */
+const unpack = ({ format, zero, x }: WgmmaProduct['parts'], packed: readonly Packed[]): (readonly u32[])[] =>
+  packed.flatMap(({ words, parameters }) => format.fragments(words, parameters, zero, x))
