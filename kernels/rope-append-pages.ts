@@ -5,6 +5,7 @@ import {
   each,
   type f16,
   f32,
+  fma,
   type In,
   type InOut,
   type i32,
@@ -49,25 +50,25 @@ export interface RopeAppendConfig extends KvConfig {
   readonly hadamard?: boolean
   /** A mean per channel is subtracted from keys. */
   readonly keyMean?: boolean
-  /** Heads that a warp takes at most, and warps of a CTA. */
-  readonly heads?: number
-  readonly warps?: number
 }
 
-const warpsOf = (c: RopeAppendConfig): number => c.warps ?? 4
+const WARPS = 4
 /** Tokens of a warp. */
 const TOKENS = 4
 
-/** Heads that a warp takes, all loaded before the first is used. */
-const headsPerWarp = (heads: number, { D, heads: most = 4 }: RopeAppendConfig): number =>
-  [8, 4, 3, 2].find((n) => n <= most && heads % n === 0 && n * D <= 128 * most) ?? 1
+/**
+ * Heads that a warp takes, all loaded before the first is used. One alone would load its cosines for too little; of four the
+ * registers leave room for too few warps.
+ */
+const headsPerWarp = (heads: number, D: number): number =>
+  [4, 3, 2].find((n) => heads % n === 0 && n * D <= 256) ?? 1
 
 /** Warps that share the heads of four tokens. */
 const jobsOf = (c: RopeAppendConfig) => ({
-  q: c.Hq / headsPerWarp(c.Hq, c),
-  kv: c.Hkv / headsPerWarp(c.Hkv, c),
+  q: c.Hq / headsPerWarp(c.Hq, c.D),
+  kv: c.Hkv / headsPerWarp(c.Hkv, c.D),
 })
-const blocksOf = (c: RopeAppendConfig): number => ceilDiv(jobsOf(c).q + 2 * jobsOf(c).kv, warpsOf(c))
+const blocksOf = (c: RopeAppendConfig): number => ceilDiv(jobsOf(c).q + 2 * jobsOf(c).kv, WARPS)
 
 /** A head of one token: per pair of a lane's runs, the values. */
 type Runs = [f32[], f32[]][]
@@ -94,7 +95,7 @@ export const ropeAppendPages = kernel(
   import.meta.url,
   {
     grid: (d, c: RopeAppendConfig) => [blocksOf(c), ceilDiv(d.T!, TOKENS)],
-    block: (c: RopeAppendConfig) => [32 * warpsOf(c)],
+    block: [32 * WARPS],
   },
   function ropeAppendPages(
     a: {
@@ -124,10 +125,10 @@ export const ropeAppendPages = kernel(
     const token = Math.min(own, a.qkv.dim('T') - 1)
     const slot = isToken ? a.slots.at(token) : -1
     const pairs = laneRuns(c)
-    const job = blockIdx.x * warpsOf(c) + warpIdx
+    const job = blockIdx.x * WARPS + warpIdx
     const jobs = jobsOf(c)
-    const kvHeads = headsPerWarp(Hkv, c)
-    const codes = codeTile(c, warpsOf(c), kvHeads)
+    const kvHeads = headsPerWarp(Hkv, D)
+    const codes = codeTile(c, WARPS, kvHeads)
 
     const load4 = (first: i32, heads: number): Runs[] => {
       const raw = each(heads, (i) =>
@@ -151,12 +152,13 @@ export const ropeAppendPages = kernel(
 
     if (job < jobs.q + jobs.kv) {
       const angles = loadAngles(a.cosSin, a.positions.at(token), R, pairs, run)
-      waitForPrevious()
       if (job < jobs.q) {
-        const heads = headsPerWarp(Hq, c)
+        const weights = a.qNorm ? loadWeights(a.qNorm, pairs, run) : undefined
+        waitForPrevious()
+        const heads = headsPerWarp(Hq, D)
         const first = job * heads
         load4(first, heads).forEach((vector, i) => {
-          const normal = a.qNorm ? normalized(vector, a.qNorm, c, pairs) : vector
+          const normal = weights ? normalized(vector, weights, c, pairs) : vector
           const rotated = rotate(normal, angles, pairs)
           const ready = c.hadamard ? hadamard(rotated, c) : rotated
           pairs.forEach(({ columns, owned }, p) => {
@@ -167,9 +169,11 @@ export const ropeAppendPages = kernel(
           })
         })
       } else {
+        const weights = a.kNorm ? loadWeights(a.kNorm, pairs, run) : undefined
+        waitForPrevious()
         const first = (job - jobs.q) * kvHeads
         const keys = load4(Hq + first, kvHeads).map((vector, i) => {
-          const normal = a.kNorm ? normalized(vector, a.kNorm, c, pairs) : vector
+          const normal = weights ? normalized(vector, weights, c, pairs) : vector
           const rotated = rotate(normal, angles, pairs)
           const turned = c.hadamard ? hadamard(rotated, c) : rotated
           return { head: first + i, runs: a.keyMean ? centred(turned, a.keyMean, first + i, pairs) : turned }
@@ -225,15 +229,12 @@ function rotate(vector: Runs, angles: readonly Angles[], pairs: readonly RunPair
 /** x · (1 / √(mean(x²) + ε)) · weight, each product rounded; squares are summed run after run, then over the lanes. */
 function normalized(
   vector: Runs,
-  weight: In<number, string>,
+  weights: Runs,
   { D, normEpsilon }: RopeAppendConfig,
   pairs: readonly RunPair[],
 ): Runs {
   const squares = vector.map((sides, p) => {
-    const sum = sides
-      .flat()
-      .map((value) => value * value)
-      .reduce((x, y) => x + y)
+    const sum = sides.flat().reduce((total: f32, value) => fma(value, value, total), f32(0))
     return pairs[p]!.owned ? sum : f32(0)
   })
   const sum = warpSum(
@@ -242,12 +243,15 @@ function normalized(
   )
   const factor = rsqrtExact(sum * (1 / D) + normEpsilon!)
   return vector.map((sides, p) =>
-    sides.map((values, side) => {
-      const weights = load(weight, [pairs[p]!.columns[side]!], values.length)
-      return values.map((value, i) => value * factor * f32(weights[i]!))
-    }),
+    sides.map((values, side) => values.map((value, i) => value * factor * weights[p]![side]![i]!)),
   ) as Runs
 }
+
+/** The weights of the calling lane's columns. */
+const loadWeights = (weight: In<number, string>, pairs: readonly RunPair[], run: number): Runs =>
+  pairs.map(({ columns }) =>
+    columns.map((column) => load(weight, [column], run).map((value) => f32(value))),
+  ) as Runs
 
 /** The normalised Hadamard transform over the head, one bit of the columns' numbers after the other. */
 function hadamard(vector: Runs, c: RopeAppendConfig): Runs {
@@ -278,11 +282,8 @@ function hadamard(vector: Runs, c: RopeAppendConfig): Runs {
     }
   }
   lanes.forEach((_, step) => {
-    const isUpper = (laneIdx & (1 << step)) !== 0
-    for (const i of unroll(x.length)) {
-      const other = shuffleXor(x[i]!, 1 << step)
-      x[i] = other + (isUpper ? -x[i]! : x[i]!)
-    }
+    const sign = (laneIdx & (1 << step)) === 0 ? f32(1) : f32(-1)
+    for (const i of unroll(x.length)) x[i] = fma(x[i]!, sign, shuffleXor(x[i]!, 1 << step))
   })
   const norm = Math.fround(1 / Math.sqrt(D))
   return vector.map((_, p) =>

@@ -1,3 +1,4 @@
+import { fmaF32 } from '../dsl/exact-reference.ts'
 import {
   HEAD_LANES,
   type HeadShape,
@@ -49,8 +50,7 @@ function normalize(x: Float64Array, weights: Float64Array, epsilon: number, shap
       const columns = pairColumns(shape, index).flatMap((first) =>
         Array.from({ length: run }, (_, i) => first + i),
       )
-      const squares = index * 2 * run < D ? columns.map((column) => fround(x[column]! ** 2)) : [0]
-      const sum = squares.reduce((a, b) => fround(a + b))
+      const sum = index * 2 * run < D ? columns.reduce((all, i) => fmaF32(x[i]!, x[i]!, all), 0) : 0
       total = p === 0 ? sum : fround(total + sum)
     }
     return total
