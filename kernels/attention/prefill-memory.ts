@@ -1,6 +1,7 @@
 import {
   type f16,
   type f32,
+  type i32,
   makeRing,
   overlay,
   type Ring,
@@ -32,6 +33,8 @@ export interface PrefillMemory {
   readonly raw: Shared<number>
   readonly rawParams: Shared<f16>
   readonly rawRing: Ring
+  /** What the thread that copies pages knows of its next unit. */
+  readonly walk: Shared<i32>
   /** Codes as bytes that `wgmma` reads: keys [stage, place of a token, column], values [stage, column, token]. */
   readonly keys: Shared<number>
   readonly values: Shared<number>
@@ -42,7 +45,7 @@ export interface PrefillMemory {
   /** The value of a unit's last bit: [stage]. */
   readonly steps: Shared<f32>
   readonly ring: Ring
-  /** Sums of finished splits: [warpgroup, four columns, thread, one of them]. */
+  /** Sums of finished splits, and the state of rows: [warpgroup, four columns, thread, one of them]. */
   readonly totals: Shared<f32>
 }
 
@@ -56,6 +59,7 @@ export function makeMemory(t: PrefillTiles, { D }: PrefillShape, kv: KvConfig): 
     raw: shared<number>('u8', [t.rawStages, unitPages, 2 * kv.PB]),
     rawParams: shared<f16>('f16', [t.rawStages, unitPages, 4 * PAGE_TOKENS]),
     rawRing: makeRing({ stages: t.rawStages, producers: 1, consumers: 4, sharers: 1 }),
+    walk: shared<i32>('i32', [8]),
     keys,
     values,
     keyWords: overlay<u32>(keys, 'u32', [t.stages, (unitTokens * pitch) / 4]),
@@ -63,6 +67,6 @@ export function makeMemory(t: PrefillTiles, { D }: PrefillShape, kv: KvConfig): 
     params: shared<f32>('f32', [t.stages, 6, unitTokens]),
     steps: shared<f32>('f32', [t.stages, 1]),
     ring: makeRing({ stages: t.stages, producers: 4, consumers: 8, sharers: 1 }),
-    totals: shared<f32>('f32', [tileRows / 64, D / 8, 128, 4]),
+    totals: shared<f32>('f32', [tileRows / 64, D / 8 + 3, 128, 4]),
   }
 }

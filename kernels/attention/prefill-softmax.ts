@@ -37,12 +37,12 @@ import {
 /** Rows of a lane: g and g + 8 of its warp's sixteen. */
 export const laneRows = 2
 
-/** What a lane knows of its rows: query steps and sums, and the first and last position that each sees. */
+/** What a lane knows of its rows: query steps and sums, the last position that each sees, and how many it does. */
 export interface QueryRows {
   readonly step: readonly f32[]
   readonly sum: readonly f32[]
-  readonly first: readonly i32[]
   readonly last: readonly i32[]
+  readonly window: i32
 }
 
 /** The running softmax of a lane's rows: reference, sum of probabilities, and sum of theirs times minima. */
@@ -124,7 +124,6 @@ export function softmaxUnit(
     }
   }
   /** The tokens of the unit that a row sees, counted from the lane's first. */
-  const first = rows.first.map((position) => position - unit.position - mine)
   const last = rows.last.map((position) => position - unit.position - mine)
   const hide = (isSeen: (token: number, r: number) => boolean): void => {
     for (const i of unroll(acc.length)) {
@@ -133,7 +132,7 @@ export function softmaxUnit(
     }
   }
   if (unit.isDiagonal) hide((token, r) => token <= last[r]!)
-  if (unit.isEdge) hide((token, r) => token >= first[r]!)
+  if (unit.isEdge) hide((token, r) => token > last[r]! - rows.window)
 
   const bias = regs(laneRows, f32(0))
   const own = regs(laneRows, f32(0))
@@ -176,7 +175,7 @@ export function softmaxUnit(
   const steps = regs(laneRows, m.steps.at(unit.stage, 0))
   if (unit.isDiagonal || unit.isEdge) {
     const tops = each(laneRows, (r) =>
-      topOf(m, unit, rows.first[r]! - unit.position, rows.last[r]! - unit.position),
+      topOf(m, unit, rows.last[r]! - rows.window + 1 - unit.position, rows.last[r]! - unit.position),
     )
     for (const r of unroll(laneRows)) steps[r] = valueStep(tops[r]!)
     weigh(VALUE_SCALE, (r) => valueRate(tops[r]!))

@@ -14,10 +14,12 @@ import {
   i32,
   idiv,
   laneIdx,
+  load,
   loadWords,
   lowNibbles,
   producerCursor,
   range,
+  regs,
   release,
   shuffle,
   shuffleUp,
@@ -55,37 +57,18 @@ export interface CacheArguments {
   readonly kvParams?: In<f16, 'Pages Hkv 2 64 2'>
 }
 
-/** A CTA's units in their order, over all its tiles: what to copy next. */
-interface UnitWalk {
-  turn: i32
-  /** Whether there is a unit left. */
-  isLive: boolean
-  sequence: i32
-  kvHead: i32
-  unit: i32
-  lastUnit: i32
-  lastPage: i32
-}
-
 /**
  * The warpgroup that feeds the others. One thread keeps the copy engine fetching pages, some units ahead; all 128 make of a
  * unit's codes the tiles that `wgmma` reads, a byte a code, and of its parameters what the softmax multiplies with.
  */
 export function feed(a: StepTiles & CacheArguments, c: PrefillConfig, m: PrefillMemory): void {
   const items = itemsOf(a, c)
-  const walk: UnitWalk = {
-    turn: i32(-1),
-    isLive: true,
-    sequence: i32(0),
-    kvHead: i32(0),
-    unit: i32(0),
-    lastUnit: i32(-1),
-    lastPage: i32(0),
-  }
   const copier = producerCursor()
   const isCopier = (threadIdx.x & 127) === 0
   if (isCopier) {
-    for (const _ of unroll(c.rawStages)) copyNext(a, c, m, walk, copier, items)
+    store(m.walk, [0], [i32(-1), i32(0), i32(0), i32(0)])
+    store(m.walk, [4], [i32(0), i32(-1)])
+    for (const _ of range(c.rawStages)) copyNext(a, c, m, copier, items)
   }
   const from = consumerCursor(0)
   const to = producerCursor()
@@ -102,7 +85,7 @@ export function feed(a: StepTiles & CacheArguments, c: PrefillConfig, m: Prefill
       syncWarp()
       if (laneIdx === 0) arrive(m.ring.full, to.stage)
       release(m.rawRing, from.stage)
-      if (isCopier) copyNext(a, c, m, walk, copier, items)
+      if (isCopier) copyNext(a, c, m, copier, items)
       syncWarp()
       advance(from, m.rawRing, 1)
       advance(to, m.ring, 1)
@@ -111,46 +94,51 @@ export function feed(a: StepTiles & CacheArguments, c: PrefillConfig, m: Prefill
   }
 }
 
-/** Asks for the pages of the next unit, if there is one; pages past the last that a query sees are not read. */
+/**
+ * Asks for the pages of the next unit of all the CTA's tiles, if there is one; pages past the last that a query sees are not
+ * read. Where the walk stands lies in shared memory, since one thread alone wants to know.
+ */
 function copyNext(
   a: StepTiles & CacheArguments,
   c: PrefillConfig,
   m: PrefillMemory,
-  walk: UnitWalk,
   at: Cursor,
   items: i32,
 ): void {
-  if (walk.unit > walk.lastUnit || walk.turn < 0) {
-    walk.turn += 1
-    const item = itemOfTurn(walk.turn)
+  const walk = regs(6, i32(0))
+  ;[...load(m.walk, [0], 4), ...load(m.walk, [4], 2)].forEach((value, i) => {
+    walk[i] = value
+  })
+  const [TURN, SEQUENCE, HEAD, PAGE, UNIT, LAST] = [0, 1, 2, 3, 4, 5]
+  if (walk[UNIT]! > walk[LAST]!) {
+    walk[TURN] = walk[TURN]! + 1
+    const item = itemOfTurn(walk[TURN]!)
     if (item < items) {
       const tile = loadTile(a, c, item)
-      walk.sequence = tile.sequence
-      walk.kvHead = tile.kvHead
-      walk.unit = tile.firstUnit
-      walk.lastUnit = tile.lastUnit
-      walk.lastPage = idiv(tile.last, PAGE_TOKENS)
+      walk[SEQUENCE] = tile.sequence
+      walk[HEAD] = tile.kvHead
+      walk[PAGE] = idiv(tile.last, PAGE_TOKENS)
+      walk[UNIT] = tile.firstUnit
+      walk[LAST] = tile.lastUnit
     }
   }
-  if (walk.unit <= walk.lastUnit) {
+  if (walk[UNIT]! <= walk[LAST]!) {
     waitEmpty(m.rawRing, at)
     expectBytes(m.rawRing, at.stage, unitPages * (2 * c.PB + 512))
     for (const i of unroll(unitPages)) {
-      const page = a.pages.at(walk.sequence, Math.min(walk.unit * unitPages + i, walk.lastPage))
-      copyBulk(m.raw, [at.stage, i, 0], a.kv, [page, walk.kvHead, 0, 0], 2 * c.PB, m.rawRing.full, at.stage)
-      copyBulk(
-        m.rawParams,
+      const page = a.pages.at(walk[SEQUENCE]!, Math.min(walk[UNIT]! * unitPages + i, walk[PAGE]!))
+      const [to, from] = [
         [at.stage, i, 0],
-        a.kvParams!,
-        [page, walk.kvHead, 0, 0, 0],
-        512,
-        m.rawRing.full,
-        at.stage,
-      )
+        [page, walk[HEAD]!, 0, 0],
+      ]
+      copyBulk(m.raw, to!, a.kv, from!, 2 * c.PB, m.rawRing.full, at.stage)
+      copyBulk(m.rawParams, to!, a.kvParams!, [...from!, 0], 512, m.rawRing.full, at.stage)
     }
     advance(at, m.rawRing, 1)
-    walk.unit += 1
+    walk[UNIT] = walk[UNIT]! + 1
   }
+  store(m.walk, [0], walk.slice(0, 4))
+  store(m.walk, [4], walk.slice(4))
 }
 
 /**
@@ -166,7 +154,7 @@ function unpackKeys(c: PrefillConfig, m: PrefillMemory, from: i32, to: i32): voi
   const rowBytes = (c.D * bits) / 8
   const chunks = rowBytes / 16
   const thread = threadIdx.x & 127
-  for (const k of unroll(chunks)) {
+  for (const k of range(chunks)) {
     const turn = thread + 128 * k
     const token = idiv(turn, chunks)
     const chunk = turn % chunks
@@ -189,7 +177,7 @@ function unpackValues(c: PrefillConfig, m: PrefillMemory, from: i32, to: i32): v
   const h = quad >>> 2
   const page = quad >>> 4
   const base = c.PB + (quad & 15) * ((c.D * bits) / 2)
-  for (const k of unroll(chunks / 4)) {
+  for (const k of range(chunks / 4)) {
     // Lanes 4 to 7 of eight take the other chunk of a pair, or the eight would meet the same banks.
     const chunk = ((warpIdx & 3) * (chunks / 4) + k) ^ (h & 1)
     const words = loadWords(m.raw, [from, page, base + ((chunk ^ quadSwizzle(c.D, quad)) << 4)], 4)

@@ -124,7 +124,6 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     const lowest = tile.position + tokenOfRow(c, tile, 64 * warpgroupIdx)
     const highest = tile.position + tokenOfRow(c, tile, 64 * warpgroupIdx + 63)
     const state = rowState()
-    const all = rowState()
     for (const i of unroll(c.D / 2)) sums[i] = 0
     for (const unit of range(tile.firstUnit, tile.lastUnit + 1)) {
       const position = unit * unitTokens
@@ -170,10 +169,11 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
       release(m.ring, at.stage)
       advance(at, m.ring, 1)
       if (unit < tile.lastUnit && unit % splitUnits === splitUnits - 1) {
-        addSplit(m, all, state, sums, idiv(unit, splitUnits) === idiv(tile.firstUnit, splitUnits))
+        endSplit(m, sums, state, idiv(unit, splitUnits) === idiv(tile.firstUnit, splitUnits))
       }
     }
-    finish(a, c, m, tile, row, sums, state, all)
+    joinSplit(m, sums, state, idiv(tile.lastUnit, splitUnits) === idiv(tile.firstUnit, splitUnits))
+    finish(a, c, tile, row, sums, state)
     turn += 1
   }
 }
@@ -212,7 +212,7 @@ function loadQueries(
     sum = sum + shuffleXor(sum, 1)
     sum = sum + shuffleXor(sum, 2)
     const last = tile.position + offset
-    return { words, step: queryStep(top, a.scale), sum: f32(sum), first: last - a.window + 1, last }
+    return { words, step: queryStep(top, a.scale), sum: f32(sum), last }
   })
   const fragments = (part: 'high' | 'low') =>
     each(c.D / 32, (k) => [0, 1].flatMap((half) => own.map(({ words }) => words[2 * k + half]![part])))
@@ -221,73 +221,69 @@ function loadQueries(
     rows: {
       step: own.map(({ step }) => step),
       sum: own.map(({ sum }) => sum),
-      first: own.map(({ first }) => first),
+      window: a.window,
       last: own.map(({ last }) => last),
     },
   }
 }
 
-/** Where a thread keeps four sums of finished splits. */
+/** Where a thread keeps four sums of finished splits, or (at the end) the state of its rows. */
 const totalAt = (i: number) => [warpgroupIdx, i >> 2, threadIdx.x & 127, 0] as const
 
-/** Moves the sums of all splits on by a split's state, and gives the factors of the two. */
-function joinSplit(all: RowState, state: RowState): { keep: f32[]; own: f32[] } {
-  const factors = { keep: regs(laneRows, f32(0)), own: regs(laneRows, f32(0)) }
-  for (const r of unroll(laneRows)) {
-    const next = rescale(all.reference[r]!, state.reference[r]!)
-    factors.keep[r] = next.keep
-    factors.own[r] = next.factor
-    all.total[r] = fma(state.total[r]!, next.factor, all.total[r]! * next.keep)
-    all.offset[r] = fma(state.offset[r]!, next.factor, all.offset[r]! * next.keep)
-    all.reference[r] = next.reference
+/**
+ * Adds a split's sums to those of the splits before it, which a thread keeps in shared memory; `isFirst`: there are none.
+ * Gives the state of all.
+ */
+function joinSplit(m: PrefillMemory, sums: f32[], state: RowState, isFirst: boolean): void {
+  if (isFirst) return
+  const [references, totals, offsets] = [0, 4, 8].map((field) =>
+    load(m.totals, totalAt(sums.length + field), 2),
+  )
+  const factors = each(laneRows, (r) => {
+    const next = rescale(references![r]!, state.reference[r]!)
+    state.reference[r] = next.reference
+    state.total[r] = fma(state.total[r]!, next.factor, totals![r]! * next.keep)
+    state.offset[r] = fma(state.offset[r]!, next.factor, offsets![r]! * next.keep)
+    return next
+  })
+  for (const i of unroll(0, sums.length, 4)) {
+    load(m.totals, totalAt(i), 4).forEach((total, j) => {
+      const { keep, factor } = factors[(j >> 1) & 1]!
+      sums[i + j] = fma(sums[i + j]!, factor, total * keep)
+    })
   }
-  return factors
 }
 
-/** Adds the sums of a split that has ended to those of the splits before it, and begins the next. */
-function addSplit(m: PrefillMemory, all: RowState, state: RowState, sums: f32[], isFirst: boolean): void {
-  const { keep, own } = joinSplit(all, state)
+/** Ends a split: its sums join those before it, and the next begins with none. */
+function endSplit(m: PrefillMemory, sums: f32[], state: RowState, isFirst: boolean): void {
+  joinSplit(m, sums, state, isFirst)
   for (const i of unroll(0, sums.length, 4)) {
-    const next = regs(4, f32(0))
-    for (const j of unroll(4)) next[j] = sums[i + j]!
-    if (!isFirst) {
-      load(m.totals, totalAt(i), 4).forEach((total, j) => {
-        next[j] = fma(sums[i + j]!, own[(j >> 1) & 1]!, total * keep[(j >> 1) & 1]!)
-      })
-    }
-    store(m.totals, totalAt(i), next)
+    store(m.totals, totalAt(i), sums.slice(i, i + 4))
     for (const j of unroll(4)) sums[i + j] = 0
   }
+  ;[state.reference, state.total, state.offset].forEach((field, i) => {
+    store(m.totals, totalAt(sums.length + 4 * i), field)
+  })
   resetState(state)
 }
 
-/** Joins the last split to those before it, and stores the rows that stand for a query. */
+/** Stores the rows that stand for a query. */
 function finish(
   a: PrefillArguments,
   c: PrefillConfig,
-  m: PrefillMemory,
   tile: PrefillTile,
   row: i32,
-  sums: f32[],
+  sums: readonly f32[],
   state: RowState,
-  all: RowState,
 ): void {
-  const { keep, own } = joinSplit(all, state)
-  if (idiv(tile.lastUnit, splitUnits) > idiv(tile.firstUnit, splitUnits)) {
-    for (const i of unroll(0, sums.length, 4)) {
-      load(m.totals, totalAt(i), 4).forEach((total, j) => {
-        sums[i + j] = fma(sums[i + j]!, own[(j >> 1) & 1]!, total * keep[(j >> 1) & 1]!)
-      })
-    }
-  }
   const group = groupOf(c)
   for (const r of unroll(laneRows)) {
     const offset = idiv(row + 8 * r, group)
-    const norm = 1 / all.total[r]!
+    const norm = 1 / state.total[r]!
     if (offset < Math.min(tile.tokens, tileTokens(c))) {
       const head = tile.kvHead * group + ((row + 8 * r) % group)
       for (const o of unroll(c.D / 8)) {
-        const pair = [0, 1].map((e) => (sums[4 * o + 2 * r + e]! + all.offset[r]!) * norm)
+        const pair = [0, 1].map((e) => (sums[4 * o + 2 * r + e]! + state.offset[r]!) * norm)
         const word =
           c.dtype === 'f16' ? u32.bits(packF16(pair[0]!, pair[1]!)) : u32.bits(packBf16(pair[0]!, pair[1]!))
         storeWords(a.out, [tile.token + offset, head * c.D + 8 * o + 2 * (laneIdx & 3)], [word])
