@@ -32,6 +32,7 @@ export const advanceDecode = kernel(
     pages: In<i32, 'B MaxPages'>
     ids: Out<i32, 'B'>
     positions: InOut<i32, 'B'>
+    context: InOut<i32, 'B'>
     slots: InOut<i32, 'B'>
     draws: InOut<u32, 'B'>
   }) {
@@ -42,6 +43,7 @@ export const advanceDecode = kernel(
       const page = a.pages.at(row, position >> PAGE_BITS)
       a.ids.put(a.chosen.at(row), row)
       a.positions.put(position, row)
+      a.context.put(position + 1, row)
       a.slots.put((page << PAGE_BITS) + (position & (2 ** PAGE_BITS - 1)), row)
       a.draws.put(a.draws.at(row) + u32(1), row)
     }
@@ -52,6 +54,7 @@ export const advanceDecode = kernel(
 export interface DecodeRows {
   readonly ids: Int32Array
   readonly positions: Int32Array
+  readonly context: Int32Array
   readonly slots: Int32Array
   readonly draws: Uint32Array
 }
@@ -66,6 +69,7 @@ export function advanceDecodeReference(
   const next = {
     ids: rows.ids.slice(),
     positions: rows.positions.slice(),
+    context: rows.context.slice(),
     slots: rows.slots.slice(),
     draws: rows.draws.slice(),
   }
@@ -74,6 +78,7 @@ export function advanceDecodeReference(
     const position = rows.positions[row]! + 1
     next.ids[row] = chosen[row]!
     next.positions[row] = position
+    next.context[row] = position + 1
     next.slots[row] = 64 * pages[row * maxPages + Math.floor(position / 64)]! + (position % 64)
     next.draws[row]!++
   }

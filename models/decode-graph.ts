@@ -38,7 +38,7 @@ export class DecodeGraph {
   /** Prepares the kernels for `rows` rows and records them. */
   static async capture(model: Model, rows: number, sampling: DecodeSampling): Promise<DecodeGraph> {
     const { device, activations } = model
-    const { ids, positions, slots, pages } = activations
+    const { ids, positions, context, slots, pages } = activations
     const advance = (await prepare(
       device,
       advanceDecode,
@@ -48,6 +48,7 @@ export class DecodeGraph {
         pages: pages.slice(0, rows),
         ids: ids.slice(0, rows),
         positions: positions.slice(0, rows),
+        context: context.slice(0, rows),
         slots: slots.slice(0, rows),
         draws: sampling.draws.slice(0, rows),
       },

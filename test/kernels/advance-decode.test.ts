@@ -21,6 +21,7 @@ for (const rows of [1, 255, 300])
     const slots = positions.map((at, row) =>
       row % 7 === 5 ? -1 : 64 * pages[row * maxPages + Math.floor(at / 64)]! + (at % 64),
     )
+    const context = positions.map((at) => at + 1)
     const draws = Uint32Array.from({ length: rows }, () => random.integer(0, 9))
     const row = (dtype: 'i32' | 'u32', data: Int32Array | Uint32Array) => ({ dtype, shape: [rows], data })
     const outputs = await runKernel(
@@ -32,13 +33,14 @@ for (const rows of [1, 255, 300])
         pages: { dtype: 'i32', shape: [rows, maxPages], data: pages },
         ids: row('i32', ids),
         positions: row('i32', positions),
+        context: row('i32', context),
         slots: row('i32', slots),
         draws: row('u32', draws),
       },
     )
     assert.equal(
       { ...outputs },
-      { ...advanceDecodeReference({ ids, positions, slots, draws }, chosen, pages, maxPages) },
+      { ...advanceDecodeReference({ ids, positions, context, slots, draws }, chosen, pages, maxPages) },
     )
   })
 

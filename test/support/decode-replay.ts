@@ -23,7 +23,7 @@ export function firstStep(): StepInput {
     positions: Int32Array.from([62, 0, 0]),
     slots: Int32Array.from([3 * 64 + 62, 0, -1]),
     sequences: Int32Array.from([0, 1, 2]),
-    queryStart: Int32Array.from([0, 1, 2, 3]),
+    queryStart: Int32Array.from([0, 1, 2, 2]),
     context: Int32Array.from([63, 1, 0]),
     pages,
     logitRows: Int32Array.from([0, 1, 2]),
@@ -77,7 +77,8 @@ export async function assertReplaysAreSteps(
       const slots = positions.map((at, row) =>
         row < 2 ? 64 * first.pages[row * pagesPerSequence + (at >> 6)]! + (at & 63) : -1,
       )
-      await eagerModel.step({ ...first, ids: index === 0 ? first.ids : ids, positions, slots })
+      const context = first.context.map((count, row) => (row < 2 ? count + index : 0))
+      await eagerModel.step({ ...first, ids: index === 0 ? first.ids : ids, positions, slots, context })
       eagerSampling.draws.write(draws.fill(index, 0, 2))
       for (const launch of await eagerSampling.launches(rows)) runStepLaunch(launch)
     },
@@ -97,6 +98,7 @@ export async function assertReplaysAreSteps(
   )
   assert.equal(replayed, eager)
   assert.equal([...(await model.activations.positions.read())], [62 + steps, steps, 0])
+  assert.equal([...(await model.activations.context.read())], [63 + steps, 1 + steps, 0])
   assert.equal([...(await sampling.draws.read())], [steps, steps, 0])
   graph.destroy()
   sampling.free()
