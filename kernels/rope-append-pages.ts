@@ -11,7 +11,6 @@ import {
   type i32,
   kernel,
   laneIdx,
-  launchDependents,
   load,
   type Out,
   regs,
@@ -19,13 +18,13 @@ import {
   staticAssert,
   storeWords,
   unroll,
-  waitForPrevious,
   warpIdx,
 } from '../dsl/index.ts'
 import { rsqrtExact, warpSum } from '../dsl/std/index.ts'
 import type { KvConfig } from './formats/kv.ts'
 import { KEYS, VALUES } from './formats/kv-pages.ts'
 import { codeTile, type PageStore, storeVectors } from './formats/kv-store.ts'
+import { overlapLaunches } from './half-rows.ts'
 import { HEAD_LANES, hadamardBits, halfWords, laneRuns, type RunPair, runColumns } from './head-share.ts'
 
 export interface RopeAppendConfig extends KvConfig {
@@ -119,7 +118,6 @@ export const ropeAppendPages = kernel(
       R % 16 === 0 && R <= D && R >= 2 * run,
       'the rotated columns must be a multiple of 16 within the head',
     )
-    launchDependents()
     const own = blockIdx.y * TOKENS + (laneIdx >>> 3)
     const isToken = own < a.qkv.dim('T')
     const token = Math.min(own, a.qkv.dim('T') - 1)
@@ -154,7 +152,7 @@ export const ropeAppendPages = kernel(
       const angles = loadAngles(a.cosSin, a.positions.at(token), R, pairs, run)
       if (job < jobs.q) {
         const weights = a.qNorm ? loadWeights(a.qNorm, pairs, run) : undefined
-        waitForPrevious()
+        overlapLaunches()
         const heads = headsPerWarp(Hq, D)
         const first = job * heads
         load4(first, heads).forEach((vector, i) => {
@@ -170,7 +168,7 @@ export const ropeAppendPages = kernel(
         })
       } else {
         const weights = a.kNorm ? loadWeights(a.kNorm, pairs, run) : undefined
-        waitForPrevious()
+        overlapLaunches()
         const first = (job - jobs.q) * kvHeads
         const keys = load4(Hq + first, kvHeads).map((vector, i) => {
           const normal = weights ? normalized(vector, weights, c, pairs) : vector
@@ -181,7 +179,7 @@ export const ropeAppendPages = kernel(
         storeVectors(pages(KEYS), keys)
       }
     } else {
-      waitForPrevious()
+      overlapLaunches()
       if (job < jobs.q + 2 * jobs.kv) {
         const first = (job - jobs.q - jobs.kv) * kvHeads
         const values = load4(Hq + Hkv + first, kvHeads)
