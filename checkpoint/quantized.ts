@@ -33,9 +33,13 @@ export interface CheckpointFormat {
   readonly kv: {
     /** 16 means not quantized. */
     readonly bits: 4 | 8 | 16
-    /** A static mean per key channel is subtracted before keys are quantized. */
+    /**
+     * A static mean per key channel is subtracted before keys are quantized: the tensor
+     * `model.layers.N.self_attn.key_mean` of each layer, f32 or f16, [key/value heads, head dimension]. It is that of keys
+     * behind the rotation and, where there is one, the Hadamard transform.
+     */
     readonly keyMean: boolean
-    /** Queries and keys go through a Hadamard transform over the head dimension. */
+    /** Queries and keys go through a normalised Hadamard transform over the head dimension, behind the rotation. */
     readonly keyHadamard: boolean
   }
 }
