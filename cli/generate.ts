@@ -1,4 +1,4 @@
-import { Command, Option } from 'commander'
+import { Command, InvalidArgumentError, Option } from 'commander'
 import { checkContext, type GenerationConfig } from '../checkpoint/config.ts'
 import { openCheckpoint } from '../checkpoint/open.ts'
 import { PAGE_TOKENS } from '../kernels/formats/kv.ts'
@@ -21,6 +21,11 @@ interface GenerateOptions {
   readonly topK?: number
   readonly topP?: number
   readonly minP: number
+  readonly repetitionPenalty?: number
+  readonly presencePenalty: number
+  readonly frequencyPenalty: number
+  readonly minTokens: number
+  readonly logitBias: readonly (readonly [id: number, value: number])[]
   readonly seed: number
   readonly device?: string
   readonly json?: boolean
@@ -37,6 +42,24 @@ export const generateCommand = (): Command =>
     .option('--top-k <k>', 'keep the k most likely tokens; 0 keeps all', wholeNumber(0))
     .option('--top-p <p>', 'keep the most likely tokens that make up p', numberBetween(0, 1))
     .option('--min-p <p>', 'keep tokens at least p times as likely as the likeliest', numberBetween(0, 1), 0)
+    .option(
+      '--repetition-penalty <r>',
+      "divides the logits of tokens in prompt and output; 1 is none (default: the model's suggestion)",
+      numberBetween(0.01, 100),
+    )
+    .option(
+      '--presence-penalty <p>',
+      'subtracted from logits of tokens in the output',
+      numberBetween(-100, 100),
+      0,
+    )
+    .option('--frequency-penalty <p>', 'the same for each occurrence', numberBetween(-100, 100), 0)
+    .option('--min-tokens <n>', 'tokens before the text may end', wholeNumber(0), 0)
+    .addOption(
+      new Option('--logit-bias <id=value>', 'added to the logit of a token; -inf forbids it; may be repeated')
+        .argParser(collectBias)
+        .default([], 'none'),
+    )
     .option('--seed <n>', 'the same seed gives the same text', wholeNumber(0), 0)
     .addOption(deviceOption())
     .addOption(jsonOption())
@@ -130,6 +153,11 @@ async function requestsOf(
     topK: options.topK ?? generationConfig?.topK ?? 0,
     topP: options.topP ?? generationConfig?.topP ?? 1,
     minP: options.minP,
+    repetitionPenalty: options.repetitionPenalty ?? generationConfig?.repetitionPenalty ?? 1,
+    presencePenalty: options.presencePenalty,
+    frequencyPenalty: options.frequencyPenalty,
+    minTokens: options.minTokens,
+    logitBias: new Map(options.logitBias),
     seed: options.seed,
   }
   return prompts.map((prompt) => ({
@@ -143,6 +171,18 @@ async function requestsOf(
 /** Of a model whose authors say nothing, or that it is not to be sampled, the temperature is 0. */
 function suggestedTemperature(suggested: GenerationConfig | undefined): number {
   return suggested?.sample === false ? 0 : (suggested?.temperature ?? 0)
+}
+
+/** `ID=VALUE`, one more for the list. Throws `InvalidArgumentError` where that is none. */
+function collectBias(
+  text: string,
+  before: readonly (readonly [id: number, value: number])[],
+): (readonly [id: number, value: number])[] {
+  const [, id, value] = /^(\d+)=(-inf|[+-]?[\d.]+)$/.exec(text) ?? []
+  const bias = value === '-inf' ? Number.NEGATIVE_INFINITY : Number(value)
+  if (id === undefined || Number.isNaN(bias))
+    throw new InvalidArgumentError('It must be a token id and a number, or -inf, as in 13=-2.5.')
+  return [...before, [Number(id), bias]]
 }
 
 /** Puts a user's message into the model's chat template, whose engine is loaded only here. */

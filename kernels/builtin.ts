@@ -18,7 +18,10 @@ import { pagedAttention } from './paged-attention.ts'
 import { quantizeRows, quantizeRowsFp8, quantizeRowsSumming } from './quantize-rows.ts'
 import { rmsNorm, rmsNormQuantize, rmsNormRows } from './rms-norm.ts'
 import { ropeAppend } from './rope-append.ts'
-import { sample } from './sample.ts'
+import { chooseTokens } from './sampling/choose.ts'
+import { openSlot } from './sampling/open-slot.ts'
+import { reportLogProbs } from './sampling/report.ts'
+import { surveyLogits } from './sampling/survey.ts'
 import { siluMul, siluMulQuantize } from './silu-mul.ts'
 
 /** A kernel of ours and a configuration that shows all of it. */
@@ -82,7 +85,10 @@ export function builtinKernels(
   if ((target.capability ?? 0) >= 89) add(quantizeRowsFp8, { dtype, H })
   add(siluMul, { dtype, I })
   add(siluMulQuantize, { dtype, I })
-  add(sample, { V })
+  add(surveyLogits, { V })
+  add(chooseTokens, { V, candidates: 2048 })
+  add(reportLogProbs, { V, candidates: 2048, most: 20 })
+  add(openSlot, { V })
   add(logProbs, { V })
   for (const kv of Object.keys(kvFormats) as KvFormatName[]) {
     const heads = { dtype, D, Hq, Hkv, HqD: Hq * D, ...kvConfig(kv, dtype, D) }

@@ -3,6 +3,7 @@ import type { Model } from '../models/model.ts'
 import { type StepInput, stepOf } from '../models/step.ts'
 import { PagePool } from './page-pool.ts'
 import { Sampler } from './sampler.ts'
+import { checkSampling, SamplingError } from './sampling.ts'
 import { type FinishReason, type GenerateRequest, Sequence } from './sequence.ts'
 
 /** A request does not fit the model or its cache; nothing of it was run. */
@@ -33,6 +34,7 @@ export class GenerateLoop {
   readonly #model: Model
   readonly #sampler: Sampler
   readonly #pool: PagePool
+  readonly #freeSlots: number[]
   #waiting: Sequence[] = []
   #running: Sequence[] = []
 
@@ -40,10 +42,12 @@ export class GenerateLoop {
     this.#model = model
     this.#sampler = sampler
     this.#pool = new PagePool(model.cache.pages)
+    this.#freeSlots = Array.from({ length: model.limits.sequences }, (_, i) => i)
   }
 
   static async create(model: Model): Promise<GenerateLoop> {
-    return new GenerateLoop(model, await Sampler.create(model.device, model.logits))
+    const { device, logits, limits } = model
+    return new GenerateLoop(model, await Sampler.create(device, logits, { slots: limits.sequences }))
   }
 
   /** Whether requests are waiting or running. */
@@ -66,6 +70,11 @@ export class GenerateLoop {
         `the prompt's ${prompt.length} tokens and ${maxTokens} new ones exceed the context of ${context} tokens; ` +
           'shorten the prompt or ask for fewer tokens',
       )
+    try {
+      checkSampling(request.sampling, config.vocabSize)
+    } catch (error) {
+      throw error instanceof SamplingError ? new RequestError(error.message) : error
+    }
     const sequence = new Sequence(request)
     if (sequence.pagesNeeded > this.#pool.size)
       throw new RequestError(
@@ -90,9 +99,7 @@ export class GenerateLoop {
     for (const { sequence, count } of shares) sequence.computed += count
     const drawing = shares.map((share) => share.sequence).filter((s) => s.computed === s.tokens.length)
     if (drawing.length === 0) return []
-    const ids = await this.#sampler.choose(
-      drawing.map(({ request, generated }) => ({ sampling: request.sampling, step: generated })),
-    )
+    const ids = await this.#sampler.choose(drawing.map((sequence) => sequence.slot))
     return drawing.flatMap((sequence, row) => {
       // Cancelled while the step ran.
       if (!this.#running.includes(sequence)) return []
@@ -113,6 +120,9 @@ export class GenerateLoop {
       if (!pages) return
       const sequence = this.#waiting.shift()!
       sequence.pages = pages
+      sequence.slot = this.#freeSlots.pop()!
+      const { sampling, prompt, stopIds: endIds } = sequence.request
+      this.#sampler.open(sequence.slot, { sampling, prompt, endIds })
       this.#running.push(sequence)
     }
   }
@@ -121,6 +131,8 @@ export class GenerateLoop {
     this.#running = this.#running.filter((other) => other !== sequence)
     this.#pool.giveBack(sequence.pages)
     sequence.pages = []
+    this.#freeSlots.push(sequence.slot)
+    sequence.slot = -1
   }
 
   /** Sequences that decode come first, then prompts in the order of arrival, cut where the step is full. */

@@ -1,64 +1,297 @@
-import { sample } from '../kernels/sample.ts'
+import type { DType } from '../dsl/dtype.ts'
+import { chooseTokens } from '../kernels/sampling/choose.ts'
+import { bitWordsOf, groupsOf } from '../kernels/sampling/groups.ts'
+import {
+  BIASED,
+  historyWordsOf,
+  IN_PROMPT,
+  MOST_OCCURRENCES,
+  OCCURRENCE,
+} from '../kernels/sampling/history.ts'
+import { openSlot } from '../kernels/sampling/open-slot.ts'
+import { reportLogProbs } from '../kernels/sampling/report.ts'
+import { encodeSettings, hasPenalties, SETTINGS_WORDS } from '../kernels/sampling/settings.ts'
+import { surveyLogits } from '../kernels/sampling/survey.ts'
 import type { Device, Stream } from '../runtime/device.ts'
 import { type Launch, prepare } from '../runtime/kernel.ts'
 import { Tensor } from '../runtime/tensor.ts'
-import type { Sampling } from './sequence.ts'
+import { checkSampling, MOST_TOP_LOG_PROBS, type Sampling, SamplingError } from './sampling.ts'
 
-const settingTypes = {
-  temperature: 'f32',
-  topK: 'i32',
-  topP: 'f32',
-  minP: 'f32',
-  seed: 'u32',
-  step: 'u32',
-} as const
+/** Logits of a row that are looked at closely. */
+const CANDIDATES = 2048
+/** Steps of a bias that never ends. */
+const ALWAYS = 2 ** 31 - 1
 
-type Setting = keyof typeof settingTypes
-const settingNames = Object.keys(settingTypes) as Setting[]
-
-/** A row of logits to choose from: its settings, and which draw of its sequence it is. */
-export interface Draw {
+/** What a slot is told of the request that it serves. */
+export interface SlotRequest {
   readonly sampling: Sampling
-  readonly step: number
+  readonly prompt: readonly number[]
+  /** Tokens drawn so far, where a request is taken up again. */
+  readonly output?: readonly number[]
+  /** Tokens that end the request: not drawn before `sampling.minTokens`. */
+  readonly endIds?: readonly number[]
 }
 
-/** Chooses tokens from rows of logits, each row by its own settings. */
-export class Sampler {
-  readonly #launch: Launch
-  readonly #settings: Readonly<Record<Setting, Tensor>>
-  readonly #ids: Tensor
+/** Log-probabilities of a step; rows of slots that did not ask hold what was there before. */
+export interface LogProbTensors {
+  /** f32 [rows]: of the chosen tokens. */
+  readonly chosen: Tensor
+  /** i32 and f32 [rows, 20]: the most likely tokens, falling; id −1 where there are no more. */
+  readonly topIds: Tensor
+  readonly top: Tensor
+}
 
-  private constructor(launch: Launch, settings: Readonly<Record<Setting, Tensor>>, ids: Tensor) {
-    this.#launch = launch
-    this.#settings = settings
-    this.#ids = ids
+/** One launch of a step: what it is called, and the rows that it is resized to. */
+export interface SamplingLaunch {
+  readonly name: string
+  readonly launch: Launch
+  readonly size: { readonly B: number }
+}
+
+export interface SamplerOptions {
+  /** Requests that run at a time. */
+  readonly slots: number
+  /** Entries of a slot's list of biases (default: 512); end tokens that are held back take one each. */
+  readonly biases?: number
+}
+
+/** What the device knows of the slots, and what the kernels hand on to each other. */
+type State = Readonly<Record<keyof ReturnType<typeof stateShapes>, Tensor>>
+
+function stateShapes(rows: number, V: number, slots: number, biases: number) {
+  const words = bitWordsOf(V)
+  const groups = groupsOf(V)
+  const halves = historyWordsOf(V)
+  const f32 = (...shape: number[]) => ['f32', shape] as const
+  const i32 = (...shape: number[]) => ['i32', shape] as const
+  const u32 = (...shape: number[]) => ['u32', shape] as const
+  return {
+    settings: u32(slots, SETTINGS_WORDS),
+    steps: i32(slots),
+    touched: u32(slots, words),
+    history: u32(slots, halves),
+    allowed: u32(slots, words),
+    biasIds: i32(slots, biases),
+    biases: f32(slots, biases),
+    biasSteps: i32(slots, biases),
+    lastIds: i32(slots),
+    slots: i32(rows),
+    ids: i32(rows),
+    largest: f32(rows, groups),
+    sums: f32(rows, groups),
+    plainSums: f32(rows, groups),
+    chosen: f32(rows),
+    topIds: i32(rows, MOST_TOP_LOG_PROBS),
+    top: f32(rows, MOST_TOP_LOG_PROBS),
+    marked: i32(V),
+    marks: u32(V),
+  }
+}
+
+/**
+ * Chooses tokens from rows of logits, each row by the settings of the slot that it belongs to. What a slot's settings are,
+ * how far it is and which tokens it has had stay on the device: a step uploads nothing but which row belongs to which slot,
+ * and that only when it changes. The launches of a step may stand in a graph.
+ *
+ * The logits are changed in place by penalties, biases and bitmasks.
+ */
+export class Sampler {
+  readonly #state: State
+  readonly #survey: Launch
+  readonly #choose: Launch
+  readonly #report: Launch
+  readonly #open: Launch
+  readonly #vocabulary: number
+  /** Of the slots that are open: what their records say. */
+  readonly #records: ({ sampling: Sampling; biases: number; masked: boolean } | undefined)[]
+  #assigned = new Int32Array(0)
+
+  private constructor(
+    state: State,
+    launches: readonly [survey: Launch, choose: Launch, report: Launch, open: Launch],
+  ) {
+    this.#state = state
+    ;[this.#survey, this.#choose, this.#report, this.#open] = launches
+    this.#vocabulary = state.marked.length
+    this.#records = Array(state.steps.length).fill(undefined)
   }
 
   /** For f32 logits [rows, vocabulary]. */
-  static async create(device: Device, logits: Tensor): Promise<Sampler> {
+  static async create(
+    device: Device,
+    logits: Tensor,
+    { slots, biases = 512 }: SamplerOptions,
+  ): Promise<Sampler> {
     const [rows, V] = logits.shape as [number, number]
-    const settings = Object.fromEntries(
-      settingNames.map((name) => [name, Tensor.allocate(device, settingTypes[name], [rows])]),
-    ) as Record<Setting, Tensor>
-    const ids = Tensor.allocate(device, 'i32', [rows])
-    return new Sampler(await prepare(device, sample, { V }, { logits, ...settings, ids }), settings, ids)
+    const state = Object.fromEntries(
+      Object.entries(stateShapes(rows, V, slots, biases)).map(([name, [dtype, shape]]) => [
+        name,
+        Tensor.allocate(device, dtype as DType, shape),
+      ]),
+    ) as unknown as State
+    // Slots that were never opened, and log-probabilities that nobody asked for, read as zeros.
+    for (const tensor of Object.values(state)) tensor.fill(0)
+    const pick = <K extends keyof State>(...names: K[]) =>
+      Object.fromEntries(names.map((name) => [name, state[name]])) as Pick<State, K>
+    const shared = pick('slots', 'settings', 'largest')
+    const surveyed = pick('steps', 'touched', 'history', 'allowed', 'biasIds', 'biases', 'biasSteps')
+    const config = { V, candidates: CANDIDATES }
+    const launches = await Promise.all([
+      prepare(device, surveyLogits, { V }, { logits, ...shared, ...surveyed, ...pick('sums', 'plainSums') }),
+      prepare(device, chooseTokens, config, {
+        logits,
+        ...shared,
+        ...pick('sums', 'steps', 'touched', 'history', 'lastIds', 'ids'),
+      }),
+      prepare(
+        device,
+        reportLogProbs,
+        { ...config, most: MOST_TOP_LOG_PROBS },
+        { logits, ...shared, ...pick('plainSums', 'ids', 'chosen', 'topIds', 'top') },
+      ),
+      prepare(
+        device,
+        openSlot,
+        { V },
+        {
+          slot: 0,
+          ids: state.marked,
+          marks: state.marks,
+          ...pick('touched', 'history'),
+        },
+      ),
+    ])
+    return new Sampler(state, launches as never)
   }
 
-  /** The token ids that the first `draws.length` rows give. */
-  async choose(draws: readonly Draw[], stream?: Stream): Promise<Int32Array> {
-    const count = draws.length
-    for (const name of settingNames) {
-      const values = draws.map((draw) => (name === 'step' ? draw.step : draw.sampling[name]))
-      const host = { f32: Float32Array, i32: Int32Array, u32: Uint32Array }[settingTypes[name]]
-      this.#settings[name].slice(0, count).write(host.from(values), stream)
+  /** i32 [rows]: the tokens drawn last, row by row. Stays on the device; the next step may read it. */
+  get ids(): Tensor {
+    return this.#state.ids
+  }
+
+  /** i32 [slots]: the token that each slot drew last. */
+  get lastIds(): Tensor {
+    return this.#state.lastIds
+  }
+
+  get logProbs(): LogProbTensors {
+    return this.#state
+  }
+
+  /** Bytes of device memory for its state. */
+  get bytes(): number {
+    return Object.values(this.#state).reduce((sum, tensor) => sum + tensor.bytes, 0)
+  }
+
+  /** Gives a slot to a request. Throws `SamplingError` when its settings make no sense. */
+  open(slot: number, request: SlotRequest, stream?: Stream): void {
+    const { sampling, prompt, output = [], endIds = [] } = request
+    checkSampling(sampling, this.#vocabulary)
+    const held = (sampling.minTokens ?? 0) > output.length ? endIds : []
+    const biases = [
+      ...[...(sampling.logitBias ?? [])].map(([id, value]) => ({ id, value, until: ALWAYS })),
+      ...held.map((id) => ({ id, value: Number.NEGATIVE_INFINITY, until: sampling.minTokens! })),
+    ]
+    const state = this.#state
+    const [, room] = state.biasIds.shape as [number, number]
+    if (biases.length > room)
+      throw new SamplingError(
+        `the request biases ${biases.length} tokens and there is room for ${room}; bias fewer`,
+      )
+    const marks = new Map<number, number>()
+    const mark = (id: number, change: (old: number) => number) => marks.set(id, change(marks.get(id) ?? 0))
+    if (hasPenalties(sampling)) {
+      // A mark of nothing, for a prompt of nothing.
+      marks.set(0, 0)
+      for (const id of prompt) mark(id, (old) => old | IN_PROMPT)
+      for (const id of output) mark(id, (old) => old + (old >> 1 < MOST_OCCURRENCES ? OCCURRENCE : 0))
     }
-    if (this.#launch.dims.B !== count) this.#launch.resize({ B: count })
-    this.#launch.run(stream)
-    return (await this.#ids.slice(0, count).read(stream)) as Int32Array
+    for (const { id } of biases) mark(id, (old) => old | BIASED)
+    if (marks.size > 0) {
+      const ids = state.marked.slice(0, marks.size)
+      const values = state.marks.slice(0, marks.size)
+      ids.write(Int32Array.from(marks.keys()), stream)
+      values.write(Uint32Array.from(marks.values()), stream)
+      ;(this.#open as Launch<{ slot: number; ids: never; marks: never }>).set({
+        slot,
+        ids,
+        marks: values,
+      } as never)
+      this.#open.run(stream)
+    }
+    if (biases.length > 0) {
+      const column = <T>(of: (bias: (typeof biases)[number]) => T) => biases.map(of)
+      const row = (tensor: Tensor) => tensor.at(slot).slice(0, biases.length)
+      row(state.biasIds).write(Int32Array.from(column(({ id }) => id)), stream)
+      row(state.biases).write(Float32Array.from(column(({ value }) => value)), stream)
+      row(state.biasSteps).write(Int32Array.from(column(({ until }) => until)), stream)
+    }
+    state.steps.slice(slot, slot + 1).write(Int32Array.of(output.length), stream)
+    this.#records[slot] = { sampling, biases: biases.length, masked: false }
+    this.#writeRecord(slot, stream)
+  }
+
+  /** Says which tokens a slot may draw from now on: a bit for each token, the lowest first; nothing: all. */
+  allow(slot: number, bits: Uint32Array | undefined, stream?: Stream): void {
+    const record = this.#records[slot]
+    if (!record) throw new SamplingError(`slot ${slot} is not open; open it for a request first`)
+    if (bits) {
+      const words = Math.ceil(this.#vocabulary / 32)
+      if (bits.length !== words)
+        throw new SamplingError(`the bitmask has ${bits.length} words, and the vocabulary takes ${words}`)
+      this.#state.allowed.at(slot).slice(0, words).write(bits, stream)
+    }
+    if (record.masked === (bits !== undefined)) return
+    this.#records[slot] = { ...record, masked: bits !== undefined }
+    this.#writeRecord(slot, stream)
+  }
+
+  /** Says which slot each row of logits belongs to: −1 for rows of padding, of which nothing is drawn. */
+  assign(slots: ArrayLike<number>, stream?: Stream): void {
+    const same =
+      slots.length === this.#assigned.length && this.#assigned.every((slot, i) => slot === slots[i])
+    if (same) return
+    this.#assigned = Int32Array.from(slots)
+    this.#state.slots.slice(0, slots.length).write(this.#assigned, stream)
+  }
+
+  /** Whether some row that is assigned belongs to a slot that wants log-probabilities. */
+  get reports(): boolean {
+    return this.#assigned.some((slot) => this.#records[slot]?.sampling.topLogProbs !== undefined)
+  }
+
+  /** What chooses a token for each of the first `rows` rows, and reports on it. */
+  launches(rows: number, reports = this.reports): SamplingLaunch[] {
+    const size = { B: rows }
+    return [
+      { name: 'survey', launch: this.#survey, size },
+      { name: 'choose', launch: this.#choose, size },
+      ...(reports ? [{ name: 'report', launch: this.#report, size }] : []),
+    ]
+  }
+
+  /** Enqueues `launches`. */
+  run(rows: number, stream?: Stream, reports = this.reports): void {
+    for (const { launch, size } of this.launches(rows, reports)) {
+      if (launch.dims.B !== rows) launch.resize(size)
+      launch.run(stream)
+    }
+  }
+
+  /** `assign`, `run`, and the ids read back. */
+  async choose(slots: ArrayLike<number>, stream?: Stream): Promise<Int32Array> {
+    this.assign(slots, stream)
+    this.run(slots.length, stream)
+    return (await this.ids.slice(0, slots.length).read(stream)) as Int32Array
   }
 
   free(): void {
-    for (const name of settingNames) this.#settings[name].free()
-    this.#ids.free()
+    for (const tensor of Object.values(this.#state)) tensor.free()
+  }
+
+  #writeRecord(slot: number, stream?: Stream): void {
+    const { sampling, biases, masked } = this.#records[slot]!
+    const topLogProbs = sampling.topLogProbs ?? -1
+    this.#state.settings.at(slot).write(encodeSettings(sampling, { biases, masked, topLogProbs }), stream)
   }
 }

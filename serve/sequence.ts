@@ -1,17 +1,7 @@
 import { PAGE_TOKENS } from '../kernels/formats/kv.ts'
+import type { Sampling } from './sampling.ts'
 
-/** How a token is chosen; see `kernels/sample.ts` for what the numbers mean. */
-export interface Sampling {
-  /** 0 is greedy. */
-  readonly temperature: number
-  readonly topK: number
-  readonly topP: number
-  readonly minP: number
-  readonly seed: number
-}
-
-/** Takes the likeliest token, whatever the seed. */
-export const greedy: Sampling = { temperature: 0, topK: 0, topP: 1, minP: 0, seed: 0 }
+export { greedy, type Sampling } from './sampling.ts'
 
 export interface GenerateRequest {
   readonly prompt: readonly number[]
@@ -31,6 +21,8 @@ export class Sequence {
   /** Tokens whose keys and values are in the cache. */
   computed = 0
   pages: number[] = []
+  /** Its place in the sampler while it runs. */
+  slot = -1
   finished: FinishReason | undefined
 
   constructor(request: GenerateRequest) {

@@ -4,7 +4,6 @@ import { embedTokens } from '../../kernels/embed-tokens.ts'
 import { logProbs } from '../../kernels/log-probs.ts'
 import { quantizeRows, quantizeRowsFp8, quantizeRowsSumming } from '../../kernels/quantize-rows.ts'
 import { rmsNorm, rmsNormQuantize, rmsNormRows } from '../../kernels/rms-norm.ts'
-import { sample } from '../../kernels/sample.ts'
 import { siluMul, siluMulQuantize } from '../../kernels/silu-mul.ts'
 import { rng } from '../../test/support/rng.ts'
 import { bytesOf } from '../random-tensors.ts'
@@ -94,29 +93,11 @@ export function rowCases(
 /** Choosing tokens, greedily and by every cut, and scoring them. The logits have just been written. */
 export function logitCases({ vocabulary: V }: BuiltinShape, B: number): KernelCase[] {
   const logits = { dtype: 'f32', shape: [B, V], data: 'normals' } as const
-  const filled = (dtype: 'f32' | 'i32' | 'u32', value: number): TensorPlan => {
-    const array = { f32: Float32Array, i32: Int32Array, u32: Uint32Array }[dtype]
+  const filled = (dtype: 'f32' | 'i32', value: number): TensorPlan => {
+    const array = { f32: Float32Array, i32: Int32Array }[dtype]
     return { dtype, shape: [B], data: () => new array(B).fill(value) }
   }
-  const sampled = (mode: string, temperature: number, topK: number, topP: number, minP: number) =>
-    kernelCase({
-      kernel: sample,
-      config: { V },
-      parameters: { tokens: B, mode },
-      args: {
-        logits,
-        temperature: filled('f32', temperature),
-        topK: filled('i32', topK),
-        topP: filled('f32', topP),
-        minP: filled('f32', minP),
-        seed: filled('u32', 7),
-        step: filled('u32', 11),
-        ids: filled('i32', -1),
-      },
-    })
   return [
-    sampled('greedy', 0, 0, 1, 0),
-    sampled('top-k, top-p, min-p', 0.8, 50, 0.95, 0.02),
     kernelCase({
       kernel: logProbs,
       config: { V },

@@ -2,17 +2,17 @@ import type { ModelConfig } from '../../checkpoint/config.ts'
 import type { CheckpointFormat } from '../../checkpoint/quantized.ts'
 import { f16FromF32 } from '../../dsl/half.ts'
 import { PAGE_TOKENS } from '../../kernels/formats/kv.ts'
-import { sample } from '../../kernels/sample.ts'
+import { neutral } from '../../kernels/sampling/settings.ts'
 import type { DecodeSampling } from '../../models/decode-graph.ts'
 import type { StepLaunch } from '../../models/layer.ts'
 import { Model } from '../../models/model.ts'
 import { randomCheckpoint } from '../../models/random-weights.ts'
-import type { StepInput } from '../../models/step.ts'
+import { type StepInput, type StepPart, stepOf } from '../../models/step.ts'
 import { fillRepeatedly } from '../../models/tune/repeated-tensor.ts'
 import { uniform } from '../../models/uniform.ts'
 import type { Device } from '../../runtime/device.ts'
-import { prepare } from '../../runtime/kernel.ts'
 import { Tensor } from '../../runtime/tensor.ts'
+import { Sampler } from '../../serve/sampler.ts'
 
 /** Lengths of the contexts of a decode step's sequences, the new token included. */
 export type Contexts = readonly number[]
@@ -86,57 +86,44 @@ export function decodeInput(model: Model, contexts: Contexts): StepInput {
   const { pagesPerSequence } = model.limits
   const random = uniform(contexts.length)
   const order = shuffled(model.cache.pages, random)
-  const pages = new Int32Array(contexts.length * pagesPerSequence)
   let taken = 0
-  contexts.forEach((length, b) => {
-    const count = pageCount(length)
-    pages.set(order.subarray(taken, taken + count), b * pagesPerSequence)
-    taken += count
+  const parts = contexts.map((length): StepPart => {
+    const first = taken
+    taken += pageCount(length)
+    const ids = [Math.floor(model.config.vocabSize * random())]
+    return { ids, position: length - 1, pages: [...order.subarray(first, taken)], logits: 1 }
   })
-  const positions = Int32Array.from(contexts, (length) => length - 1)
-  const rows = Int32Array.from(contexts.keys())
-  return {
-    ids: Int32Array.from(contexts, () => Math.floor(model.config.vocabSize * random())),
-    positions,
-    slots: positions.map(
-      (at, b) =>
-        PAGE_TOKENS * pages[b * pagesPerSequence + Math.floor(at / PAGE_TOKENS)]! + (at % PAGE_TOKENS),
-    ),
-    sequences: rows,
-    queryStart: Int32Array.from([...rows, rows.length]),
-    context: Int32Array.from(contexts),
-    pages,
-    logitRows: rows,
-  }
+  return stepOf(parts, pagesPerSequence)
 }
 
 /** Sampling of rows whose settings are a mixture: greedy, top-k, top-p, min-p, and temperature alone. */
 export async function mixedSampling(model: Model): Promise<DecodeSampling & { free(): void }> {
   const { device, logits } = model
-  const [rows, V] = logits.shape as [number, number]
-  const each = (dtype: 'f32' | 'i32' | 'u32', values: readonly number[]) =>
-    Tensor.from(
-      device,
-      dtype,
-      [rows],
-      Array.from({ length: rows }, (_, row) => values[row % values.length]!),
-    )
-  const tensors = {
-    temperature: each('f32', [0, 0.8, 1, 0.7, 1.2]),
-    topK: each('i32', [0, 50, 0, 0, 0]),
-    topP: each('f32', [1, 0.95, 0.9, 1, 1]),
-    minP: each('f32', [0, 0, 0, 0.05, 0]),
-    seed: each('u32', [1, 2, 3, 5, 7]),
-    step: each('u32', [0]),
-    ids: Tensor.allocate(device, 'i32', [rows]),
-  }
-  const launch = await prepare(device, sample, { V }, { logits, ...tensors })
+  const rows = logits.shape[0]!
+  const mixture = [
+    { temperature: 0 },
+    { temperature: 0.8, topK: 50, topP: 0.95 },
+    { temperature: 1, topP: 0.9 },
+    { temperature: 0.7, minP: 0.05 },
+    { temperature: 1.2 },
+  ]
+  const sampler = await Sampler.create(device, logits, { slots: rows })
+  for (let slot = 0; slot < rows; slot++)
+    sampler.open(slot, {
+      sampling: { ...neutral, ...mixture[slot % mixture.length], seed: slot },
+      prompt: [],
+    })
+  sampler.assign(Array.from({ length: rows }, (_, row) => row))
+  // The sampler counts for itself.
+  const draws = Tensor.allocate(device, 'u32', [rows])
+  draws.fill(0)
   return {
-    launches: (count): StepLaunch[] => [{ name: 'sample', launch, size: { B: count } }],
-    ids: tensors.ids,
-    draws: tensors.step,
+    launches: (count): StepLaunch[] => sampler.launches(count),
+    ids: sampler.ids,
+    draws,
     free() {
-      for (const tensor of Object.values(tensors)) tensor.free()
+      sampler.free()
+      draws.free()
     },
   }
 }

@@ -79,7 +79,17 @@ const requests: readonly GenerateRequest[] = [1, 5, 63, 64, 65, 20, 100, 33].map
   prompt: prompt(length),
   maxTokens: 12,
   sampling:
-    i % 2 === 0 ? greedy : { temperature: 0.9, topK: i > 4 ? 20 : 0, topP: 0.95, minP: 0.02, seed: 100 + i },
+    i % 2 === 0
+      ? greedy
+      : {
+          ...greedy,
+          temperature: 0.9,
+          topK: i > 4 ? 20 : 0,
+          topP: 0.95,
+          minP: 0.02,
+          repetitionPenalty: i === 3 ? 1.2 : 1,
+          seed: 100 + i,
+        },
   stopIds: [],
 }))
 

@@ -5,7 +5,7 @@ import { openEmulator } from '../../../runtime/emulator/device.ts'
 import { gemm16Case, w4a8Case, w4a8GroupCase, w4a16Case } from '../../kernels/cases/gemm.ts'
 import { fp8Case, smallWgmmaTiles } from '../../kernels/cases/gemm-fp8.ts'
 import { pagedAttentionCase, ropeAppendCase } from '../../kernels/cases/kv.ts'
-import { greedyCase, logProbsCase } from '../../kernels/cases/logits.ts'
+import { logProbsCase } from '../../kernels/cases/logits.ts'
 import {
   embedTokensCase,
   quantizeRowsFp8Case,
@@ -57,7 +57,6 @@ const cases = [
   rmsNormQuantizeCase({ T: 3, H: 264, dtype: 'f16', seed: 6 }),
   siluMulQuantizeCase({ T: 3, H: 264, dtype: 'bf16', seed: 7 }),
   embedTokensCase({ T: 5, H: 72, dtype: 'f16', seed: 8 }),
-  greedyCase({ B: 3, V: 1000, seed: 9 }),
   logProbsCase({ B: 3, V: 1000, seed: 10 }),
 ]
 

@@ -1,0 +1,115 @@
+import {
+  atomicAdd,
+  barrier,
+  blockDim,
+  type f32,
+  i32,
+  idiv,
+  range,
+  type Shared,
+  shared,
+  threadIdx,
+  unroll,
+} from '../../dsl/index.ts'
+import { groupsOf, type Logits, loadQuad, ownTile, quadStart } from './groups.ts'
+
+/** A row's few logits that may be chosen, in shared memory, in no order. */
+export interface Candidates {
+  readonly values: Shared<f32>
+  readonly ids: Shared<i32>
+  readonly weights: Shared<f32>
+  /** Groups to look into, and how many; candidates found, which may be more than there is room for. */
+  readonly groups: Shared<i32>
+  readonly counts: Shared<i32>
+  readonly room: number
+}
+
+/** Room for candidates of rows of `V` logits. `counts` must be cleared, and a barrier passed, before they are gathered. */
+export function makeCandidates(V: number, room: number): Candidates {
+  return {
+    values: shared<f32>('f32', [room]),
+    ids: shared<i32>('i32', [room]),
+    weights: shared<f32>('f32', [room]),
+    groups: shared<i32>('i32', [groupsOf(V)]),
+    counts: shared<i32>('i32', [2]),
+    room,
+  }
+}
+
+/** Lanes that read a group's quads together, and quads that a thread has under way. */
+const GROUP_LANES = 16
+const READS = 4
+
+/**
+ * Device: lists the groups whose largest logit `keeps` accepts; returns how many. Holds a barrier; once for each clearing of
+ * the counts.
+ */
+export function listGroups(
+  pool: Candidates,
+  warps: number,
+  largest: readonly f32[],
+  keeps: (top: f32) => boolean,
+): i32 {
+  largest.forEach((top, turn) => {
+    if (keeps(top)) {
+      const group = 32 * ownTile(turn, warps) + (threadIdx.x & 31)
+      pool.groups.put(group, atomicAdd(pool.counts, [0], i32(1)))
+    }
+  })
+  barrier()
+  return pool.counts.at(0)
+}
+
+/** Device: calls `use` for every logit of the listed groups, spread over the threads; ids outside of the row come as −∞. */
+export function eachListed(
+  pool: Candidates,
+  logits: Logits,
+  V: number,
+  listed: i32,
+  use: (logit: f32, id: i32) => void,
+): void {
+  const teams = blockDim.x / GROUP_LANES
+  const team = idiv(threadIdx.x, GROUP_LANES)
+  const quad = threadIdx.x & (GROUP_LANES - 1)
+  for (const start of range(0, listed, teams * READS)) {
+    const quads = Array.from({ length: READS }, (_, read) => {
+      const at = start + read * teams + team
+      const group = pool.groups.at(Math.min(at, listed - 1))
+      const first = quadStart(group >> 5, group & 31, quad)
+      // A quad past the end of the list is one outside of the row.
+      const id = at < listed ? first : i32(V)
+      return { id, values: loadQuad(logits, V, id, Number.NEGATIVE_INFINITY) }
+    })
+    for (const { id, values } of quads) {
+      for (const i of unroll(4)) use(values[i]!, id + i)
+    }
+  }
+}
+
+/** Device: gathers the logits of the listed groups that `keeps` accepts; returns how many there are. Holds a barrier. */
+export function gather(
+  pool: Candidates,
+  logits: Logits,
+  V: number,
+  listed: i32,
+  keeps: (logit: f32) => boolean,
+  weigh: (logit: f32) => f32,
+): i32 {
+  eachListed(pool, logits, V, listed, (logit, id) => {
+    if (keeps(logit)) {
+      const at = atomicAdd(pool.counts, [1], i32(1))
+      if (at < pool.room) {
+        pool.values.put(logit, at)
+        pool.ids.put(id, at)
+        pool.weights.put(weigh(logit), at)
+      }
+    }
+  })
+  barrier()
+  return pool.counts.at(1)
+}
+
+/** Device: calls `use` for the calling thread's share of the first `count` candidates. */
+export function eachCandidate(count: i32, use: (at: i32) => void): void {
+  for (const at of range(threadIdx.x, count, blockDim.x)) use(at)
+}

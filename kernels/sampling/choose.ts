@@ -1,0 +1,413 @@
+import {
+  barrier,
+  blockDim,
+  blockIdx,
+  blockMax,
+  blockMaxI32,
+  blockSum,
+  f32,
+  type In,
+  type InOut,
+  i32,
+  kernel,
+  laneIdx,
+  leadingZeros,
+  type Out,
+  range,
+  regs,
+  shared,
+  threadIdx,
+  u32,
+  unroll,
+  warpIdx,
+} from '../../dsl/index.ts'
+import { overlapLaunches } from '../half-rows.ts'
+import {
+  type Candidates,
+  eachCandidate,
+  eachListed,
+  gather,
+  listGroups,
+  makeCandidates,
+} from './candidates.ts'
+import {
+  type CutScratch,
+  floatOfBits,
+  largestCut,
+  makeCutScratch,
+  massOf,
+  orderedBits,
+  sumTallies,
+  type Tally,
+  tallyWeight,
+} from './cut.ts'
+import { eachOfGroup, type Logits, loadOwnGroups, rowWarps, tilesOf } from './groups.ts'
+import { BIASED, MOST_OCCURRENCES, OCCURRENCE } from './history.ts'
+import { log2Exact } from './logarithm.ts'
+import { philox } from './philox.ts'
+import { layOutMasses, makeProposals, propose } from './proposals.ts'
+import { decodeSettings, type SettingsTable } from './settings.ts'
+import { toLog2, weightBelow } from './weigh.ts'
+
+export interface ChooseConfig {
+  /** Vocabulary. */
+  readonly V: number
+  /** Logits of a row that shared memory has room for. */
+  readonly candidates: number
+}
+
+/** Rounds of proposals before the largest logit is taken: what is kept has a chance of more than 1 in 10⁵ at each. */
+const mostRounds = 4096
+/** What random numbers are for. */
+const FOR_CANDIDATES = 0
+const FOR_PROPOSALS = 1
+
+/**
+ * Chooses a token for each row that `surveyLogits` has looked at, and notes it for the row's slot.
+ *
+ * Temperature 0 takes the largest logit, the lowest id among equals. Otherwise the softmax of logits / temperature is cut by
+ * top-k, then by top-p over what top-k left, then by min-p relative to the most likely token, and a token is drawn from
+ * what remains; ties at a cut are kept. The draw is a function of the slot's seed and step. A row without a logit above −∞
+ * gives id 0, and one whose slot is negative is left out.
+ *
+ * No sort: what the survey knows of the groups bounds the cut from below, so that few groups hold all that can be kept.
+ * Their logits above the bound are gathered, cut exactly, and race: each has a waiting time that is exponential with its
+ * weight, and the first wins, whatever their order. Where they are too many, or nothing is cut, tokens are proposed by
+ * their weights in the whole row until one is kept.
+ */
+export const chooseTokens = kernel(
+  import.meta.url,
+  { grid: (d) => [d.B!], block: (c: ChooseConfig) => [32 * rowWarps(c.V)] },
+  function chooseTokens(
+    a: {
+      logits: In<f32, 'B V'>
+      slots: In<i32, 'B'>
+      largest: In<f32, 'B Groups'>
+      sums: In<f32, 'B Groups'>
+      settings: SettingsTable
+      steps: InOut<i32, 'Slots'>
+      touched: InOut<u32, 'Slots Words'>
+      history: InOut<u32, 'Slots Halves'>
+      lastIds: Out<i32, 'Slots'>
+      ids: Out<i32, 'B'>
+    },
+    c: ChooseConfig,
+  ) {
+    overlapLaunches()
+    const row = blockIdx.x
+    const slot = a.slots.at(row)
+    if (slot < 0) return
+    const settings = decodeSettings(a.settings, slot)
+    const temperature = settings.temperature()
+    const pool = makeCandidates(c.V, c.candidates)
+    if (threadIdx.x < 2) pool.counts.put(0, threadIdx.x)
+    barrier()
+    const warps = blockDim.x / 32
+    const largest = loadOwnGroups(a.largest.row(row), c.V, warps, f32(Number.NEGATIVE_INFINITY))
+    const max = blockMax(largest.reduce((x, y) => Math.max(x, y)))
+    let id: i32 = 0
+    if (max > Number.NEGATIVE_INFINITY) {
+      const logits = a.logits.row(row)
+      if (temperature === 0) id = lowestLargest(pool, logits, c.V, largest, max)
+      else {
+        const scale = toLog2(temperature)
+        const sums = loadOwnGroups(a.sums.row(row), c.V, warps, f32(0))
+        const masses = sums.map((sum, turn) => sum * weightBelow(largest[turn]!, max, scale))
+        const r: Row = {
+          logits,
+          V: c.V,
+          tops: a.largest.row(row),
+          largest,
+          masses,
+          mass: blockSum(masses.reduce((x, y) => x + y)),
+          max,
+          weigh: (logit) => weightBelow(logit, max, scale),
+          topK: settings.topK(),
+          topP: settings.topP(),
+          // The likeliest token is kept whatever is asked for.
+          minP: Math.min(settings.minP(), 1),
+          random: (index, purpose) =>
+            philox([u32(a.steps.at(slot)), u32(index), u32(purpose), u32(0)], settings.seed()),
+        }
+        const scratch = makeCutScratch()
+        id = -1
+        if (cutsByRank(r) || r.topP < 1 || r.minP > 0) id = chooseCandidate(r, pool, scratch)
+        if (id < 0) id = chooseProposal(r, scratch, scale)
+      }
+    }
+    if (threadIdx.x === 0) {
+      a.ids.put(id, row)
+      a.lastIds.put(id, slot)
+      a.steps.put(a.steps.at(slot) + 1, slot)
+      if (settings.penalized()) note(a, slot, id)
+    }
+  },
+)
+
+/** What is known of a row. */
+interface Row {
+  readonly logits: Logits
+  readonly V: number
+  /** The largest logits of all groups. */
+  readonly tops: In<f32, string>
+  /** Of the calling thread's groups: largest logit, and mass beside the row's largest logit, which weighs 1. */
+  readonly largest: readonly f32[]
+  readonly masses: readonly f32[]
+  /** Of all groups. */
+  readonly mass: f32
+  readonly max: f32
+  readonly topK: i32
+  readonly topP: f32
+  readonly minP: f32
+  weigh(logit: f32): f32
+  random(index: i32, purpose: number): u32[]
+}
+
+/** Device: whether top-k takes anything away. */
+function cutsByRank(r: Row): boolean {
+  return r.topK > 0 && r.topK < r.V
+}
+
+/** Device: the lowest id of the largest logit, to every thread. */
+function lowestLargest(pool: Candidates, logits: Logits, V: number, largest: readonly f32[], max: f32): i32 {
+  const listed = listGroups(pool, blockDim.x / 32, largest, (top) => top === max)
+  let lowest = i32(V)
+  eachListed(pool, logits, V, listed, (logit, id) => {
+    lowest = logit === max ? Math.min(lowest, id) : lowest
+  })
+  return -blockMaxI32(-lowest)
+}
+
+/** Device: adds tallies of one kind. */
+function addTally(sum: i32[], tally: Tally, counts: boolean): void {
+  for (const i of unroll(tally.length)) sum[i] = sum[i]! + (counts ? tally[i]! : 0)
+}
+
+/** Device: a token that the cuts leave, from the few groups that can have any; −1 where they are too many to tell. */
+function chooseCandidate(r: Row, pool: Candidates, scratch: CutScratch): i32 {
+  const mostGroups = pool.room / 2
+  const byRank = cutsByRank(r)
+  if (byRank && r.topK > mostGroups) return i32(-1)
+
+  // Groups whose largest logit is k-th stand for k logits at least as large; those whose largest weigh enough, for the mass.
+  const search = { prefix: u32(0), turns: i32(16), end: 8 }
+  const bits = r.largest.map(orderedBits)
+  let cut = u32(0)
+  if (byRank)
+    cut = largestCut(
+      scratch,
+      search,
+      (cuts) => cuts.map((each) => [bits.map((own) => i32(own >= each)).reduce((x, y) => x + y)]),
+      (sums) => sums[0]! >= r.topK,
+    )
+  else if (r.topP < 1) {
+    const wanted = wantedMass(r, r.mass)
+    const tallies = r.largest.map((top) => tallyWeight(r.weigh(top)))
+    cut = largestCut(
+      scratch,
+      search,
+      (cuts) =>
+        cuts.map((each) => {
+          const sum = regs(2, i32(0))
+          for (const [i, tally] of tallies.entries()) addTally(sum, tally, bits[i]! >= each)
+          return sum
+        }),
+      (sums) => massOf(sums) >= wanted,
+    )
+    if (cut === 0) return i32(-1)
+  }
+
+  const floor = floatOfBits(cut)
+  // Top-p wants the mass of all that top-k leaves.
+  const least = byRank && r.topP < 1 ? f32(0) : r.minP
+  const keeps = (logit: f32) => logit >= floor && r.weigh(logit) >= least
+  const listed = listGroups(pool, blockDim.x / 32, r.largest, keeps)
+  if (listed > mostGroups) return i32(-1)
+  const count = gather(pool, r.logits, r.V, listed, keeps, r.weigh)
+  if (count > pool.room) return i32(-1)
+  return race(r, pool, count, cutCandidates(r, pool, scratch, count, floor))
+}
+
+/** Device: the mass that the tokens kept by top-p reach: the largest logit weighs 1 and stays whatever top-p is. */
+function wantedMass(r: Row, whole: f32): f32 {
+  return Math.max(r.topP * whole, 1)
+}
+
+/** Device: the cut by top-k and top-p among candidates at or above `floor`, as ordered bits. */
+function cutCandidates(r: Row, pool: Candidates, scratch: CutScratch, count: i32, floor: f32): u32 {
+  // Bits that the largest and the smallest candidate share need no search.
+  const topBits = orderedBits(r.max)
+  const turns = 16 - (leadingZeros(topBits ^ orderedBits(floor)) >> 1)
+  const prefix = topBits & ~((u32(1) << u32(2 * turns)) - 1)
+  const search = { prefix, turns }
+  const massFrom = (cuts: readonly u32[]) => {
+    const sums = cuts.map(() => regs(2, i32(0)))
+    eachCandidate(count, (at) => {
+      const bits = orderedBits(pool.values.at(at))
+      const tally = tallyWeight(pool.weights.at(at))
+      for (const [i, each] of cuts.entries()) addTally(sums[i]!, tally, bits >= each)
+    })
+    return sums
+  }
+
+  let cut = prefix
+  let whole = r.mass
+  if (cutsByRank(r)) {
+    cut = largestCut(
+      scratch,
+      search,
+      (cuts) => {
+        const sums = regs(cuts.length, i32(0))
+        eachCandidate(count, (at) => {
+          const bits = orderedBits(pool.values.at(at))
+          cuts.forEach((each, i) => {
+            sums[i] = sums[i]! + i32(bits >= each)
+          })
+        })
+        return sums.map((sum) => [sum])
+      },
+      (sums) => sums[0]! >= r.topK,
+    )
+    barrier()
+    whole = massOf(sumTallies(scratch, i32(0), massFrom([cut])[0]!))
+  }
+  if (r.topP < 1) {
+    const wanted = wantedMass(r, whole)
+    const kept = cut
+    const withMass = largestCut(
+      scratch,
+      search,
+      (cuts) => massFrom(cuts.map((each) => Math.max(each, kept))),
+      (sums) => massOf(sums) >= wanted,
+    )
+    cut = Math.max(kept, withMass)
+  }
+  return cut
+}
+
+/** Device: the candidate that the cuts leave whose waiting time, exponential with its weight, is shortest. */
+function race(r: Row, pool: Candidates, count: i32, cut: u32): i32 {
+  let best = f32(0)
+  let winner = i32(r.V)
+  eachCandidate(count, (at) => {
+    const weight = pool.weights.at(at)
+    if (orderedBits(pool.values.at(at)) >= cut && weight >= r.minP) {
+      const id = pool.ids.at(at)
+      // Odd multiples of 2⁻²⁴: between 0 and 1, and exact.
+      const uniform = (f32(i32(r.random(id, FOR_CANDIDATES)[0]! >>> 9)) + 0.5) * 2 ** -23
+      const speed = weight / -log2Exact(uniform)
+      const better = speed > best || (speed === best && id < winner)
+      best = better ? speed : best
+      winner = better ? id : winner
+    }
+  })
+  const first = blockMaxI32(i32(u32.bits(best)))
+  return -blockMaxI32(i32(u32.bits(best)) === first ? -winner : i32(-r.V))
+}
+
+/** Device: draws from the whole row until a token is kept. */
+function chooseProposal(r: Row, scratch: CutScratch, scale: f32): i32 {
+  const warps = blockDim.x / 32
+  let cut = u32(0)
+  let whole = r.mass
+  if (cutsByRank(r)) {
+    cut = cutRow(r, scratch)
+    whole = massAbove(r, floatOfBits(cut - 1))
+  }
+  const wanted = wantedMass(r, whole)
+  const proposals = makeProposals(r.V)
+  const total = layOutMasses(proposals, r.masses, r.mass)
+  const proposedIds = shared<i32>('i32', [warps])
+  const proposed = shared<f32>('f32', [warps])
+
+  let chosen: i32 = -1
+  let round: i32 = 0
+  while (chosen < 0) {
+    const { id, logit } = propose(
+      proposals,
+      total,
+      r.logits,
+      r.V,
+      scale,
+      r.random(round * warps + warpIdx, FOR_PROPOSALS),
+    )
+    if (laneIdx === 0) {
+      proposedIds.put(id, warpIdx)
+      proposed.put(logit, warpIdx)
+    }
+    barrier()
+    for (const turn of range(warps)) {
+      const logit = proposed.at(turn)
+      if (chosen < 0 && orderedBits(logit) >= cut && r.weigh(logit) >= r.minP) {
+        if (r.topP >= 1) chosen = proposedIds.at(turn)
+        else if (liesWithin(r, scratch, logit, wanted)) chosen = proposedIds.at(turn)
+      }
+    }
+    round = round + 1
+    if (chosen < 0 && round === mostRounds) chosen = proposedIds.at(0)
+    barrier()
+  }
+  return chosen
+}
+
+/** Device: whether the logits above `logit` have less than the wanted mass, by what is known of the groups if that tells. */
+function liesWithin(r: Row, scratch: CutScratch, logit: f32, wanted: f32): boolean {
+  const least = regs(2, i32(0))
+  let most = f32(0)
+  r.largest.forEach((top, i) => {
+    addTally(least, tallyWeight(r.weigh(top)), top > logit)
+    most += top > logit ? r.masses[i]! : 0
+  })
+  barrier()
+  if (massOf(sumTallies(scratch, i32(0), least)) >= wanted) return false
+  if (blockSum(most) < wanted) return true
+  return massAbove(r, logit) < wanted
+}
+
+/** Device: the mass of all logits above one. */
+function massAbove(r: Row, logit: f32): f32 {
+  let mass = f32(0)
+  for (const tile of range(warpIdx, tilesOf(r.V), blockDim.x / 32)) {
+    if (r.tops.at(32 * tile + laneIdx) > logit) {
+      eachOfGroup(r.logits, r.V, tile, (value) => {
+        mass += value > logit ? r.weigh(value) : f32(0)
+      })
+    }
+  }
+  const total = blockSum(mass)
+  barrier()
+  return total
+}
+
+/** Device: the cut by top-k over a whole row. */
+function cutRow(r: Row, scratch: CutScratch): u32 {
+  return largestCut(
+    scratch,
+    { prefix: u32(0), turns: i32(16) },
+    (cuts) => {
+      const sums = regs(cuts.length, i32(0))
+      for (const tile of range(warpIdx, tilesOf(r.V), blockDim.x / 32)) {
+        eachOfGroup(r.logits, r.V, tile, (value) => {
+          const bits = orderedBits(value)
+          for (const i of unroll(cuts.length)) sums[i] = sums[i]! + i32(bits >= cuts[i]!)
+        })
+      }
+      return sums.map((sum) => [sum])
+    },
+    (sums) => sums[0]! >= r.topK,
+  )
+}
+
+/** Device: one more occurrence of a token in a slot's output. */
+function note(
+  a: { readonly touched: InOut<u32, string>; readonly history: InOut<u32, string> },
+  slot: i32,
+  id: i32,
+): void {
+  const shift = u32(16 * (id & 1))
+  const halves = a.history.at(slot, id >> 1)
+  const past = (halves >>> shift) & 0xffff
+  const full = (past & (BIASED - 1)) >>> 1 === u32(MOST_OCCURRENCES)
+  a.history.put(halves + (full ? u32(0) : u32(OCCURRENCE) << shift), slot, id >> 1)
+  a.touched.put(a.touched.at(slot, id >> 5) | (u32(1) << u32(id & 31)), slot, id >> 5)
+}
