@@ -9,6 +9,8 @@ export interface PrefillTiles {
   readonly rawStages: number
   /** Units of bytes that the warpgroups multiply. */
   readonly stages: number
+  /** Whether the warpgroups take turns with the tensor cores. */
+  readonly turns: boolean
 }
 
 export interface PrefillShape {

@@ -13,6 +13,8 @@ import {
   launchDependents,
   load,
   matrixOperand,
+  namedArrive,
+  namedBarrier,
   type Out,
   packBf16,
   packBytes,
@@ -117,6 +119,7 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
   const sums = regs(c.D / 2, f32(0))
   const row = 64 * warpgroupIdx + 16 * (warpIdx & 3) + (laneIdx >>> 2)
   let turn: i32 = 0
+  if (warpgroupIdx === 1) passTurn(c)
   for (let item: i32 = itemOfTurn(turn); item < items; item = itemOfTurn(turn)) {
     const tile = loadTile(a, c, item)
     const { bytes, rows } = loadQueries(a, c, tile, row)
@@ -125,46 +128,50 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     const highest = tile.position + tokenOfRow(c, tile, 64 * warpgroupIdx + 63)
     const state = rowState()
     for (const i of unroll(c.D / 2)) sums[i] = 0
+    const multiplyScores = (): void => {
+      const keys = m.keys.row(at.stage)
+      wgmmaFence()
+      for (const k of unroll(c.D / 32))
+        wgmma(scoreAtom, scores, bytes.high[k]!, matrixOperand(keys, [0, 32 * k]), k > 0)
+      wgmmaCommit()
+      wgmmaWait(0)
+      for (const i of unroll(scores.length)) scores[i] = scores[i]! << 7
+      wgmmaFence()
+      for (const k of unroll(c.D / 32))
+        wgmma(scoreAtom, scores, bytes.low[k]!, matrixOperand(keys, [0, 32 * k]), true)
+      wgmmaCommit()
+      wgmmaWait(0)
+    }
+    awaitTurn(c)
     for (const unit of range(tile.firstUnit, tile.lastUnit + 1)) {
       const position = unit * unitTokens
       waitFull(m.ring, at)
-      if (position <= highest && position + unitTokens > lowest - a.window + 1) {
-        wgmmaFence()
-        for (const k of unroll(c.D / 32))
-          wgmma(scoreAtom, scores, bytes.high[k]!, matrixOperand(m.keys.row(at.stage), [0, 32 * k]), k > 0)
-        wgmmaCommit()
-        wgmmaWait(0)
-        for (const i of unroll(scores.length)) scores[i] = scores[i]! << 7
-        wgmmaFence()
-        for (const k of unroll(c.D / 32))
-          wgmma(scoreAtom, scores, bytes.low[k]!, matrixOperand(m.keys.row(at.stage), [0, 32 * k]), true)
-        wgmmaCommit()
-        wgmmaWait(0)
-        const factors = { keep: regs(laneRows, f32(0)), own: regs(laneRows, f32(0)) }
-        softmaxUnit(p, factors, state, scores, rows, m, {
-          stage: at.stage,
-          position,
-          isDiagonal: position + unitTokens - 1 > lowest,
-          isEdge: position < highest - a.window + 1,
-        })
-        wgmmaFence()
-        for (const k of unroll(unitTokens / 32))
-          wgmma(valueAtom, products, p.high[k]!, matrixOperand(m.values.row(at.stage), [0, 32 * k]), k > 0)
-        wgmmaCommit()
-        // References move rarely once a few units have been seen.
-        if (voteAny(factors.keep[0] !== 1 || factors.keep[1] !== 1)) {
-          for (const i of unroll(c.D / 2)) sums[i] = sums[i]! * factors.keep[(i >> 1) & 1]!
-        }
-        wgmmaWait(0)
-        for (const i of unroll(products.length)) products[i] = products[i]! << 8
-        wgmmaFence()
-        for (const k of unroll(unitTokens / 32))
-          wgmma(valueAtom, products, p.low[k]!, matrixOperand(m.values.row(at.stage), [0, 32 * k]), true)
-        wgmmaCommit()
-        wgmmaWait(0)
-        for (const i of unroll(c.D / 2))
-          sums[i] = fma(f32(products[i]!), factors.own[(i >> 1) & 1]!, sums[i]!)
+      multiplyScores()
+      passTurn(c)
+      const factors = { keep: regs(laneRows, f32(0)), own: regs(laneRows, f32(0)) }
+      softmaxUnit(p, factors, state, scores, rows, m, {
+        stage: at.stage,
+        position,
+        isDiagonal: position + unitTokens - 1 > lowest,
+        isEdge: position < highest - a.window + 1,
+      })
+      awaitTurn(c)
+      wgmmaFence()
+      for (const k of unroll(unitTokens / 32))
+        wgmma(valueAtom, products, p.high[k]!, matrixOperand(m.values.row(at.stage), [0, 32 * k]), k > 0)
+      wgmmaCommit()
+      // References move rarely once a few units have been seen.
+      if (voteAny(factors.keep[0] !== 1 || factors.keep[1] !== 1)) {
+        for (const i of unroll(c.D / 2)) sums[i] = sums[i]! * factors.keep[(i >> 1) & 1]!
       }
+      wgmmaWait(0)
+      for (const i of unroll(products.length)) products[i] = products[i]! << 8
+      wgmmaFence()
+      for (const k of unroll(unitTokens / 32))
+        wgmma(valueAtom, products, p.low[k]!, matrixOperand(m.values.row(at.stage), [0, 32 * k]), true)
+      wgmmaCommit()
+      wgmmaWait(0)
+      for (const i of unroll(c.D / 2)) sums[i] = fma(f32(products[i]!), factors.own[(i >> 1) & 1]!, sums[i]!)
       syncWarp()
       release(m.ring, at.stage)
       advance(at, m.ring, 1)
@@ -172,10 +179,24 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
         endSplit(m, sums, state, idiv(unit, splitUnits) === idiv(tile.firstUnit, splitUnits))
       }
     }
+    passTurn(c)
     joinSplit(m, sums, state, idiv(tile.lastUnit, splitUnits) === idiv(tile.firstUnit, splitUnits))
     finish(a, c, tile, row, sums, state)
     turn += 1
   }
+  if (warpgroupIdx === 0) awaitTurn(c)
+}
+
+/**
+ * The warpgroups take turns with the tensor cores, so that one's softmax runs beside the other's products: barrier 1 + w is
+ * warpgroup w's turn.
+ */
+function awaitTurn(c: PrefillConfig): void {
+  if (c.turns) namedBarrier(1 + warpgroupIdx, 256)
+}
+
+function passTurn(c: PrefillConfig): void {
+  if (c.turns) namedArrive(2 - warpgroupIdx, 256)
 }
 
 /** Rounds a tile's queries to integers, as A's registers; rows that a lane has are `row` and `row` + 8. */

@@ -26,6 +26,7 @@ export interface PrefillOptions {
   readonly ctas?: number
   readonly rawStages?: number
   readonly stages?: number
+  readonly turns?: boolean
   /** Deviation of keys: large ones leave one token all the weight. */
   readonly keySigma?: number
   /** Rows that are compared, all unless given: whether query token `token` of the step is, with head `head`. */
@@ -71,7 +72,10 @@ export class CachedSequences {
       for (const block of [KEYS, VALUES] as const) {
         const place = { page, head, block, token: token % PAGE_TOKENS }
         const sigma = block === KEYS ? (o.keySigma ?? 1) : 0.5 + random.uniform()
-        this.pages.put(place, Float64Array.from({ length: o.D }, () => Math.fround(sigma * random.normal())))
+        this.pages.put(
+          place,
+          Float64Array.from({ length: o.D }, () => Math.fround(sigma * random.normal())),
+        )
         const row = this.pages.read(place)
         const [to, own] = block === KEYS ? [coded.keys, coded.keyParams] : [coded.values, coded.valueParams]
         to.set(row.codes, token * o.D)
@@ -119,6 +123,7 @@ export function prefillCase(o: PrefillOptions): KernelCase {
       ctas: o.ctas ?? 3,
       rawStages: o.rawStages ?? 2,
       stages: o.stages ?? 2,
+      turns: o.turns ?? true,
     },
     args: {
       q: { dtype, shape: [T, Hq * D], data: q },
