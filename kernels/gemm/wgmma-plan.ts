@@ -38,8 +38,6 @@ export interface WgmmaTiles {
   readonly steps: number
   /** Tiles of up to 32 tokens in which a block's rows are staged on their way out. */
   readonly staging: number
-  /** Stages that the second warpgroup stays behind the first, so that one multiplies during the other's epilogue. */
-  readonly lag: number
   /** Producer warps: one for both operands, or one each. */
   readonly producers: 1 | 2
   /** CTAs of the persistent grid at most; tiles that sum over CTAs or warpgroups have a CTA each. */
@@ -194,10 +192,6 @@ export function checkWgmmaTiles(t: WgmmaTiles, format: WeightFormat, x: OperandT
   staticAssert(
     t.stages % t.kGroups === 0,
     `stages = ${t.stages} must be a multiple of kGroups = ${t.kGroups}`,
-  )
-  staticAssert(
-    t.lag === 0 || (t.rowGroups === 2 && !plan.partial && t.lag < t.stages),
-    'only the second of two warpgroups stays behind, by less than the ring',
   )
   // A warpgroup releases a stage once it has issued the first group of its next one.
   staticAssert(

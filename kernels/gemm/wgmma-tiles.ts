@@ -19,7 +19,6 @@ const complete = (wish: Wish): WgmmaTiles => {
     units: 1,
     steps: 4,
     staging: 2,
-    lag: 0,
     producers: 1,
     ctas: MULTIPROCESSORS * ctasPerMultiprocessor,
     ctasPerMultiprocessor,

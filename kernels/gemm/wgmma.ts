@@ -141,9 +141,8 @@ export interface WgmmaProduct {
   readonly plan: WgmmaPlan
 }
 
-/** Barriers of parts of a CTA; 1 to 4 are the warpgroups' own. */
-const lagBarrier = 5
-const startBarrier = 6
+/** The barrier of a CTA's start; 1 to 4 are the warpgroups' own. */
+const startBarrier = 5
 
 /** The body of a kernel with `path: 'wgmma'`. */
 export function gemmWgmma(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts): void {
@@ -238,8 +237,7 @@ function consume(
         if (!plan.loadsAhead && group + 1 < groups) next = loadGroup(group + 1)
       }
     }
-    const lead = Math.min(c.lag, stages.steps) - 1
-    const multiply = (step: i32, isFirst: boolean): void => {
+    const multiply = (isFirst: boolean): void => {
       waitFull(ring, at)
       if (plan.pairs === 1) multiplyGroups(0, c.units * plan.unitGroups, isFirst, !isFirst)
       else {
@@ -249,23 +247,21 @@ function consume(
       }
       previous = at.stage
       advance(at, ring, c.kGroups)
-      if (c.lag > 0 && rowGroup === 0 && step === lead) namedArrive(lagBarrier, 256)
     }
-    if (c.lag > 0 && rowGroup === 1) namedBarrier(lagBarrier, 256)
     /** The steps of the warpgroup among `begin` to `end` - 1. */
     const multiplySteps = (begin: i32, end: i32): void => {
       // The body holds an even number of groups, so that two sets of A registers take turns; unrolled no further, or ptxas
       // would put the groups one after the other.
       if (plan.turn === 1) {
-        for (const step of range(begin, end, c.kGroups)) multiply(step, step === begin)
+        for (const step of range(begin, end, c.kGroups)) multiply(step === begin)
         return
       }
       let step: i32 = begin
       for (; step + c.kGroups < end; step += 2 * c.kGroups) {
-        multiply(step, step === begin)
-        multiply(step + c.kGroups, false)
+        multiply(step === begin)
+        multiply(false)
       }
-      if (step < end) multiply(step, step === begin)
+      if (step < end) multiply(step === begin)
     }
     if (plan.sliced) {
       for (const sum of total) for (const i of unroll(sum.length)) sum[i] = f32(0)

@@ -21,7 +21,6 @@ export const smallWgmmaTiles: WgmmaTiles = {
   units: 1,
   stages: 4,
   staging: 2,
-  lag: 0,
   steps: 4,
   producers: 1,
   ctas: 2,

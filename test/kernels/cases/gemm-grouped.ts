@@ -174,5 +174,5 @@ export const groupedTiles: Readonly<Record<string, Partial<WgmmaTiles>>> = {
   'interleaved along K': { kGroups: 4, units: 2, stages: 8, producers: 2 },
   'split over a cluster': { kGroups: 2, split: 2, stages: 8, tokens: 32 },
   'shared activations': { tokens: 32, multicast: 2, ctas: 4 },
-  'a lag': { tokens: 64, rowGroups: 2, stages: 4, lag: 2, ctas: 3 },
+  'two warpgroups': { tokens: 64, rowGroups: 2, stages: 4, ctas: 3 },
 }

@@ -21,7 +21,6 @@ export const wgmmaTiles = (
   units: 1,
   steps: 4,
   staging: 2,
-  lag: 0,
   producers: 1,
   ctas: 132,
   ctasPerMultiprocessor: 1,

@@ -18,12 +18,11 @@ const named: Readonly<Record<string, WgmmaTiles>> = {
   'one warpgroup': wgmmaTiles({ tokens: 8, stages: 2 }),
   'warpgroups side by side': wgmmaTiles({ tokens: 24, stages: 3, rowGroups: 3 }),
   'two blocks, short groups of k-steps': wgmmaTiles({ tokens: 32, stages: 3, blocks: 2, steps: 2 }),
-  'registers for the consumers, a lag': wgmmaTiles({
+  'registers for the consumers': wgmmaTiles({
     tokens: 192,
     rowGroups: 2,
     stages: 3,
     steps: 2,
-    lag: 1,
   }),
   'wide stages, two producers': wgmmaTiles({ tokens: 16, rowGroups: 2, units: 4, stages: 2, producers: 2 }),
   'several stages of three units': wgmmaTiles({ tokens: 16, units: 3, stages: 3, producers: 2 }),
