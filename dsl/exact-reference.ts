@@ -35,7 +35,18 @@ export function exp2WithinReference(x: number): number {
   const power = EXP2_SHORT.toReversed()
     .map(Math.fround)
     .reduce((sum, term) => fmaF32(sum, part, term))
-  return Math.fround(power * 2 ** whole)
+  return whole === -127 ? 0 : Math.fround(power * 2 ** whole)
+}
+
+/** `exp2Product` of the device library on the host, bit for bit. */
+export function exp2ProductReference(x: number, factor: number): number {
+  const f = Math.fround(factor)
+  const whole = roundHalfEven(x * f)
+  const part = fmaF32(x, f, -whole)
+  const power = EXP2_SHORT.toReversed()
+    .map(Math.fround)
+    .reduce((sum, term) => fmaF32(sum, part, term))
+  return power * 2 ** whole
 }
 
 /** `reciprocalExact` of the device library on the host, bit for bit. */

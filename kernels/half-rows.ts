@@ -46,6 +46,8 @@ export interface RowPlan {
   readonly ctas: number
   /** CTAs that should fit a multiprocessor. */
   readonly ctasPerMultiprocessor?: number
+  /** Whether the next launch may begin only when the previous one has ended. */
+  readonly late?: boolean
 }
 
 /** Constants that every kernel over rows has. */
@@ -92,12 +94,12 @@ export function eachRow(
   sources: readonly RowSource[],
   use: (row: Row) => void,
 ): void {
-  const { stages } = rowPlan(share.columns, c)
+  const { stages, late } = { late: false, ...rowPlan(share.columns, c) }
   if (stages > 0) {
-    eachRowOfRing(rows, share, c.dtype, stages, sources, use)
+    eachRowOfRing(rows, share, c.dtype, stages, late, sources, use)
     return
   }
-  overlapLaunches()
+  overlapLaunches(late)
   for (const index of range(blockIdx.x, rows, gridDim.x)) {
     const take = (source: number) => {
       const { src, at } = sources[source]!
@@ -108,10 +110,11 @@ export function eachRow(
 }
 
 /** Device: what a kernel does that the launches around it may overlap, behind what does not depend on them. */
-export function overlapLaunches(): void {
+export function overlapLaunches(late = false): void {
   if (target.capability < 90) return
-  launchDependents()
+  if (!late) launchDependents()
   waitForPrevious()
+  if (late) launchDependents()
 }
 
 function eachRowOfRing(
@@ -119,6 +122,7 @@ function eachRowOfRing(
   share: RowShare,
   dtype: HalfType,
   stages: number,
+  late: boolean,
   sources: readonly RowSource[],
   use: (row: Row) => void,
 ): void {
@@ -135,7 +139,7 @@ function eachRowOfRing(
       copyBulk(tiles[i]!, [stage, 0], src, [...at(row), 0], 2 * share.columns, full, stage)
     })
   }
-  overlapLaunches()
+  overlapLaunches(late)
   if (threadIdx.x === 0) {
     for (const stage of unroll(stages)) {
       const row = blockIdx.x + stage * gridDim.x

@@ -1,7 +1,7 @@
 import { E4M3_LARGEST, e4m3Bits } from '../dsl/float8.ts'
 import { f16Bits, f16Value } from '../dsl/half.ts'
 import {
-  blockIdx,
+  barrier,
   dp4a,
   type Elem,
   type e4m3,
@@ -25,17 +25,19 @@ import {
 import { roundHalfEven } from '../dsl/math.ts'
 import {
   blockMax,
+  blockMaxI32,
   blockSum,
   blockSumI32,
   columnOf,
   holds,
   isFull,
   packBytes,
+  pairwise,
   type RowShare,
   storeRow,
   turnsOf,
 } from '../dsl/std/index.ts'
-import { eachRow, loadFloats, type RowConfig, rowOptions, rowThreads } from './half-rows.ts'
+import { eachRow, type RowConfig, rowOptions } from './half-rows.ts'
 
 /** Where quantized activations go: codes, one scale per row, and the exact sum of a row's codes. */
 export interface QuantizedRows {
@@ -53,24 +55,56 @@ export const rowCodeReference = (value: number, scale: number): number =>
   Math.max(-127, Math.min(127, roundHalfEven(Math.fround(value / scale))))
 
 /** Rows whose largest magnitude is below this count as zeros: their scales would be no normal floats. */
-export const LEAST_ROW = 2 ** -100
+const LEAST = 2 ** -100
+/** Magnitudes beyond f32 count as the largest float, so that no scale is NaN. */
+const MOST = 3.4e38
 
 /** Added to a float below 2^22 it leaves the nearest even integer in the low bits, in two's complement. */
 const ROUNDING = 12582912
 
-/**
- * Device: value / scale, rounded to nearest, where `inverse` is 1 / scale: what the remainder of the first product says
- * corrects it. A division takes three times as many instructions, and a branch.
- */
-const quotient = (value: f32, scale: f32, inverse: f32): f32 => {
-  const product = value * inverse
-  return fma(fma(-scale, product, value), inverse, product)
+/** Device: the largest magnitude of a row, of the calling thread's share. Holds a barrier. */
+export function largestMagnitude(values: readonly f32[]): f32 {
+  const magnitudes = values.map((value) => Math.abs(value))
+  // As integers the bits of floats that are not negative have the floats' order.
+  const bits = i32.bits(pairwise(magnitudes, (a, b) => Math.max(a, b)))
+  return Math.min(f32.bits(blockMaxI32(bits)), MOST)
 }
 
 /**
- * Device: quantizes the calling thread's share of a row to 8 bits, symmetric, one scale per row:
+ * Device: stores the codes of the calling thread's share of a row, symmetric, one scale per row:
  *
- *   scale = max|x| / 127 (1 for a row of zeros)      q = rni(x / scale)      sum = Σ q
+ *   scale = max|x| / 127 (1 for a row of zeros)      q = rni(x · (127 / max|x|))      sum = Σ q
+ *
+ * Returns the sum of the share's codes. The product of x is rounded once, to the integer.
+ */
+export function storeCodes(
+  q: Out<i8, string>,
+  row: i32,
+  share: RowShare,
+  values: readonly f32[],
+  largest: f32,
+): i32 {
+  const inverse = largest >= LEAST ? 127 / largest : f32(1)
+  const sums: i32[] = []
+  for (const turn of unroll(turnsOf(share))) {
+    const words = each(share.vec / 4, (i) => {
+      const [b0, b1, b2, b3] = values
+        .slice(turn * share.vec + 4 * i, turn * share.vec + 4 * i + 4)
+        .map((value) => i32.bits(fma(value, inverse, f32(ROUNDING))))
+      return packBytes(b0!, b1!, b2!, b3!)
+    })
+    sums.push(words.reduce((sum: i32, word) => dp4a(word, u32(0x01010101), sum, 'i8', 'i8'), i32(0)))
+    if (isFull(share, turn) || holds(share, turn)) storeWords(q, [row, columnOf(share, turn)], words)
+  }
+  return sums.reduce((total, sum) => total + sum)
+}
+
+/** Device: the scale of a row, as `storeCodes` says, of values that lack a factor of the row. */
+export const scaleOf = (largest: f32, factor: f32): f32 =>
+  largest >= LEAST ? (largest * factor) / 127 : f32(1)
+
+/**
+ * Device: quantizes the calling thread's share of a row to 8 bits: `storeCodes`, scale and sum.
  *
  * The sum is of the codes, not of x: the GEMM's zero-point correction then cancels exactly what the products carry,
  * which cuts the error of activation quantization about threefold against summing x. `then` runs behind a barrier that all
@@ -83,25 +117,11 @@ export function storeQuantized(
   values: readonly f32[],
   then: () => void,
 ): void {
-  const largest = blockMax(values.map((value) => Math.abs(value)).reduce((m, value) => Math.max(m, value)))
+  const largest = largestMagnitude(values)
   then()
-  const scale = largest >= LEAST_ROW ? largest / 127 : f32(1)
-  const inverse = 1 / scale
-  let total = i32(0)
-  for (const turn of unroll(turnsOf(share))) {
-    const column = columnOf(share, turn)
-    const words = each(share.vec / 4, (i) => {
-      const [b0, b1, b2, b3] = values
-        .slice(turn * share.vec + 4 * i, turn * share.vec + 4 * i + 4)
-        .map((value) => i32.bits(quotient(value, scale, inverse) + ROUNDING))
-      return packBytes(b0!, b1!, b2!, b3!)
-    })
-    for (const word of words) total = dp4a(word, u32(0x01010101), total, 'i8', 'i8')
-    if (isFull(share, turn) || holds(share, turn)) storeWords(out.q, [row, column], words)
-  }
-  const sum = blockSumI32(total)
+  const sum = blockSumI32(storeCodes(out.q, row, share, values, largest))
   if (threadIdx.x === 0) {
-    out.scale.put(scale, row)
+    out.scale.put(scaleOf(largest, f32(1)), row)
     out.sum.put(sum, row)
   }
 }
@@ -134,34 +154,38 @@ export const quantizeRows = kernel(
  *
  *   scale = f16(max|x| / 127)      q = clamp(rni(x · (127 / max|x|)), −127, 127)      inputSum = f16(Σ x)
  *
- * The sum is of x and not of its codes; what f16 cannot hold becomes ±65504. A row of zeros gets scale 1 and codes 0. One
- * CTA per row.
+ * The sum is of x and not of its codes; what f16 cannot hold becomes ±65504. A row of zeros gets scale 1 and codes 0.
  */
 export const quantizeRowsSumming = kernel(
   import.meta.url,
-  { grid: (d) => [d.T!], block: (c: QuantizeRowsConfig) => [rowThreads(c.H)] },
+  rowOptions((c: QuantizeRowsConfig) => c.H),
   function quantizeRowsSumming(
     a: { x: In<Elem<'dtype'>, 'T H'>; q: Out<i8, 'T H'>; scale: Out<f32, 'T'>; inputSum: Out<f32, 'T'> },
     c: QuantizeRowsConfig,
   ) {
     staticAssert(c.H % 8 === 0, 'rows must be a multiple of 8 elements')
     const share = { columns: c.H, vec: 8 }
-    const row = blockIdx.x
-    const values = loadFloats(a.x, [row], share, c.dtype)
-    const largest = blockMax(values.map((value) => Math.abs(value)).reduce((m, value) => Math.max(m, value)))
-    const inverse = largest > 0 ? 127 / largest : f32(1)
-    const codes = values.map((value) => Math.max(Math.min(i32.round(value * inverse), 127), -127))
-    storeRow(
-      a.q,
-      [row],
-      share,
-      codes.map((code) => i8.sat(code)),
-    )
-    const sum = blockSum(values.reduce((total, value) => total + value))
-    if (threadIdx.x === 0) {
-      a.scale.put(largest > 0 ? toF16(largest / 127) : f32(1), row)
-      a.inputSum.put(toF16(sum), row)
-    }
+    const source = { src: a.x, at: (row: i32) => [row] }
+    eachRow(a.x.dim('T'), share, c, [source], ({ index, take, release }) => {
+      const values = take(0)
+      const largest = blockMax(
+        values.map((value) => Math.abs(value)).reduce((m, value) => Math.max(m, value)),
+      )
+      release()
+      const inverse = largest > 0 ? 127 / largest : f32(1)
+      const codes = values.map((value) => Math.max(Math.min(i32.round(value * inverse), 127), -127))
+      storeRow(
+        a.q,
+        [index],
+        share,
+        codes.map((code) => i8.sat(code)),
+      )
+      const sum = blockSum(values.reduce((total, value) => total + value))
+      if (threadIdx.x === 0) {
+        a.scale.put(largest > 0 ? toF16(largest / 127) : f32(1), index)
+        a.inputSum.put(toF16(sum), index)
+      }
+    })
   },
 )
 
@@ -182,8 +206,9 @@ export interface Fp8Rows {
  *
  *   scale = max|x| / 448 (1 for a row of zeros)      q = e4m3(x / scale), to nearest even
  */
-function storeFp8(out: Fp8Rows, row: i32, share: RowShare, values: readonly f32[]): void {
+function storeFp8(out: Fp8Rows, row: i32, share: RowShare, values: readonly f32[], then: () => void): void {
   const largest = blockMax(values.map((value) => Math.abs(value)).reduce((m, value) => Math.max(m, value)))
+  then()
   const scale = largest > 0 ? largest / E4M3_LARGEST : f32(1)
   const scaled = values.map((value) => value / scale)
   for (const turn of unroll(turnsOf(share))) {
@@ -191,23 +216,26 @@ function storeFp8(out: Fp8Rows, row: i32, share: RowShare, values: readonly f32[
       const [b0, b1, b2, b3] = scaled.slice(turn * share.vec + 4 * i, turn * share.vec + 4 * i + 4)
       return permuteBytes(packFp8('e4m3', b0!, b1!), packFp8('e4m3', b2!, b3!), 0x5410)
     })
-    const column = columnOf(share, turn)
-    if (column < share.columns) storeWords(out.q, [row, column], words)
+    if (holds(share, turn)) storeWords(out.q, [row, columnOf(share, turn)], words)
   }
   if (threadIdx.x === 0) out.scale.put(scale, row)
+  barrier()
 }
 
-/** Quantizes each row of a matrix to e4m3. One CTA per row; from sm_89 on. */
+/** Quantizes each row of a matrix to e4m3; from sm_89 on. */
 export const quantizeRowsFp8 = kernel(
   import.meta.url,
-  { grid: (d) => [d.T!], block: (c: QuantizeRowsConfig) => [rowThreads(c.H)] },
+  rowOptions((c: QuantizeRowsConfig) => c.H),
   function quantizeRowsFp8(
     a: { x: In<Elem<'dtype'>, 'T H'>; q: Out<e4m3, 'T H'>; scale: Out<f32, 'T'> },
     c: QuantizeRowsConfig,
   ) {
     staticAssert(c.H % 8 === 0, 'rows must be a multiple of 8 elements')
     const share = { columns: c.H, vec: 8 }
-    storeFp8(a, blockIdx.x, share, loadFloats(a.x, [blockIdx.x], share, c.dtype))
+    const source = { src: a.x, at: (row: i32) => [row] }
+    eachRow(a.x.dim('T'), share, c, [source], ({ index, take, release }) =>
+      storeFp8(a, index, share, take(0), release),
+    )
   },
 )
 
@@ -250,11 +278,16 @@ export function quantizeRowsFp8Reference(x: Float64Array, H: number): { q: Uint8
   return { q, scale }
 }
 
-/** Quantizes rows of width `H`: what the kernel gives, with the same roundings. */
+/**
+ * Quantizes rows of width `H`, bit for bit as the kernel. `factors` are what the scales of rows are multiplied by, for
+ * values that lack a factor of their row.
+ */
 export function quantizeRowsReference(
   x: Float64Array,
   H: number,
+  factors?: ArrayLike<number>,
 ): { q: Int8Array; scale: Float32Array; sum: Int32Array } {
+  const { fround } = Math
   const rows = x.length / H
   const q = new Int8Array(x.length)
   const scale = new Float32Array(rows)
@@ -262,9 +295,12 @@ export function quantizeRowsReference(
   for (let row = 0; row < rows; row++) {
     let largest = 0
     for (let i = 0; i < H; i++) largest = Math.max(largest, Math.abs(x[row * H + i]!))
-    scale[row] = largest >= LEAST_ROW ? Math.fround(largest) / 127 : 1
+    largest = fround(Math.min(largest, MOST))
+    const inverse = largest >= LEAST ? fround(127 / largest) : 1
+    scale[row] = largest >= LEAST ? fround(largest * (factors?.[row] ?? 1)) / 127 : 1
     for (let i = 0; i < H; i++) {
-      q[row * H + i] = rowCodeReference(Math.fround(x[row * H + i]!), scale[row]!)
+      // The product of two f32 is exact here.
+      q[row * H + i] = roundHalfEven(fround(x[row * H + i]!) * inverse)
       sum[row]! += q[row * H + i]!
     }
   }

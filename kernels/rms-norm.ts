@@ -1,7 +1,10 @@
+import { fmaF32 } from '../dsl/exact-reference.ts'
 import {
   barrier,
+  blockDim,
   blockIdx,
   type Elem,
+  each,
   f32,
   fma,
   type In,
@@ -9,21 +12,34 @@ import {
   type i8,
   type i32,
   kernel,
+  laneIdx,
+  load,
   type Out,
+  reduxAdd,
+  shared,
   staticAssert,
+  threadIdx,
   to,
+  warpIdx,
 } from '../dsl/index.ts'
-import { blockSum, rsqrtExact, storeRow } from '../dsl/std/index.ts'
+import { blockSum, pairwise, type RowShare, rsqrtExact, storeRow, warpSum } from '../dsl/std/index.ts'
 import {
   eachRow,
   loadFloats,
   overlapLaunches,
   type RowConfig,
   rowOptions,
+  rowPlan,
   rowThreads,
   storeFloats,
 } from './half-rows.ts'
-import { storeQuantized } from './quantize-rows.ts'
+import {
+  largestMagnitude,
+  type QuantizedRows,
+  quantizeRowsReference,
+  scaleOf,
+  storeCodes,
+} from './quantize-rows.ts'
 
 export interface RmsNormConfig extends RowConfig {
   /** Hidden size, a multiple of 8. */
@@ -32,10 +48,17 @@ export interface RmsNormConfig extends RowConfig {
 
 const options = rowOptions((c: RmsNormConfig) => c.H)
 
+/** Device: the sum of the squares of the calling thread's share of a row: of each access, and then of neighbours. */
+function sumOfSquares(values: readonly f32[]): f32 {
+  const accesses = each(values.length / 8, (i) =>
+    values.slice(8 * i, 8 * i + 8).reduce((total: f32, value) => fma(value, value, total), f32(0)),
+  )
+  return pairwise(accesses, (a, b) => a + b)
+}
+
 /** Device: the calling thread's share of x · rsqrt(mean(x²) + eps) · γ, in f32. */
 function normalized(values: readonly f32[], weights: readonly f32[], eps: f32, columns: number): f32[] {
-  const squares = values.reduce((total: f32, value) => fma(value, value, total), f32(0))
-  const norm = rsqrtExact(blockSum(squares) * (1 / columns) + eps)
+  const norm = rsqrtExact(blockSum(sumOfSquares(values)) * (1 / columns) + eps)
   return values.map((value, i) => value * norm * weights[i]!)
 }
 
@@ -88,6 +111,49 @@ export const rmsNormRows = kernel(
   },
 )
 
+/**
+ * Device: stores x · rsqrt(mean(x²) + eps) · γ of the calling thread's share of a row in 8 bits. The factor of the whole row
+ * is in its scale alone: codes do not wait for the sum of squares.
+ */
+function storeNormalized(
+  out: QuantizedRows,
+  row: i32,
+  share: RowShare,
+  values: readonly f32[],
+  weights: readonly f32[],
+  eps: f32,
+  then: () => void,
+): void {
+  const weighted = values.map((value, i) => value * weights[i]!)
+  const largest = largestMagnitude(weighted)
+  then()
+  const codes = storeCodes(out.q, row, share, weighted, largest)
+  const { squares, sum } = blockSums(sumOfSquares(values), codes)
+  if (threadIdx.x === 0) {
+    out.scale.put(scaleOf(largest, rsqrtExact(squares * (1 / share.columns) + eps)), row)
+    out.sum.put(sum, row)
+  }
+}
+
+/** Device: the sum of an f32, and of an i32, over all threads, to the first thread. Holds a barrier. */
+function blockSums(square: f32, code: i32): { squares: f32; sum: i32 } {
+  const squares = warpSum(square)
+  const sum = reduxAdd(code)
+  const warps = blockDim.x / 32
+  if (warps === 1) return { squares, sum }
+  const floats = shared<f32>('f32', [warps])
+  const integers = shared<i32>('i32', [warps])
+  if (laneIdx === 0) {
+    floats.put(squares, warpIdx)
+    integers.put(sum, warpIdx)
+  }
+  barrier()
+  return {
+    squares: load(floats, [0], warps).reduce((total, value) => total + value),
+    sum: load(integers, [0], warps).reduce((total, value) => total + value),
+  }
+}
+
 /** RMSNorm of each row, quantized to 8 bits in the same pass. */
 export const rmsNormQuantize = kernel(
   import.meta.url,
@@ -108,7 +174,7 @@ export const rmsNormQuantize = kernel(
     const weights = loadFloats(a.gamma, [], share, c.dtype)
     const source = { src: a.x, at: (row: i32) => [row] }
     eachRow(a.x.dim('T'), share, c, [source], ({ index, take, release }) => {
-      storeQuantized(a, index, share, normalized(take(0), weights, a.eps, c.H), release)
+      storeNormalized(a, index, share, take(0), weights, a.eps, release)
     })
   },
 )
@@ -138,20 +204,65 @@ export const addRmsNormQuantize = kernel(
       const sums = take(0).map((value, i) => to(c.dtype, value + delta[i]!))
       storeRow(a.x, [index], share, sums)
       const values = sums.map((value) => f32(value))
-      storeQuantized(a, index, share, normalized(values, weights, a.eps, c.H), release)
+      storeNormalized(a, index, share, values, weights, a.eps, release)
     })
   },
 )
 
-/** RMSNorm of rows as wide as `gamma`, in float64. */
+/**
+ * The factors of rows of `H` elements, 1 / √(mean(x²) + eps), as the kernels compute them, bit for bit: squares are added
+ * eight neighbours at a time, those of a thread then by pairs, those of the lanes of a warp by pairs, and those of warps in
+ * their order.
+ */
+export function rmsFactorsReference(x: Float64Array, H: number, eps: number): Float32Array {
+  const { fround } = Math
+  const { threads } = rowPlan(H, { dtype: 'f16' })
+  const turns = Math.ceil(H / 8 / threads)
+  return Float32Array.from({ length: x.length / H }, (_, row) => {
+    const accesses = Array.from({ length: turns * threads }, (_, i) => {
+      const from = row * H + 8 * i
+      const values = x.subarray(from, Math.min(from + 8, (row + 1) * H))
+      return values.reduce((sum, value) => fmaF32(value, value, sum), 0)
+    })
+    const ofThread = Array.from({ length: threads }, (_, thread) =>
+      pairwiseSum(accesses.filter((_, i) => i % threads === thread)),
+    )
+    let total = 0
+    for (let warp = 0; warp < threads; warp += 32)
+      total = fround(total + warpTotal(ofThread.slice(warp, warp + 32)))
+    return 1 / fround(Math.sqrt(fround(fround(total * fround(1 / H)) + fround(eps))))
+  })
+}
+
+const pairwiseSum = (values: readonly number[]): number =>
+  values.length === 1
+    ? values[0]!
+    : pairwiseSum(
+        values.flatMap((value, i) => (i % 2 === 1 ? [] : [Math.fround(value + (values[i + 1] ?? 0))])),
+      )
+
+/** Lanes half a warp apart, then a quarter, and so on. */
+const warpTotal = (lanes: readonly number[]): number =>
+  lanes.length === 1
+    ? lanes[0]!
+    : warpTotal(
+        lanes.slice(0, lanes.length / 2).map((value, i) => Math.fround(value + lanes[i + lanes.length / 2]!)),
+      )
+
+/** RMSNorm of rows as wide as `gamma`, bit for bit as `rmsNorm`, before the result is rounded to 16 bits. */
 export function rmsNormReference(x: Float64Array, gamma: Float64Array, eps: number): Float64Array {
   const H = gamma.length
-  const out = new Float64Array(x.length)
-  for (let start = 0; start < x.length; start += H) {
-    let squares = 0
-    for (let i = 0; i < H; i++) squares += x[start + i]! ** 2
-    const norm = 1 / Math.sqrt(squares / H + eps)
-    for (let i = 0; i < H; i++) out[start + i] = x[start + i]! * norm * gamma[i]!
-  }
-  return out
+  const factors = rmsFactorsReference(x, H, eps)
+  return x.map((value, i) => Math.fround(Math.fround(value * factors[Math.floor(i / H)]!) * gamma[i % H]!))
+}
+
+/** RMSNorm of rows as wide as `gamma`, quantized as `rmsNormQuantize` does, bit for bit. */
+export function rmsNormQuantizeReference(
+  x: Float64Array,
+  gamma: Float64Array,
+  eps: number,
+): ReturnType<typeof quantizeRowsReference> {
+  const H = gamma.length
+  const weighted = x.map((value, i) => Math.fround(value * gamma[i % H]!))
+  return quantizeRowsReference(weighted, H, rmsFactorsReference(x, H, eps))
 }

@@ -1,4 +1,4 @@
-import { exp2WithinReference, reciprocalExactReference } from '../dsl/exact-reference.ts'
+import { exp2ProductReference, reciprocalExactReference } from '../dsl/exact-reference.ts'
 import {
   barrier,
   type Elem,
@@ -11,7 +11,7 @@ import {
   type Out,
   staticAssert,
 } from '../dsl/index.ts'
-import { exp2Within, reciprocalExact } from '../dsl/std/index.ts'
+import { exp2Product, reciprocalExact } from '../dsl/std/index.ts'
 import { eachRow, type Row, type RowConfig, rowOptions, storeFloats } from './half-rows.ts'
 import { storeQuantized } from './quantize-rows.ts'
 
@@ -22,33 +22,31 @@ export interface SiluMulConfig extends RowConfig {
 
 const options = rowOptions((c: SiluMulConfig) => c.I)
 
-/** Gates below −`STEEPEST` are taken for it, whose silu is −4·10⁻³⁶, and the exponents of those above end there. */
+/** Gates below −`STEEPEST` are taken for it, whose silu is −4·10⁻³⁶; the exponents of those above `STEEPEST` end there. */
 const STEEPEST = 86
-const LEAST_EXPONENT = 126
 
 /** Device: silu(gate) · up, each operation rounded to f32. */
 export function siluTimes(gate: f32, up: f32): f32 {
   const x = Math.max(gate, -STEEPEST)
-  const power = exp2Within(Math.max(x * -LOG2E, -LEAST_EXPONENT))
-  return x * reciprocalExact(1 + power) * up
+  return x * reciprocalExact(1 + exp2Product(Math.min(x, STEEPEST), -LOG2E)) * up
 }
 
 /** `siluTimes` on the host, bit for bit. */
 export function siluTimesReference(gate: number, up: number): number {
-  const { fround, max } = Math
+  const { fround, max, min } = Math
   const x = max(gate, -STEEPEST)
-  const power = exp2WithinReference(max(fround(x * fround(-LOG2E)), -LEAST_EXPONENT))
+  const power = exp2ProductReference(min(x, STEEPEST), -LOG2E)
   return fround(fround(x * reciprocalExactReference(fround(1 + power))) * up)
 }
 
-/** Device: silu(gate) · up for the calling thread's share of a row, in f32. */
-function gated({ take }: Row): f32[] {
+/** Device: `times(gate, up)` for the calling thread's share of a row of `projections`, in f32. */
+export function gated({ take }: Row, times: (gate: f32, up: f32) => f32): f32[] {
   const up = take(1)
-  return take(0).map((gate, i) => siluTimes(gate, up[i]!))
+  return take(0).map((gate, i) => times(gate, up[i]!))
 }
 
 /** Device: both projections of a row. */
-const projections = (x: In<number, 'T 2 I'>) =>
+export const projections = (x: In<number, 'T 2 I'>) =>
   [0, 1].map((part) => ({ src: x, at: (row: i32) => [row, part] }))
 
 /** silu(gate) · up of each row; `x` holds a row's gate and then its up projection. */
@@ -59,7 +57,7 @@ export const siluMul = kernel(
     staticAssert(c.I % 8 === 0, 'the intermediate size must be a multiple of 8')
     const share = { columns: c.I, vec: 8 }
     eachRow(a.x.dim('T'), share, c, projections(a.x), (row) => {
-      const y = gated(row)
+      const y = gated(row, siluTimes)
       barrier()
       row.release()
       storeFloats(a.out, [row.index], share, c.dtype, y)
@@ -78,20 +76,21 @@ export const siluMulQuantize = kernel(
     staticAssert(c.I % 8 === 0, 'the intermediate size must be a multiple of 8')
     const share = { columns: c.I, vec: 8 }
     eachRow(a.x.dim('T'), share, c, projections(a.x), (row) => {
-      storeQuantized(a, row.index, share, gated(row), row.release)
+      storeQuantized(a, row.index, share, gated(row, siluTimes), row.release)
     })
   },
 )
 
-/** silu(gate) · up of rows of 2·I columns, in float64. */
-export function siluMulReference(x: Float64Array, I: number): Float64Array {
-  const rows = x.length / (2 * I)
-  const out = new Float64Array(rows * I)
-  for (let row = 0; row < rows; row++) {
-    for (let i = 0; i < I; i++) {
-      const gate = x[2 * row * I + i]!
-      out[row * I + i] = (gate / (1 + Math.exp(-gate))) * x[(2 * row + 1) * I + i]!
-    }
+/** `times(gate, up)` of rows of 2·I columns. */
+export function gatedReference(
+  x: Float64Array,
+  I: number,
+  times: (gate: number, up: number) => number,
+): Float64Array {
+  const out = new Float64Array(x.length / 2)
+  for (let i = 0; i < out.length; i++) {
+    const gate = i + I * Math.floor(i / I)
+    out[i] = times(x[gate]!, x[gate + I]!)
   }
   return out
 }

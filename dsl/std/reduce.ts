@@ -11,7 +11,7 @@ import {
   unroll,
   warpIdx,
 } from '../intrinsics.ts'
-import type { f32, i32 } from '../scalars.ts'
+import { type f32, i32 } from '../scalars.ts'
 
 /**
  * Reductions over the lanes of a warp and the threads of a CTA. Every thread gets the result, and the order of the
@@ -20,6 +20,17 @@ import type { f32, i32 } from '../scalars.ts'
  * All threads must call them, with a block of a multiple of 32 threads. The `block…` forms hold one barrier and their
  * own shared memory: a call inside a run-time loop needs a `barrier()` between two turns.
  */
+
+/** All values joined by neighbours, then neighbours of those, and so on: a chain of log₂ n operations. */
+export const pairwise = <T>(values: readonly T[], join: (a: T, b: T) => T): T =>
+  values.length === 1
+    ? values[0]!
+    : pairwise(
+        values.flatMap((value, i) =>
+          i % 2 === 1 ? [] : [i + 1 < values.length ? join(value, values[i + 1]!) : value],
+        ),
+        join,
+      )
 
 /** The sum over groups of `lanes` neighbouring lanes (a power of two). */
 export function warpSum<T extends number>(value: T, lanes = 32): T {
@@ -71,11 +82,22 @@ export function blockMax(value: f32): f32 {
 /** As `blockSum`, of integers: exact, by `redux.sync`. */
 export function blockSumI32(value: i32): i32 {
   const sum = reduxAdd(value)
-  return blockDim.x === 32 ? sum : gather(sum, 'i32').reduce((total, v) => total + v)
+  if (blockDim.x === 32) return sum
+  const mine = ofWarp(sum)
+  return reduxAdd(laneIdx < blockDim.x / 32 ? mine : i32(0))
 }
 
 /** As `blockMax`, of integers. */
 export function blockMaxI32(value: i32): i32 {
   const top = reduxMax(value)
-  return blockDim.x === 32 ? top : gather(top, 'i32').reduce((m, v) => Math.max(m, v))
+  return blockDim.x === 32 ? top : reduxMax(ofWarp(top))
+}
+
+/** To each lane the value of the first lane of the warp with its number, or of the last warp. */
+function ofWarp(value: i32): i32 {
+  const warps = blockDim.x / 32
+  const slots = shared<i32>('i32', [warps])
+  if (laneIdx === 0) slots.put(value, warpIdx)
+  barrier()
+  return slots.at(Math.min(laneIdx, warps - 1))
 }

@@ -5,7 +5,7 @@ import { assertSameInParts, eachRow } from '../support/batch-invariance.ts'
 import { checkedEmulator } from '../support/checked-emulator.ts'
 import { halfTypes, halfValues } from '../support/halfs.ts'
 import { runCase, runKernel } from '../support/run-kernel.ts'
-import { rmsNormCase, rmsNormQuantizeCase, rmsNormRowsCase } from './cases/rows.ts'
+import { addRmsNormQuantizeCase, rmsNormCase, rmsNormQuantizeCase, rmsNormRowsCase } from './cases/rows.ts'
 
 const device = checkedEmulator()
 
@@ -20,7 +20,7 @@ const shapes = [
 
 for (const dtype of halfTypes) {
   for (const [T, H] of shapes) {
-    for (const make of [rmsNormCase, rmsNormQuantizeCase]) {
+    for (const make of [rmsNormCase, rmsNormQuantizeCase, addRmsNormQuantizeCase]) {
       const c = make({ T, H, dtype, seed: T + H })
       test(c.name, () => runCase(device, c))
     }

@@ -1,6 +1,7 @@
+import type { Kernel } from '../../../dsl/kernel.ts'
 import { embedTokens, embedTokensReference } from '../../../kernels/embed-tokens.ts'
+import { type GeluForm, geluMul, geluMulQuantize, geluTimesReference } from '../../../kernels/gelu-mul.ts'
 import {
-  LEAST_ROW,
   quantizeRows,
   quantizeRowsFp8,
   quantizeRowsFp8Reference,
@@ -8,25 +9,27 @@ import {
   quantizeRowsSumming,
   quantizeRowsSummingReference,
 } from '../../../kernels/quantize-rows.ts'
-import { rmsNorm, rmsNormQuantize, rmsNormReference, rmsNormRows } from '../../../kernels/rms-norm.ts'
-import { siluMul, siluMulQuantize, siluMulReference } from '../../../kernels/silu-mul.ts'
+import {
+  addRmsNormQuantize,
+  rmsNorm,
+  rmsNormQuantize,
+  rmsNormQuantizeReference,
+  rmsNormReference,
+  rmsNormRows,
+} from '../../../kernels/rms-norm.ts'
+import { gatedReference, siluMul, siluMulQuantize, siluTimesReference } from '../../../kernels/silu-mul.ts'
 import {
   assertNear,
   type HalfType,
-  halfRounding,
+  halfBits,
+  halfValue,
   halfValues,
   mixedKinds,
   randomHalfs,
   rowsOfKinds,
 } from '../../support/halfs.ts'
 import { rng } from '../../support/rng.ts'
-import {
-  assertSame,
-  type HostArguments,
-  type HostTensor,
-  type KernelCase,
-  type Outputs,
-} from '../../support/run-kernel.ts'
+import { assertSame, type HostArguments, type KernelCase, type Outputs } from '../../support/run-kernel.ts'
 
 /** Kernels that work on rows of activations. */
 export interface RowOptions {
@@ -79,12 +82,7 @@ export function quantizeRowsCase(o: RowOptions): KernelCase {
     kernel: quantizeRows,
     config: { dtype, H },
     args: { x: { dtype, shape: [T, H], data: x }, ...quantized(T, H) },
-    check({ q, scale, sum }) {
-      const expected = quantizeRowsReference(halfValues(x, dtype), H)
-      assertSame(scale!, expected.scale, 1, 'scale')
-      assertSame(q!, expected.q, H, 'q')
-      assertSame(sum!, expected.sum, 1, 'sum')
-    },
+    check: checkQuantized(quantizeRowsReference(halfValues(x, dtype), H), H),
   }
 }
 
@@ -144,95 +142,99 @@ export function quantizeRowsFp8Case(o: RowOptions): KernelCase {
 
 const eps = 1e-5
 
-/**
- * Relative error of the f32 arithmetic before the output is rounded: sums of at most 2⁶ roundings in a chain (2⁻²⁴ each),
- * halved by the root, rsqrt.approx or ex2.approx (2⁻²²) and a few products.
- */
-const F32_ERROR = 2 ** -18
+/** Codes, scales and sums bit for bit. */
+const checkQuantized =
+  (expected: ReturnType<typeof quantizeRowsReference>, H: number) =>
+  ({ q, scale, sum }: Outputs): void => {
+    assertSame(scale!, expected.scale, 1, 'scale')
+    assertSame(q!, expected.q, H, 'q')
+    assertSame(sum!, expected.sum, 1, 'sum')
+  }
 
-const halfBound = (dtype: HalfType, expected: Float64Array, columns: number) => (actual: ArrayLike<number>) =>
-  assertNear(
-    halfValues(actual, dtype),
-    expected,
-    (i) => halfRounding(dtype, expected[i]!) + Math.abs(expected[i]!) * F32_ERROR * 2,
-    columns,
-  )
+/** Values that are known bit for bit, rounded to 16 bits. */
+const checkHalfs =
+  (values: Float64Array, H: number, dtype: HalfType, name = 'out') =>
+  (outputs: Outputs): void =>
+    assertSame(outputs[name]!, Uint16Array.from(values, halfBits[dtype]), H, name)
 
-/** What quantization of values that are only near `expected` must hold: half a step each, and exact sums. */
-function checkQuantized({ q, scale, sum }: Outputs, expected: Float64Array, H: number, error: number): void {
-  const decoded = Float64Array.from(q!, (code, i) => code * scale![Math.floor(i / H)]!)
-  const bound = (i: number) =>
-    scale![Math.floor(i / H)]! * (0.5 + 2 ** -16) + error * Math.abs(expected[i]!) + 2 ** -149
-  assertNear(decoded, expected, bound, H, 'q · scale')
-  scale!.forEach((s, row) => {
-    const codes = Array.from(q!.subarray(row * H, (row + 1) * H))
-    assertSame([sum![row]!], [codes.reduce((a, b) => a + b, 0)], 1, `sum of row ${row}`)
-    const values = expected.subarray(row * H, (row + 1) * H)
-    const largest = values.reduce((m, value) => Math.max(m, Math.abs(value)), 0)
-    const zero = largest < LEAST_ROW
-    assertSame([Math.max(...codes.map(Math.abs))], [zero ? 0 : 127], 1, `largest code of row ${row}`)
-    assertNear([s], [zero ? 1 : largest / 127], () => (largest / 127) * error + 2 ** -149, 1, 'scale')
-  })
+/** The operands of a norm, rows of every kind, and their values. */
+function normParts({ T, H, dtype, seed }: RowOptions) {
+  const random = rng(seed)
+  const x = rowsOfKinds(random, mixedKinds(T), H, dtype)
+  const gamma = randomHalfs(random, H, dtype)
+  return {
+    args: { x: { dtype, shape: [T, H], data: x }, gamma: { dtype, shape: [H], data: gamma }, eps },
+    x: halfValues(x, dtype),
+    gamma: halfValues(gamma, dtype),
+  }
 }
 
 export function rmsNormCase(o: RowOptions): KernelCase {
   const { T, H, dtype } = o
-  const random = rng(o.seed)
-  const x = rowsOfKinds(random, mixedKinds(T), H, dtype)
-  const gamma = randomHalfs(random, H, dtype)
-  const expected = rmsNormReference(halfValues(x, dtype), halfValues(gamma, dtype), eps)
+  const { args, x, gamma } = normParts(o)
   return {
     name: nameOf('rmsNorm', o),
     kernel: rmsNorm,
     config: { dtype, H },
-    args: {
-      x: { dtype, shape: [T, H], data: x },
-      gamma: { dtype, shape: [H], data: gamma },
-      eps,
-      out: { dtype, shape: [T, H] },
-    },
-    check: ({ out }) => halfBound(dtype, expected, H)(out!),
+    args: { ...args, out: { dtype, shape: [T, H] } },
+    check: checkHalfs(rmsNormReference(x, gamma, eps), H, dtype),
   }
 }
 
 /** The rows asked for, out of order and one of them twice. */
 export function rmsNormRowsCase(o: RowOptions & { readonly R: number }): KernelCase {
   const { T, H, dtype, R } = o
-  const random = rng(o.seed)
-  const x = rowsOfKinds(random, mixedKinds(T), H, dtype)
-  const gamma = randomHalfs(random, H, dtype)
+  const { args, x, gamma } = normParts(o)
+  const normalized = rmsNormReference(x, gamma, eps)
   const rows = Int32Array.from({ length: R }, (_, r) => (T - 1 - 2 * r + 4 * T) % T)
-  const all = rmsNormReference(halfValues(x, dtype), halfValues(gamma, dtype), eps)
   const expected = Float64Array.from(
     { length: R * H },
-    (_, i) => all[rows[Math.floor(i / H)]! * H + (i % H)]!,
+    (_, i) => normalized[rows[Math.floor(i / H)]! * H + (i % H)]!,
   )
   return {
     name: nameOf('rmsNormRows', o, ` R=${R}`),
     kernel: rmsNormRows,
     config: { dtype, H },
-    args: {
-      x: { dtype, shape: [T, H], data: x },
-      rows: { dtype: 'i32', shape: [R], data: rows },
-      gamma: { dtype, shape: [H], data: gamma },
-      eps,
-      out: { dtype, shape: [R, H] },
-    },
-    check: ({ out }) => halfBound(dtype, expected, H)(out!),
+    args: { ...args, rows: { dtype: 'i32', shape: [R], data: rows }, out: { dtype, shape: [R, H] } },
+    check: checkHalfs(expected, H, dtype),
   }
 }
 
 export function rmsNormQuantizeCase(o: RowOptions): KernelCase {
   const { T, H, dtype } = o
-  const { args } = rmsNormCase(o)
-  const { x, gamma } = args as Record<'x' | 'gamma', HostTensor>
-  const expected = rmsNormReference(halfValues(x.data!, dtype), halfValues(gamma.data!, dtype), eps)
+  const { args, x, gamma } = normParts(o)
   return {
     name: nameOf('rmsNormQuantize', o),
     kernel: rmsNormQuantize,
     config: { dtype, H },
-    args: { x, gamma, eps, ...quantized(T, H) },
-    check: (outputs) => checkQuantized(outputs, expected, H, F32_ERROR),
+    args: { ...args, ...quantized(T, H) },
+    check: checkQuantized(rmsNormQuantizeReference(x, gamma, eps), H),
+  }
+}
+
+/** The sum is rounded to 16 bits before it is normalized, as a later kernel reads it. */
+export function addRmsNormQuantizeCase(o: RowOptions): KernelCase {
+  const { T, H, dtype, seed } = o
+  const { args, gamma } = normParts(o)
+  const delta = rowsOfKinds(rng(seed + 1), mixedKinds(T).toReversed(), H, dtype)
+  const added = halfValues(delta, dtype)
+  const sums = halfValues(args.x.data, dtype).map((value, i) => {
+    const sum = halfValue[dtype](halfBits[dtype](Math.fround(value + added[i]!)))
+    // Two largest f16 make an infinity: nobody says what becomes of such a row.
+    return Number.isFinite(sum) ? sum : 0
+  })
+  delta.forEach((_, i) => {
+    if (sums[i] === 0) delta[i] = halfBits[dtype](-halfValue[dtype](args.x.data[i]!))
+  })
+  return {
+    name: nameOf('addRmsNormQuantize', o),
+    kernel: addRmsNormQuantize,
+    config: { dtype, H },
+    args: { ...args, delta: { dtype, shape: [T, H], data: delta }, ...quantized(T, H) },
+    check(outputs) {
+      checkHalfs(sums, H, dtype, 'x')(outputs)
+      checkQuantized(rmsNormQuantizeReference(sums, gamma, eps), H)(outputs)
+    },
   }
 }
 
@@ -246,45 +248,43 @@ function gateAndUp({ T, H, dtype, seed }: RowOptions): Uint16Array {
   return x
 }
 
-/** The argument of ex2 errs by 2⁻²⁴ of itself, up to 2⁷: its exponential by 2⁻¹⁷. */
-const SILU_ERROR = 2 ** -16
+type Times = (gate: number, up: number) => number
 
-/** Below −88.7 the exponential overflows and silu is 0 in place of its value, times the up projection. */
-const SILU_FLUSHED = 2 ** -121
-
-export function siluMulCase(o: RowOptions): KernelCase {
+function gatedCase(
+  o: RowOptions,
+  kernel: Kernel,
+  config: Readonly<Record<string, unknown>>,
+  times: Times,
+): KernelCase {
   const { T, H, dtype } = o
   const x = gateAndUp(o)
-  const expected = siluMulReference(halfValues(x, dtype), H)
-  const largest = dtype === 'f16' ? 65504 : Number.MAX_VALUE
+  const expected = gatedReference(halfValues(x, dtype), H, times)
+  const codes = kernel.name.endsWith('Quantize')
   return {
-    name: nameOf('siluMul', o),
-    kernel: siluMul,
-    config: { dtype, I: H },
-    args: { x: { dtype, shape: [T, 2, H], data: x }, out: { dtype, shape: [T, H] } },
-    check({ out }) {
-      // Products that f16 cannot hold become infinite; finite neighbours of that bound may go either way.
-      const actual = halfValues(out!, dtype).map((value) => Math.max(-largest, Math.min(largest, value)))
-      const wanted = expected.map((value) => Math.max(-largest, Math.min(largest, value)))
-      assertNear(
-        actual,
-        wanted,
-        (i) => halfRounding(dtype, wanted[i]!) + Math.abs(wanted[i]!) * SILU_ERROR + 100 * SILU_FLUSHED,
-        H,
-      )
+    name: nameOf(kernel.name, o),
+    kernel,
+    config: { dtype, I: H, ...config },
+    args: {
+      x: { dtype, shape: [T, 2, H], data: x },
+      ...(codes ? quantized(T, H) : { out: { dtype, shape: [T, H] } }),
     },
+    check: codes ? checkQuantized(quantizeRowsReference(expected, H), H) : checkHalfs(expected, H, dtype),
   }
 }
 
-export function siluMulQuantizeCase(o: RowOptions): KernelCase {
-  const { T, H, dtype } = o
-  const x = gateAndUp(o)
-  const expected = siluMulReference(halfValues(x, dtype), H)
-  return {
-    name: nameOf('siluMulQuantize', o),
-    kernel: siluMulQuantize,
-    config: { dtype, I: H },
-    args: { x: { dtype, shape: [T, 2, H], data: x }, ...quantized(T, H) },
-    check: (outputs) => checkQuantized(outputs, expected, H, SILU_ERROR),
-  }
-}
+export const siluMulCase = (o: RowOptions): KernelCase =>
+  gatedCase(o, siluMul as unknown as Kernel, {}, siluTimesReference)
+
+export const siluMulQuantizeCase = (o: RowOptions): KernelCase =>
+  gatedCase(o, siluMulQuantize as unknown as Kernel, {}, siluTimesReference)
+
+export const geluMulCase = ({ form = 'erf', ...o }: RowOptions & { readonly form?: GeluForm }): KernelCase =>
+  gatedCase(o, geluMul as unknown as Kernel, { form }, (gate, up) => geluTimesReference(form, gate, up))
+
+export const geluMulQuantizeCase = ({
+  form = 'erf',
+  ...o
+}: RowOptions & { readonly form?: GeluForm }): KernelCase =>
+  gatedCase(o, geluMulQuantize as unknown as Kernel, { form }, (gate, up) =>
+    geluTimesReference(form, gate, up),
+  )

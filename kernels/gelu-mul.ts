@@ -1,0 +1,125 @@
+import { exp2ProductReference, fmaF32, reciprocalExactReference } from '../dsl/exact-reference.ts'
+import {
+  barrier,
+  type Elem,
+  f32,
+  fma,
+  type In,
+  type i8,
+  type i32,
+  kernel,
+  LOG2E,
+  type Out,
+  staticAssert,
+} from '../dsl/index.ts'
+import { exp2Product, reciprocalExact } from '../dsl/std/index.ts'
+import { eachRow, type RowConfig, rowOptions, storeFloats } from './half-rows.ts'
+import { storeQuantized } from './quantize-rows.ts'
+import { gated, projections } from './silu-mul.ts'
+
+/** x · Φ(x) with the error function, or with the hyperbolic tangent that comes near it. */
+export type GeluForm = 'erf' | 'tanh'
+
+export interface GeluMulConfig extends RowConfig {
+  /** Intermediate size, a multiple of 8. */
+  readonly I: number
+  readonly form: GeluForm
+}
+
+/** Gates below are taken for this, whose gelu is −10⁻³⁶ at most. */
+const STEEPEST = { erf: 12.7, tanh: 20 } as const
+
+/** ½ (1 + tanh u) is a sigmoid of 2u, and u is √(2/π) (x + 0.044715 x³): in powers of two, x (CUBIC · x² + LINEAR). */
+const LINEAR = -2 * Math.sqrt(2 / Math.PI) * LOG2E
+const CUBIC = 0.044715 * LINEAR
+const MOST_EXPONENT = 125
+
+/**
+ * erfc z = t · exp(−z² + P(t)) with t = 1 / (1 + z/2), to 1.2·10⁻⁷ of itself: coefficients of P, highest first, by
+ * W. H. Press et al., Numerical Recipes.
+ */
+const ERFC = [
+  ...[0.17087277, -0.82215223, 1.48851587, -1.13520398, 0.27886807, -0.18628806, 0.09678418, 0.37409196],
+  ...[1.00002368, -1.26551223],
+]
+
+/** Device: gelu(gate) · up, each operation rounded to f32. */
+const timesOf =
+  (form: GeluForm) =>
+  (gate: f32, up: f32): f32 => {
+    const x = Math.max(gate, -STEEPEST[form])
+    return x * (form === 'tanh' ? normalTanh(x) : normalErf(x)) * up
+  }
+
+function normalTanh(x: f32): f32 {
+  const within = Math.min(x, STEEPEST.tanh)
+  const exponent = within * fma(within * within, f32(CUBIC), f32(LINEAR))
+  return reciprocalExact(1 + exp2Product(Math.max(Math.min(exponent, MOST_EXPONENT), -MOST_EXPONENT), 1))
+}
+
+function normalErf(x: f32): f32 {
+  const z = Math.min(Math.abs(x), STEEPEST.erf) * Math.SQRT1_2
+  const t = reciprocalExact(fma(z, f32(0.5), f32(1)))
+  const logarithm = ERFC.slice(1).reduce((sum: f32, term) => fma(sum, t, f32(term)), f32(ERFC[0]!))
+  const tail = 0.5 * t * exp2Product(fma(-z, z, logarithm), LOG2E)
+  return x < 0 ? tail : 1 - tail
+}
+
+/** gelu(gate) · up of the kernels on the host, bit for bit. */
+export function geluTimesReference(form: GeluForm, gate: number, up: number): number {
+  const { fround, max } = Math
+  const x = max(gate, fround(-STEEPEST[form]))
+  return fround(fround(x * (form === 'tanh' ? normalTanhReference(x) : normalErfReference(x))) * up)
+}
+
+function normalTanhReference(x: number): number {
+  const { fround, max, min } = Math
+  const within = min(x, STEEPEST.tanh)
+  const exponent = fround(within * fmaF32(fround(within * within), fround(CUBIC), fround(LINEAR)))
+  const power = exp2ProductReference(max(min(exponent, MOST_EXPONENT), -MOST_EXPONENT), 1)
+  return reciprocalExactReference(fround(1 + power))
+}
+
+function normalErfReference(x: number): number {
+  const { fround } = Math
+  const z = fround(Math.min(Math.abs(x), fround(STEEPEST.erf)) * fround(Math.SQRT1_2))
+  const t = reciprocalExactReference(fmaF32(z, 0.5, 1))
+  const logarithm = ERFC.slice(1).reduce((sum, term) => fmaF32(sum, t, fround(term)), fround(ERFC[0]!))
+  const power = exp2ProductReference(fmaF32(-z, z, logarithm), LOG2E)
+  const tail = fround(fround(0.5 * t) * power)
+  return x < 0 ? tail : fround(1 - tail)
+}
+
+const options = rowOptions((c: GeluMulConfig) => c.I)
+
+/** gelu(gate) · up of each row; `x` holds a row's gate and then its up projection. */
+export const geluMul = kernel(
+  import.meta.url,
+  options,
+  function geluMul(a: { x: In<Elem<'dtype'>, 'T 2 I'>; out: Out<Elem<'dtype'>, 'T I'> }, c: GeluMulConfig) {
+    staticAssert(c.I % 8 === 0, 'the intermediate size must be a multiple of 8')
+    const share = { columns: c.I, vec: 8 }
+    eachRow(a.x.dim('T'), share, c, projections(a.x), (row) => {
+      const y = gated(row, timesOf(c.form))
+      barrier()
+      row.release()
+      storeFloats(a.out, [row.index], share, c.dtype, y)
+    })
+  },
+)
+
+/** gelu(gate) · up of each row, quantized to 8 bits in the same pass. */
+export const geluMulQuantize = kernel(
+  import.meta.url,
+  options,
+  function geluMulQuantize(
+    a: { x: In<Elem<'dtype'>, 'T 2 I'>; q: Out<i8, 'T I'>; scale: Out<f32, 'T'>; sum: Out<i32, 'T'> },
+    c: GeluMulConfig,
+  ) {
+    staticAssert(c.I % 8 === 0, 'the intermediate size must be a multiple of 8')
+    const share = { columns: c.I, vec: 8 }
+    eachRow(a.x.dim('T'), share, c, projections(a.x), (row) => {
+      storeQuantized(a, row.index, share, gated(row, timesOf(c.form)), row.release)
+    })
+  },
+)
