@@ -1,0 +1,83 @@
+import type { PrefixNode } from './prefix-tree.ts'
+import type { ScheduleRequest } from './request.ts'
+
+/** Why a sequence ended: a stop token, or as many tokens as asked for. */
+export type FinishReason = 'stop' | 'length'
+
+/** A request on its way. */
+export class ScheduledSequence<R extends ScheduleRequest = ScheduleRequest> {
+  readonly id: number
+  readonly request: R
+  readonly priority: number
+  /** Its place among requests of the same priority. */
+  readonly turn: number
+  /** Tokens that have been sampled in steps whose ids have not been read: 0 or 1. */
+  pending = 0
+  /** Tokens whose keys and values are in the cache once all planned steps have run. */
+  scheduled = 0
+  pages: number[] = []
+  /** The prefixes of its first pages, as far as they have been made known. */
+  readonly nodes: PrefixNode[] = []
+  #tokens: Int32Array
+  #known: number
+
+  constructor(id: number, request: R, turn: number) {
+    const { prompt, generated = [] } = request
+    this.id = id
+    this.request = request
+    this.priority = request.priority ?? 0
+    this.turn = turn
+    this.#known = prompt.length + generated.length
+    this.#tokens = new Int32Array(prompt.length + Math.max(generated.length, 64))
+    this.#tokens.set(prompt)
+    this.#tokens.set(generated, prompt.length)
+  }
+
+  /** Tokens whose ids are known: the prompt and what was generated. */
+  get known(): number {
+    return this.#known
+  }
+
+  /** Tokens known and sampled. */
+  get length(): number {
+    return this.#known + this.pending
+  }
+
+  /** Tokens that have not been planned. */
+  get remaining(): number {
+    return this.length - this.scheduled
+  }
+
+  /** Generated tokens whose ids are known. */
+  get generated(): number {
+    return this.#known - this.request.prompt.length
+  }
+
+  /** Whether all tokens that it may generate have been sampled, so that nothing is left to plan. */
+  get exhausted(): boolean {
+    return this.generated + this.pending >= this.request.maxTokens
+  }
+
+  /** Known tokens from position `start` to `end`; valid until the next is appended. */
+  tokens(start = 0, end = this.#known): Int32Array {
+    return this.#tokens.subarray(start, Math.min(end, this.#known))
+  }
+
+  /** Takes a token that was sampled; returns why the sequence is over, if it is. */
+  append(id: number): FinishReason | undefined {
+    if (this.#known === this.#tokens.length) {
+      const larger = new Int32Array(2 * this.#tokens.length)
+      larger.set(this.#tokens)
+      this.#tokens = larger
+    }
+    this.#tokens[this.#known++] = id
+    const { stopIds, minTokens = 0, maxTokens } = this.request
+    if (stopIds.includes(id) && this.generated > minTokens) return 'stop'
+    return this.generated >= maxTokens ? 'length' : undefined
+  }
+}
+
+/** Whether `a` goes before `b`: by priority, then by turn, then by arrival. */
+export function compareRank(a: ScheduledSequence, b: ScheduledSequence): number {
+  return a.priority - b.priority || a.turn - b.turn || a.id - b.id
+}
