@@ -9,8 +9,8 @@ export interface PrefillTiles {
   readonly rawStages: number
   /** Units of bytes that the warpgroups multiply. */
   readonly stages: number
-  /** Whether the warpgroups take turns with the tensor cores. */
-  readonly turns: boolean
+  /** What the warpgroups take turns with: all products, those of scores, or nothing. */
+  readonly turns: 'products' | 'scores' | 'none'
 }
 
 export interface PrefillShape {

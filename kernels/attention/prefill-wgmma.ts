@@ -142,10 +142,11 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
       wgmmaCommit()
       wgmmaWait(0)
     }
-    awaitTurn(c)
+    if (c.turns === 'products') awaitTurn(c)
     for (const unit of range(tile.firstUnit, tile.lastUnit + 1)) {
       const position = unit * unitTokens
       waitFull(m.ring, at)
+      if (c.turns === 'scores') awaitTurn(c)
       multiplyScores()
       passTurn(c)
       const factors = { keep: regs(laneRows, f32(0)), own: regs(laneRows, f32(0)) }
@@ -155,7 +156,7 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
         isDiagonal: position + unitTokens - 1 > lowest,
         isEdge: position < highest - a.window + 1,
       })
-      awaitTurn(c)
+      if (c.turns === 'products') awaitTurn(c)
       wgmmaFence()
       for (const k of unroll(unitTokens / 32))
         wgmma(valueAtom, products, p.high[k]!, matrixOperand(m.values.row(at.stage), [0, 32 * k]), k > 0)
@@ -179,7 +180,7 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
         endSplit(m, sums, state, idiv(unit, splitUnits) === idiv(tile.firstUnit, splitUnits))
       }
     }
-    passTurn(c)
+    if (c.turns === 'products') passTurn(c)
     joinSplit(m, sums, state, idiv(tile.lastUnit, splitUnits) === idiv(tile.firstUnit, splitUnits))
     finish(a, c, tile, row, sums, state)
     turn += 1
@@ -192,11 +193,11 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
  * warpgroup w's turn.
  */
 function awaitTurn(c: PrefillConfig): void {
-  if (c.turns) namedBarrier(1 + warpgroupIdx, 256)
+  if (c.turns !== 'none') namedBarrier(1 + warpgroupIdx, 256)
 }
 
 function passTurn(c: PrefillConfig): void {
-  if (c.turns) namedArrive(2 - warpgroupIdx, 256)
+  if (c.turns !== 'none') namedArrive(2 - warpgroupIdx, 256)
 }
 
 /** Rounds a tile's queries to integers, as A's registers; rows that a lane has are `row` and `row` + 8. */

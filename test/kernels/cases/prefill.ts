@@ -26,7 +26,7 @@ export interface PrefillOptions {
   readonly ctas?: number
   readonly rawStages?: number
   readonly stages?: number
-  readonly turns?: boolean
+  readonly turns?: 'products' | 'scores' | 'none'
   /** Deviation of keys: large ones leave one token all the weight. */
   readonly keySigma?: number
   /** Rows that are compared, all unless given: whether query token `token` of the step is, with head `head`. */
@@ -123,7 +123,7 @@ export function prefillCase(o: PrefillOptions): KernelCase {
       ctas: o.ctas ?? 3,
       rawStages: o.rawStages ?? 2,
       stages: o.stages ?? 2,
-      turns: o.turns ?? true,
+      turns: o.turns ?? 'scores',
     },
     args: {
       q: { dtype, shape: [T, Hq * D], data: q },
