@@ -40,7 +40,10 @@ export const PROBABILITY_LEVELS = 65535
 export const LOWEST_POWER = -64
 
 /** The smallest magnitude that a query's step is made from, so that quotients of zeros are numbers. */
-export const SMALLEST_QUERY = 2 ** -100
+export const SMALLEST_QUERY = 2 ** -80
+
+/** The smallest scale that a value has: a bound for units of which a row sees nothing. */
+export const SMALLEST_SCALE = 2 ** -24
 
 /** Sums whose last bit is 2^-12 are near this number: adding and subtracting it rounds an exponent. */
 export const EXPONENT_BIAS = 3072
