@@ -2,6 +2,7 @@ import type { Kernel } from '../dsl/kernel.ts'
 import { embedTokens } from './embed-tokens.ts'
 import { type WeightFormatName, weightFormats } from './formats/index.ts'
 import { type KvFormatName, kvConfig, kvFormats } from './formats/kv.ts'
+import { geluMul, geluMulQuantize } from './gelu-mul.ts'
 import { gemmW4A8Grouped, gemmW4A8GroupGrouped, gemmW8A8Grouped } from './gemm/grouped.ts'
 import { defaultGroupedTiles } from './gemm/grouped-tiles.ts'
 import { defaultTiles } from './gemm/mma-tiles.ts'
@@ -16,7 +17,7 @@ import { groupTiles } from './group-tiles.ts'
 import { logProbs } from './log-probs.ts'
 import { pagedAttention } from './paged-attention.ts'
 import { quantizeRows, quantizeRowsFp8, quantizeRowsSumming } from './quantize-rows.ts'
-import { rmsNorm, rmsNormQuantize, rmsNormRows } from './rms-norm.ts'
+import { addRmsNormQuantize, rmsNorm, rmsNormQuantize, rmsNormRows } from './rms-norm.ts'
 import { ropeAppend } from './rope-append.ts'
 import { chooseTokens } from './sampling/choose.ts'
 import { openSlot } from './sampling/open-slot.ts'
@@ -80,11 +81,16 @@ export function builtinKernels(
   add(rmsNorm, { dtype, H })
   add(rmsNormRows, { dtype, H })
   add(rmsNormQuantize, { dtype, H })
+  add(addRmsNormQuantize, { dtype, H })
   add(quantizeRows, { dtype, H })
   add(quantizeRowsSumming, { dtype, H })
   if ((target.capability ?? 0) >= 89) add(quantizeRowsFp8, { dtype, H })
   add(siluMul, { dtype, I })
   add(siluMulQuantize, { dtype, I })
+  for (const form of ['erf', 'tanh'] as const) {
+    add(geluMul, { dtype, I, form })
+    add(geluMulQuantize, { dtype, I, form })
+  }
   add(surveyLogits, { V })
   add(chooseTokens, { V, candidates: 2048 })
   add(reportLogProbs, { V, candidates: 2048, most: 20 })

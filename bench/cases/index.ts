@@ -35,7 +35,7 @@ export function kernelCases(shape: BuiltinShape, device: TunedDevice, quick: boo
     ...(quick ? [] : [scaledGemmCase(products[0]!, 16, device)]),
     ...few.map((M) => gemmCase(headProduct(shape), M, { format: 'w16' }, device)),
     ...kvs.flatMap((kv) => steps.flatMap((step) => cacheCases(shape, kv, step))),
-    ...tokens.flatMap((T) => rowCases(shape, T, device.target)),
+    ...[...tokens, ...(quick ? [] : [4096, 16384])].flatMap((T) => rowCases(shape, T, device.target)),
     ...few.flatMap((T) => logitCases(shape, T)),
     ...groupedCases(device),
   ]
