@@ -1,4 +1,4 @@
-import { exp2Exact, f32, LOG2E } from '../../dsl/index.ts'
+import { exp2Product, f32, LOG2E } from '../../dsl/index.ts'
 
 /**
  * Device: what differences of logits are multiplied by before 2 is raised to them. The bound keeps 0 times it a number at
@@ -13,7 +13,7 @@ export function toLog2(temperature: f32): f32 {
  * beside what is ever added or compared.
  */
 export function weightBeside(logit: f32, larger: f32, scale: f32): f32 {
-  return exp2Exact((logit - larger) * scale)
+  return exp2Product(Math.max((logit - larger) * scale, -125), 1)
 }
 
 /** Device: the same where `larger` may be infinite, and weighs 1. */
