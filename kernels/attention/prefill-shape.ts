@@ -1,5 +1,6 @@
+import type { Target } from '../../codegen/target.ts'
 import { staticAssert } from '../../dsl/index.ts'
-import { type KvConfig, kvFormats } from '../formats/kv.ts'
+import { type KvConfig, type KvFormatName, kvConfig, kvFormats } from '../formats/kv.ts'
 
 /** How prefill attention on `wgmma` is laid out; everything is static. */
 export interface PrefillTiles {
@@ -11,6 +12,19 @@ export interface PrefillTiles {
   readonly stages: number
   /** What the warpgroups take turns with: all products, those of scores, or nothing. */
   readonly turns: 'products' | 'scores' | 'none'
+}
+
+/** The constants of the kernel on `wgmma`. */
+export interface PrefillConfig extends KvConfig, PrefillTiles, PrefillShape {
+  readonly dtype: 'f16' | 'bf16'
+  /** Columns of `q` and `out`: Hq·D. */
+  readonly HqD: number
+}
+
+export interface PrefillOptions extends PrefillShape {
+  readonly kv: KvFormatName
+  readonly dtype: 'f16' | 'bf16'
+  readonly multiprocessors: number
 }
 
 export interface PrefillShape {
@@ -31,12 +45,25 @@ export const groupOf = ({ Hq, Hkv }: PrefillShape): number => Hq / Hkv
 /** Query tokens of a tile. */
 export const tileTokens = (shape: PrefillShape): number => Math.floor(tileRows / groupOf(shape))
 
-/** Bytes of shared memory that the body on `wgmma` takes. */
-export function prefillSharedBytes(t: PrefillTiles, { D }: PrefillShape, { kv, PB }: KvConfig): number {
-  const raw = t.rawStages * (4 * PB + 4 * 256)
-  const tiles = t.stages * (tileRows * 128 + D * 128 + 6 * 512 + 16)
-  const totals = tileRows * D * 4
-  return kvFormats[kv].bits === 16 ? 0 : raw + tiles + totals + 1024 + 256
+/** Whether the body on `wgmma` serves these: coded caches of heads that fill its registers. */
+export const hasPrefill = (kv: KvFormatName, D: number, target: Target): boolean =>
+  target.capability === 90 && kvFormats[kv].bits < 16 && [64, 96, 128].includes(D)
+
+/** The constants of prefill attention on a GPU with so many multiprocessors. */
+export function prefillConfig(o: PrefillOptions): PrefillConfig {
+  const { kv, dtype, D, Hq, Hkv } = o
+  return {
+    ...kvConfig(kv, dtype, D),
+    dtype,
+    D,
+    Hq,
+    Hkv,
+    HqD: Hq * D,
+    ctas: o.multiprocessors,
+    rawStages: kv === 'kv4' ? 3 : 2,
+    stages: 2,
+    turns: 'scores',
+  }
 }
 
 /** Refuses shapes that the body on `wgmma` has no way to compute. */

@@ -47,8 +47,8 @@ import {
   VALUE_SCALE,
   WEIGHT,
 } from './prefill-memory.ts'
+import type { PrefillConfig } from './prefill-shape.ts'
 import { itemOfTurn, itemsOf, loadTile, type StepTiles } from './prefill-tiles.ts'
-import type { PrefillConfig } from './prefill-wgmma.ts'
 
 /** The cache as prefill reads it. */
 export interface CacheArguments {

@@ -41,10 +41,9 @@ import {
   wgmmaFence,
   wgmmaWait,
 } from '../../dsl/index.ts'
-import type { KvConfig } from '../formats/kv.ts'
 import { queryCode, queryRate, queryStep, rescale, SPLIT, splitQuery, UNIT } from './arithmetic.ts'
 import { makeMemory, type PrefillMemory, unitTokens } from './prefill-memory.ts'
-import { checkPrefill, groupOf, type PrefillShape, type PrefillTiles, tileTokens } from './prefill-shape.ts'
+import { checkPrefill, groupOf, type PrefillConfig, tileTokens } from './prefill-shape.ts'
 import {
   laneRows,
   probabilities,
@@ -63,12 +62,6 @@ import {
   tokenOfRow,
 } from './prefill-tiles.ts'
 import { type CacheArguments, feed } from './prefill-unpack.ts'
-
-export interface PrefillConfig extends KvConfig, PrefillTiles, PrefillShape {
-  readonly dtype: 'f16' | 'bf16'
-  /** Columns of `q` and `out`: Hq·D. */
-  readonly HqD: number
-}
 
 export interface PrefillArguments extends StepTiles, CacheArguments {
   readonly q: In<number, 'T HqD'>

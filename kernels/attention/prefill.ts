@@ -1,6 +1,6 @@
 import { type Elem, type f16, type f32, type In, type i32, kernel, type Out } from '../../dsl/index.ts'
-import { prefillThreads } from './prefill-shape.ts'
-import { type PrefillConfig, prefillWgmma } from './prefill-wgmma.ts'
+import { type PrefillConfig, prefillThreads } from './prefill-shape.ts'
+import { prefillWgmma } from './prefill-wgmma.ts'
 
 /**
  * Causal attention of many query tokens over a paged cache, from the list of tiles that the step's plan has: sequences of

@@ -1,5 +1,6 @@
 import { f16Value } from '../../../dsl/half.ts'
 import { prefillAttention } from '../../../kernels/attention/prefill.ts'
+import { prefillTilesReference } from '../../../kernels/attention/prefill-plan.ts'
 import { tileTokens } from '../../../kernels/attention/prefill-shape.ts'
 import { attentionRowReference, type CodedHead } from '../../../kernels/attention/reference.ts'
 import { PAGE_TOKENS } from '../../../kernels/formats/kv.ts'
@@ -86,16 +87,11 @@ export class CachedSequences {
   }
 }
 
-/** The tiles of a step, longest first. */
-export function tilesOf(o: PrefillOptions): number[][] {
-  const size = tileTokens(o)
-  const tiles = o.sequences.flatMap(({ context, queries }, sequence) =>
-    Array.from({ length: Math.ceil(queries / size) }, (_, i) => ({
-      entry: [sequence, i * size],
-      last: context - queries + Math.min((i + 1) * size, queries),
-    })),
-  )
-  return tiles.sort((x, y) => y.last - x.last).map(({ entry }) => entry)
+/** The first query token of each sequence in the step, and the end of the last. */
+export function startsOf(sequences: readonly PrefillSequence[]): number[] {
+  const starts = [0]
+  for (const { queries } of sequences) starts.push(starts.at(-1)! + queries)
+  return starts
 }
 
 /** A step of random sequences, whose outputs must be those of the reference, bit for bit. */
@@ -103,11 +99,11 @@ export function prefillCase(o: PrefillOptions): KernelCase {
   const random = rng(o.seed)
   const { D, Hq, Hkv, dtype, sequences } = o
   const cache = new CachedSequences(o, random)
-  const starts = sequences.reduce((all, { queries }) => [...all, all.at(-1)! + queries], [0])
+  const starts = startsOf(sequences)
   const T = starts.at(-1)!
   const q = randomHalfs(random, T * Hq * D, dtype)
-  const tiles = tilesOf(o)
   const window = o.window ?? UNLIMITED
+  const tiles = prefillTilesReference(sequences, { queries: 0, tileTokens: tileTokens(o) }, window)
   const scale = Math.fround(1 / Math.sqrt(D))
   const { constants, shapes } = cache.pages
   return {
@@ -136,7 +132,11 @@ export function prefillCase(o: PrefillOptions): KernelCase {
         shape: [sequences.length],
         data: Int32Array.from(sequences, ({ context }) => context),
       },
-      tiles: { dtype: 'i32', shape: [Math.max(1, tiles.length), 2], data: Int32Array.from(tiles.flat()) },
+      tiles: {
+        dtype: 'i32',
+        shape: [Math.max(1, tiles.length), 2],
+        data: Int32Array.from(tiles.flatMap(({ sequence, first }) => [sequence, first])),
+      },
       tileCount: { dtype: 'i32', shape: [1], data: Int32Array.of(tiles.length) },
       scale,
       window,
