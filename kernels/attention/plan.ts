@@ -12,6 +12,7 @@ import {
   type Out,
   popCount,
   range,
+  regs,
   type Shared,
   shared,
   shuffleUp,
@@ -26,7 +27,7 @@ import { PAGE_TOKENS } from '../formats/kv.ts'
 import { SPLIT, UNIT } from './arithmetic.ts'
 import { hasEngine } from './decode-copies.ts'
 import { eachIdle, makeRuns, packRuns, placeIn, type Runs } from './plan-runs.ts'
-import { LIVE, ROUND_UNITS } from './rounds.ts'
+import { ENTRY, ROUND_UNITS } from './rounds.ts'
 
 export interface PlanConfig {
   /** Query tokens of the longest sequences that decode attention takes. */
@@ -107,7 +108,7 @@ export const planAttention = kernel(
     eachIdle(runs, (first, end, warp) => {
       const begin = first + blockIdx.x * THREADS + threadIdx.x
       for (const round of range(begin, end, gridDim.x * THREADS)) {
-        for (const idle of range(warp, ROUND_UNITS)) a.rounds.put(0, round, idle, LIVE)
+        for (const idle of range(warp, ROUND_UNITS)) store(a.rounds, [round, idle, 0], regs(ENTRY, i32(0)))
       }
     })
     if (blockIdx.x === 0 && threadIdx.x === 0) a.roundCount.put(rounds, 0)
@@ -256,10 +257,9 @@ const S_SLOT = 6
 const S_WHOLES = 7
 const S_FIRST_WHOLE = 8
 const S_FIRST_ROUND = 9
+/** Of the first split, and behind it of the last. */
 const S_HEAD = 10
-const S_TAIL = 11
 const S_HEAD_PLACE = 12
-const S_TAIL_PLACE = 13
 const SEQUENCE_WORDS = 16
 
 function describe(list: Shared<i32>, at: i32, own: Splits, ranks: Ranks, runs: Runs): void {
