@@ -78,6 +78,8 @@ export interface WgmmaPlan {
   /** Slices of K that have sums of their own, and whether one warpgroup adds them up. */
   readonly slices: number
   readonly sliced: boolean
+  /** Whether the sums of slices wait in device memory for the next slice's, because the registers are full. */
+  readonly parks: boolean
   /** CTAs of a cluster. */
   readonly cluster: number
   /** Whether the producers are a warpgroup that gives its registers to the consumers. */
@@ -97,9 +99,6 @@ export const consumerRegisters = 232
 /** Slices of K begin at multiples of so many units, whatever the stages. */
 export const SLICE_UNITS = 2
 
-/** Sums that a thread can hold beside its operands. */
-const MOST_SUMS = 176
-
 const stagedTokens = [32, 24, 16, 8]
 
 const consumerGroupsOf = (t: WgmmaTiles): number => t.rowGroups * t.kGroups
@@ -107,8 +106,25 @@ const consumerGroupsOf = (t: WgmmaTiles): number => t.rowGroups * t.kGroups
 /** Whether a warpgroup adds up the sums of several slices of K. */
 const isSliced = (t: WgmmaTiles): boolean => (t.slices ?? 1) > 1 && t.kGroups * t.split === 1
 
+/** Sums that a thread has of a slice. */
+const sliceSums = (t: WgmmaTiles): number => (t.blocks * t.tokens) / 2
+
+/** Sums of a slice and of those before it that a thread can hold beside its operands. */
+const MOST_SUMS = 128
+
+/** Whether the sums of slices are parked in device memory (`parkShape`). */
+export const parksSums = (t: WgmmaTiles): boolean => isSliced(t) && 2 * sliceSums(t) > MOST_SUMS
+
 /** Sums that a thread holds. */
-const heldSums = (t: WgmmaTiles): number => ((t.blocks * t.tokens) / 2) * (isSliced(t) ? 2 : 1)
+const heldSums = (t: WgmmaTiles): number => sliceSums(t) * (isSliced(t) && !parksSums(t) ? 2 : 1)
+
+/** Extents of the tensor in which the threads of each CTA park the sums of slices, four at a time. */
+export const parkShape = (t: WgmmaTiles): readonly [number, number, number, number] => [
+  t.ctas,
+  sliceSums(t) / 4,
+  consumerGroupsOf(t) * 128,
+  4,
+]
 
 // From 96 accumulators on, the 168 registers of an even share are too few for the main loop.
 const rebalances = (t: WgmmaTiles): boolean =>
@@ -149,6 +165,7 @@ export function wgmmaPlan(t: WgmmaTiles, format: WeightFormat, x: OperandType): 
     partial: t.kGroups * t.split > 1,
     slices: t.slices ?? 1,
     sliced: isSliced(t),
+    parks: parksSums(t),
     cluster: wgmmaCluster(t),
     rebalance: rebalances(t),
     loadsAhead: format.bits === 4 && x !== 'i8' && heldSums(t) <= 64,
@@ -216,7 +233,6 @@ export function checkWgmmaTiles(t: WgmmaTiles, format: WeightFormat, x: OperandT
     plan.slices === 1 || SLICE_UNITS % t.units === 0,
     `slices of K begin at multiples of ${SLICE_UNITS} units, and units = ${t.units} of a stage must divide that`,
   )
-  staticAssert(!plan.sliced || heldSums(t) <= MOST_SUMS, 'sums of two slices must fit the registers')
   staticAssert(
     !plan.partial || t.tokens % t.split === 0,
     'CTAs that split K finish equal shares of the tokens',
