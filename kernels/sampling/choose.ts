@@ -302,7 +302,12 @@ function race(r: Row, pool: Candidates, count: i32, cut: u32): i32 {
     }
   })
   const first = blockMaxI32(i32(u32.bits(best)))
-  return -blockMaxI32(i32(u32.bits(best)) === first ? -winner : i32(-r.V))
+  const id = -blockMaxI32(i32(u32.bits(best)) === first ? -winner : i32(-r.V))
+  // What follows depends on it, and the compiler wants to see that it is one for all warps.
+  const shown = shared<i32>('i32', [1])
+  if (threadIdx.x === 0) shown.put(id, 0)
+  barrier()
+  return shown.at(0)
 }
 
 /** Device: draws from the whole row until a token is kept. */
