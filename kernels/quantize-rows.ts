@@ -25,9 +25,9 @@ import {
 import { roundHalfEven } from '../dsl/math.ts'
 import {
   blockMax,
-  blockMaxI32,
+  blockMaxI32ByLanes,
   blockSum,
-  blockSumI32,
+  blockSumI32ByLanes,
   columnOf,
   holds,
   isFull,
@@ -67,7 +67,7 @@ export function largestMagnitude(values: readonly f32[]): f32 {
   const magnitudes = values.map((value) => Math.abs(value))
   // As integers the bits of floats that are not negative have the floats' order.
   const bits = i32.bits(pairwise(magnitudes, (a, b) => Math.max(a, b)))
-  return Math.min(f32.bits(blockMaxI32(bits)), MOST)
+  return Math.min(f32.bits(blockMaxI32ByLanes(bits)), MOST)
 }
 
 /**
@@ -119,7 +119,7 @@ export function storeQuantized(
 ): void {
   const largest = largestMagnitude(values)
   then()
-  const sum = blockSumI32(storeCodes(out.q, row, share, values, largest))
+  const sum = blockSumI32ByLanes(storeCodes(out.q, row, share, values, largest))
   if (threadIdx.x === 0) {
     out.scale.put(scaleOf(largest, f32(1)), row)
     out.sum.put(sum, row)

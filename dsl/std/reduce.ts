@@ -82,13 +82,28 @@ export function blockMax(value: f32): f32 {
 /** As `blockSum`, of integers: exact, by `redux.sync`. */
 export function blockSumI32(value: i32): i32 {
   const sum = reduxAdd(value)
+  return blockDim.x === 32 ? sum : gather(sum, 'i32').reduce((total, v) => total + v)
+}
+
+/** As `blockMax`, of integers. */
+export function blockMaxI32(value: i32): i32 {
+  const top = reduxMax(value)
+  return blockDim.x === 32 ? top : gather(top, 'i32').reduce((m, v) => Math.max(m, v))
+}
+
+/**
+ * As `blockSumI32`, in fewer instructions. The compiler does not know that all threads get the same, so that no
+ * `barrier()` may stand under a condition on it.
+ */
+export function blockSumI32ByLanes(value: i32): i32 {
+  const sum = reduxAdd(value)
   if (blockDim.x === 32) return sum
   const mine = ofWarp(sum)
   return reduxAdd(laneIdx < blockDim.x / 32 ? mine : i32(0))
 }
 
-/** As `blockMax`, of integers. */
-export function blockMaxI32(value: i32): i32 {
+/** As `blockMaxI32`, in fewer instructions, under the restriction of `blockSumI32ByLanes`. */
+export function blockMaxI32ByLanes(value: i32): i32 {
   const top = reduxMax(value)
   return blockDim.x === 32 ? top : reduxMax(ofWarp(top))
 }

@@ -18,15 +18,20 @@ import {
   addBytes,
   blockMax,
   blockMaxI32,
+  blockMaxI32ByLanes,
   blockSum,
   blockSumI32,
+  blockSumI32ByLanes,
   copyTile,
   exp2Exact,
+  exp2Product,
+  exp2Within,
   highNibbles,
   loadRow,
   lowNibbles,
   packBytes,
   pipeline,
+  reciprocalExact,
   replicateByte,
   rsqrtExact,
   storeRow,
@@ -48,7 +53,7 @@ export const reductions = kernel(
       x: In<f32, 'threads'>
       n: In<i32, 'threads'>
       floats: Out<f32, '5 threads'>
-      ints: Out<i32, '3 threads'>
+      ints: Out<i32, '5 threads'>
     },
     c: { readonly threads: number; readonly lanes: number },
   ) {
@@ -59,7 +64,10 @@ export const reductions = kernel(
     floats.forEach((value, i) => {
       a.floats.put(value, i, t)
     })
-    const ints = [warpSum(n, c.lanes), blockSumI32(n), blockMaxI32(n)]
+    const ints = [
+      ...[warpSum(n, c.lanes), blockSumI32(n), blockMaxI32(n)],
+      ...[blockSumI32ByLanes(n), blockMaxI32ByLanes(n)],
+    ]
     ints.forEach((value, i) => {
       a.ints.put(value, i, t)
     })
@@ -158,10 +166,21 @@ export const ring = kernel(
 export const exact = kernel(
   import.meta.url,
   { grid: (d) => [Math.ceil(d.N! / 128)], block: [128] },
-  function exact(a: { x: In<f32, 'N'>; power: Out<f32, 'N'>; root: Out<f32, 'N'> }) {
+  function exact(a: {
+    x: In<f32, 'N'>
+    power: Out<f32, 'N'>
+    within: Out<f32, 'N'>
+    product: Out<f32, 'N'>
+    reciprocal: Out<f32, 'N'>
+    root: Out<f32, 'N'>
+  }) {
     const i = blockIdx.x * blockDim.x + threadIdx.x
     if (i < a.x.dim('N')) {
+      const near = Math.max(Math.min(a.x.at(i), 125), -125)
       a.power.put(exp2Exact(a.x.at(i)), i)
+      a.within.put(exp2Within(near), i)
+      a.product.put(exp2Product(near * 0.5, 2), i)
+      a.reciprocal.put(reciprocalExact(exp2Within(near)), i)
       a.root.put(rsqrtExact(Math.abs(a.x.at(i))), i)
     }
   },

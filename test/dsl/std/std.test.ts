@@ -2,7 +2,12 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { compileKernel } from '../../../codegen/compile.ts'
 import type { Diagnostic } from '../../../codegen/diagnostics.ts'
-import { exp2ExactReference } from '../../../dsl/exact-reference.ts'
+import {
+  exp2ExactReference,
+  exp2ProductReference,
+  exp2WithinReference,
+  reciprocalExactReference,
+} from '../../../dsl/exact-reference.ts'
 import { openEmulator } from '../../../runtime/emulator/device.ts'
 import { rng } from '../../support/rng.ts'
 import { assertSame, runKernel } from '../../support/run-kernel.ts'
@@ -32,7 +37,7 @@ for (const threads of [32, 96, 512]) {
         x: { dtype: 'f32', shape: [threads], data: x },
         n: { dtype: 'i32', shape: [threads], data: n },
         floats: { dtype: 'f32', shape: [5, threads] },
-        ints: { dtype: 'i32', shape: [3, threads] },
+        ints: { dtype: 'i32', shape: [5, threads] },
       },
     )
     const warps = list(threads / 32, (w) => butterfly([...x.subarray(32 * w, 32 * w + 32)]))
@@ -50,8 +55,7 @@ for (const threads of [32, 96, 512]) {
     const sum = (values: ArrayLike<number>): number => Array.from(values).reduce((a, b) => a + b)
     const expectedInts = [
       list(threads, (t) => sum(group(t, n))),
-      list(threads, () => sum(n)),
-      list(threads, () => Math.max(...n)),
+      ...[0, 1].flatMap(() => [list(threads, () => sum(n)), list(threads, () => Math.max(...n))]),
     ]
     assertSame(ints!, expectedInts.flat(), threads, 'ints')
   })
@@ -167,9 +171,12 @@ test('powers and roots of exact operations are right to two units in the last pl
   const args = {
     x: { dtype: 'f32', shape: [x.length], data: x },
     power: { dtype: 'f32', shape: [x.length] },
+    within: { dtype: 'f32', shape: [x.length] },
+    product: { dtype: 'f32', shape: [x.length] },
+    reciprocal: { dtype: 'f32', shape: [x.length] },
     root: { dtype: 'f32', shape: [x.length] },
   } as const
-  const { power, root } = await runKernel(device, exact, {}, args)
+  const { power, within, product, reciprocal, root } = await runKernel(device, exact, {}, args)
   x.forEach((value, i) => {
     const wanted = value >= 127.5 ? Infinity : value < -126.5 ? 0 : 2 ** value
     assert.ok(
@@ -177,6 +184,16 @@ test('powers and roots of exact operations are right to two units in the last pl
       `2^${value} is ${power![i]}`,
     )
     assert.is(power![i], exp2ExactReference(value), `2^${value} on the host`)
+    const near = Math.max(-125, Math.min(125, value))
+    for (const [actual, wanted, name] of [
+      [within![i]!, 2 ** near, 'exp2Within'],
+      [product![i]!, 2 ** near, 'exp2Product'],
+      [reciprocal![i]!, 1 / within![i]!, 'reciprocalExact'],
+    ] as const)
+      assert.ok(Math.abs(actual / wanted - 1) < 2 ** -22, `${name} of ${near} is ${actual}`)
+    assert.is(within![i], exp2WithinReference(near), `2^${near} on the host`)
+    assert.is(product![i], exp2ProductReference(Math.fround(near / 2), 2), `2^${near} on the host`)
+    assert.is(reciprocal![i], reciprocalExactReference(within![i]!), `reciprocal of 2^${near} on the host`)
     assert.is(root![i], Math.fround(1 / Math.fround(Math.sqrt(Math.abs(value)))), `root of ${value}`)
   })
 })
