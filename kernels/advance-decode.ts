@@ -8,7 +8,6 @@ import {
   kernel,
   type Out,
   threadIdx,
-  u32,
   waitForPrevious,
 } from '../dsl/index.ts'
 
@@ -19,7 +18,7 @@ const PAGE_BITS = 6
 
 /**
  * Makes the metadata of the next decode step from those of the last, whose row b is the one token of sequence b: the
- * chosen id goes in, one position further on, in the sequence's page for it, and the count of draws rises.
+ * chosen id goes in, one position further on, in the sequence's page for it.
  *
  * A negative slot marks a row without a sequence, which stays as it is. The host has to see to it that `pages` has a page
  * for every position that will come.
@@ -34,7 +33,6 @@ export const advanceDecode = kernel(
     positions: InOut<i32, 'B'>
     context: InOut<i32, 'B'>
     slots: InOut<i32, 'B'>
-    draws: InOut<u32, 'B'>
   }) {
     waitForPrevious()
     const row = blockIdx.x * blockDim.x + threadIdx.x
@@ -45,18 +43,16 @@ export const advanceDecode = kernel(
       a.positions.put(position, row)
       a.context.put(position + 1, row)
       a.slots.put((page << PAGE_BITS) + (position & (2 ** PAGE_BITS - 1)), row)
-      a.draws.put(a.draws.at(row) + u32(1), row)
     }
   },
 )
 
-/** What a decode step reads of each row, and how often its sequence has drawn. */
+/** What a decode step reads of each row. */
 export interface DecodeRows {
   readonly ids: Int32Array
   readonly positions: Int32Array
   readonly context: Int32Array
   readonly slots: Int32Array
-  readonly draws: Uint32Array
 }
 
 /** The rows of the next step; `pages` has `maxPages` entries a row. */
@@ -71,7 +67,6 @@ export function advanceDecodeReference(
     positions: rows.positions.slice(),
     context: rows.context.slice(),
     slots: rows.slots.slice(),
-    draws: rows.draws.slice(),
   }
   for (let row = 0; row < chosen.length; row++) {
     if (rows.slots[row]! < 0) continue
@@ -80,7 +75,6 @@ export function advanceDecodeReference(
     next.positions[row] = position
     next.context[row] = position + 1
     next.slots[row] = 64 * pages[row * maxPages + Math.floor(position / 64)]! + (position % 64)
-    next.draws[row]!++
   }
   return next
 }

@@ -12,8 +12,6 @@ export interface DecodeSampling {
   launches(rows: number): readonly StepLaunch[] | Promise<readonly StepLaunch[]>
   /** i32 [rows]: the chosen ids. */
   readonly ids: Tensor
-  /** u32 [rows]: how often each row's sequence has drawn. */
-  readonly draws: Tensor
 }
 
 /**
@@ -50,7 +48,6 @@ export class DecodeGraph {
         positions: positions.slice(0, rows),
         context: context.slice(0, rows),
         slots: slots.slice(0, rows),
-        draws: sampling.draws.slice(0, rows),
       },
     )) as Launch
     const launches = [

@@ -11,7 +11,7 @@ import { type StepInput, type StepPart, stepOf } from '../../models/step.ts'
 import { fillRepeatedly } from '../../models/tune/repeated-tensor.ts'
 import { uniform } from '../../models/uniform.ts'
 import type { Device } from '../../runtime/device.ts'
-import { Tensor } from '../../runtime/tensor.ts'
+import type { Tensor } from '../../runtime/tensor.ts'
 import { Sampler } from '../../serve/sampler.ts'
 
 /** Lengths of the contexts of a decode step's sequences, the new token included. */
@@ -114,16 +114,11 @@ export async function mixedSampling(model: Model): Promise<DecodeSampling & { fr
       prompt: [],
     })
   sampler.assign(Array.from({ length: rows }, (_, row) => row))
-  // The sampler counts for itself.
-  const draws = Tensor.allocate(device, 'u32', [rows])
-  draws.fill(0)
   return {
     launches: (count): StepLaunch[] => sampler.launches(count),
     ids: sampler.ids,
-    draws,
     free() {
       sampler.free()
-      draws.free()
     },
   }
 }
