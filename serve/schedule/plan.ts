@@ -6,6 +6,8 @@ export interface Share<R extends ScheduleRequest = ScheduleRequest> {
   readonly sequence: ScheduledSequence<R>
   readonly first: number
   readonly count: number
+  /** Whether the sequence has just been given its slot: nothing that a runner keeps for the slot is its own. */
+  readonly begins: boolean
   /**
    * The row of the previous step in which the only token of this share was sampled, when its id has not been read; else
    * -1, and the tokens are `sequence.tokens(first, first + count)`.

@@ -40,6 +40,7 @@ export class Scheduler<R extends ScheduleRequest = ScheduleRequest> {
   readonly #waiting = new Ranked<ScheduledSequence<R>>()
   readonly #running = new Ranked<ScheduledSequence<R>>()
   readonly #turns = new Turns()
+  readonly #freeSlots: number[]
   /** Plans whose ids have not been read. */
   #uncollected: StepPlan<R>[] = []
   #nextId = 0
@@ -53,6 +54,7 @@ export class Scheduler<R extends ScheduleRequest = ScheduleRequest> {
       throw new RangeError(`a step of ${limits.tokens} tokens cannot decode ${limits.sequences} sequences`)
     this.limits = limits
     this.cache = new PageCache(limits.pages, pageTokens)
+    this.#freeSlots = Array.from({ length: limits.sequences }, (_, i) => limits.sequences - 1 - i)
   }
 
   /** Takes a request and returns its number. Throws `RefusalError`. */
@@ -60,6 +62,16 @@ export class Scheduler<R extends ScheduleRequest = ScheduleRequest> {
     checkRequest(request, this.limits, this.cache.pageTokens)
     if (this.#waiting.size >= this.limits.waiting)
       throw new RefusalError('full', `${this.#waiting.size} requests are waiting already; try again later`)
+    return this.#queue(request)
+  }
+
+  /** Takes back a request that another scheduler had taken, however many wait. */
+  resume(request: R): number {
+    checkRequest(request, this.limits, this.cache.pageTokens)
+    return this.#queue(request)
+  }
+
+  #queue(request: R): number {
     const id = this.#nextId++
     const sequence = new ScheduledSequence(id, request, this.#turns.take(clientOf(request)))
     this.#sequences.set(id, sequence)
@@ -154,7 +166,7 @@ export class Scheduler<R extends ScheduleRequest = ScheduleRequest> {
     this.#turns.leave(clientOf(sequence.request))
     if (!this.#waiting.remove(sequence)) {
       this.#running.remove(sequence)
-      this.#giveUpPages(sequence)
+      this.#release(sequence)
     }
   }
 
@@ -173,8 +185,12 @@ export class Scheduler<R extends ScheduleRequest = ScheduleRequest> {
     }
   }
 
-  #giveUpPages(sequence: ScheduledSequence<R>): void {
+  /** Takes back what a running sequence has. */
+  #release(sequence: ScheduledSequence<R>): void {
     this.#publish(sequence)
+    this.#freeSlots.push(sequence.slot)
+    sequence.slot = -1
+    sequence.begun = false
     this.cache.giveBack(sequence.pages)
     sequence.pages = []
     sequence.nodes.length = 0
@@ -183,7 +199,7 @@ export class Scheduler<R extends ScheduleRequest = ScheduleRequest> {
 
   #preempt(sequence: ScheduledSequence<R>): void {
     this.#running.remove(sequence)
-    this.#giveUpPages(sequence)
+    this.#release(sequence)
     this.#waiting.add(sequence)
     this.#preemptions++
   }
@@ -253,6 +269,7 @@ export class Scheduler<R extends ScheduleRequest = ScheduleRequest> {
       return false
     }
     for (let i = 0; i < missing; i++) pages.push(cache.take()!)
+    sequence.slot = this.#freeSlots.pop()!
     sequence.pages = pages
     sequence.nodes.push(...found)
     sequence.scheduled = found.length * cache.pageTokens
@@ -314,6 +331,7 @@ class Draft<R extends ScheduleRequest> {
       sequence,
       first,
       count,
+      begins: !sequence.begun,
       previousRow,
       row: samples ? this.#rows++ : -1,
       draw: sequence.length - sequence.request.prompt.length,
@@ -321,6 +339,7 @@ class Draft<R extends ScheduleRequest> {
     this.#planned.add(sequence)
     this.tokens += count
     sequence.scheduled += count
+    sequence.begun = true
     if (samples) sequence.pending++
   }
 

@@ -16,6 +16,10 @@ export class ScheduledSequence<R extends ScheduleRequest = ScheduleRequest> {
   /** Tokens whose keys and values are in the cache once all planned steps have run. */
   scheduled = 0
   pages: number[] = []
+  /** Its number among those that run, below the limit of sequences; -1 while it waits. */
+  slot = -1
+  /** Whether a step has been planned for it since it was given the slot. */
+  begun = false
   /** The prefixes of its first pages, as far as they have been made known. */
   readonly nodes: PrefixNode[] = []
   #tokens: Int32Array

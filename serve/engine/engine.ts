@@ -1,0 +1,267 @@
+import type { StepPlan, TokenEvent } from '../schedule/plan.ts'
+import type { ScheduleLimits } from '../schedule/request.ts'
+import { Scheduler, type ScheduleStats } from '../schedule/scheduler.ts'
+import type { FinishReason } from '../schedule/sequence.ts'
+import type { EngineRequest } from './request.ts'
+import type { StepResult, StepRunner } from './step-runner.ts'
+
+/**
+ * Gets what a request is given. Every request that is taken ends with one call of `onEnd`, unless it is cancelled. A
+ * listener that throws ends its request.
+ */
+export interface RequestListener {
+  /** The next token. With `stop` it is a stop token, which is no text. */
+  onToken(token: number, finished: FinishReason | undefined): void
+  /** No token will come any more; with an error the request was not completed. */
+  onEnd(error?: Error): void
+}
+
+export interface EngineOptions {
+  readonly limits: ScheduleLimits
+  /** Tokens of a page of the cache. */
+  readonly pageTokens: number
+  /** Opens what steps run on; called again when it has failed. */
+  readonly openRunner: () => Promise<StepRunner>
+  /** A step that takes longer has failed. Default 60 seconds. */
+  readonly stepMilliseconds?: number
+  /** After so many failures without a step between them the engine gives up. Default 3. */
+  readonly failures?: number
+}
+
+/** What runs has failed for good, or the engine was closed. */
+export class EngineError extends Error {
+  override readonly name = 'EngineError'
+}
+
+interface Entry {
+  readonly request: EngineRequest
+  readonly listener: RequestListener
+  /** All tokens that were given, from which the request can go on elsewhere. */
+  readonly generated: number[]
+  /** Its number in the present scheduler. */
+  scheduled: number
+}
+
+interface RunningStep {
+  readonly plan: StepPlan<EngineRequest>
+  readonly result: Promise<StepResult>
+}
+
+export interface EngineStats extends ScheduleStats {
+  /** Steps that have run since the start: as long as requests run, it grows. */
+  readonly steps: number
+  readonly restarts: number
+  /** Tokens of the prompts that were taken, and tokens given. */
+  readonly promptTokens: number
+  readonly generatedTokens: number
+}
+
+/**
+ * Runs requests: plans a step while the one before it runs, and hands out tokens as they are read, one step late.
+ *
+ * When a step fails or does not end, what it ran on is closed and opened anew, and every request goes on from its prompt
+ * and the tokens that it was given: listeners see a pause, and no token is lost or comes twice.
+ */
+export class Engine {
+  readonly #options: EngineOptions
+  #scheduler: Scheduler<EngineRequest>
+  #runner: StepRunner
+  readonly #entries = new Map<number, Entry>()
+  /** Requests by their number in the present scheduler. */
+  #scheduledIds = new Map<number, number>()
+  #nextId = 0
+  #closed: Error | undefined
+  #wake: () => void = () => {}
+  #drained: (() => void)[] = []
+  readonly #loop: Promise<void>
+  /** Counts of schedulers that are no more. */
+  #before = { preemptions: 0, prefixQueries: 0, prefixHits: 0 }
+  #steps = 0
+  #restarts = 0
+  #failures = 0
+  #promptTokens = 0
+  #generatedTokens = 0
+
+  private constructor(options: EngineOptions, runner: StepRunner) {
+    this.#options = options
+    this.#runner = runner
+    this.#scheduler = new Scheduler(options.limits, options.pageTokens)
+    this.#loop = this.#run()
+  }
+
+  static async start(options: EngineOptions): Promise<Engine> {
+    return new Engine(options, await options.openRunner())
+  }
+
+  get limits(): ScheduleLimits {
+    return this.#options.limits
+  }
+
+  get stats(): EngineStats {
+    const { preemptions, prefixQueries, prefixHits } = this.#before
+    const now = this.#scheduler.stats
+    return {
+      ...now,
+      preemptions: preemptions + now.preemptions,
+      prefixQueries: prefixQueries + now.prefixQueries,
+      prefixHits: prefixHits + now.prefixHits,
+      steps: this.#steps,
+      restarts: this.#restarts,
+      promptTokens: this.#promptTokens,
+      generatedTokens: this.#generatedTokens,
+    }
+  }
+
+  /** Why the engine takes no requests any more; `undefined` while it does. */
+  get closed(): Error | undefined {
+    return this.#closed
+  }
+
+  /** Takes a request and returns its number. Throws `RefusalError`, or `EngineError` when the engine is closed. */
+  add(request: EngineRequest, listener: RequestListener): number {
+    if (this.#closed) throw this.#closed
+    const scheduled = this.#scheduler.add(request)
+    const id = this.#nextId++
+    this.#entries.set(id, { request, listener, generated: Array.from(request.generated ?? []), scheduled })
+    this.#scheduledIds.set(scheduled, id)
+    this.#promptTokens += request.prompt.length
+    this.#wake()
+    return id
+  }
+
+  /** Drops a request; its listener hears nothing more. Its pages are free for the next step that is planned. */
+  cancel(id: number): void {
+    const entry = this.#entries.get(id)
+    if (entry === undefined) return
+    this.#scheduler.cancel(entry.scheduled)
+    this.#forget(id, entry)
+    this.#wake()
+  }
+
+  /** Takes no more requests and waits for those that it has. */
+  async drain(): Promise<void> {
+    this.#closed ??= new EngineError('the engine is shutting down and takes no requests')
+    this.#wake()
+    if (this.#entries.size > 0) await new Promise<void>((resolve) => this.#drained.push(resolve))
+  }
+
+  /** Ends the requests that are left with an error, and closes what steps run on. */
+  async close(): Promise<void> {
+    this.#end(new EngineError('the engine was closed'))
+    await this.#loop
+    await this.#runner.close()
+  }
+
+  async #run(): Promise<void> {
+    let running: RunningStep | undefined
+    while (!this.#closed || this.#entries.size > 0 || running) {
+      try {
+        const plan = this.#scheduler.plan()
+        const next = plan && this.#submit(plan)
+        const previous = running
+        running = next
+        if (previous) await this.#collect(previous)
+        else if (!next) await this.#untilWoken()
+      } catch (error) {
+        running = undefined
+        await this.#restart(error as Error)
+      }
+    }
+  }
+
+  #submit(plan: StepPlan<EngineRequest>): RunningStep {
+    const result = this.#runner.submit(plan)
+    // It is waited for one step later; until then a failure is nobody's.
+    result.catch(() => {})
+    return { plan, result }
+  }
+
+  async #collect({ plan, result }: RunningStep): Promise<void> {
+    const { ids } = await this.#inTime(result)
+    this.#steps++
+    this.#failures = 0
+    for (const event of this.#scheduler.collect(plan, ids)) this.#give(event)
+  }
+
+  async #inTime<T>(result: Promise<T>): Promise<T> {
+    const { stepMilliseconds = 60_000 } = this.#options
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(
+        () => reject(new EngineError(`a step did not end within ${stepMilliseconds} ms`)),
+        stepMilliseconds,
+      )
+    })
+    try {
+      return await Promise.race([result, late])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  #give({ id: scheduled, token, finished }: TokenEvent<EngineRequest>): void {
+    const id = this.#scheduledIds.get(scheduled)!
+    const entry = this.#entries.get(id)
+    // A listener may have cancelled it since the ids of this step were taken.
+    if (entry === undefined) return
+    entry.generated.push(token)
+    this.#generatedTokens++
+    if (finished) this.#forget(id, entry)
+    try {
+      entry.listener.onToken(token, finished)
+      if (finished) entry.listener.onEnd()
+    } catch (error) {
+      this.cancel(id)
+      entry.listener.onEnd(error as Error)
+    }
+  }
+
+  #forget(id: number, { scheduled }: Entry): void {
+    this.#entries.delete(id)
+    this.#scheduledIds.delete(scheduled)
+    if (this.#entries.size > 0) return
+    for (const resolve of this.#drained.splice(0)) resolve()
+  }
+
+  #untilWoken(): Promise<void> {
+    if (this.#closed && this.#entries.size === 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#wake = resolve
+    })
+  }
+
+  /** Goes on with the same requests on a runner that is opened anew. */
+  async #restart(cause: Error): Promise<void> {
+    this.#failures++
+    if (this.#failures > (this.#options.failures ?? 3)) {
+      this.#end(new EngineError(`steps fail over and over: ${cause.message}`))
+      return
+    }
+    this.#restarts++
+    await this.#runner.close().catch(() => {})
+    try {
+      this.#runner = await this.#options.openRunner()
+    } catch (error) {
+      await this.#restart(error as Error)
+      return
+    }
+    const { preemptions, prefixQueries, prefixHits } = this.stats
+    this.#before = { preemptions, prefixQueries, prefixHits }
+    this.#scheduler = new Scheduler(this.#options.limits, this.#options.pageTokens)
+    this.#scheduledIds = new Map()
+    for (const [id, entry] of this.#entries) {
+      entry.scheduled = this.#scheduler.resume({ ...entry.request, generated: entry.generated })
+      this.#scheduledIds.set(entry.scheduled, id)
+    }
+  }
+
+  #end(error: Error): void {
+    this.#closed = error
+    for (const [id, entry] of [...this.#entries]) {
+      this.#scheduler.cancel(entry.scheduled)
+      this.#forget(id, entry)
+      entry.listener.onEnd(error)
+    }
+    this.#wake()
+  }
+}
