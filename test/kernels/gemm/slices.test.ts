@@ -83,7 +83,10 @@ for (const [format, make] of Object.entries(makers)) {
     test(`sums of ${slices} slices of ${units} units do not depend on who adds them: ${format}`, async () => {
       const whole = { M: 37, N: 136, K: 128 * units, seed: 50 + units + slices }
       let expected: Uint8Array | Uint16Array | undefined
-      for (const tiles of tilesOf[slices]) {
+      const others = tilesOf[slices].slice(1)
+      const tried =
+        format === 'w4a16-g128' ? others : [1, 2].map(() => others[random.integer(0, others.length - 1)]!)
+      for (const tiles of [tilesOf[slices][0], ...tried]) {
         const M = expected === undefined ? whole.M : random.integer(1, whole.M)
         const f = weightFormats[format as WeightFormatName] as WeightFormat
         const own = { ...shortest(tiles, f, f.activations[0]!), slices }
