@@ -10,6 +10,8 @@ import { coarseLogits } from './logits.ts'
 /** What must hold of the kernels of sampling, on any device. */
 export interface SamplingCase {
   readonly name: string
+  /** Whether it is of many rows: slow where accesses are checked. */
+  readonly isLong?: boolean
   run(device: Device): Promise<void>
 }
 
@@ -44,6 +46,7 @@ export function distributionCase(
   const settings = { ...neutral, ...ways[way] }
   return {
     name: `sampling ${way} V=${V}, room for ${candidates}`,
+    isLong: true,
     async run(device) {
       const logits = coarseLogits(rng(seed), V)
       const rows = Array.from({ length: draws }, (_, i) => ({
@@ -86,8 +89,8 @@ function checkCounts(ids: Int32Array, kept: ReadonlyMap<number, number>): void {
 }
 
 /** Greedy takes the first of the largest, whatever else is set; a row of −∞ gives 0. */
-const greedyCase = (V: number, B: number): SamplingCase => ({
-  name: `sampling greedily V=${V}`,
+const greedyCase = (V: number, B: number, candidates: number): SamplingCase => ({
+  name: `sampling greedily V=${V}, room for ${candidates}`,
   async run(device) {
     const random = rng(V)
     const rows = Array.from({ length: B }, (_, i) => {
@@ -97,7 +100,7 @@ const greedyCase = (V: number, B: number): SamplingCase => ({
       const settings = { ...neutral, temperature: 0, topK: random.integer(0, 5), topP: random.uniform() }
       return { logits, settings: { ...settings, minP: random.uniform(), seed: i } }
     })
-    const { ids } = await sampleRows(device, rows)
+    const { ids } = await sampleRows(device, rows, { candidates })
     assert.equal(
       [...ids],
       rows.map(({ logits }) => logits.indexOf(logits.reduce((a, b) => Math.max(a, b)))),
@@ -139,11 +142,11 @@ export function mixedRows(random: Rng, V: number, B: number): SampledRow[] {
 const contextOf = ({ context }: SampledRow) => ({ prompt: [], output: [], biases: [], ...context })
 
 /** Penalties, biases and bitmasks change the logits bit for bit as they should, and what is drawn is noted. */
-const adjustCase = (V: number, B: number): SamplingCase => ({
-  name: `sampling changes logits and notes what it drew V=${V}`,
+const adjustCase = (V: number, B: number, candidates: number): SamplingCase => ({
+  name: `sampling changes logits and notes what it drew V=${V}, room for ${candidates}`,
   async run(device) {
     const rows = mixedRows(rng(V + 1), V, B)
-    const { adjusted, ids, lastIds, steps, touched, history } = await sampleRows(device, rows)
+    const { adjusted, ids, lastIds, steps, touched, history } = await sampleRows(device, rows, { candidates })
     for (const [i, row] of rows.entries()) {
       const expected = adjustReference(row.logits, row.settings, contextOf(row))
       assert.equal(adjusted.subarray(i * V, (i + 1) * V), expected, `logits of row ${i}`)
@@ -164,30 +167,25 @@ const adjustCase = (V: number, B: number): SamplingCase => ({
 })
 
 /** f32 sums of weights in chains of at most 2⁶, and exponentials to 10⁻⁷: well within 2⁻¹⁶. */
-const reportCase = (V: number, B: number): SamplingCase => ({
-  name: `log-probabilities V=${V}`,
+const reportCase = (V: number, B: number, candidates: number): SamplingCase => ({
+  name: `log-probabilities V=${V}, room for ${candidates}`,
   async run(device) {
     const rows = mixedRows(rng(V + 2), V, B)
-    for (const candidates of [2048, 8]) {
-      const { ids, adjusted, chosen, topIds, top } = await sampleRows(device, rows, { candidates })
-      for (const [i, { topLogProbs }] of rows.entries()) {
-        const logits = adjusted.subarray(i * V, (i + 1) * V)
-        if (topLogProbs === -1 || logits.every((logit) => logit === Number.NEGATIVE_INFINITY)) continue
-        const expected = logProbsOf(logits)
-        const near = (actual: number, wanted: number) =>
-          assert.ok(
-            actual === wanted || Math.abs(actual - wanted) <= 2 ** -16,
-            `${actual}, expected ${wanted}`,
-          )
-        near(chosen[i]!, expected[ids[i]!]!)
-        const possible = [...expected.keys()].filter((id) => expected[id]! > Number.NEGATIVE_INFINITY)
-        const order = possible.sort((a, b) => expected[b]! - expected[a]! || a - b).slice(0, topLogProbs)
-        for (let place = 0; place < topLogProbs!; place++) {
-          assert.is(topIds[20 * i + place], order[place] ?? -1, `row ${i}, place ${place}`)
-          near(top[20 * i + place]!, expected[order[place]!] ?? Number.NEGATIVE_INFINITY)
-        }
-        assert.is(topIds[20 * i + topLogProbs!] ?? -2, topLogProbs === 20 ? (topIds[20 * i + 20] ?? -2) : -2)
+    const { ids, adjusted, chosen, topIds, top } = await sampleRows(device, rows, { candidates })
+    for (const [i, { topLogProbs }] of rows.entries()) {
+      const logits = adjusted.subarray(i * V, (i + 1) * V)
+      if (topLogProbs === -1 || logits.every((logit) => logit === Number.NEGATIVE_INFINITY)) continue
+      const expected = logProbsOf(logits)
+      const near = (actual: number, wanted: number) =>
+        assert.ok(actual === wanted || Math.abs(actual - wanted) <= 2 ** -16, `${actual}, expected ${wanted}`)
+      near(chosen[i]!, expected[ids[i]!]!)
+      const possible = [...expected.keys()].filter((id) => expected[id]! > Number.NEGATIVE_INFINITY)
+      const order = possible.sort((a, b) => expected[b]! - expected[a]! || a - b).slice(0, topLogProbs)
+      for (let place = 0; place < topLogProbs!; place++) {
+        assert.is(topIds[20 * i + place], order[place] ?? -1, `row ${i}, place ${place}`)
+        near(top[20 * i + place]!, expected[order[place]!] ?? Number.NEGATIVE_INFINITY)
       }
+      assert.is(topIds[20 * i + topLogProbs!] ?? -2, topLogProbs === 20 ? (topIds[20 * i + 20] ?? -2) : -2)
     }
   },
 })
@@ -218,8 +216,8 @@ const invarianceCase = (V: number, B: number, candidates: number): SamplingCase 
 })
 
 /** What no model should give, and one token that is left. */
-const oddCase = (V: number): SamplingCase => ({
-  name: `sampling of rows that are infinite, undefined or masked V=${V}`,
+const oddCase = (V: number, candidates: number): SamplingCase => ({
+  name: `sampling of rows that are infinite, undefined or masked V=${V}, room for ${candidates}`,
   async run(device) {
     const random = rng(V + 4)
     const rows = [
@@ -237,47 +235,42 @@ const oddCase = (V: number): SamplingCase => ({
       { topK: 7, topP: 0.9 },
       {},
     ]) {
-      for (const candidates of [2048, 8]) {
-        const list = rows.map((logits) => ({ logits, settings: { ...neutral, ...settings }, topLogProbs: 3 }))
-        const { ids } = await sampleRows(device, list, { candidates })
-        for (const [i, id] of ids.entries()) {
-          assert.ok(id >= 0 && id < V, `row ${i} gives ${id}`)
-          if (expected[i] !== undefined) assert.is(id, expected[i], `row ${i}, ${JSON.stringify(settings)}`)
-        }
-        assert.ok(ids[3]! >= V >> 1, 'no number is not drawn')
+      const list = rows.map((logits) => ({ logits, settings: { ...neutral, ...settings }, topLogProbs: 3 }))
+      const { ids } = await sampleRows(device, list, { candidates })
+      for (const [i, id] of ids.entries()) {
+        assert.ok(id >= 0 && id < V, `row ${i} gives ${id}`)
+        if (expected[i] !== undefined) assert.is(id, expected[i], `row ${i}, ${JSON.stringify(settings)}`)
       }
+      assert.ok(ids[3]! >= V >> 1, 'no number is not drawn')
     }
   },
 })
 
 /** All cases; `large` are those of a GPU. */
 export function samplingCases({ large }: { readonly large: boolean }): SamplingCase[] {
-  const sizes = large ? [7, 300, 4101, 8192, 32000, 128256] : [7, 300, 4101]
-  const distributions = Object.keys(ways).flatMap((way) =>
-    (large
-      ? [
-          [41, 4000],
-          [300, 4000],
-          [8192, 2000],
-        ]
-      : [
-          [41, 500],
-          [300, 200],
-        ]
-    ).flatMap(([V, draws]) =>
-      [2048, 8].map((candidates) =>
-        distributionCase(way, { V: V!, draws: draws!, seed: 30 + V!, candidates }),
-      ),
-    ),
-  )
+  // Room for few candidates leads to proposals, which else only flat rows do. A program is compiled for each pair.
+  const rooms = large
+    ? [1, 7, 300, 4101, 8192, 32000, 128256].flatMap((V) =>
+        [2048, 8].map((candidates) => [V, candidates] as const),
+      )
+    : ([
+        [300, 8],
+        [4101, 2048],
+      ] as const)
+  const distributions = large
+    ? [41, 300, 8192].flatMap((V) => [2048, 8].map((candidates) => ({ V, candidates, draws: 4000 })))
+    : [
+        { V: 300, candidates: 8, draws: 300 },
+        { V: 41, candidates: 2048, draws: 500 },
+      ]
   return [
-    ...[1, ...sizes].map((V) => greedyCase(V, 5)),
-    ...distributions,
-    ...sizes.map((V) => adjustCase(V, large ? 48 : 14)),
-    ...sizes.map((V) => reportCase(V, large ? 24 : 9)),
-    ...sizes
-      .slice(1)
-      .flatMap((V) => [2048, 8].map((candidates) => invarianceCase(V, large ? 64 : 12, candidates))),
-    ...sizes.map((V) => oddCase(V)),
+    ...rooms.map(([V, candidates]) => greedyCase(V, 5, candidates)),
+    ...Object.keys(ways).flatMap((way) =>
+      distributions.map((size) => distributionCase(way, { ...size, seed: 30 + size.V })),
+    ),
+    ...rooms.map(([V, candidates]) => adjustCase(V, large ? 48 : 14, candidates)),
+    ...rooms.map(([V, candidates]) => reportCase(V, large ? 24 : 9, candidates)),
+    ...rooms.map(([V, candidates]) => invarianceCase(V, large ? 64 : 12, candidates)),
+    ...rooms.map(([V, candidates]) => oddCase(V, candidates)),
   ]
 }

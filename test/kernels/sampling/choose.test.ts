@@ -7,7 +7,7 @@ import { samplingCases } from '../cases/sampling.ts'
 const fast = openEmulator()
 const checked = checkedEmulator()
 
-for (const { name, run } of samplingCases({ large: false }))
-  test(name, () => run(/\broom for\b/.test(name) ? fast : checked))
+for (const { name, isLong, run } of samplingCases({ large: false }))
+  test(name, () => run(isLong ? fast : checked))
 
 test.run()
