@@ -46,7 +46,7 @@ export function stepWork(shape: StepShape): Readonly<Record<string, Work>> {
     attention: {
       bytes: 2 * T * width * half + shape.contextTokens * cacheTokenBytes(shape),
       ops: 4 * shape.contextTokens * width,
-      unit: 'f16',
+      unit: kvFormats[shape.kv].bits < 16 ? 'int8' : 'f16',
     },
     quantize: moving(T * (width * half + input(width))),
     o: product(o, true),
