@@ -23,6 +23,11 @@ export const chosen = kernel(import.meta.url, { grid: () => [1], block: [32] }, 
   a.out.put(1, threadIdx.x)
 })
 
+type Either = ({ readonly path: 'a'; readonly more?: number } | { readonly path: 'b' }) & { readonly extra?: number }
+export const either = kernel(import.meta.url, { grid: () => [1], block: [32] }, function either(a: { out: Out<f32, 'N'> }, c: Either) {
+  a.out.put(c.more ?? c.extra ?? 1, threadIdx.x)
+})
+
 type Both = { x: InOut<i8, 'N'> } & { y: InOut<i32, 'N N2'> }
 export const joined = kernel(import.meta.url, { grid: () => [1], block: [32] }, function joined({ x, y }: Both) {
   y.put(x.dim('N') + y.dim('N2'), 0, 0)
@@ -92,6 +97,11 @@ test('an optional argument exists when the constant of its name is true', async 
     params.map((p) => p.name),
     ['x', 'scale', 'out', 'bias', 'packed', 'limit', 'seed', 'T', 'N'],
   )
+})
+
+test('a constant may be optional in one part of a union', async () => {
+  assert.is((await paramsOf('either', { path: 'a' })).length, 2)
+  assert.is((await paramsOf('either', { path: 'b', more: 3 })).length, 2)
 })
 
 test('intersections list the fields of their parts, and every word is one parameter', async () => {
