@@ -11,7 +11,7 @@ import {
   u32,
   unroll,
 } from '../dsl/index.ts'
-import { columnOf, turnsOf } from '../dsl/std/index.ts'
+import { columnOf, hasColumns, turnsOf } from '../dsl/std/index.ts'
 import { overlapLaunches, rowThreads } from './half-rows.ts'
 
 export interface EmbedTokensConfig {
@@ -37,7 +37,7 @@ export const embedTokens = kernel(
     const known = id >= 0 && id < c.V
     for (const turn of unroll(turnsOf(share))) {
       const column = columnOf(share, turn)
-      if (column < c.H) {
+      if (hasColumns(share, turn)) {
         const words = loadWords(a.table, [known ? id : 0, column], 4)
         storeWords(
           a.out,

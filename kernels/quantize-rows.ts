@@ -29,8 +29,7 @@ import {
   blockSum,
   blockSumI32ByLanes,
   columnOf,
-  holds,
-  isFull,
+  hasColumns,
   packBytes,
   pairwise,
   type RowShare,
@@ -94,7 +93,7 @@ export function storeCodes(
       return packBytes(b0!, b1!, b2!, b3!)
     })
     sums.push(words.reduce((sum: i32, word) => dp4a(word, u32(0x01010101), sum, 'i8', 'i8'), i32(0)))
-    if (isFull(share, turn) || holds(share, turn)) storeWords(q, [row, columnOf(share, turn)], words)
+    if (hasColumns(share, turn)) storeWords(q, [row, columnOf(share, turn)], words)
   }
   return sums.reduce((total, sum) => total + sum)
 }
@@ -216,7 +215,7 @@ function storeFp8(out: Fp8Rows, row: i32, share: RowShare, values: readonly f32[
       const [b0, b1, b2, b3] = scaled.slice(turn * share.vec + 4 * i, turn * share.vec + 4 * i + 4)
       return permuteBytes(packFp8('e4m3', b0!, b1!), packFp8('e4m3', b2!, b3!), 0x5410)
     })
-    if (holds(share, turn)) storeWords(out.q, [row, columnOf(share, turn)], words)
+    if (hasColumns(share, turn)) storeWords(out.q, [row, columnOf(share, turn)], words)
   }
   if (threadIdx.x === 0) out.scale.put(scale, row)
   barrier()

@@ -41,7 +41,7 @@ export function exp2Product(x: f32, factor: number): f32 {
   return f32.bits(u32.bits(power) + (u32.bits(shifted) << 23))
 }
 
-/** 1 / x for 2^-125 ≤ x ≤ 2^125, within one unit in the last place: seven operations, where a division takes a branch. */
+/** 1 / x for 2^-125 ≤ x ≤ 2^125, within one unit in the last place: six operations, where a division takes a branch. */
 export function reciprocalExact(x: f32): f32 {
   const guess = f32.bits(RECIPROCAL_BITS - u32.bits(x))
   const second = guess * fma(-x, guess, f32(RECIPROCAL_STEP))

@@ -33,12 +33,12 @@ export const columnOf = (share: RowShare, turn: number): i32 =>
   threadIdx.x * share.vec + turn * threadsOf(share) * share.vec
 
 /** Whether every thread has elements in a turn: static. */
-export const isFull = (share: RowShare, turn: number): boolean =>
+const isFull = (share: RowShare, turn: number): boolean =>
   (turn + 1) * threadsOf(share) * share.vec <= share.columns && threadsOf(share) === blockDim.x
 
-/** Whether the calling thread has elements in a turn. */
-export const holds = (share: RowShare, turn: number): boolean =>
-  columnOf(share, turn) < share.columns && threadIdx.x < threadsOf(share)
+/** Whether the calling thread has elements in a turn: static where all have. */
+export const hasColumns = (share: RowShare, turn: number): boolean =>
+  isFull(share, turn) || (columnOf(share, turn) < share.columns && threadIdx.x < threadsOf(share))
 
 /** A row that ends within an access would be read, and written, past its end. */
 const checkWhole = (share: RowShare): void =>
@@ -61,7 +61,7 @@ export function loadRow<T extends number>(
   return each(turnsOf(share), (turn) => {
     if (isFull(share, turn)) return load(src, [...row, columnOf(share, turn)], share.vec)
     const values = regs(share.vec, fallback)
-    if (holds(share, turn)) {
+    if (hasColumns(share, turn)) {
       const loaded = load(src, [...row, columnOf(share, turn)], share.vec)
       for (const i of unroll(share.vec)) values[i] = loaded[i]!
     }
@@ -79,7 +79,7 @@ export function storeRow<T extends number>(
   checkWhole(share)
   for (const turn of unroll(turnsOf(share))) {
     const mine = values.slice(turn * share.vec, (turn + 1) * share.vec)
-    if (isFull(share, turn) || holds(share, turn)) store(dst, [...row, columnOf(share, turn)], mine)
+    if (hasColumns(share, turn)) store(dst, [...row, columnOf(share, turn)], mine)
   }
 }
 
