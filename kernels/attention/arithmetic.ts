@@ -1,5 +1,4 @@
-import { f32, fma, i32, LOG2E, permuteBytes, u32 } from '../../dsl/index.ts'
-import { exp2Exact } from '../../dsl/std/index.ts'
+import { exp2Flushing, f32, fma, i32, LOG2E, permuteBytes, u32 } from '../../dsl/index.ts'
 
 /**
  * The arithmetic of attention over coded keys and values: one for decoding and for prompts, on every device, so that an
@@ -98,8 +97,11 @@ export function unitReference(largest: f32, step: f32): f32 {
 export const probability = (score: f32, step: f32, bias: f32): f32 =>
   exp2OfSteps(fma(score, step, bias) - EXPONENT_BIAS)
 
-/** 2^x for a multiple of 2^-12 that is not above 0; 0 below -126. */
-export const exp2OfSteps = (x: f32): f32 => (x < -126 ? 0 : exp2Exact(x))
+/**
+ * 2^x for a multiple of 2^-12 that is not above 0; 0 below -126. The hardware's approximation, which is known for such
+ * arguments (`dsl/exp2-steps.ts`).
+ */
+export const exp2OfSteps = (x: f32): f32 => exp2Flushing(x)
 
 /** What value scales are multiplied by for `probabilityBits`; `top` is the largest of the unit's live tokens. */
 export const valueRate = (top: f32): f32 => PROBABILITY_LEVELS / top

@@ -1,4 +1,5 @@
-import { exp2ExactReference, fmaF32 } from '../../dsl/exact-reference.ts'
+import { fmaF32 } from '../../dsl/exact-reference.ts'
+import { exp2OfStepsReference } from '../../dsl/exp2-steps.ts'
 import { LOG2E, roundHalfEven } from '../../dsl/math.ts'
 import {
   EXPONENT_BIAS,
@@ -102,9 +103,6 @@ function addPart(sums: Sums, part: Sums, step: number): void {
   }
 }
 
-/** 2^x for a multiple of 2^-12 up to 0, as the kernels have it. */
-const exp2OfSteps = (x: number): number => (x < -126 ? 0 : exp2ExactReference(x))
-
 /** Adds the live tokens `first`…`last` of the unit that begins at token `unit`. */
 function addUnit(
   sums: Sums,
@@ -134,7 +132,7 @@ function addUnit(
   const products = new Float64Array(D)
   for (let token = first; token <= last; token++) {
     const [scale, min] = [head.valueParams[2 * token]!, head.valueParams[2 * token + 1]!]
-    const p = exp2OfSteps(f(fmaF32(scores[token - unit]!, row.step, bias) - EXPONENT_BIAS))
+    const p = exp2OfStepsReference(f(fmaF32(scores[token - unit]!, row.step, bias) - EXPONENT_BIAS))
     const strand = strandOf(token)
     totals[strand] = f(totals[strand]! + p)
     offsets[strand] = fmaF32(p, min, offsets[strand]!)

@@ -1,10 +1,12 @@
-import type { FunctionBuilder, Local } from '../wasm/function.ts'
+import { EXP2_LOST } from '../../../dsl/exp2-steps.ts'
+import type { FunctionBuilder, FunctionRef, Local } from '../wasm/function.ts'
 import type { F32, F64 } from '../wasm/operations.ts'
 import { flush } from './f32.ts'
 
 /**
  * The `.approx` functions of f32, computed in f64 and rounded once: within 0.51 ulp, so better than what the PTX manual
- * promises, and bit-equal to a GPU only by chance. `ftz` flushes subnormal operands and results.
+ * promises, and bit-equal to a GPU only by chance; but `ex2` of multiples of 2^-12 from -126 to 0 is that of an H200.
+ * `ftz` flushes subnormal operands and results.
  */
 export type Approximation = 'ex2' | 'lg2' | 'rcp' | 'rsqrt' | 'sqrt' | 'tanh' | 'sin' | 'cos'
 
@@ -13,6 +15,7 @@ export function approximate(w: FunctionBuilder, name: Approximation, x: F32, ftz
     const operand = r.get(r.args[0])
     const value = r.let(r.f64.promote_f32(ftz ? flush(r, operand) : operand))
     const result = r.f32.demote_f64(functions[name](r, value))
+    if (name === 'ex2') exp2OfSteps(r, r.args[0], result)
     if (ftz) flush(r, result)
   })
   return w.call(routine, x)
@@ -51,6 +54,39 @@ function exp2(w: FunctionBuilder, x: Local<'f64'>): F64 {
   const exponent = w.i64.add(w.i64.trunc_sat_f64_s(w.get(n)), w.i64.const(1023))
   return w.f64.mul(fraction, w.f64.reinterpret_i64(w.i64.shl(exponent, w.i64.const(52))))
 }
+
+/** Takes from `rounded`, 2^x rounded to nearest, what the hardware's result lacks where that is known. */
+function exp2OfSteps(w: FunctionBuilder, x: Local<'f32'>, rounded: F32): F32 {
+  const { f32, i32 } = w
+  const nearest = w.let(rounded)
+  const steps = w.let(f32.mul(w.get(x), f32.const(-4096)))
+  const inRange = i32.and(f32.ge(w.get(steps), f32.const(0)), f32.le(w.get(steps), f32.const(126 * 4096)))
+  const isKnown = i32.and(inRange, f32.eq(f32.trunc(w.get(steps)), w.get(steps)))
+  return w.choose(
+    'f32',
+    isKnown,
+    () => {
+      const step = w.let(i32.and(i32.trunc_sat_f32_s(w.get(steps)), i32.const(4095)))
+      const bits = i32.reinterpret_f32(w.get(nearest))
+      const word = w.call(lostWord(w), i32.shr_u(w.get(step), i32.const(4)))
+      const shift = i32.shl(i32.and(w.get(step), i32.const(15)), i32.const(1))
+      return f32.reinterpret_i32(i32.sub(bits, i32.and(i32.shr_u(word, shift), i32.const(3))))
+    },
+    () => w.get(nearest),
+  )
+}
+
+/** Looks a word of `EXP2_LOST` up: nested blocks, the innermost of which is that of word 0. */
+const lostWord = (w: FunctionBuilder): FunctionRef<['i32'], ['i32']> =>
+  w.module.routine('ex2.lost', ['i32'], ['i32'], (r) => {
+    const labels = Array.from(EXP2_LOST, () => r.beginBlock())
+    r.brTable(r.get(r.args[0]), labels.toReversed(), labels[0]!)
+    for (const word of EXP2_LOST) {
+      r.end()
+      r.return(r.i32.const(word | 0))
+    }
+    r.unreachable()
+  })
 
 /**
  * log2(x) = e + log2(m) with m in [sqrt(1/2), sqrt(2)), and log2(m) = (2 / ln 2) · artanh(s), s = (m - 1) / (m + 1):
