@@ -9,6 +9,7 @@ import { siluMul, siluMulQuantize } from '../../kernels/silu-mul.ts'
 import { rng } from '../../test/support/rng.ts'
 import { bytesOf } from '../random-tensors.ts'
 import { type KernelCase, kernelCase, type TensorPlan } from './kernel-case.ts'
+import { samplingCases } from './sampling.ts'
 
 /** From so many rows on, inputs are no longer in the cache when the next kernel comes for them. */
 const cachedRows = 1024
@@ -121,14 +122,16 @@ export function rowCases(
   ]
 }
 
-/** Choosing tokens, greedily and by every cut, and scoring them. The logits have just been written. */
-export function logitCases({ vocabulary: V }: BuiltinShape, B: number): KernelCase[] {
+/** Choosing tokens and scoring them. The logits have just been written. */
+export function logitCases(shape: BuiltinShape, B: number): KernelCase[] {
+  const V = shape.vocabulary
   const logits = { dtype: 'f32', shape: [B, V], data: 'normals' } as const
   const filled = (dtype: 'f32' | 'i32', value: number): TensorPlan => {
     const array = { f32: Float32Array, i32: Int32Array }[dtype]
     return { dtype, shape: [B], data: () => new array(B).fill(value) }
   }
   return [
+    ...samplingCases(shape, B),
     kernelCase({
       kernel: logProbs,
       config: { V },
