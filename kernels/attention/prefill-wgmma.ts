@@ -42,7 +42,7 @@ import {
   wgmmaWait,
 } from '../../dsl/index.ts'
 import { queryCode, queryRate, queryStep, rescale, SPLIT, splitQuery, UNIT } from './arithmetic.ts'
-import { makeMemory, type PrefillMemory, unitTokens } from './prefill-memory.ts'
+import { makeMemory, type PrefillMemory } from './prefill-memory.ts'
 import { checkPrefill, groupOf, type PrefillConfig, tileTokens } from './prefill-shape.ts'
 import {
   laneRows,
@@ -100,16 +100,20 @@ interface QueryBytes {
   readonly low: readonly (readonly u32[])[]
 }
 
+/** Halves in which products are computed, so that one's threads work while the other's tensor cores do. */
+const halves = 2
+
 /** A warpgroup: its 64 rows of each tile. */
 function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
   const items = itemsOf(a, c)
   const at = consumerCursor(0)
-  const scoreAtom = wgmmaAtom(unitTokens, 's8u8')
-  const valueAtom = wgmmaAtom(c.D, 'u8u8')
-  const scores = regs(scoreAtom.c.registers, i32(0))
-  const products = regs(valueAtom.c.registers, i32(0))
+  const scoreAtom = wgmmaAtom(UNIT / halves, 's8u8')
+  const valueAtom = wgmmaAtom(c.D / halves, 'u8u8')
+  const scores = each(halves, () => regs(scoreAtom.c.registers, i32(0)))
+  // The same registers where they are as many: the assembler would else start scores before the sums of values are added.
+  const products = c.D === UNIT ? scores : each(halves, () => regs(valueAtom.c.registers, i32(0)))
   const p = probabilities()
-  const sums = regs(c.D / 2, f32(0))
+  const sums = each(halves, () => regs(c.D / 2 / halves, f32(0)))
   const row = 64 * warpgroupIdx + 16 * (warpIdx & 3) + (laneIdx >>> 2)
   let turn: i32 = 0
   if (warpgroupIdx === 1) passTurn(c)
@@ -120,65 +124,96 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     const lowest = tile.position + tokenOfRow(c, tile, 64 * warpgroupIdx)
     const highest = tile.position + tokenOfRow(c, tile, 64 * warpgroupIdx + 63)
     const state = rowState()
-    for (const i of unroll(c.D / 2)) sums[i] = 0
-    const multiplyScores = (): void => {
-      const keys = m.keys.row(at.stage)
+    for (const sum of sums) for (const i of unroll(sum.length)) sum[i] = 0
+
+    const startScores = (half: number, part: 'high' | 'low'): void => {
       wgmmaFence()
-      for (const k of unroll(c.D / 32))
-        wgmma(scoreAtom, scores, bytes.high[k]!, matrixOperand(keys, [0, 32 * k]), k > 0)
+      for (const k of unroll(c.D / 32)) {
+        const keys = matrixOperand(m.keys.row(at.stage), [(half * UNIT) / halves, 32 * k])
+        wgmma(scoreAtom, scores[half]!, bytes[part][k]!, keys, part === 'low' || k > 0)
+      }
       wgmmaCommit()
-      wgmmaWait(0)
-      for (const i of unroll(scores.length)) scores[i] = scores[i]! << 7
-      wgmmaFence()
-      for (const k of unroll(c.D / 32))
-        wgmma(scoreAtom, scores, bytes.low[k]!, matrixOperand(keys, [0, 32 * k]), true)
-      wgmmaCommit()
-      wgmmaWait(0)
     }
-    if (c.turns === 'products') awaitTurn(c)
-    for (const unit of range(tile.firstUnit, tile.lastUnit + 1)) {
-      const position = unit * unitTokens
-      waitFull(m.ring, at)
-      if (c.turns === 'scores') awaitTurn(c)
-      multiplyScores()
-      passTurn(c)
-      const factors = { keep: regs(laneRows, f32(0)), own: regs(laneRows, f32(0)) }
-      softmaxUnit(p, factors, state, scores, rows, m, {
-        stage: at.stage,
-        position,
-        isDiagonal: position + unitTokens - 1 > lowest,
-        isEdge: position < highest - a.window + 1,
-      })
-      if (c.turns === 'products') awaitTurn(c)
+    const startValues = (half: number, part: 'high' | 'low', stage: i32): void => {
       wgmmaFence()
-      for (const k of unroll(unitTokens / 32))
-        wgmma(valueAtom, products, p.high[k]!, matrixOperand(m.values.row(at.stage), [0, 32 * k]), k > 0)
+      for (const k of unroll(UNIT / 32)) {
+        const values = matrixOperand(m.values.row(stage), [(half * c.D) / halves, 32 * k])
+        wgmma(valueAtom, products[half]!, p[part][k]!, values, part === 'low' || k > 0)
+      }
       wgmmaCommit()
-      // References move rarely once a few units have been seen.
-      if (voteAny(factors.keep[0] !== 1 || factors.keep[1] !== 1)) {
-        for (const i of unroll(c.D / 2)) sums[i] = sums[i]! * factors.keep[(i >> 1) & 1]!
+    }
+    const finishScores = (): void => {
+      for (const half of unroll(halves)) {
+        wgmmaWait(1)
+        shift(scores[half]!, 7)
+        startScores(half, 'low')
       }
       wgmmaWait(0)
-      for (const i of unroll(products.length)) products[i] = products[i]! << 8
-      wgmmaFence()
-      for (const k of unroll(unitTokens / 32))
-        wgmma(valueAtom, products, p.low[k]!, matrixOperand(m.values.row(at.stage), [0, 32 * k]), true)
-      wgmmaCommit()
-      wgmmaWait(0)
-      for (const i of unroll(c.D / 2)) sums[i] = fma(f32(products[i]!), factors.own[(i >> 1) & 1]!, sums[i]!)
-      syncWarp()
-      release(m.ring, at.stage)
+    }
+
+    waitFull(m.ring, at)
+    awaitTurn(c)
+    for (const half of unroll(halves)) startScores(half, 'high')
+    finishScores()
+    passTurn(c)
+    for (const unit of range(tile.firstUnit, tile.lastUnit + 1)) {
+      const position = unit * UNIT
+      const { stage } = at
+      const factors = { keep: regs(laneRows, f32(0)), own: regs(laneRows, f32(0)) }
+      softmaxUnit(p, factors, state, scores.flat(), rows, m, {
+        stage,
+        position,
+        isDiagonal: position + UNIT - 1 > lowest,
+        isEdge: position < highest - a.window + 1,
+      })
+      const isLast = unit === tile.lastUnit
       advance(at, m.ring, 1)
-      if (unit < tile.lastUnit && unit % splitUnits === splitUnits - 1) {
+      if (!isLast) waitFull(m.ring, at)
+      awaitTurn(c)
+      for (const half of unroll(halves)) startValues(half, 'high', stage)
+      // References move rarely once a few units have been seen.
+      if (voteAny(factors.keep[0] !== 1 || factors.keep[1] !== 1)) {
+        for (const sum of sums)
+          for (const i of unroll(sum.length)) sum[i] = sum[i]! * factors.keep[(i >> 1) & 1]!
+      }
+      for (const half of unroll(halves)) {
+        wgmmaWait(1)
+        shift(products[half]!, 8)
+        startValues(half, 'low', stage)
+      }
+      const addProducts = (half: number): void => {
+        const sum = sums[half]!
+        for (const i of unroll(sum.length))
+          sum[i] = fma(f32(products[half]![i]!), factors.own[(i >> 1) & 1]!, sum[i]!)
+      }
+      if (isLast) {
+        wgmmaWait(0)
+        for (const half of unroll(halves)) addProducts(half)
+      } else {
+        for (const half of unroll(halves)) {
+          wgmmaWait(1)
+          addProducts(half)
+          startScores(half, 'high')
+        }
+        finishScores()
+      }
+      passTurn(c)
+      syncWarp()
+      release(m.ring, stage)
+      if (!isLast && unit % splitUnits === splitUnits - 1) {
         endSplit(m, sums, state, idiv(unit, splitUnits) === idiv(tile.firstUnit, splitUnits))
       }
     }
-    if (c.turns === 'products') passTurn(c)
     joinSplit(m, sums, state, idiv(tile.lastUnit, splitUnits) === idiv(tile.firstUnit, splitUnits))
-    finish(a, c, tile, row, sums, state)
+    finish(a, c, tile, row, sums.flat(), state)
     turn += 1
   }
   if (warpgroupIdx === 0) awaitTurn(c)
+}
+
+/** Makes room for the lower bits of a product's second part. */
+function shift(acc: i32[], bits: number): void {
+  for (const i of unroll(acc.length)) acc[i] = acc[i]! << bits
 }
 
 /**
@@ -245,15 +280,11 @@ function loadQueries(
 /** Where a thread keeps four sums of finished splits, or (at the end) the state of its rows. */
 const totalAt = (i: number) => [warpgroupIdx, i >> 2, threadIdx.x & 127, 0] as const
 
-/**
- * Adds a split's sums to those of the splits before it, which a thread keeps in shared memory; `isFirst`: there are none.
- * Gives the state of all.
- */
-function joinSplit(m: PrefillMemory, sums: f32[], state: RowState, isFirst: boolean): void {
+/** Adds to a split's sums those of the splits before it, which a thread keeps in shared memory; `isFirst`: there are none. */
+function joinSplit(m: PrefillMemory, sums: readonly f32[][], state: RowState, isFirst: boolean): void {
   if (isFirst) return
-  const [references, totals, offsets] = [0, 4, 8].map((field) =>
-    load(m.totals, totalAt(sums.length + field), 2),
-  )
+  const count = sums.flat().length
+  const [references, totals, offsets] = [0, 4, 8].map((field) => load(m.totals, totalAt(count + field), 2))
   const factors = each(laneRows, (r) => {
     const next = rescale(references![r]!, state.reference[r]!)
     state.reference[r] = next.reference
@@ -261,23 +292,28 @@ function joinSplit(m: PrefillMemory, sums: f32[], state: RowState, isFirst: bool
     state.offset[r] = fma(state.offset[r]!, next.factor, offsets![r]! * next.keep)
     return next
   })
-  for (const i of unroll(0, sums.length, 4)) {
-    load(m.totals, totalAt(i), 4).forEach((total, j) => {
-      const { keep, factor } = factors[(j >> 1) & 1]!
-      sums[i + j] = fma(sums[i + j]!, factor, total * keep)
-    })
-  }
+  sums.forEach((sum, half) => {
+    for (const i of unroll(0, sum.length, 4)) {
+      load(m.totals, totalAt(half * sum.length + i), 4).forEach((total, j) => {
+        const { keep, factor } = factors[(j >> 1) & 1]!
+        sum[i + j] = fma(sum[i + j]!, factor, total * keep)
+      })
+    }
+  })
 }
 
 /** Ends a split: its sums join those before it, and the next begins with none. */
-function endSplit(m: PrefillMemory, sums: f32[], state: RowState, isFirst: boolean): void {
+function endSplit(m: PrefillMemory, sums: readonly f32[][], state: RowState, isFirst: boolean): void {
   joinSplit(m, sums, state, isFirst)
-  for (const i of unroll(0, sums.length, 4)) {
-    store(m.totals, totalAt(i), sums.slice(i, i + 4))
-    for (const j of unroll(4)) sums[i + j] = 0
-  }
+  const count = sums.flat().length
+  sums.forEach((sum, half) => {
+    for (const i of unroll(0, sum.length, 4)) {
+      store(m.totals, totalAt(half * sum.length + i), sum.slice(i, i + 4))
+      for (const j of unroll(4)) sum[i + j] = 0
+    }
+  })
   ;[state.reference, state.total, state.offset].forEach((field, i) => {
-    store(m.totals, totalAt(sums.length + 4 * i), field)
+    store(m.totals, totalAt(count + 4 * i), field)
   })
   resetState(state)
 }
