@@ -11,7 +11,7 @@ export type { GemmArguments, GemmConfig, GemmParts, GemmTiles } from './gemm/mma
 export { featureRow, gemm, gemmBlock, gemmGrid } from './gemm/mma.ts'
 export { defaultTiles } from './gemm/mma-tiles.ts'
 export { gemmOptions } from './gemm/options.ts'
-export type { WgmmaArguments, WgmmaConfig, WgmmaParts } from './gemm/wgmma.ts'
 export { gemmWgmma } from './gemm/wgmma.ts'
 export type { WgmmaTiles } from './gemm/wgmma-plan.ts'
+export type { WgmmaArguments, WgmmaConfig, WgmmaParts } from './gemm/wgmma-product.ts'
 export { defaultWgmmaTiles } from './gemm/wgmma-tiles.ts'

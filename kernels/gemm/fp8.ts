@@ -16,7 +16,8 @@ import { fp8 } from '../formats/fp8.ts'
 import { FP8_STEP, w4a8fp8 } from '../formats/w4a8-fp8.ts'
 import { type ActivatedOutput, type Activation, finishOf, type Output } from './epilogue.ts'
 import { activatedOptions, gemmOptions } from './options.ts'
-import { gemmWgmma, type WgmmaConfig } from './wgmma.ts'
+import { gemmWgmma } from './wgmma.ts'
+import type { WgmmaConfig } from './wgmma-product.ts'
 
 /** The arguments that the kernels beside e4m3 activations have: `x = xScale · codes`. */
 interface Fp8Arguments {

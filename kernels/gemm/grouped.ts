@@ -16,8 +16,9 @@ import { mostGroupTiles } from '../group-tiles.ts'
 import type { ScaledProduct } from './reference.ts'
 import { type W4A8GroupName, w4a8GroupParts, w4a8Parts } from './w4a8.ts'
 import { w8a8Parts } from './w8a8.ts'
-import { gemmWgmma, type WgmmaConfig, wgmmaGrid } from './wgmma.ts'
+import { gemmWgmma, wgmmaGrid } from './wgmma.ts'
 import { type WgmmaTiles, wgmmaCluster, wgmmaThreads } from './wgmma-plan.ts'
+import type { WgmmaConfig } from './wgmma-product.ts'
 
 /**
  * Products of a mixture of experts: out[m] is that of token m and the weights of its expert, as the product of the expert

@@ -14,7 +14,8 @@ import { w16 } from '../formats/w16.ts'
 import { type ActivatedOutput, type Activation, finishOf, type Output } from './epilogue.ts'
 import { type GemmConfig, gemm } from './mma.ts'
 import { activatedOptions, gemmOptions } from './options.ts'
-import { gemmWgmma, type WgmmaConfig } from './wgmma.ts'
+import { gemmWgmma } from './wgmma.ts'
+import type { WgmmaConfig } from './wgmma-product.ts'
 
 export type Gemm16Config = (GemmConfig | WgmmaConfig) & {
   /** Element type of the activations. */

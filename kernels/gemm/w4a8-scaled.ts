@@ -15,7 +15,8 @@ import { w4a8 } from '../formats/w4a8.ts'
 import { featureRow, type GemmConfig, gemm } from './mma.ts'
 import { gemmOptions } from './options.ts'
 import type { ScaledProduct } from './reference.ts'
-import { gemmWgmma, type WgmmaConfig } from './wgmma.ts'
+import { gemmWgmma } from './wgmma.ts'
+import type { WgmmaConfig } from './wgmma-product.ts'
 
 /**
  * Per-channel W4A8 with the numbers of QServe's checkpoints:

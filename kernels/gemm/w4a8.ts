@@ -20,7 +20,8 @@ import { type ActivatedOutput, type Activation, finishOf, type Output } from './
 import { featureRow, type GemmConfig, gemm } from './mma.ts'
 import { activatedOptions, gemmOptions } from './options.ts'
 import { operands, type ScaledProduct, scaledProduct } from './reference.ts'
-import { gemmWgmma, type WgmmaConfig, type WgmmaParts } from './wgmma.ts'
+import { gemmWgmma } from './wgmma.ts'
+import type { WgmmaConfig, WgmmaParts } from './wgmma-product.ts'
 
 export type GemmW4A8Config = (GemmConfig | WgmmaConfig) & { readonly zero: ZeroHandling }
 

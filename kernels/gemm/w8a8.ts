@@ -16,7 +16,8 @@ import { type ActivatedOutput, type Activation, finishOf, type Output } from './
 import { featureRow, type GemmConfig, gemm } from './mma.ts'
 import { activatedOptions, gemmOptions } from './options.ts'
 import { type ScaledProduct, scaledProduct } from './reference.ts'
-import { gemmWgmma, type WgmmaConfig, type WgmmaParts } from './wgmma.ts'
+import { gemmWgmma } from './wgmma.ts'
+import type { WgmmaConfig, WgmmaParts } from './wgmma-product.ts'
 
 /** The parts of W8A8 that do not depend on the path. */
 const w8a8Common = (c: { readonly dtype: DType }) => ({

@@ -38,8 +38,8 @@ import {
   type TokenTile,
 } from '../group-tiles.ts'
 import { rowsOf } from './epilogue.ts'
-import type { WgmmaProduct } from './wgmma.ts'
 import { SLICE_UNITS } from './wgmma-plan.ts'
+import type { WgmmaProduct } from './wgmma-product.ts'
 
 /**
  * How operands come into the stages of the ring. A strip's units are contiguous along the columns, so one bulk copy brings

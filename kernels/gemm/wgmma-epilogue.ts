@@ -42,8 +42,8 @@ import {
 } from '../../dsl/index.ts'
 import { endToken, firstToken, ofExpert, type TokenTile } from '../group-tiles.ts'
 import { featureRows, featuresOf, outFeatures, rounded, rowsOf } from './epilogue.ts'
-import type { WgmmaProduct } from './wgmma.ts'
 import type { WgmmaPlan } from './wgmma-plan.ts'
+import type { WgmmaProduct } from './wgmma-product.ts'
 
 /**
  * What happens to the sums of one warpgroup's tile. A lane holds two rows by pairs of neighbouring tokens of them, while the

@@ -22,8 +22,8 @@ import {
 } from '../../dsl/index.ts'
 import { endToken, firstToken, ofExpert, type TokenTile } from '../group-tiles.ts'
 import { featureRows, featuresOf, outFeatures, rounded, rowsOf } from './epilogue.ts'
-import type { WgmmaProduct } from './wgmma.ts'
 import { partialPitch } from './wgmma-plan.ts'
+import type { WgmmaProduct } from './wgmma-product.ts'
 
 /**
  * What happens to the sums of several warpgroups along K, or of several CTAs of a cluster: they are written to shared memory

@@ -3,22 +3,16 @@ import {
   groupOfLoad,
   loadGroups,
   loadOffset,
-  type OperandType,
   unitCodeWords,
   unitColumns,
   unitRows,
-  type WeightFormat,
-  type ZeroHandling,
 } from '../../dsl/format.ts'
 import {
   blockIdx,
   clusterBarrier,
-  type DType,
   decreaseRegisters,
   each,
   f32,
-  type In,
-  type InOut,
   i32,
   idiv,
   increaseRegisters,
@@ -27,7 +21,6 @@ import {
   matrixOperand,
   namedArrive,
   namedBarrier,
-  type Out,
   range,
   regs,
   type Shared,
@@ -47,8 +40,7 @@ import {
   wgmmaWait,
 } from '../../dsl/index.ts'
 import { advance, consumerCursor, initRing, release, waitFull } from '../../dsl/std/index.ts'
-import type { GroupTiles, OfExpert } from '../group-tiles.ts'
-import { checkFinish, type Finish } from './epilogue.ts'
+import { checkFinish } from './epilogue.ts'
 import {
   eachTile,
   fillAhead,
@@ -73,63 +65,12 @@ import {
   checkWgmmaTiles,
   consumerRegisters,
   producerRegisters,
-  type WgmmaPlan,
   type WgmmaTiles,
   wgmmaCluster,
   wgmmaPlan,
   wgmmaThreads,
 } from './wgmma-plan.ts'
-
-/**
- * out[m, n] = finish(Σₖ W[n, k] · X[m, k]) on `wgmma`, for shapes known at launch.
- *
- * Weights are the A operand and come from registers, where the format turns a 16-byte load into the fragments of its
- * k-steps; tokens are the columns of the product and come from shared memory. Producer warps fill a ring of stages with
- * asynchronous copies; consumer warpgroups unpack and multiply, with one `wgmma` group in flight while the fragments of the
- * next are made. Sums of one warpgroup leave through staging tiles and bulk stores while the next tile's copies are under
- * way; sums of several are added in the memory of the ring.
- */
-export interface WgmmaConfig extends WgmmaTiles {
-  readonly dtype: DType
-  readonly bias: boolean
-  readonly residual: boolean
-  /** Element type of the output, `dtype` unless given; 'i8' with `outScale`. */
-  readonly out?: DType
-  readonly outScale?: boolean
-  readonly parked?: boolean
-}
-
-export interface WgmmaArguments {
-  readonly w: In<u32, 'Strips Units Words', string> | In<u32, 'Experts Strips Units Words', string>
-  readonly x: In<number, 'M K'>
-  readonly bias?: OfExpert<number>
-  readonly residual?: In<number, 'M N'>
-  /** Room for sums of slices, `parkShape`, where the tiles need it (`parksSums`). */
-  readonly parked?: InOut<f32, 'Ctas Quads Threads 4'>
-  /** [M, N], or [M, I] behind an activation. */
-  readonly out: Out<number, string>
-}
-
-/** What a kernel adds to the shared body. */
-export interface WgmmaParts<Row = unknown> extends Finish {
-  readonly format: WeightFormat
-  readonly zero: ZeroHandling
-  /** Element type of the activations. */
-  readonly x: OperandType
-  /** The words that a format without groups takes for rows n and n + 8 (of an expert) instead of the groups'. */
-  rowWords(upper: i32, lower: i32, expert: i32 | undefined): readonly u32[]
-  /**
-   * What the epilogue needs of `count` rows (of an expert) from n on: loaded at once, and converted when called, so that
-   * nobody waits for the loads before then.
-   */
-  rows(n: i32, count: number, expert: i32 | undefined): readonly (() => Row)[]
-  /** What it needs of a token: elements of 32 bits. */
-  readonly tokens: readonly In<number, 'M'>[]
-  /** The token tiles of a grouped product, where each expert has weights of its own. */
-  readonly list?: GroupTiles
-  /** The sum of a row and a token, scaled. */
-  finish(sum: number, row: Row, token: readonly u32[]): f32
-}
+import type { WgmmaArguments, WgmmaConfig, WgmmaParts, WgmmaProduct } from './wgmma-product.ts'
 
 /** CTAs of a launch: those of tiles that add sums by token and row tiles, others along x. */
 export function wgmmaGrid(d: { readonly M?: number; readonly N?: number }, t: WgmmaTiles): [number, number] {
@@ -140,18 +81,18 @@ export function wgmmaGrid(d: { readonly M?: number; readonly N?: number }, t: Wg
   return [Math.min(rows * tokens, Math.max(1, Math.floor(t.ctas / cluster))) * cluster, 1]
 }
 
-/** A product as its parts see it: arguments and constants, what the kernel adds, and what follows from the tiles. */
-export interface WgmmaProduct {
-  readonly a: WgmmaArguments
-  readonly c: WgmmaConfig
-  readonly parts: WgmmaParts
-  readonly plan: WgmmaPlan
-}
-
 /** The barrier of a CTA's start; 1 to 4 are the warpgroups' own. */
 const startBarrier = 5
 
-/** The body of a kernel with `path: 'wgmma'`. */
+/**
+ * out[m, n] = finish(Σₖ W[n, k] · X[m, k]) on `wgmma`, for shapes known at launch.
+ *
+ * Weights are the A operand and come from registers, where the format turns a 16-byte load into the fragments of its
+ * k-steps; tokens are the columns of the product and come from shared memory. Producer warps fill a ring of stages with
+ * asynchronous copies; consumer warpgroups unpack and multiply, with one `wgmma` group in flight while the fragments of the
+ * next are made. Sums of one warpgroup leave through staging tiles and bulk stores while the next tile's copies are under
+ * way; sums of several are added in the memory of the ring.
+ */
 export function gemmWgmma(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts): void {
   checkWgmmaTiles(c, parts.format, parts.x)
   checkFinish(parts, c)
