@@ -1,4 +1,3 @@
-import { type DType, dtypeBytes } from '../dsl/dtype.ts'
 import { type WeightFormat, type WeightFormatName, weightFormats } from '../kernels/formats/index.ts'
 import { defaultTiles, type GemmShape } from '../kernels/gemm/mma-tiles.ts'
 import { activationType, type TileConstants } from '../kernels/gemm/operands.ts'
@@ -10,8 +9,6 @@ import { type Tuned, tunedFor } from '../runtime/tune/tuned.ts'
 type TunedDevice = Pick<Device, 'name' | 'properties' | 'target'>
 
 export interface BestTilesOptions {
-  /** Element type of the output; tiles on `wgmma` store 16 bits. Default: f16. */
-  readonly out?: DType
   /** Instead of the records on disk. */
   readonly tuned?: Tuned
   /** Told, once a process, that a shape is untuned; default: standard error. */
@@ -29,11 +26,9 @@ export function bestTiles(
   format: WeightFormatName,
   shape: GemmShape,
   device: TunedDevice,
-  { out = 'f16', ...options }: BestTilesOptions = {},
+  options: BestTilesOptions = {},
 ): TileConstants {
   if (device.name === 'emulator') return defaultTiles(format, shape, device.target)
-  // Few products have outputs of 32 bits, and the tuner's have 16.
-  if (dtypeBytes[out] > 2) return untunedTiles(format, shape, device.target, out)
   const { N, K, M } = shape
   const tuned = options.tuned ?? tunedFor(device, format)
   const space = gemmSpaceOf(format)
@@ -68,11 +63,10 @@ export function untunedTiles(
   format: WeightFormatName,
   shape: GemmShape,
   target: Device['target'],
-  out: DType = 'f16',
 ): TileConstants {
   const f: WeightFormat = weightFormats[format]
   const onHopper =
-    target.name === 'sm_90a' && dtypeBytes[out] === 2
+    target.name === 'sm_90a'
       ? defaultWgmmaTiles(f, shape, activationType(format, 'f16'), target)
       : undefined
   return onHopper ?? defaultTiles(format, shape, target)

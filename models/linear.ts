@@ -45,7 +45,7 @@ export class Linear {
     const { format, n: N, k: K } = this.#weights
     const device = this.#device
     const M = tokenBucket(format, { M: tokens, N, K }, device)
-    const tiles = bestTiles(format, { M, N, K }, device, { out: this.#places.out.dtype })
+    const tiles = bestTiles(format, { M, N, K }, device)
     const key = JSON.stringify(tiles)
     let launch = this.#launches.get(key)
     if (!launch) {

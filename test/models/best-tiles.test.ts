@@ -66,17 +66,6 @@ test('without any record there is the default; the emulator has it always', () =
   )
 })
 
-test('logits, which are 32-bit floats, take no tiles that store 16 bits', () => {
-  const hopper = { ...hostDevice('cuda:0'), target: targets.sm_90a }
-  const at = { N: 4096, K: 4096, M: 16 }
-  const w16 = gemmSpace('w16').configurations(targets.sm_90a, at)
-  const wgmma = w16.find(({ path }) => path === 'wgmma')!
-  const tuned = new Tuned([recordOf(wgmma, 16, 1)], [])
-  const say = () => {}
-  assert.equal(bestTiles('w16', at, hopper, { tuned, say }), wgmma)
-  assert.is(bestTiles('w16', at, hopper, { tuned, say, out: 'f32' }).path, 'mma')
-})
-
 test('tokens are rounded up to a tuned count, or else to a power of two', () => {
   const tuned = new Tuned([recordOf(small[0]!, 16, 1), recordOf(small[0]!, 48, 1)], [])
   const bucket = (M: number, N = 4096) => tokenBucket('w4a8', { M, N, K: 4096 }, device, tuned)
