@@ -2,8 +2,8 @@ import type { StepPlan, TokenEvent } from '../schedule/plan.ts'
 import type { ScheduleLimits } from '../schedule/request.ts'
 import { Scheduler, type ScheduleStats } from '../schedule/scheduler.ts'
 import type { FinishReason } from '../schedule/sequence.ts'
-import type { EngineRequest } from './request.ts'
-import type { StepResult, StepRunner } from './step-runner.ts'
+import { checkEngineRequest, type EngineRequest } from './request.ts'
+import type { StepLogProbs, StepResult, StepRunner } from './step-runner.ts'
 
 /**
  * Gets what a request is given. Every request that is taken ends with one call of `onEnd`, unless it is cancelled. A
@@ -11,9 +11,16 @@ import type { StepResult, StepRunner } from './step-runner.ts'
  */
 export interface RequestListener {
   /** The next token. With `stop` it is a stop token, which is no text. */
-  onToken(token: number, finished: FinishReason | undefined): void
+  onToken(token: number, finished: FinishReason | undefined, logProbs: TokenLogProbs | undefined): void
   /** No token will come any more; with an error the request was not completed. */
   onEnd(error?: Error): void
+}
+
+/** How likely a token was, where its request asked for it. */
+export interface TokenLogProbs {
+  readonly chosen: number
+  /** The likeliest tokens, as many as were asked for, the likeliest first. */
+  readonly top: readonly { readonly id: number; readonly logProb: number }[]
 }
 
 export interface EngineOptions {
@@ -120,6 +127,7 @@ export class Engine {
   /** Takes a request and returns its number. Throws `RefusalError`, or `EngineError` when the engine is closed. */
   add(request: EngineRequest, listener: RequestListener): number {
     if (this.#closed) throw this.#closed
+    checkEngineRequest(request, this.#runner.bounds)
     const scheduled = this.#scheduler.add(request)
     const id = this.#nextId++
     this.#entries.set(id, { request, listener, generated: Array.from(request.generated ?? []), scheduled })
@@ -177,10 +185,10 @@ export class Engine {
   }
 
   async #collect({ plan, result }: RunningStep): Promise<void> {
-    const { ids } = await this.#inTime(result)
+    const { ids, logProbs } = await this.#inTime(result)
     this.#steps++
     this.#failures = 0
-    for (const event of this.#scheduler.collect(plan, ids)) this.#give(event)
+    for (const event of this.#scheduler.collect(plan, ids)) this.#give(event, logProbs)
   }
 
   async #inTime<T>(result: Promise<T>): Promise<T> {
@@ -199,7 +207,8 @@ export class Engine {
     }
   }
 
-  #give({ id: scheduled, token, finished }: TokenEvent<EngineRequest>): void {
+  #give(event: TokenEvent<EngineRequest>, logProbs: StepLogProbs | undefined): void {
+    const { id: scheduled, token, finished } = event
     const id = this.#scheduledIds.get(scheduled)!
     const entry = this.#entries.get(id)
     // A listener may have cancelled it since the ids of this step were taken.
@@ -208,7 +217,7 @@ export class Engine {
     this.#generatedTokens++
     if (finished) this.#forget(id, entry)
     try {
-      entry.listener.onToken(token, finished)
+      entry.listener.onToken(token, finished, logProbs && tokenLogProbs(event, logProbs))
       if (finished) entry.listener.onEnd()
     } catch (error) {
       this.cancel(id)
@@ -263,5 +272,20 @@ export class Engine {
       entry.listener.onEnd(error)
     }
     this.#wake()
+  }
+}
+
+function tokenLogProbs(
+  { row, request }: TokenEvent<EngineRequest>,
+  { chosen, topIds, top, most }: StepLogProbs,
+): TokenLogProbs | undefined {
+  const { topLogProbs } = request.sampling
+  if (topLogProbs === undefined) return undefined
+  const places = Array.from({ length: Math.min(topLogProbs, most) }, (_, i) => row * most + i)
+  return {
+    chosen: chosen[row]!,
+    top: places
+      .filter((place) => topIds[place]! >= 0)
+      .map((place) => ({ id: topIds[place]!, logProb: top[place]! })),
   }
 }

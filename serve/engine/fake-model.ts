@@ -51,7 +51,7 @@ export class FakeModel {
         for (let position = 0; position < first + count; position++)
           hash = mix(hash, this.#tokens[slotOf(position)]!)
       }
-      ids[row] = fakeToken(hash, sequence.request.sampling.seed, draw, vocabSize)
+      ids[row] = fakeToken(hash, sequence.request, draw, vocabSize)
     }
     this.#previous = ids
     return ids
@@ -64,16 +64,21 @@ export function fakeOutput(request: EngineRequest, vocabSize: number): number[] 
   for (let i = 0; i < request.prompt.length; i++) hash = mix(hash, request.prompt[i]!)
   const output: number[] = []
   while (output.length < request.maxTokens) {
-    const token = fakeToken(hash, request.sampling.seed, output.length, vocabSize)
+    const token = fakeToken(hash, request, output.length, vocabSize)
     output.push(token)
-    if (request.stopIds.includes(token) && output.length > (request.minTokens ?? 0)) break
+    if (request.stopIds.includes(token)) break
     hash = mix(hash, token)
   }
   return output
 }
 
-function fakeToken(hash: number, seed: number, draw: number, vocabSize: number): number {
-  return (mix(mix(hash, seed), draw) >>> 0) % vocabSize
+/** As a sampler does, it draws no stop token before there are as many tokens as the request wants at least. */
+function fakeToken(hash: number, request: EngineRequest, draw: number, vocabSize: number): number {
+  const { sampling, stopIds } = request
+  for (let mixed = mix(mix(hash, sampling.seed), draw); ; mixed = mix(mixed, 1)) {
+    const token = (mixed >>> 0) % vocabSize
+    if (draw >= (sampling.minTokens ?? 0) || !stopIds.includes(token)) return token
+  }
 }
 
 function mix(hash: number, value: number): number {

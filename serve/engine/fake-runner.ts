@@ -1,7 +1,7 @@
 import { setImmediate, setTimeout } from 'node:timers/promises'
 import type { StepPlan } from '../schedule/plan.ts'
 import { FakeModel, type FakeModelOptions } from './fake-model.ts'
-import type { EngineRequest } from './request.ts'
+import type { EngineRequest, ModelBounds } from './request.ts'
 import type { StepResult, StepRunner } from './step-runner.ts'
 
 export interface FakeRunnerOptions extends FakeModelOptions {
@@ -15,12 +15,14 @@ export interface FakeRunnerOptions extends FakeModelOptions {
 
 /** Runs steps on a made-up model, one after the other, at a speed of choice. */
 export class FakeRunner implements StepRunner {
+  readonly bounds: ModelBounds
   readonly #options: FakeRunnerOptions
   readonly #model: FakeModel
   /** When the steps submitted so far have run. */
   #busyUntil = 0
 
   constructor(options: FakeRunnerOptions) {
+    this.bounds = { vocabSize: options.vocabSize, biases: 512 }
     this.#options = options
     this.#model = new FakeModel(options)
   }

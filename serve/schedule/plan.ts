@@ -38,6 +38,8 @@ export interface TokenEvent<R extends ScheduleRequest = ScheduleRequest> {
   readonly id: number
   readonly request: R
   readonly token: number
+  /** The row that sampled it. */
+  readonly row: number
   /** Set with the last token; with `stop` it is a stop token, which is no text. */
   readonly finished: FinishReason | undefined
 }

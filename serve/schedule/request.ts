@@ -7,8 +7,6 @@ export interface ScheduleRequest {
   readonly maxTokens: number
   /** Tokens that end the sequence. */
   readonly stopIds: readonly number[]
-  /** Stop tokens do not count before so many have been generated. Default 0. */
-  readonly minTokens?: number
   /** Requests of a lower number go first, and may take the place of running ones. Default 0. */
   readonly priority?: number
   /** Among requests of one priority, clients take turns. Default: one client for all. */

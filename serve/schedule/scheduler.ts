@@ -156,7 +156,7 @@ export class Scheduler<R extends ScheduleRequest = ScheduleRequest> {
       sequence.pending--
       const finished = sequence.append(token)
       if (finished) this.#remove(sequence)
-      events.push({ id: sequence.id, request: sequence.request, token, finished })
+      events.push({ id: sequence.id, request: sequence.request, token, row, finished })
     }
     return events
   }

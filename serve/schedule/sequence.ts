@@ -75,8 +75,8 @@ export class ScheduledSequence<R extends ScheduleRequest = ScheduleRequest> {
       this.#tokens = larger
     }
     this.#tokens[this.#known++] = id
-    const { stopIds, minTokens = 0, maxTokens } = this.request
-    if (stopIds.includes(id) && this.generated > minTokens) return 'stop'
+    const { stopIds, maxTokens } = this.request
+    if (stopIds.includes(id)) return 'stop'
     return this.generated >= maxTokens ? 'length' : undefined
   }
 }

@@ -104,9 +104,9 @@ export class ScheduleWalk {
       ...Array.from({ length: shared }, (_, i) => (theme * 7 + i * (theme + 1)) % walkVocabulary),
       ...Array.from({ length: own }, (_, i) => (seed * 11 + i * 5) % walkVocabulary),
     ]
-    const sampling = { ...greedy, seed }
+    const sampling = { ...greedy, seed, minTokens }
     const stopIds = stops ? [3, 17] : []
-    const request: EngineRequest = { prompt, maxTokens, minTokens, stopIds, priority, client, sampling }
+    const request: EngineRequest = { prompt, maxTokens, stopIds, priority, client, sampling }
     try {
       const id = this.scheduler.add(request)
       this.#expected.set(id, { request, output: fakeOutput(request, walkVocabulary), given: [] })
@@ -140,8 +140,7 @@ export class ScheduleWalk {
       given.push(token)
       assert.is(finished !== undefined, given.length === output.length, `the end of request ${id}`)
       if (!finished) continue
-      const stopped = request.stopIds.includes(token) && given.length > (request.minTokens ?? 0)
-      assert.is(finished, stopped ? 'stop' : 'length')
+      assert.is(finished, request.stopIds.includes(token) ? 'stop' : 'length')
       this.#expected.delete(id)
       this.finished++
     }

@@ -153,7 +153,9 @@ test('a step that does not end has failed', async () => {
       openRunner: async () => {
         const runner = new FakeRunner({ vocabSize, pages: roomy.pages, pageTokens })
         const hangs = opened++ === 0
-        return hangs ? { submit: () => new Promise(() => {}), close: async () => {} } : runner
+        return hangs
+          ? { bounds: runner.bounds, submit: () => new Promise(() => {}), close: async () => {} }
+          : runner
       },
     },
   })

@@ -113,15 +113,6 @@ test('a stop token is known one step late; what was planned meanwhile is ignored
   audit(scheduler)
 })
 
-test('stop tokens do not count before the least number of tokens', () => {
-  const scheduler = schedulerOf()
-  scheduler.add(request(1, 3, { minTokens: 2, maxTokens: 9 }))
-  const finished: (string | undefined)[] = []
-  while (scheduler.busy)
-    finished.push(...collect(scheduler, scheduler.plan()!, 7).map((event) => event.finished))
-  assert.equal(finished, [undefined, undefined, 'stop'])
-})
-
 test('pages that are known are not computed again, but the last token always is', () => {
   const scheduler = schedulerOf()
   for (const again of [0, 1]) {
