@@ -1,0 +1,60 @@
+import { type PrefillOptions, prefillCase } from '../kernels/cases/prefill.ts'
+import { hopperGpu, testOnGpu } from '../support/gpu-cases.ts'
+import { halfTypes } from '../support/halfs.ts'
+
+const heads = [
+  { Hq: 1, Hkv: 1 },
+  { Hq: 8, Hkv: 2 },
+  { Hq: 5, Hkv: 1 },
+  { Hq: 14, Hkv: 2 },
+  { Hq: 16, Hkv: 1 },
+]
+const mixed = [
+  { context: 64, queries: 64 },
+  { context: 5, queries: 0 },
+  { context: 1, queries: 1 },
+  { context: 63, queries: 9 },
+  { context: 1090, queries: 40 },
+  { context: 65, queries: 65 },
+  { context: 129, queries: 128 },
+  { context: 500, queries: 300 },
+]
+/** One prompt in pieces. */
+const pieces = [
+  { context: 700, queries: 700 },
+  { context: 1500, queries: 800 },
+  { context: 1533, queries: 33 },
+  { context: 2304, queries: 771 },
+]
+const some = (every: number) => (token: number, head: number) => (7 * token + 3 * head) % every === 0
+
+/** Prefill attention on a GPU: the cases of the emulator's tests at more and larger shapes, bit for bit. */
+await testOnGpu('prefill attention on CUDA', hopperGpu, (add) => {
+  let seed = 1
+  const addCase = (o: Omit<PrefillOptions, 'seed' | 'dtype'>) => {
+    const options = { ...o, dtype: halfTypes[seed % 2]!, seed: seed++ }
+    const { kv, D, Hq, Hkv, dtype, window } = options
+    const name = `${kv} D=${D} heads ${Hq}/${Hkv} ${dtype} window ${window ?? 'none'}, ${o.sequences.length} sequences`
+    add(name, () => prefillCase(options))
+  }
+  for (const kv of ['kv4', 'kv8'] as const) {
+    for (const D of [64, 96, 128])
+      for (const each of heads) addCase({ kv, D, ...each, sequences: mixed, compared: some(5), ctas: 7 })
+    for (const window of [1, 64, 100, 129, 1000])
+      addCase({ kv, D: 128, Hq: 4, Hkv: 1, sequences: mixed, window, compared: some(5), ctas: 132 })
+    addCase({ kv, D: 128, Hq: 4, Hkv: 1, sequences: pieces, compared: some(37), ctas: 132 })
+    addCase({ kv, D: 128, Hq: 8, Hkv: 2, sequences: mixed, keySigma: 200, compared: some(5), ctas: 132 })
+    addCase({ kv, D: 128, Hq: 4, Hkv: 4, sequences: [{ context: 9000, queries: 70 }], compared: some(11) })
+    for (const turns of ['scores', 'none'] as const)
+      addCase({
+        kv,
+        D: 128,
+        Hq: 32,
+        Hkv: 8,
+        sequences: pieces.slice(2),
+        turns,
+        compared: some(71),
+        ctas: 132,
+      })
+  }
+})
