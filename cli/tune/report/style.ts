@@ -1,47 +1,28 @@
-/** Colours are told apart with any colour vision, on light and on dark ground. */
-export const pageStyle = `
+import { reportStyle } from '../../report-style.ts'
+
+export const pageStyle = `${reportStyle}
 :root {
-  color-scheme: light dark;
-  --ground: #fcfcfb; --card: #ffffff; --ink: #1a1a19; --soft: #6b6a66; --line: #e4e3df;
-  --series-1: #2a78d6; --series-2: #eb6834; --series-3: #1baf7a; --series-4: #c98500;
-  --series-5: #d55181; --series-6: #008300; --series-7: #4a3aa7; --series-8: #b42c2b;
   --few: #1baf7a; --many: #4a3aa7; --good: #2a78d6; --faster: #0d8a5d; --slower: #c4501f;
 }
 @media (prefers-color-scheme: dark) {
   :root {
-    --ground: #161615; --card: #1f1f1d; --ink: #f2f1ee; --soft: #a3a29c; --line: #34332f;
-    --series-1: #4a94ea; --series-2: #f0804f; --series-3: #2cc48c; --series-4: #eda100;
-    --series-5: #e87ba4; --series-6: #3aa53a; --series-7: #9085e9; --series-8: #e66767;
     --few: #2cc48c; --many: #9085e9; --good: #4a94ea; --faster: #2cc48c; --slower: #f0804f;
   }
 }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--ground); color: var(--ink);
-  font: 15px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; }
-main { max-width: 1080px; margin: 0 auto; padding: 32px 24px 64px; }
-h1 { font-size: 28px; line-height: 1.2; margin: 0; letter-spacing: -0.01em; text-wrap: balance; }
-h2 { font-size: 18px; margin: 40px 0 4px; }
 h3 { font-size: 13px; margin: 0 0 10px; color: var(--soft); font-weight: 500; }
-p { margin: 4px 0 12px; max-width: 72ch; color: var(--soft); }
-.facts { font-size: 13px; font-variant-numeric: tabular-nums; }
 .warning { color: var(--slower); font-weight: 600; }
 nav { margin-top: 14px; }
 nav button { font: inherit; font-size: 13px; padding: 4px 14px; margin: 0 6px 6px 0; cursor: pointer; color: var(--soft);
   background: none; border: 1px solid var(--line); border-radius: 999px; }
 nav button[aria-pressed="true"] { background: var(--ink); color: var(--ground); border-color: var(--ink); }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(116px, 1fr)); gap: 10px; margin-top: 14px; }
-.tile, .card, figure { background: var(--card); border: 1px solid var(--line); border-radius: 10px; }
 .tile { padding: 12px; }
 .tile .label { color: var(--soft); font-size: 12px; white-space: nowrap; }
-.tile .value { font-size: 22px; font-weight: 600; font-variant-numeric: tabular-nums; white-space: nowrap; }
 figure { margin: 10px 0 0; padding: 14px 10px 8px; }
 figcaption { padding: 0 6px 4px; font-weight: 600; font-size: 13px; font-variant-numeric: tabular-nums; }
 figcaption span { font-weight: 400; font-size: 12px; margin-left: 6px; }
 .faster { color: var(--faster); }
 .slower { color: var(--slower); }
-svg { display: block; width: 100%; height: auto; font: 12px system-ui, sans-serif; }
-svg .grid { stroke: var(--line); }
-svg .tick { fill: var(--soft); font-variant-numeric: tabular-nums; }
 svg .roof { fill: none; stroke: var(--ink); stroke-width: 1.6; }
 svg .roof-name { fill: var(--ink); font-weight: 500; }
 .dots circle, .legend i { fill: color-mix(in oklab, var(--many) var(--mix), var(--few));
@@ -61,8 +42,6 @@ svg .floor polyline { stroke-width: 1.4; stroke-dasharray: 2 4; }
 .split { display: grid; grid-template-columns: minmax(0, 1.5fr) minmax(240px, 1fr); gap: 28px; }
 @media (max-width: 760px) { .split { grid-template-columns: 1fr; } }
 .scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px; }
-.heat { border-collapse: separate; border-spacing: 2px; width: 100%; table-layout: fixed; }
 .heat caption { text-align: left; color: var(--soft); font-size: 13px; padding-bottom: 6px; }
 .heat caption b { color: var(--ink); }
 .heat th { font-weight: 400; color: var(--soft); padding: 2px 8px; text-align: center; }
