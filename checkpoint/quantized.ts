@@ -24,6 +24,15 @@ export interface CheckpointFormat {
     /** The layout tag of the packed codes; `row-major` when they are not packed. */
     readonly layout: string
   }
+  /**
+   * The output head where it is quantized: its tensors are `lm_head.codes` and so on, in a format that the kernels name, and
+   * it has a copy of its own where the original is the embedding table.
+   */
+  readonly head?: {
+    readonly format: string
+    /** The layout tag of its packed codes. */
+    readonly layout: string
+  }
   readonly activations: {
     /** 16 means not quantized. */
     readonly bits: 8 | 16
@@ -82,6 +91,8 @@ const fields = z.object({
   'kv.bits': number.pipe(z.literal([4, 8, 16])),
   'kv.key_mean': boolean,
   'kv.key_hadamard': boolean,
+  'head.format': z.string().min(1).optional(),
+  'head.layout': z.string().min(1).optional(),
 })
 
 /** The name that follows from the bit widths and the group: `w4a8kv4`, `w4a8kv4-g128`. */
@@ -103,7 +114,7 @@ export function floatFormat(dtype: Extract<DType, 'f32' | 'f16' | 'bf16'>): Chec
 
 /** The metadata that describes a quantized checkpoint. `producer` is the program's name and version. */
 export function describeFormat(format: CheckpointFormat, producer: string): Map<string, string> {
-  const { weights, activations, kv } = format
+  const { weights, activations, kv, head } = format
   const described: Record<string, string | number | boolean> = {
     format_version: formatVersion,
     producer,
@@ -117,6 +128,7 @@ export function describeFormat(format: CheckpointFormat, producer: string): Map<
     'kv.bits': kv.bits,
     'kv.key_mean': kv.keyMean,
     'kv.key_hadamard': kv.keyHadamard,
+    ...(head && { 'head.format': head.format, 'head.layout': head.layout }),
   }
   return new Map(Object.entries(described).map(([key, value]) => [keyPrefix + key, String(value)]))
 }
@@ -147,6 +159,9 @@ export function parseFormat(
     )
   }
   const found = parsed.data
+  const head = { format: found['head.format'], layout: found['head.layout'] }
+  if ((head.format === undefined) !== (head.layout === undefined))
+    throw new CheckpointError(`${path} describes half of a quantized output head; quantize the model again`)
   const format: CheckpointFormat = {
     name: found.format,
     weights: {
@@ -155,6 +170,7 @@ export function parseFormat(
       zero: found['weights.zero'],
       layout: found['weights.layout'],
     },
+    ...(head.format !== undefined && { head: head as CheckpointFormat['head'] & object }),
     activations: { bits: found['activations.bits'], sum: found['activations.sum'] },
     kv: { bits: found['kv.bits'], keyMean: found['kv.key_mean'], keyHadamard: found['kv.key_hadamard'] },
   }

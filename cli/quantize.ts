@@ -1,13 +1,14 @@
 import { Command, Option } from 'commander'
 import { openCheckpoint } from '../checkpoint/open.ts'
 import { quantizeCheckpoint } from '../quantize/quantize-checkpoint.ts'
-import { recipeNamed, recipes } from '../quantize/recipe.ts'
+import { headFormats, recipeNamed, recipes } from '../quantize/recipe.ts'
 import { jsonOption } from './options.ts'
 import { packageVersion } from './package-info.ts'
 import { bytesText, progressBar } from './progress.ts'
 
 interface QuantizeOptions {
   readonly format: string
+  readonly head?: (typeof headFormats)[number]
   readonly json?: boolean
 }
 
@@ -21,30 +22,41 @@ export const quantizeCommand = (): Command =>
         .choices(Object.keys(recipes))
         .default('w4a8kv4-g128'),
     )
+    .addOption(
+      new Option('--head <name>', 'number format of the output head (default: as it is)').choices(
+        headFormats,
+      ),
+    )
     .addOption(jsonOption())
     .addHelpText(
       'after',
       `
 Examples:
   $ quattuor quantize models/llama models/llama-w4a8kv4-g128
-  $ quattuor quantize models/llama models/llama-w8a8kv8 --format w8a8kv8`,
+  $ quattuor quantize models/llama models/llama-w8a8kv8 --format w8a8kv8
+  $ quattuor quantize models/llama models/llama-w4a8kv4 --format w4a8kv4 --head w8a8`,
     )
-    .action(async (src: string, dst: string, { format, json }: QuantizeOptions) => {
+    .action(async (src: string, dst: string, { format, head, json }: QuantizeOptions) => {
       const checkpoint = openCheckpoint(src)
       const bar = progressBar('Quantizing', bytesText)
       let written = 0
       try {
-        await quantizeCheckpoint(dst, checkpoint, recipeNamed(format), {
-          producer: `quattuor ${packageVersion()}`,
-          onProgress(done, total) {
-            written = done
-            bar.update(done, total)
+        await quantizeCheckpoint(
+          dst,
+          checkpoint,
+          { ...recipeNamed(format), ...(head && { head }) },
+          {
+            producer: `quattuor ${packageVersion()}`,
+            onProgress(done, total) {
+              written = done
+              bar.update(done, total)
+            },
           },
-        })
+        )
       } finally {
         bar.stop()
         checkpoint.close()
       }
-      if (json) console.log(JSON.stringify({ folder: dst, format, bytes: written }))
+      if (json) console.log(JSON.stringify({ folder: dst, format, ...(head && { head }), bytes: written }))
       else console.log(`${dst}: ${format}, ${bytesText(written)}`)
     })

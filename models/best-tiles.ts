@@ -66,9 +66,7 @@ export function untunedTiles(
 ): TileConstants {
   const f: WeightFormat = weightFormats[format]
   const onHopper =
-    target.name === 'sm_90a'
-      ? defaultWgmmaTiles(f, shape, activationType(format, 'f16'), target)
-      : undefined
+    target.name === 'sm_90a' ? defaultWgmmaTiles(f, shape, activationType(format, 'f16'), target) : undefined
   return onHopper ?? defaultTiles(format, shape, target)
 }
 

@@ -3,26 +3,17 @@ import { CheckpointError } from '../checkpoint/error.ts'
 import type { Checkpoint } from '../checkpoint/open.ts'
 import { embedTokens } from '../kernels/embed-tokens.ts'
 import { type KvFormatName, PAGE_TOKENS } from '../kernels/formats/kv.ts'
-import { rmsNormRows } from '../kernels/rms-norm.ts'
 import type { Device, Stream } from '../runtime/device.ts'
 import { type Launch, prepare } from '../runtime/kernel.ts'
 import { Tensor } from '../runtime/tensor.ts'
 import { type Activations, allocateActivations } from './activations.ts'
 import { KvCache } from './kv-cache.ts'
 import { DecoderLayer, runStepLaunch, type StepLaunch } from './layer.ts'
-import { Linear } from './linear.ts'
+import { OutputHead } from './output-head.ts'
 import { layerProjections } from './projections.ts'
 import { ropeTable } from './rope.ts'
 import type { StepInput, StepLimits } from './step.ts'
-import {
-  type ActivationType,
-  halfBits,
-  loadHalf,
-  loadHalfMatrix,
-  readTensor,
-  takesCodes,
-  weightFormatOf,
-} from './weights.ts'
+import { type ActivationType, loadHalf, takesCodes, weightFormatOf } from './weights.ts'
 
 export interface ModelOptions {
   readonly limits: StepLimits
@@ -42,8 +33,7 @@ export class Model {
   readonly activations: Activations
   readonly #layers: readonly DecoderLayer[]
   readonly #embed: Launch
-  readonly #finalNorm: Launch
-  readonly #head: Linear
+  readonly #head: OutputHead
   readonly #owned: readonly Tensor[]
 
   private constructor(parts: {
@@ -54,8 +44,7 @@ export class Model {
     activations: Activations
     layers: readonly DecoderLayer[]
     embed: Launch
-    finalNorm: Launch
-    head: Linear
+    head: OutputHead
     owned: readonly Tensor[]
   }) {
     this.device = parts.device
@@ -65,7 +54,6 @@ export class Model {
     this.activations = parts.activations
     this.#layers = parts.layers
     this.#embed = parts.embed
-    this.#finalNorm = parts.finalNorm
     this.#head = parts.head
     this.#owned = parts.owned
   }
@@ -76,7 +64,7 @@ export class Model {
     const { limits, onProgress } = options
     const type = activationType(checkpoint)
     const quantized = takesCodes(weightFormatOf(checkpoint))
-    const { vocabSize: V, hiddenSize: H, normEpsilon: eps } = config
+    const { vocabSize: V, hiddenSize: H } = config
     if (config.headNorm || config.rope.columns !== config.headDim)
       throw new CheckpointError(`${checkpoint.folder}: head norms and partial rotation are not supported yet`)
 
@@ -87,9 +75,7 @@ export class Model {
 
     const embedName = 'model.embed_tokens.weight'
     const table = loadHalf(device, checkpoint, embedName, [V, H], type)
-    const headName = config.tieEmbeddings ? embedName : 'lm_head.weight'
-    const headWeights = loadHalfMatrix(device, halfBits(readTensor(checkpoint, headName, [V, H]), type), V, H)
-    const gamma = loadHalf(device, checkpoint, 'model.norm.weight', [H], type)
+    const head = await OutputHead.load(device, checkpoint, type, activations)
 
     const projections = layerProjections(config)
     const layers: DecoderLayer[] = []
@@ -108,7 +94,7 @@ export class Model {
       )
       onProgress?.(index + 1, config.layers)
     }
-    const { ids, x, logitRows, hidden, logits } = activations
+    const { ids, x } = activations
     return new Model({
       device,
       config,
@@ -117,14 +103,8 @@ export class Model {
       activations,
       layers,
       embed: await prepare(device, embedTokens, { dtype: type, V, H }, { ids, table, out: x }),
-      finalNorm: await prepare(
-        device,
-        rmsNormRows,
-        { dtype: type, H },
-        { x, rows: logitRows, gamma, eps, out: hidden },
-      ),
-      head: new Linear(device, headWeights, { type, input: hidden, out: logits, residual: undefined }),
-      owned: [table, gamma, cosSin, headWeights.w],
+      head,
+      owned: [table, cosSin],
     })
   }
 
@@ -146,17 +126,13 @@ export class Model {
     return [
       { name: 'embed', launch: this.#embed, size: { T: tokens } },
       ...layers.flat(),
-      ...(rows > 0
-        ? [
-            { name: 'final_norm', launch: this.#finalNorm, size: { R: rows } },
-            { name: 'lm_head', launch: await this.#head.launch(rows), size: { M: rows } },
-          ]
-        : []),
+      ...(rows > 0 ? await this.#head.launches(rows) : []),
     ]
   }
 
   free(): void {
     for (const layer of this.#layers) layer.free()
+    this.#head.free()
     for (const tensor of this.#owned) tensor.free()
     this.activations.free()
     this.cache.free()

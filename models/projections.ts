@@ -56,3 +56,14 @@ export function layerProjections(config: ModelConfig): LayerProjections {
     down: projection('mlp.down_proj', [['mlp.down_proj', hiddenSize]], intermediateSize),
   }
 }
+
+/** The output head: the embedding table again where a model ties the two. */
+export function headProjection({ tieEmbeddings, vocabSize: n, hiddenSize: k }: ModelConfig): Projection {
+  return {
+    path: 'lm_head',
+    parts: [{ path: tieEmbeddings ? 'model.embed_tokens' : 'lm_head', n }],
+    n,
+    k,
+    bias: false,
+  }
+}

@@ -67,6 +67,17 @@ export function weightFormatOf(checkpoint: Checkpoint): ProjectionFormat {
   )
 }
 
+/** The format of a checkpoint's output head. */
+function headFormatOf({ folder, format: { head } }: Checkpoint): ProjectionFormat {
+  if (!head) return 'w16'
+  const found = projectionFormats.find((name) => name === head.format)
+  if (found && weightFormats[found].tag === head.layout) return found
+  throw new CheckpointError(
+    `${folder} has an output head in the format ${head.format}, in the order '${head.layout}', and the kernels read ` +
+      `${projectionFormats.join(', ')}${found ? ` in '${weightFormats[found].tag}'` : ''}; quantize the model again`,
+  )
+}
+
 /** Whether the products of a format take activations of 8 bits, and the scale of a row of weights apart. */
 export const takesCodes = (format: ProjectionFormat): boolean =>
   (weightFormats[format] as WeightFormat).activations.includes('i8')
@@ -134,8 +145,27 @@ export function loadProjection(
   projection: Projection,
   type: ActivationType,
 ): LinearWeights {
-  const prefix = `model.layers.${layer}.`
-  const format = weightFormatOf(checkpoint)
+  return loadAs(device, checkpoint, weightFormatOf(checkpoint), `model.layers.${layer}.`, projection, type)
+}
+
+/** Loads the output head, quantized or not. Throws `CheckpointError` for a format without a kernel. */
+export function loadHead(
+  device: Device,
+  checkpoint: Checkpoint,
+  projection: Projection,
+  type: ActivationType,
+): LinearWeights {
+  return loadAs(device, checkpoint, headFormatOf(checkpoint), '', projection, type)
+}
+
+function loadAs(
+  device: Device,
+  checkpoint: Checkpoint,
+  format: ProjectionFormat,
+  prefix: string,
+  projection: Projection,
+  type: ActivationType,
+): LinearWeights {
   if (format === 'w16') return stackParts(device, checkpoint, prefix, projection, type)
 
   const { n, k, path } = projection

@@ -7,7 +7,7 @@ import { type StoredDType, widen } from '../checkpoint/tensor.ts'
 import { type DType, dtypeBytes } from '../dsl/dtype.ts'
 import { columnMultiple } from '../dsl/format.ts'
 import { packedShape, type WeightFormat, weightFormats } from '../kernels/formats/index.ts'
-import { layerProjections, type Projection } from '../models/projections.ts'
+import { headProjection, layerProjections, type Projection } from '../models/projections.ts'
 import { halfBits, quantizedTensors, readTensor } from '../models/weights.ts'
 import { bytesOf } from '../runtime/bytes.ts'
 import { clipByWeightError } from './clip-search.ts'
@@ -40,6 +40,10 @@ export async function quantizeCheckpoint(
     )
   if (existsSync(dst) && realpathSync(dst) === realpathSync(src.folder))
     throw new QuantizeError(`${dst} is the model itself; name another folder for the result`)
+  if (recipe.weights === 'bf16' && recipe.head)
+    throw new QuantizeError(
+      `a model that stays as it is keeps its head; choose a format beside --head ${recipe.head}`,
+    )
   const path = join(dst, weightsFileName)
   if (existsSync(path)) throw new QuantizeError(`${path} exists; remove it, or name another folder`)
 
@@ -85,6 +89,11 @@ function* plan(src: Checkpoint, recipe: Recipe): Generator<Step> {
       yield projectionStep(src, { ...recipe, weights }, prefix, projection)
       if (projection.bias) yield biasStep(src, prefix, projection)
     }
+  if (recipe.head) {
+    const projection = headProjection(src.config)
+    yield projectionStep(src, { ...recipe, weights: recipe.head }, '', projection)
+    if (!src.config.tieEmbeddings) quantized.add(`${projection.parts[0]!.path}.weight`)
+  }
   for (const name of src.tensors.names) if (!quantized.has(name)) yield copyStep(src, name)
 }
 

@@ -6,10 +6,12 @@ import type { QuantizedFormatName } from './round-to-nearest.ts'
 /** What is done to a model: data, so that a recipe can be named, stored and compared. */
 export interface Recipe {
   /**
-   * The format of all projections of all layers; embeddings, norms and the output head stay as they are. `bf16`
-   * quantizes nothing and rounds every tensor to bf16.
+   * The format of all projections of all layers; embeddings and norms stay as they are. `bf16` quantizes nothing and
+   * rounds every tensor to bf16.
    */
   readonly weights: QuantizedFormatName | 'bf16'
+  /** The format of the output head, which stays as it is unless given. */
+  readonly head?: QuantizedFormatName
   readonly kvBits: CheckpointFormat['kv']['bits']
   /** `weight-error` searches, row by row, the range with the least squared error. */
   readonly clip: 'none' | 'weight-error'
@@ -25,6 +27,9 @@ export const recipes = {
   w8a8kv8: { weights: 'w8a8', kvBits: 8, clip: 'none' },
   bf16: { weights: 'bf16', kvBits: 16, clip: 'none' },
 } as const satisfies Record<string, Recipe>
+
+/** Formats of an output head, beside that of the model. */
+export const headFormats = ['w8a8', 'w4a8', 'w4a8-g128'] as const satisfies readonly QuantizedFormatName[]
 
 /** A recipe by name. Throws `QuantizeError` naming those that exist. */
 export function recipeNamed(name: string): Recipe {
@@ -43,5 +48,6 @@ export function formatOf(recipe: Recipe): CheckpointFormat {
     activations: { bits: codes ? 8 : 16, sum: codes && zero !== 'none' ? 'codes' : 'none' },
     kv: { bits: recipe.kvBits, keyMean: false, keyHadamard: false },
   } as const
-  return { name: formatName(format), ...format }
+  const head = recipe.head && { head: { format: recipe.head, layout: weightFormats[recipe.head].tag } }
+  return { name: formatName(format), ...format, ...head }
 }

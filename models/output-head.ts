@@ -1,0 +1,77 @@
+import type { Checkpoint } from '../checkpoint/open.ts'
+import { quantizeRows } from '../kernels/quantize-rows.ts'
+import { rmsNormRows } from '../kernels/rms-norm.ts'
+import type { Device } from '../runtime/device.ts'
+import { type Launch, prepare } from '../runtime/kernel.ts'
+import { Tensor } from '../runtime/tensor.ts'
+import type { Activations, QuantizedActivations } from './activations.ts'
+import type { StepLaunch } from './layer.ts'
+import { Linear } from './linear.ts'
+import { headProjection } from './projections.ts'
+import { type ActivationType, loadHalf, loadHead, takesCodes } from './weights.ts'
+
+/** What comes behind the layers: the norm of the rows whose logits are wanted, and the product with the vocabulary. */
+export class OutputHead {
+  readonly #norm: Launch
+  readonly #quantize: Launch | undefined
+  readonly #product: Linear
+  readonly #owned: readonly Tensor[]
+
+  private constructor(norm: Launch, quantize: Launch | undefined, product: Linear, owned: readonly Tensor[]) {
+    this.#norm = norm
+    this.#quantize = quantize
+    this.#product = product
+    this.#owned = owned
+  }
+
+  /** Loads the head in the format that the checkpoint says. Throws `CheckpointError` or `DeviceError`. */
+  static async load(
+    device: Device,
+    checkpoint: Checkpoint,
+    type: ActivationType,
+    { x, logitRows, hidden, logits }: Activations,
+  ): Promise<OutputHead> {
+    const { config } = checkpoint
+    const { hiddenSize: H, normEpsilon: eps } = config
+    const gamma = loadHalf(device, checkpoint, 'model.norm.weight', [H], type)
+    const weights = loadHead(device, checkpoint, headProjection(config), type)
+    const rows = logitRows.length
+    const codes: QuantizedActivations | undefined = takesCodes(weights.format)
+      ? {
+          q: Tensor.allocate(device, 'i8', [rows, H]),
+          scale: Tensor.allocate(device, 'f32', [rows]),
+          sum: Tensor.allocate(device, 'i32', [rows]),
+        }
+      : undefined
+    const product = new Linear(device, weights, {
+      type,
+      input: codes ?? hidden,
+      out: logits,
+      residual: undefined,
+    })
+    const [norm, quantize] = await Promise.all([
+      prepare(device, rmsNormRows, { dtype: type, H }, { x, rows: logitRows, gamma, eps, out: hidden }),
+      codes && prepare(device, quantizeRows, { dtype: type, H }, { x: hidden, ...codes }),
+    ])
+    const owned = [gamma, weights.w, weights.scale, weights.zero, ...Object.values(codes ?? {})]
+    return new OutputHead(
+      norm,
+      quantize,
+      product,
+      owned.filter((tensor) => tensor !== undefined),
+    )
+  }
+
+  /** The launches for so many rows of logits, in order. */
+  async launches(rows: number): Promise<StepLaunch[]> {
+    return [
+      { name: 'final_norm', launch: this.#norm, size: { R: rows } },
+      ...(this.#quantize ? [{ name: 'quantize', launch: this.#quantize, size: { T: rows } }] : []),
+      { name: 'lm_head', launch: await this.#product.launch(rows), size: { M: rows } },
+    ]
+  }
+
+  free(): void {
+    for (const tensor of this.#owned) tensor.free()
+  }
+}
