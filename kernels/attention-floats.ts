@@ -19,10 +19,12 @@ import {
   warpIdx,
 } from '../dsl/index.ts'
 import { exp2Exact, warpMax, warpSum } from '../dsl/std/index.ts'
-import { ATTENTION_THREADS as THREADS } from './attention-codes.ts'
 import { PAGE_TOKENS } from './formats/kv.ts'
+import { KEYS, VALUES } from './formats/kv-pages.ts'
 import type { AttentionArguments, PagedAttentionConfig } from './paged-attention.ts'
 
+export const ATTENTION_THREADS = 128
+const THREADS = ATTENTION_THREADS
 const WARPS = THREADS / 32
 
 /** Threads that share a token's key. */
@@ -78,7 +80,7 @@ export function attendFloats(a: AttentionArguments, c: PagedAttentionConfig, hea
   const phase = idiv(threadIdx.x, columnGroups)
   const sums = each(heads, () => regs(COLUMNS, f32(0)))
   const addValue = (page: i32, t: i32) => {
-    const values = load(a.v, [page, kvHead, t, columns], COLUMNS).map((value) => f32(value))
+    const values = load(a.kv, [page, kvHead, VALUES, t * c.D + columns], COLUMNS).map((value) => f32(value))
     sums.forEach((sum, head) => {
       const weight = weights.at(head, 0, t)
       for (const i of unroll(COLUMNS)) sum[i] = sum[i]! + weight * values[i]!
@@ -92,8 +94,8 @@ export function attendFloats(a: AttentionArguments, c: PagedAttentionConfig, hea
     if (keyToken < live) {
       const products = regs(heads, f32(0))
       for (const first of unroll(0, width, chunk)) {
-        const keys = load(a.k, [page, kvHead, keyToken, keyPart * width + first], chunk).map((key) =>
-          f32(key),
+        const keys = load(a.kv, [page, kvHead, KEYS, keyToken * c.D + keyPart * width + first], chunk).map(
+          (key) => f32(key),
         )
         for (const head of unroll(heads)) {
           load(queries, [head, keyPart, first], chunk).forEach((q, i) => {

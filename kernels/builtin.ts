@@ -15,7 +15,6 @@ import { gemm16 } from './gemm/w16.ts'
 import { defaultWgmmaTiles } from './gemm/wgmma-tiles.ts'
 import { groupTiles } from './group-tiles.ts'
 import { logProbs } from './log-probs.ts'
-import { pagedAttention } from './paged-attention.ts'
 import { quantizeRows, quantizeRowsFp8, quantizeRowsSumming } from './quantize-rows.ts'
 import { addRmsNormQuantize, rmsNorm, rmsNormQuantize, rmsNormRows } from './rms-norm.ts'
 import { ropeAppend } from './rope-append.ts'
@@ -98,8 +97,7 @@ export function builtinKernels(
   add(logProbs, { V })
   for (const kv of Object.keys(kvFormats) as KvFormatName[]) {
     const heads = { dtype, D, Hq, Hkv, HqD: Hq * D, ...kvConfig(kv, dtype, D) }
-    add(ropeAppend, { ...heads, QKV: (Hq + 2 * Hkv) * D })
-    add(pagedAttention, heads)
+    add(ropeAppend, { ...heads, R: D, QKV: (Hq + 2 * Hkv) * D })
   }
   const gemm = { dtype, N: H, K: H, bias: true, residual: true }
   for (const tile of tiles('w16')) add(gemm16, { ...gemm, ...tile, out: 'f32' })

@@ -1,16 +1,6 @@
-import {
-  type Elem,
-  type f16,
-  type f32,
-  type In,
-  type i32,
-  kernel,
-  type Out,
-  staticAssert,
-} from '../dsl/index.ts'
-import { ATTENTION_THREADS, attendCodes } from './attention-codes.ts'
-import { attendFloats } from './attention-floats.ts'
-import { type KvConfig, kvFormats } from './formats/kv.ts'
+import { type Elem, type f32, type In, type i32, kernel, type Out, staticAssert } from '../dsl/index.ts'
+import { ATTENTION_THREADS, attendFloats } from './attention-floats.ts'
+import type { KvConfig } from './formats/kv.ts'
 
 export interface PagedAttentionConfig extends KvConfig {
   readonly dtype: 'f16' | 'bf16'
@@ -27,10 +17,7 @@ export interface AttentionArguments {
   readonly sequence: In<i32, string>
   readonly positions: In<i32, string>
   readonly pages: In<i32, string>
-  readonly k: In<number, string>
-  readonly v: In<number, string>
-  readonly kParams?: In<f16, string>
-  readonly vParams?: In<f16, string>
+  readonly kv: In<number, string>
   readonly scale: f32
   readonly out: Out<number, string>
 }
@@ -62,10 +49,7 @@ export const pagedAttention = kernel(
       sequence: In<i32, 'T'>
       positions: In<i32, 'T'>
       pages: In<i32, 'B MaxPages'>
-      k: In<Elem<'kvElement'>, 'Pages Hkv 64 DC'>
-      v: In<Elem<'kvElement'>, 'Pages Hkv 64 DC'>
-      kParams?: In<f16, 'Pages Hkv 64 2'>
-      vParams?: In<f16, 'Pages Hkv 64 2'>
+      kv: In<Elem<'kvElement'>, 'Pages Hkv 2 PB'>
       /** Factor of the scores, usually 1/√D. */
       scale: f32
       out: Out<Elem<'dtype'>, 'T HqD'>
@@ -74,9 +58,8 @@ export const pagedAttention = kernel(
   ) {
     staticAssert(c.Hq % c.Hkv === 0, 'query heads must be a multiple of key/value heads')
     staticAssert(c.D % 32 === 0, 'the head dimension must be a multiple of 32')
-    const heads = headsPerBlock(c)
-    if (kvFormats[c.kv].bits < 16) attendCodes(a, c, heads)
-    else attendFloats(a, c, heads)
+    staticAssert(c.kv === 'kv16', 'coded caches have decodeAttention')
+    attendFloats(a, c, headsPerBlock(c))
   },
 )
 

@@ -5,6 +5,7 @@ import {
   each,
   type f16,
   f32,
+  fma,
   type In,
   type InOut,
   type i32,
@@ -12,17 +13,26 @@ import {
   laneIdx,
   load,
   type Out,
+  regs,
+  shuffleXor,
   staticAssert,
-  store,
-  to,
+  storeWords,
+  unroll,
   warpIdx,
 } from '../dsl/index.ts'
-import { type KvConfig, kvFormats } from './formats/kv.ts'
+import { rsqrtExact, warpSum } from '../dsl/std/index.ts'
+import type { KvConfig } from './formats/kv.ts'
+import { KEYS, VALUES } from './formats/kv-pages.ts'
+import { codeTile, type PageStore, storeVectors } from './formats/kv-store.ts'
+import { overlapLaunches } from './half-rows.ts'
+import { HEAD_LANES, hadamardBits, halfWords, laneRuns, type RunPair, runColumns } from './head-share.ts'
 
 export interface RopeAppendConfig extends KvConfig {
   readonly dtype: 'f16' | 'bf16'
   /** Head dimension, a multiple of 32. */
   readonly D: number
+  /** Leading columns of a head that are rotated, a multiple of 16; the others pass. */
+  readonly R: number
   /** Query heads and key/value heads. */
   readonly Hq: number
   readonly Hkv: number
@@ -30,24 +40,60 @@ export interface RopeAppendConfig extends KvConfig {
   readonly QKV: number
   /** Columns of `q`: Hq·D. */
   readonly HqD: number
+  /** Queries and keys are normalized, head by head, before they are rotated: the mean square plus this becomes 1. */
+  readonly normEpsilon?: number
+  /** Whether there is `qNorm` or `kNorm`, which is where `normEpsilon` is. */
+  readonly qNorm?: boolean
+  readonly kNorm?: boolean
+  /** Queries and keys go through a Hadamard transform over the head. */
+  readonly hadamard?: boolean
+  /** A mean per channel is subtracted from keys. */
+  readonly keyMean?: boolean
 }
 
 const WARPS = 4
+/** Tokens of a warp. */
+const TOKENS = 4
 
 /**
- * Rotates queries and keys by their positions, and appends keys and values to the paged cache in the cache's format.
+ * Heads that a warp takes, all loaded before the first is used. One alone would load its cosines for too little; of four the
+ * registers leave room for too few warps.
+ */
+const headsPerWarp = (heads: number, D: number): number =>
+  [4, 3, 2].find((n) => heads % n === 0 && n * D <= 256) ?? 1
+
+/** Warps that share the heads of four tokens. */
+const jobsOf = (c: RopeAppendConfig) => ({
+  q: c.Hq / headsPerWarp(c.Hq, c.D),
+  kv: c.Hkv / headsPerWarp(c.Hkv, c.D),
+})
+const blocksOf = (c: RopeAppendConfig): number => ceilDiv(jobsOf(c).q + 2 * jobsOf(c).kv, WARPS)
+
+/** A head of one token: per pair of a lane's runs, the values. */
+type Runs = [f32[], f32[]][]
+
+/**
+ * Makes queries and keys ready for attention, and appends keys and values to the paged cache in the cache's format, in one
+ * pass over the product's output. In this order:
  *
- * One warp takes one head of one token: first the query heads, then the keys, then the values. A lane owns the elements
- * 2g and 2g + 1 and their rotation partners at + D/2 (Hugging Face's rotate-half pairing), so that two neighbouring
- * 4-bit codes meet in one lane.
+ *   queries   normalize → rotate → Hadamard → round to `dtype`
+ *   keys      normalize → rotate → Hadamard → subtract the mean → encode
+ *   values    encode
+ *
+ * so that the mean is that of the keys as they would be encoded without it. Rotation is Hugging Face's rotate-half, and
+ * every step is a correctly rounded operation on f32: the bits are the same on every device.
+ *
+ * A warp takes up to four heads of four neighbouring tokens, eight lanes each. Each vector has one owner. Four tokens whose
+ * slots are a quad, as within prompts that begin where quads do, store values in words.
  *
  * `slots` says where a token's key and value go, page · 64 + offset; those of a negative slot are not kept (padding).
- * `cosSin` holds, per position, the cosines of the D/2 angles and then their sines.
+ * `cosSin` holds, per position, the cosines of the R/2 angles and then their sines. `positions`, `slots` and `cosSin` are
+ * read before the previous kernel has ended: it may not write them.
  */
 export const ropeAppend = kernel(
   import.meta.url,
   {
-    grid: (d, c: RopeAppendConfig) => [d.T!, ceilDiv(c.Hq + 2 * c.Hkv, WARPS)],
+    grid: (d, c: RopeAppendConfig) => [blocksOf(c), ceilDiv(d.T!, TOKENS)],
     block: [32 * WARPS],
   },
   function ropeAppend(
@@ -55,87 +101,199 @@ export const ropeAppend = kernel(
       qkv: In<Elem<'dtype'>, 'T QKV'>
       positions: In<i32, 'T'>
       slots: In<i32, 'T'>
-      cosSin: In<f32, 'P D'>
+      cosSin: In<f32, 'P R'>
+      qNorm?: In<Elem<'dtype'>, 'D'>
+      kNorm?: In<Elem<'dtype'>, 'D'>
+      keyMean?: In<f32, 'Hkv D'>
       q: Out<Elem<'dtype'>, 'T HqD'>
-      k: InOut<Elem<'kvElement'>, 'Pages Hkv 64 DC'>
-      v: InOut<Elem<'kvElement'>, 'Pages Hkv 64 DC'>
-      kParams?: InOut<f16, 'Pages Hkv 64 2'>
-      vParams?: InOut<f16, 'Pages Hkv 64 2'>
+      kv: InOut<Elem<'kvElement'>, 'Pages Hkv 2 PB'>
+      kvParams?: InOut<f16, 'Pages Hkv 2 64 2'>
     },
     c: RopeAppendConfig,
   ) {
-    staticAssert(c.D % 32 === 0, 'the head dimension must be a multiple of 32')
-    const token = blockIdx.x
-    const head = blockIdx.y * WARPS + warpIdx
-    const slot = a.slots.at(token)
-    const half = c.D / 2
+    const { D, R, Hq, Hkv } = c
+    const run = runColumns(D)
+    staticAssert(D % 32 === 0, 'the head dimension must be a multiple of 32')
+    staticAssert(
+      R % 16 === 0 && R <= D && R >= 2 * run,
+      'the rotated columns must be a multiple of 16 within the head',
+    )
+    const own = blockIdx.y * TOKENS + (laneIdx >>> 3)
+    const isToken = own < a.qkv.dim('T')
+    const token = Math.min(own, a.qkv.dim('T') - 1)
+    const slot = isToken ? a.slots.at(token) : -1
+    const pairs = laneRuns(c)
+    const job = blockIdx.x * WARPS + warpIdx
+    const jobs = jobsOf(c)
+    const kvHeads = headsPerWarp(Hkv, D)
+    const codes = codeTile(c, WARPS, kvHeads)
 
-    // Groups of two elements in each half of the head, dealt to lanes in turn; some lanes hold none when D < 128.
-    const groups = each(ceilDiv(c.D / 4, 32), (i) => {
-      const group = laneIdx + 32 * i
-      return { column: 2 * group, active: 4 * group < c.D }
+    const load4 = (first: i32, heads: number): Runs[] => {
+      const raw = each(heads, (i) =>
+        pairs.map(({ columns }) =>
+          columns.map((column) => load(a.qkv, [token, (first + i) * D + column], run)),
+        ),
+      )
+      return raw.map((head) =>
+        head.map((sides) => sides.map((side) => side.map((value) => f32(value))) as [f32[], f32[]]),
+      )
+    }
+    const pages = (block: typeof KEYS | typeof VALUES): PageStore => ({
+      kv: a.kv,
+      kvParams: a.kvParams,
+      c,
+      block,
+      slot,
+      pairs,
+      codes,
     })
 
-    if (head < c.Hq + 2 * c.Hkv && (head < c.Hq || slot >= 0)) {
-      const base = head * c.D
-      const rotated = head < c.Hq + c.Hkv
-      const pairs = groups.flatMap(({ column, active }) => {
-        const low = [f32(0), f32(0)]
-        const high = [f32(0), f32(0)]
-        if (active) {
-          const x = load(a.qkv, [token, base + column], 2).map((value) => f32(value))
-          const y = load(a.qkv, [token, base + column + half], 2).map((value) => f32(value))
-          if (rotated) {
-            const position = a.positions.at(token)
-            const cos = load(a.cosSin, [position, column], 2)
-            const sin = load(a.cosSin, [position, column + half], 2)
-            for (const i of [0, 1]) {
-              low[i] = x[i]! * cos[i]! - y[i]! * sin[i]!
-              high[i] = y[i]! * cos[i]! + x[i]! * sin[i]!
-            }
-          } else {
-            for (const i of [0, 1]) {
-              low[i] = x[i]!
-              high[i] = y[i]!
-            }
-          }
-        }
-        return [
-          { column, values: [low[0]!, low[1]!] as const, active },
-          { column: column + half, values: [high[0]!, high[1]!] as const, active },
-        ]
-      })
-
-      if (head < c.Hq) {
-        for (const { column, values, active } of pairs) {
-          if (active)
-            store(
-              a.q,
-              [token, base + column],
-              values.map((value) => to(c.dtype, value)),
-            )
-        }
+    if (job < jobs.q + jobs.kv) {
+      const angles = loadAngles(a.cosSin, a.positions.at(token), R, pairs, run)
+      if (job < jobs.q) {
+        const weights = a.qNorm ? loadWeights(a.qNorm, pairs, run) : undefined
+        overlapLaunches()
+        const heads = headsPerWarp(Hq, D)
+        const first = job * heads
+        load4(first, heads).forEach((vector, i) => {
+          const normal = weights ? normalized(vector, weights, c, pairs) : vector
+          const rotated = rotate(normal, angles, pairs)
+          const ready = c.hadamard ? hadamard(rotated, c) : rotated
+          pairs.forEach(({ columns, owned }, p) => {
+            ready[p]!.forEach((values, side) => {
+              if (isToken && owned)
+                storeWords(a.q, [token, (first + i) * D + columns[side]!], halfWords(values, c.dtype))
+            })
+          })
+        })
       } else {
-        const format = kvFormats[c.kv]
-        const active = pairs.map((pair) => pair.active)
-        const page = slot >> 6
-        const offset = slot & 63
-        if (rotated) format.store(a.k, a.kParams, [page, head - c.Hq, offset], pairs, active)
-        else format.store(a.v, a.vParams, [page, head - c.Hq - c.Hkv, offset], pairs, active)
+        const weights = a.kNorm ? loadWeights(a.kNorm, pairs, run) : undefined
+        overlapLaunches()
+        const first = (job - jobs.q) * kvHeads
+        const keys = load4(Hq + first, kvHeads).map((vector, i) => {
+          const normal = weights ? normalized(vector, weights, c, pairs) : vector
+          const rotated = rotate(normal, angles, pairs)
+          const turned = c.hadamard ? hadamard(rotated, c) : rotated
+          return { head: first + i, runs: a.keyMean ? centred(turned, a.keyMean, first + i, pairs) : turned }
+        })
+        storeVectors(pages(KEYS), keys)
+      }
+    } else {
+      overlapLaunches()
+      if (job < jobs.q + 2 * jobs.kv) {
+        const first = (job - jobs.q - jobs.kv) * kvHeads
+        const values = load4(Hq + Hkv + first, kvHeads)
+        storeVectors(
+          pages(VALUES),
+          values.map((runs, i) => ({ head: first + i, runs })),
+        )
       }
     }
   },
 )
 
-/**
- * One rotated head, with the roundings of the kernel: `x` is the head's vector, `cosSin` the D/2 cosines and then the
- * sines of its position.
- */
-export function ropeReference(x: Float64Array, cosSin: Float32Array): Float64Array {
-  const half = x.length / 2
-  return x.map((value, i) => {
-    const [cos, sin] = [cosSin[i % half]!, cosSin[half + (i % half)]!]
-    const partner = i < half ? -x[i + half]! : x[i - half]!
-    return Math.fround(Math.fround(value * cos) + Math.fround(partner * sin))
+interface Angles {
+  readonly cos: readonly f32[]
+  readonly sin: readonly f32[]
+}
+
+/** Cosines and sines of each pair's runs; whatever where nothing is rotated. */
+function loadAngles(
+  cosSin: In<f32, string>,
+  position: i32,
+  R: number,
+  pairs: readonly RunPair[],
+  run: number,
+): Angles[] {
+  return pairs.map(({ angle }) => {
+    const at = Math.min(angle, R / 2 - run)
+    return { cos: load(cosSin, [position, at], run), sin: load(cosSin, [position, R / 2 + at], run) }
   })
+}
+
+function rotate(vector: Runs, angles: readonly Angles[], pairs: readonly RunPair[]): Runs {
+  return vector.map(([x, y], p) => {
+    const { cos, sin } = angles[p]!
+    const low = x.map((value, i) => value * cos[i]! - y[i]! * sin[i]!)
+    const high = y.map((value, i) => value * cos[i]! + x[i]! * sin[i]!)
+    const { rotated } = pairs[p]!
+    return [
+      low.map((value, i) => (rotated ? value : x[i]!)),
+      high.map((value, i) => (rotated ? value : y[i]!)),
+    ]
+  })
+}
+
+/** x · (1 / √(mean(x²) + ε)) · weight, each product rounded; squares are summed run after run, then over the lanes. */
+function normalized(
+  vector: Runs,
+  weights: Runs,
+  { D, normEpsilon }: RopeAppendConfig,
+  pairs: readonly RunPair[],
+): Runs {
+  const squares = vector.map((sides, p) => {
+    const sum = sides.flat().reduce((total: f32, value) => fma(value, value, total), f32(0))
+    return pairs[p]!.owned ? sum : f32(0)
+  })
+  const sum = warpSum(
+    squares.reduce((x, y) => x + y),
+    HEAD_LANES,
+  )
+  const factor = rsqrtExact(sum * (1 / D) + normEpsilon!)
+  return vector.map((sides, p) =>
+    sides.map((values, side) => values.map((value, i) => value * factor * weights[p]![side]![i]!)),
+  ) as Runs
+}
+
+/** The weights of the calling lane's columns. */
+const loadWeights = (weight: In<number, string>, pairs: readonly RunPair[], run: number): Runs =>
+  pairs.map(({ columns }) =>
+    columns.map((column) => load(weight, [column], run).map((value) => f32(value))),
+  ) as Runs
+
+/** The normalised Hadamard transform over the head, one bit of the columns' numbers after the other. */
+function hadamard(vector: Runs, c: RopeAppendConfig): Runs {
+  const { D, R } = c
+  staticAssert(
+    D >= 64 && Math.log2(D) % 1 === 0 && D % R === 0,
+    'a Hadamard transform needs a power of two for a head, of which a power of two is rotated',
+  )
+  const run = runColumns(D)
+  const inRun = Math.log2(run)
+  const between = Math.log2(R / 2)
+  const bits = hadamardBits(c)
+  const lanes = bits.slice(-3)
+  /** In the order of registers: run columns, sides, pairs. */
+  const x = regs(vector.length * 2 * run, f32(0))
+  vector.flat(2).forEach((value, i) => {
+    x[i] = value
+  })
+  for (const bit of bits.slice(0, -3)) {
+    const stride =
+      bit < inRun ? 2 ** bit : bit === between ? run : 2 * run * 2 ** (bits.indexOf(bit) - inRun - 1)
+    for (const i of unroll(x.length)) {
+      if (Math.floor(i / stride) % 2 === 0) {
+        const [low, high] = [x[i]!, x[i + stride]!]
+        x[i] = low + high
+        x[i + stride] = low - high
+      }
+    }
+  }
+  lanes.forEach((_, step) => {
+    const sign = (laneIdx & (1 << step)) === 0 ? f32(1) : f32(-1)
+    for (const i of unroll(x.length)) x[i] = fma(x[i]!, sign, shuffleXor(x[i]!, 1 << step))
+  })
+  const norm = Math.fround(1 / Math.sqrt(D))
+  return vector.map((_, p) =>
+    [0, 1].map((side) => each(run, (i) => x[(2 * p + side) * run + i]! * norm)),
+  ) as Runs
+}
+
+function centred(vector: Runs, mean: In<f32, string>, head: i32, pairs: readonly RunPair[]): Runs {
+  return vector.map((sides, p) =>
+    sides.map((values, side) => {
+      const means = load(mean, [head, pairs[p]!.columns[side]!], values.length)
+      return values.map((value, i) => value - means[i]!)
+    }),
+  ) as Runs
 }

@@ -1,6 +1,7 @@
 import type { ModelConfig } from '../checkpoint/config.ts'
 import type { Device } from '../runtime/device.ts'
 import { Tensor } from '../runtime/tensor.ts'
+import { DECODE_QUERIES } from './attention.ts'
 import { layerProjections } from './projections.ts'
 import type { StepLimits } from './step.ts'
 import type { ActivationType } from './weights.ts'
@@ -20,6 +21,7 @@ export interface Activations {
   readonly ids: Tensor
   readonly positions: Tensor
   readonly slots: Tensor
+  /** Row of `pages` of each token. */
   readonly sequences: Tensor
   readonly queryStart: Tensor
   readonly context: Tensor
@@ -59,6 +61,8 @@ export function allocateActivations(
     return tensor
   }
   const { tokens } = limits
+  /** Sequences and pieces of them that attention may be asked about. */
+  const rows = limits.sequences + Math.ceil(tokens / DECODE_QUERIES)
   const { qkv, o, gateUp, down } = layerProjections(config)
   const input = (width: number): ProductInput =>
     quantized
@@ -74,9 +78,9 @@ export function allocateActivations(
     positions: allocate('i32', [tokens]),
     slots: allocate('i32', [tokens]),
     sequences: allocate('i32', [tokens]),
-    queryStart: allocate('i32', [limits.sequences + 1]),
-    context: allocate('i32', [limits.sequences]),
-    pages: allocate('i32', [limits.sequences, limits.pagesPerSequence]),
+    queryStart: allocate('i32', [rows + 1]),
+    context: allocate('i32', [rows]),
+    pages: allocate('i32', [rows, limits.pagesPerSequence]),
     logitRows: allocate('i32', [limits.logitRows]),
     x: allocate(type, [tokens, config.hiddenSize]),
     normed: input(config.hiddenSize),

@@ -4,12 +4,12 @@ import { type KvConfig, type KvFormatName, kvConfig, PAGE_TOKENS } from '../kern
 import type { Device } from '../runtime/device.ts'
 import { Tensor } from '../runtime/tensor.ts'
 
-/** The keys and values of one layer: pools of pages, with their scales and minima where the format has them. */
+/** The keys and values of one layer: pages, with scales and minima where the format has them. */
 export interface LayerCache {
-  readonly k: Tensor
-  readonly v: Tensor
-  readonly kParams: Tensor | undefined
-  readonly vParams: Tensor | undefined
+  /** [pages, heads, keys or values, block]. */
+  readonly kv: Tensor
+  /** f16 [pages, heads, keys or values, 64, scale or minimum]. */
+  readonly kvParams: Tensor | undefined
 }
 
 /** The paged key/value cache of a model: every layer has the same pages. */
@@ -27,29 +27,25 @@ export class KvCache {
   ) {
     this.pages = pages
     this.constants = kvConfig(format, dtype, config.headDim)
-    const { kvElement, DC } = this.constants
-    const pool = () => Tensor.allocate(device, kvElement, [pages, config.kvHeads, PAGE_TOKENS, DC])
-    const params = () =>
-      this.constants.kParams
-        ? Tensor.allocate(device, 'f16', [pages, config.kvHeads, PAGE_TOKENS, 2])
-        : undefined
+    const { kvElement, PB, kvParams } = this.constants
+    const blocks = [pages, config.kvHeads, 2]
     this.layers = Array.from({ length: config.layers }, () => ({
-      k: pool(),
-      v: pool(),
-      kParams: params(),
-      vParams: params(),
+      kv: Tensor.allocate(device, kvElement, [...blocks, PB]),
+      kvParams: kvParams ? Tensor.allocate(device, 'f16', [...blocks, PAGE_TOKENS, 2]) : undefined,
     }))
   }
 
   /** Bytes of one page over all layers. */
   static pageBytes(config: ModelConfig, format: KvFormatName, dtype: 'f16' | 'bf16'): number {
-    const { kvElement, DC, kParams } = kvConfig(format, dtype, config.headDim)
-    const row = DC * dtypeBytes[kvElement] + (kParams ? 2 * dtypeBytes.f16 : 0)
-    return 2 * config.layers * config.kvHeads * PAGE_TOKENS * row
+    const { kvElement, PB, kvParams } = kvConfig(format, dtype, config.headDim)
+    const block = PB * dtypeBytes[kvElement] + (kvParams ? 2 * PAGE_TOKENS * dtypeBytes.f16 : 0)
+    return 2 * config.layers * config.kvHeads * block
   }
 
   free(): void {
-    for (const { k, v, kParams, vParams } of this.layers)
-      for (const tensor of [k, v, kParams, vParams]) tensor?.free()
+    for (const { kv, kvParams } of this.layers) {
+      kv.free()
+      kvParams?.free()
+    }
   }
 }

@@ -1,5 +1,4 @@
 import type { Checkpoint } from '../checkpoint/open.ts'
-import { pagedAttention } from '../kernels/paged-attention.ts'
 import { quantizeRows } from '../kernels/quantize-rows.ts'
 import { rmsNorm, rmsNormQuantize } from '../kernels/rms-norm.ts'
 import { ropeAppend } from '../kernels/rope-append.ts'
@@ -8,10 +7,11 @@ import type { Device, Stream } from '../runtime/device.ts'
 import { type Launch, prepare } from '../runtime/kernel.ts'
 import { Tensor } from '../runtime/tensor.ts'
 import type { Activations, ProductInput } from './activations.ts'
+import type { Attention } from './attention.ts'
 import type { KvCache } from './kv-cache.ts'
 import { Linear } from './linear.ts'
 import type { LayerProjections } from './projections.ts'
-import { type ActivationType, type LinearWeights, loadHalf, loadProjection } from './weights.ts'
+import { type ActivationType, type LinearWeights, loadFloats, loadHalf, loadProjection } from './weights.ts'
 
 /** A launch of a step and the extent of the shape word that counts its rows. */
 export interface StepLaunch {
@@ -36,11 +36,12 @@ interface LayerParts {
   readonly type: ActivationType
   readonly cache: KvCache
   readonly activations: Activations
+  readonly attention: Attention
   readonly cosSin: Tensor
 }
 
-/** What runs between two matrix products, by name: launches whose shape does not depend on the tokens but in `T`. */
-type Between = Readonly<Record<string, Launch>>
+/** What runs between two matrix products, for so many tokens, of which a sequence has `queries` at most. */
+type Between = (tokens: number, queries: number) => Promise<readonly StepLaunch[]> | readonly StepLaunch[]
 
 /** What comes before a matrix product, and the product. */
 interface Stage {
@@ -80,36 +81,57 @@ export class DecoderLayer {
     const product = (of: LinearWeights, input: ProductInput, out: Tensor, residual?: Tensor) =>
       new Linear(device, of, { type, input, out, residual })
     // At once, so that what is compiled is compiled at once.
-    const [firstNorm, attention, secondNorm, silu] = await Promise.all([
+    const [firstNorm, append, quantize, secondNorm, silu] = await Promise.all([
       prepareNorm(parts, norms[0]!),
-      prepareAttention(parts),
+      prepareAppend(parts),
+      prepareQuantize(parts),
       prepareNorm(parts, norms[1]!),
       prepareSilu(parts),
     ])
+    const attend: Between = async (tokens, queries) => [
+      ...onTokens('append', append.launch)(tokens),
+      await parts.attention.layerLaunch(index, tokens, queries),
+      ...(quantize ? onTokens('quantize', quantize)(tokens) : []),
+    ]
     return new DecoderLayer(
       [
-        { between: { norm: firstNorm }, name: 'qkv', product: product(weights.qkv, normed, qkv) },
-        { between: attention, name: 'o', product: product(weights.o, oInput, x, x) },
-        { between: { norm: secondNorm }, name: 'gate_up', product: product(weights.gateUp, normed, gateUp) },
-        { between: { silu_mul: silu }, name: 'down', product: product(weights.down, downInput, x, x) },
+        { between: onTokens('norm', firstNorm), name: 'qkv', product: product(weights.qkv, normed, qkv) },
+        { between: attend, name: 'o', product: product(weights.o, oInput, x, x) },
+        {
+          between: onTokens('norm', secondNorm),
+          name: 'gate_up',
+          product: product(weights.gateUp, normed, gateUp),
+        },
+        {
+          between: onTokens('silu_mul', silu),
+          name: 'down',
+          product: product(weights.down, downInput, x, x),
+        },
       ],
-      [...norms, ...Object.values(weights).flatMap(tensorsOf)],
+      [...norms, ...append.owned, ...Object.values(weights).flatMap(tensorsOf)],
     )
   }
 
-  /** The launches for a step of that many tokens, in order. */
-  async launches(tokens: number): Promise<StepLaunch[]> {
-    const products = await Promise.all(this.#stages.map(({ product }) => product.launch(tokens)))
-    return this.#stages.flatMap(({ between, name }, i) => [
-      ...Object.entries(between).map(([each, launch]) => ({ name: each, launch, size: { T: tokens } })),
-      { name, launch: products[i]!, size: { M: tokens } },
-    ])
+  /** The launches for a step of that many tokens, of which a sequence has `queries` at most, in order. */
+  async launches(tokens: number, queries: number): Promise<StepLaunch[]> {
+    const stages = await Promise.all(
+      this.#stages.map(async ({ between, name, product }) => [
+        ...(await between(tokens, queries)),
+        { name, launch: await product.launch(tokens), size: { M: tokens } },
+      ]),
+    )
+    return stages.flat()
   }
 
   free(): void {
     for (const tensor of this.#owned) tensor.free()
   }
 }
+
+/** A launch whose shape depends on the number of tokens alone. */
+const onTokens =
+  (name: string, launch: Launch) =>
+  (tokens: number): StepLaunch[] => [{ name, launch, size: { T: tokens } }]
 
 const tensorsOf = (weights: LinearWeights): Tensor[] =>
   [weights.w, weights.scale, weights.zero, weights.bias].filter((tensor) => tensor !== undefined)
@@ -123,33 +145,39 @@ function prepareNorm(parts: LayerParts, gamma: Tensor): Promise<Launch> {
     : prepare(device, rmsNormQuantize, { dtype: type, H }, { x, gamma, eps, ...normed })
 }
 
-async function prepareAttention(parts: LayerParts): Promise<Between> {
+/** The append, and the tensors of the layer that it reads. */
+async function prepareAppend(parts: LayerParts): Promise<{ launch: Launch; owned: readonly Tensor[] }> {
   const { device, checkpoint, index, type, cache, activations, cosSin } = parts
-  const { heads: Hq, kvHeads: Hkv, headDim: D } = checkpoint.config
-  const { qkv, q, positions, slots, sequences, pages, attended, oInput } = activations
-  const shape = { dtype: type, D, Hq, Hkv, HqD: Hq * D, ...cache.constants }
-  const pools = cache.layers[index]!
-  const append = prepare(
-    device,
-    ropeAppend,
-    { ...shape, QKV: (Hq + 2 * Hkv) * D },
-    { qkv, positions, slots, cosSin, q, ...pools },
-  )
-  const attend = prepare(device, pagedAttention, shape, {
-    q,
-    sequence: sequences,
-    positions,
-    pages,
-    scale: 1 / Math.sqrt(D),
-    out: attended,
-    ...pools,
-  })
-  const quantize =
-    oInput instanceof Tensor
-      ? undefined
-      : prepare(device, quantizeRows, { dtype: type, H: Hq * D }, { x: attended, ...oInput })
-  const [first, second, third] = await Promise.all([append, attend, quantize])
-  return { append: first, attention: second, ...(third && { quantize: third }) }
+  const { config, format } = checkpoint
+  const { heads: Hq, kvHeads: Hkv, headDim: D } = config
+  const { qkv, positions, slots, q } = activations
+  const prefix = `model.layers.${index}.self_attn.`
+  const { keyMean, keyHadamard } = format.kv
+  const extra = {
+    ...(config.headNorm && {
+      qNorm: loadHalf(device, checkpoint, `${prefix}q_norm.weight`, [D], type),
+      kNorm: loadHalf(device, checkpoint, `${prefix}k_norm.weight`, [D], type),
+    }),
+    ...(keyMean && { keyMean: loadFloats(device, checkpoint, `${prefix}key_mean`, [Hkv, D]) }),
+  }
+  const constants = {
+    ...{ dtype: type, D, R: config.rope.columns, Hq, Hkv, HqD: Hq * D, QKV: (Hq + 2 * Hkv) * D },
+    ...cache.constants,
+    ...(config.headNorm && { qNorm: true, kNorm: true, normEpsilon: config.normEpsilon }),
+    ...(keyHadamard && { hadamard: true }),
+    ...(keyMean && { keyMean }),
+  }
+  const args = { qkv, positions, slots, cosSin, q, ...cache.layers[index]!, ...extra }
+  return { launch: await prepare(device, ropeAppend, constants, args), owned: Object.values(extra) }
+}
+
+/** Quantizes what attention gives, where the next product takes codes. */
+function prepareQuantize({ device, checkpoint, type, activations }: LayerParts): Promise<Launch> | undefined {
+  const { attended, oInput } = activations
+  const { heads, headDim } = checkpoint.config
+  return oInput instanceof Tensor
+    ? undefined
+    : prepare(device, quantizeRows, { dtype: type, H: heads * headDim }, { x: attended, ...oInput })
 }
 
 function prepareSilu(parts: LayerParts): Promise<Launch> {

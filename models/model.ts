@@ -1,5 +1,4 @@
 import type { ModelConfig } from '../checkpoint/config.ts'
-import { CheckpointError } from '../checkpoint/error.ts'
 import type { Checkpoint } from '../checkpoint/open.ts'
 import { embedTokens } from '../kernels/embed-tokens.ts'
 import { type KvFormatName, PAGE_TOKENS } from '../kernels/formats/kv.ts'
@@ -7,12 +6,13 @@ import type { Device, Stream } from '../runtime/device.ts'
 import { type Launch, prepare } from '../runtime/kernel.ts'
 import { Tensor } from '../runtime/tensor.ts'
 import { type Activations, allocateActivations } from './activations.ts'
+import { Attention, DECODE_QUERIES } from './attention.ts'
 import { KvCache } from './kv-cache.ts'
 import { DecoderLayer, runStepLaunch, type StepLaunch } from './layer.ts'
 import { OutputHead } from './output-head.ts'
 import { layerProjections } from './projections.ts'
 import { ropeTable } from './rope.ts'
-import type { StepInput, StepLimits } from './step.ts'
+import { cutSequences, type StepInput, type StepLimits } from './step.ts'
 import { type ActivationType, loadHalf, takesCodes, weightFormatOf } from './weights.ts'
 
 export interface ModelOptions {
@@ -31,6 +31,7 @@ export class Model {
   readonly cache: KvCache
   /** What a step reads and writes. */
   readonly activations: Activations
+  readonly #attention: Attention
   readonly #layers: readonly DecoderLayer[]
   readonly #embed: Launch
   readonly #head: OutputHead
@@ -42,6 +43,7 @@ export class Model {
     limits: StepLimits
     cache: KvCache
     activations: Activations
+    attention: Attention
     layers: readonly DecoderLayer[]
     embed: Launch
     head: OutputHead
@@ -52,6 +54,7 @@ export class Model {
     this.limits = parts.limits
     this.cache = parts.cache
     this.activations = parts.activations
+    this.#attention = parts.attention
     this.#layers = parts.layers
     this.#embed = parts.embed
     this.#head = parts.head
@@ -65,11 +68,10 @@ export class Model {
     const type = activationType(checkpoint)
     const quantized = takesCodes(weightFormatOf(checkpoint))
     const { vocabSize: V, hiddenSize: H } = config
-    if (config.headNorm || config.rope.columns !== config.headDim)
-      throw new CheckpointError(`${checkpoint.folder}: head norms and partial rotation are not supported yet`)
 
     const cache = new KvCache(device, config, kvFormatOf(checkpoint), type, options.pages)
     const activations = allocateActivations(device, config, limits, type, quantized)
+    const attention = new Attention({ device, config, type, cache, activations })
     const positions = limits.pagesPerSequence * PAGE_TOKENS
     const cosSin = Tensor.from(device, 'f32', [positions, config.rope.columns], ropeTable(config, positions))
 
@@ -89,6 +91,7 @@ export class Model {
           type,
           cache,
           activations,
+          attention,
           cosSin,
         }),
       )
@@ -101,6 +104,7 @@ export class Model {
       limits,
       cache,
       activations,
+      attention,
       layers,
       embed: await prepare(device, embedTokens, { dtype: type, V, H }, { ids, table, out: x }),
       head,
@@ -116,14 +120,20 @@ export class Model {
   /** Enqueues one step. The logits are in `logits` when the stream gets there. Throws `RangeError` past the limits. */
   async step(input: StepInput, stream?: Stream): Promise<void> {
     this.upload(input, stream)
-    for (const launch of await this.launches(input.ids.length, input.logitRows.length))
+    const { queryStart, ids, logitRows } = input
+    const queries = queryStart.reduce((most, end, i) => Math.max(most, end - (queryStart[i - 1] ?? 0)), 0)
+    for (const launch of await this.launches(ids.length, logitRows.length, queries))
       runStepLaunch(launch, stream)
   }
 
-  /** The launches of a step of so many tokens and rows of logits, in order; what they read, `upload` has put there. */
-  async launches(tokens: number, rows: number): Promise<StepLaunch[]> {
-    const layers = await Promise.all(this.#layers.map((layer) => layer.launches(tokens)))
+  /**
+   * The launches of a step of so many tokens and rows of logits, in order; what they read, `upload` has put there. Of each
+   * sequence there are `queries` tokens at most: one where it decodes.
+   */
+  async launches(tokens: number, rows: number, queries = 1): Promise<StepLaunch[]> {
+    const layers = await Promise.all(this.#layers.map((layer) => layer.launches(tokens, queries)))
     return [
+      ...(await this.#attention.planLaunches(queries)),
       { name: 'embed', launch: this.#embed, size: { T: tokens } },
       ...layers.flat(),
       ...(rows > 0 ? await this.#head.launches(rows) : []),
@@ -132,6 +142,7 @@ export class Model {
 
   free(): void {
     for (const layer of this.#layers) layer.free()
+    this.#attention.free()
     this.#head.free()
     for (const tensor of this.#owned) tensor.free()
     this.activations.free()
@@ -151,11 +162,21 @@ export class Model {
     ids.slice(0, tokens).write(input.ids, stream)
     positions.slice(0, tokens).write(input.positions, stream)
     slots.slice(0, tokens).write(input.slots, stream)
-    sequences.slice(0, tokens).write(input.sequences, stream)
-    const count = input.context.length
-    queryStart.slice(0, count + 1).write(input.queryStart, stream)
-    context.slice(0, count).write(input.context, stream)
-    pages.slice(0, count).write(input.pages, stream)
+    const attended = cutSequences(input, DECODE_QUERIES)
+    const count = attended.context.length
+    // Rows without a sequence have no tokens.
+    const starts = new Int32Array(queryStart.length).fill(tokens)
+    starts.set(attended.queryStart)
+    queryStart.write(starts, stream)
+    const contexts = new Int32Array(context.length)
+    contexts.set(attended.context)
+    context.write(contexts, stream)
+    pages.slice(0, count).write(attended.pages, stream)
+    const owners = new Int32Array(tokens)
+    starts.subarray(0, count).forEach((start, row) => {
+      owners.fill(row, start)
+    })
+    sequences.slice(0, tokens).write(owners, stream)
     if (input.logitRows.length > 0) logitRows.slice(0, input.logitRows.length).write(input.logitRows, stream)
   }
 }
@@ -171,10 +192,5 @@ function activationType(checkpoint: Checkpoint): ActivationType {
 }
 
 function kvFormatOf(checkpoint: Checkpoint): KvFormatName {
-  const { bits, keyMean, keyHadamard } = checkpoint.format.kv
-  if (keyMean || keyHadamard)
-    throw new CheckpointError(
-      `${checkpoint.folder} transforms keys before it quantizes them, which this version does not; quantize it without`,
-    )
-  return `kv${bits}`
+  return `kv${checkpoint.format.kv.bits}`
 }

@@ -78,13 +78,15 @@ export function randomCheckpoint(config: ModelConfig, format: CheckpointFormat, 
     generationConfig: undefined,
     close: () => {},
   }
-  for (const [name, tensor] of tensorsOf(config, weightFormatOf(checkpoint), blocks)) table.set(name, tensor)
+  for (const [name, tensor] of tensorsOf(config, weightFormatOf(checkpoint), format.kv.keyMean, blocks))
+    table.set(name, tensor)
   return checkpoint
 }
 
 function* tensorsOf(
   config: ModelConfig,
   format: ProjectionFormat,
+  keyMean: boolean,
   blocks: Blocks,
 ): Generator<readonly [name: string, tensor: RandomTensor]> {
   const { hiddenSize: H, vocabSize: V } = config
@@ -100,6 +102,9 @@ function* tensorsOf(
     const prefix = `model.layers.${layer}.`
     for (const norm of ['input_layernorm', 'post_attention_layernorm'])
       yield [`${prefix}${norm}.weight`, halfs([H], 0.1, 1)]
+    for (const norm of config.headNorm ? ['q_norm', 'k_norm'] : [])
+      yield [`${prefix}self_attn.${norm}.weight`, halfs([config.headDim], 0.1, 1)]
+    if (keyMean) yield [`${prefix}self_attn.key_mean`, halfs([config.kvHeads, config.headDim], 0.5)]
     for (const projection of Object.values(layerProjections(config)))
       if (format === 'w16')
         for (const { path, n } of projection.parts) {

@@ -11,8 +11,6 @@ export interface StepInput {
   readonly positions: Int32Array
   /** Where each token's key and value go: page · 64 + offset. */
   readonly slots: Int32Array
-  /** Row of `pages` that belongs to each token's sequence. */
-  readonly sequences: Int32Array
   /** First token of each sequence, and behind the last one the number of tokens: one entry more than sequences. */
   readonly queryStart: Int32Array
   /** Tokens of each sequence that are in the cache after this step; 0 where a row has no sequence. */
@@ -36,8 +34,8 @@ export interface StepPart {
 
 /** The step that computes these parts, one sequence each, in their order. */
 export function stepOf(parts: readonly StepPart[], pagesPerSequence: number): StepInput {
-  const tokens = parts.flatMap(({ ids, position, pages }, sequence) =>
-    ids.map((id, i) => ({ id, sequence, position: position + i, slot: slotOf(pages, position + i) })),
+  const tokens = parts.flatMap(({ ids, position, pages }) =>
+    ids.map((id, i) => ({ id, position: position + i, slot: slotOf(pages, position + i) })),
   )
   const queryStart = new Int32Array(parts.length + 1)
   const pages = new Int32Array(parts.length * pagesPerSequence)
@@ -52,11 +50,39 @@ export function stepOf(parts: readonly StepPart[], pagesPerSequence: number): St
     ids: Int32Array.from(tokens, ({ id }) => id),
     positions: Int32Array.from(tokens, ({ position }) => position),
     slots: Int32Array.from(tokens, ({ slot }) => slot),
-    sequences: Int32Array.from(tokens, ({ sequence }) => sequence),
     queryStart,
     context: Int32Array.from(parts, ({ ids, position }) => position + ids.length),
     pages,
     logitRows: Int32Array.from(logitRows),
+  }
+}
+
+/** What attention knows of the sequences of a step; the fields of a `StepInput`. */
+export type AttendedSequences = Pick<StepInput, 'queryStart' | 'context' | 'pages'>
+
+/**
+ * The same tokens as sequences of at most `most` query tokens each: longer ones are cut into pieces with the pages of the
+ * whole, of which each is behind the ones before it.
+ */
+export function cutSequences(step: AttendedSequences, most: number): AttendedSequences {
+  const { queryStart, context, pages } = step
+  const width = pages.length / context.length
+  const pieces = [...context].flatMap((end, b) => {
+    const [first, count] = [queryStart[b]!, queryStart[b + 1]! - queryStart[b]!]
+    return Array.from({ length: Math.max(1, Math.ceil(count / most)) }, (_, i) => ({
+      sequence: b,
+      start: first + i * most,
+      context: end - Math.max(0, count - (i + 1) * most),
+    }))
+  })
+  const rows = new Int32Array(pieces.length * width)
+  pieces.forEach(({ sequence }, i) => {
+    rows.set(pages.subarray(sequence * width, (sequence + 1) * width), i * width)
+  })
+  return {
+    queryStart: Int32Array.from([...pieces.map(({ start }) => start), queryStart.at(-1)!]),
+    context: Int32Array.from(pieces, (piece) => piece.context),
+    pages: rows,
   }
 }
 

@@ -117,6 +117,16 @@ export function loadHalf(
   return Tensor.from(device, type, shape, halfBits(readTensor(checkpoint, name, shape), type))
 }
 
+/** Uploads a tensor of floats of any type as f32. */
+export function loadFloats(
+  device: Device,
+  checkpoint: Checkpoint,
+  name: string,
+  shape: readonly number[],
+): Tensor<'row'> {
+  return Tensor.from(device, 'f32', shape, widen(readTensor(checkpoint, name, shape)))
+}
+
 /** Packs a 16-bit matrix [n, k] for the GEMM and uploads it. */
 export function loadHalfMatrix(
   device: Device,

@@ -1,6 +1,5 @@
 import type { BuiltinShape } from '../../kernels/builtin.ts'
-import { type KvFormatName, kvConfig, kvFormats, PAGE_TOKENS } from '../../kernels/formats/kv.ts'
-import { pagedAttention } from '../../kernels/paged-attention.ts'
+import { type KvFormatName, kvConfig, PAGE_TOKENS } from '../../kernels/formats/kv.ts'
 import { ropeAppend } from '../../kernels/rope-append.ts'
 import { bytesOf } from '../random-tensors.ts'
 import { copiesFor, type KernelCase, kernelCase, type TensorPlan } from './kernel-case.ts'
@@ -13,84 +12,52 @@ export interface Context {
   readonly context: number
 }
 
-/** Appending to the cache and attending to it, for one cache format. */
-export function cacheCases(shape: BuiltinShape, kv: KvFormatName, step: Context): KernelCase[] {
+/** Appending to the cache, for one cache format. */
+export function cacheCase(shape: BuiltinShape, kv: KvFormatName, step: Context): KernelCase {
   const { dtype, heads: Hq, kvHeads: Hkv, headDim: D } = shape
   const { kind, tokens: T, context } = step
   const constants = kvConfig(kv, dtype, D)
-  const heads = { dtype, D, Hq, Hkv, HqD: Hq * D, ...constants }
-  const sequences = kind === 'decode' ? T : 1
-  const pagesEach = Math.ceil(context / PAGE_TOKENS)
-  const rowBytes = 2 * Hkv * (bytesOf(constants.kvElement, [constants.DC]) + (constants.kParams ? 4 : 0))
-  const positions = Int32Array.from({ length: T }, (_, t) => (kind === 'decode' ? context - 1 : t))
-  const read = sequences * context * rowBytes
-  const copies = copiesFor(read)
-  const pages = copies * sequences * pagesEach
-
-  /** Pages of a copy's sequences, apart from those of other copies. */
-  const tableOf = (copy: number) =>
-    Int32Array.from({ length: sequences * pagesEach }, (_, i) => i * copies + copy)
-  const slotsOf = (copy: number) => {
-    const table = tableOf(copy)
-    return positions.map((position, t) => {
-      const row = kind === 'decode' ? t : 0
-      return (
-        table[row * pagesEach + Math.floor(position / PAGE_TOKENS)]! * PAGE_TOKENS + (position % PAGE_TOKENS)
-      )
-    })
-  }
-  /** The pools, of which a launch touches `rows` of all heads. */
-  const pools = (rows: number): Record<string, TensorPlan> => {
-    const pool: TensorPlan = {
-      dtype: constants.kvElement,
-      shape: [pages, Hkv, PAGE_TOKENS, constants.DC],
-      data: kvFormats[kv].bits < 16 ? 'bits' : 'halves',
-      touched: rows * Hkv * bytesOf(constants.kvElement, [constants.DC]),
-    }
-    if (!constants.kParams) return { k: pool, v: pool }
-    const shape = [pages, Hkv, PAGE_TOKENS, 2]
-    const params: TensorPlan = { dtype: 'f16', shape, data: 'halfScales', touched: rows * Hkv * 4 }
-    return { k: pool, v: pool, kParams: params, vParams: params }
-  }
   const QKV = (Hq + 2 * Hkv) * D
-  const tokenPositions: TensorPlan = { dtype: 'i32', shape: [T], data: () => positions }
-  const q: TensorPlan = { dtype, shape: [T, Hq * D], data: 'halves' }
-  const attended = kind === 'decode' ? T * context : (T * (T + 1)) / 2
-  const parameters = { step: kind, tokens: T, context, kv }
-  return [
-    kernelCase({
-      kernel: ropeAppend,
-      config: { ...heads, QKV },
-      parameters,
-      args: {
-        qkv: { dtype, shape: [T, QKV], data: 'halves' },
-        positions: tokenPositions,
-        slots: { dtype: 'i32', shape: [T], data: slotsOf, rotates: true },
-        cosSin: { dtype: 'f32', shape: [context, D], data: 'normals', touched: T * D * 4 },
-        q,
-        ...pools(T),
-      },
-      rotated: read,
+  const sequences = kind === 'decode' ? T : 1
+  const pagesEach = kind === 'decode' ? 1 : Math.ceil(T / PAGE_TOKENS)
+  const rowBytes = 2 * Hkv * (bytesOf(constants.kvElement, [constants.PB]) / PAGE_TOKENS)
+  const copies = copiesFor(T * (2 * QKV + rowBytes))
+  const pages = copies * sequences * pagesEach
+  const positions = Int32Array.from({ length: T }, (_, t) => (kind === 'decode' ? context - 1 : t))
+  /** Pages of a copy's sequences, apart from those of other copies. */
+  const slotsOf = (copy: number) =>
+    positions.map((position, t) => {
+      const row = kind === 'decode' ? t : Math.floor(position / PAGE_TOKENS)
+      return (row * copies + copy) * PAGE_TOKENS + (position % PAGE_TOKENS)
+    })
+  const cache: Record<string, TensorPlan> = {
+    kv: {
+      dtype: constants.kvElement,
+      shape: [pages, Hkv, 2, constants.PB],
+      data: constants.kvParams ? 'bits' : 'halves',
+      touched: T * rowBytes,
+    },
+    ...(constants.kvParams && {
+      kvParams: {
+        dtype: 'f16',
+        shape: [pages, Hkv, 2, PAGE_TOKENS, 2],
+        data: 'halfScales',
+        touched: T * 2 * Hkv * 4,
+      } as const,
     }),
-    kernelCase({
-      kernel: pagedAttention,
-      config: heads,
-      parameters,
-      args: {
-        q,
-        sequence: {
-          dtype: 'i32',
-          shape: [T],
-          data: () => Int32Array.from({ length: T }, (_, t) => (kind === 'decode' ? t : 0)),
-        },
-        positions: tokenPositions,
-        pages: { dtype: 'i32', shape: [sequences, pagesEach], data: tableOf, rotates: true },
-        ...pools(sequences * context),
-        scale: 1 / Math.sqrt(D),
-        out: q,
-      },
-      ops: 4 * attended * Hq * D,
-      rotated: read,
-    }),
-  ]
+  }
+  return kernelCase({
+    kernel: ropeAppend,
+    config: { dtype, D, R: D, Hq, Hkv, HqD: Hq * D, QKV, ...constants },
+    parameters: { step: kind, tokens: T, context, kv },
+    args: {
+      qkv: { dtype, shape: [T, QKV], data: 'halves', rotates: true },
+      positions: { dtype: 'i32', shape: [T], data: () => positions },
+      slots: { dtype: 'i32', shape: [T], data: slotsOf, rotates: true },
+      cosSin: { dtype: 'f32', shape: [context, D], data: 'normals', touched: T * D * 4 },
+      q: { dtype, shape: [T, Hq * D], data: 'halves' },
+      ...cache,
+    },
+    rotated: T * (2 * QKV + rowBytes),
+  })
 }

@@ -1,7 +1,7 @@
 import type { BuiltinShape } from '../../kernels/builtin.ts'
 import type { KvFormatName } from '../../kernels/formats/kv.ts'
 import { namedShapes } from '../../models/shapes.ts'
-import { type Context, cacheCases } from './cache.ts'
+import { type Context, cacheCase } from './cache.ts'
 import {
   gemmCase,
   gemmVariants,
@@ -34,7 +34,7 @@ export function kernelCases(shape: BuiltinShape, device: TunedDevice, quick: boo
     ...tokens.map((M) => gemmCase(gateUp, M, { ...variants[0]!, activation: 'silu-mul' }, device)),
     ...(quick ? [] : [scaledGemmCase(products[0]!, 16, device)]),
     ...few.map((M) => gemmCase(headProduct(shape), M, { format: 'w16' }, device)),
-    ...kvs.flatMap((kv) => steps.flatMap((step) => cacheCases(shape, kv, step))),
+    ...kvs.flatMap((kv) => steps.map((step) => cacheCase(shape, kv, step))),
     ...[...tokens, ...(quick ? [] : [4096, 16384])].flatMap((T) => rowCases(shape, T, device.target)),
     ...few.flatMap((T) => logitCases(shape, T)),
     ...groupedCases(device),

@@ -1,4 +1,4 @@
-import type { DType, f16, f32, InOut, i32, u32 } from '../../dsl/index.ts'
+import type { DType } from '../../dsl/index.ts'
 import { kv4 } from './kv4.ts'
 import { kv8 } from './kv8.ts'
 import { kv16 } from './kv16.ts'
@@ -6,17 +6,9 @@ import { kv16 } from './kv16.ts'
 /** Tokens of one page of the key/value cache. */
 export const PAGE_TOKENS = 64
 
-/** A page row: page, key/value head, token within the page. */
-export type KvRow = readonly [i32, i32, i32]
-
-/** Two neighbouring elements of one head that a lane holds: the elements `column` and `column + 1`. */
-export interface KvPair {
-  readonly column: i32
-  readonly values: readonly [f32, f32]
-}
-
 /**
- * A number format of the key/value cache: how a head's vector of one token is stored, and how attention reads it.
+ * A number format of the key/value cache: what becomes of a head's vector of one token. Where codes lie is told in
+ * `kv-pages.ts`, and how a kernel stores them in `kv-store.ts`.
  *
  * A value is `code · scale + min`, with unsigned codes and one fp16 scale and minimum per token and head, so that
  * attention works on codes and applies scale and minimum after its products (q·k = scale · Σ q·code + min · Σ q). 16-bit
@@ -28,22 +20,9 @@ export interface KvFormat {
   readonly bits: number
   /** Whether scales and minima exist. */
   readonly params: boolean
-  /** Device: stores the pairs of all lanes of a warp, one head of one token; lanes without `active` hold nothing. */
-  store(
-    pool: InOut<number, string>,
-    params: InOut<f16, string> | undefined,
-    row: KvRow,
-    pairs: readonly KvPair[],
-    active: readonly boolean[],
-  ): void
-  /**
-   * Device, where there are codes: the words of four codes, one to a byte, that a word of the pool holds. Of `n` such words,
-   * byte `b` of word `i` is column `n · b + i`.
-   */
-  bytes?(word: u32): u32[]
-  /** Host: what `store` makes of a head's vector of f32 values, bit for bit. */
+  /** What a kernel's append makes of a head's vector of f32 values, bit for bit. */
   encode(values: Float64Array, dtype: 'f16' | 'bf16'): EncodedRow
-  /** Host: the vector that codes stand for. */
+  /** The vector that codes stand for. */
   decode(row: EncodedRow, dtype: 'f16' | 'bf16'): Float64Array
 }
 
@@ -63,13 +42,8 @@ export const kvFormats: Readonly<Record<KvFormatName, KvFormat>> = { kv4, kv8, k
 /** The constants that describe a cache's tensors to a kernel. */
 export interface KvConfig {
   readonly kv: KvFormatName
-  /** Element type of the pools. */
+  /** Element type of the pages. */
   readonly kvElement: DType
-  /** Elements of one row of a pool. */
-  readonly DC: number
-  /** Whether the kernel takes `kParams` and `vParams`. */
-  readonly kParams: boolean
-  readonly vParams: boolean
   /** Elements of a block: the keys, or the values, of one page and head. */
   readonly PB: number
   /** Whether the kernel takes `kvParams`. */
@@ -83,9 +57,6 @@ export function kvConfig(kv: KvFormatName, dtype: 'f16' | 'bf16', D: number): Kv
   return {
     kv,
     kvElement: coded ? 'u8' : dtype,
-    DC: coded ? (D * bits) / 8 : D,
-    kParams: params,
-    vParams: params,
     PB: coded ? (PAGE_TOKENS * D * bits) / 8 : PAGE_TOKENS * D,
     kvParams: params,
   }

@@ -1,5 +1,4 @@
 import { halves } from '../../dsl/half.ts'
-import { store, to } from '../../dsl/index.ts'
 import type { KvFormat } from './kv.ts'
 
 /** Keys and values as they are, in the activations' own 16-bit type: no scale, no minimum. */
@@ -7,14 +6,6 @@ export const kv16: KvFormat = {
   name: 'kv16',
   bits: 16,
   params: false,
-  store(pool, _params, row, pairs, active) {
-    pairs.forEach(({ column, values }, i) => {
-      if (active[i]) {
-        const elements = values.map((value) => to(pool.dtype, value))
-        store(pool, [row[0], row[1], row[2], column], elements)
-      }
-    })
-  },
   encode: (values, dtype) => ({
     codes: Uint16Array.from(values, halves[dtype].bits),
     params: [],

@@ -1,5 +1,5 @@
 import type { KvFormatName } from '../../kernels/formats/kv.ts'
-import { ropeAppendPagesCase } from '../kernels/cases/rope-append.ts'
+import { ropeAppendCase } from '../kernels/cases/rope-append.ts'
 import { anyGpu, testOnGpu } from '../support/gpu-cases.ts'
 import { halfTypes } from '../support/halfs.ts'
 
@@ -37,7 +37,7 @@ await testOnGpu('rotation and append on CUDA', anyGpu, (add) => {
             },
             seed: seed++,
           }
-          add(`${JSON.stringify({ ...o, runs: o.runs.length })}`, () => ropeAppendPagesCase(o))
+          add(`${JSON.stringify({ ...o, runs: o.runs.length })}`, () => ropeAppendCase(o))
         }
       }
     }

@@ -20,7 +20,7 @@ for (const format of Object.keys(kvFormats) as KvFormatName[])
     const device = hostDevice('host', 1 << 24)
     const pages = 5
     const cache = new KvCache(device, config, format, 'bf16', pages)
-    const tensors = cache.layers.flatMap(({ k, v, kParams, vParams }) => [k, v, kParams, vParams])
+    const tensors = cache.layers.flatMap(({ kv, kvParams }) => [kv, kvParams])
     const total = tensors.reduce((sum, tensor) => sum + (tensor?.bytes ?? 0), 0)
     assert.is(total, pages * KvCache.pageBytes(config, format, 'bf16'))
     assert.is(cache.layers.length, config.layers)

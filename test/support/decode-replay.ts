@@ -22,7 +22,6 @@ export function firstStep(): StepInput {
     ids: Int32Array.from([17, 5, 0]),
     positions: Int32Array.from([62, 0, 0]),
     slots: Int32Array.from([3 * 64 + 62, 0, -1]),
-    sequences: Int32Array.from([0, 1, 2]),
     queryStart: Int32Array.from([0, 1, 2, 2]),
     context: Int32Array.from([63, 1, 0]),
     pages,

@@ -1,6 +1,6 @@
 import { type KvFormatName, kvConfig, PAGE_TOKENS } from '../../../kernels/formats/kv.ts'
 import { KEYS, KvPages, VALUES } from '../../../kernels/formats/kv-pages.ts'
-import { ropeAppendPages } from '../../../kernels/rope-append-pages.ts'
+import { ropeAppend } from '../../../kernels/rope-append.ts'
 import { transformHead } from '../../../kernels/rope-append-reference.ts'
 import {
   type HalfType,
@@ -37,7 +37,7 @@ const POSITIONS = 200
  * Bit for bit: every step is an IEEE operation on f32. Heads of all kinds are among the tokens; every fifth slot is
  * negative unless it is within a run; what no slot names must stay as it was.
  */
-export function ropeAppendPagesCase(o: RopeAppendOptions): KernelCase {
+export function ropeAppendCase(o: RopeAppendOptions): KernelCase {
   const { D, R = D, Hq, Hkv, kv, dtype, norm, hadamard, keyMean } = o
   const random = rng(o.seed)
   const slots = slotsOf(o.runs, random)
@@ -72,7 +72,7 @@ export function ropeAppendPagesCase(o: RopeAppendOptions): KernelCase {
   const extras = [norm && 'norm', hadamard && 'Hadamard', keyMean && 'mean'].filter((name) => name)
   return {
     name: `ropeAppend ${o.runs.join('+')} ${kv} D=${D} R=${R} heads ${Hq}/${Hkv} ${dtype} ${extras.join(' ')}`,
-    kernel: ropeAppendPages,
+    kernel: ropeAppend,
     config: {
       dtype,
       D,

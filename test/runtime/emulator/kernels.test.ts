@@ -4,8 +4,9 @@ import { bytesOf } from '../../../runtime/bytes.ts'
 import { openEmulator } from '../../../runtime/emulator/device.ts'
 import { gemm16Case, w4a8Case, w4a8GroupCase, w4a16Case } from '../../kernels/cases/gemm.ts'
 import { fp8Case, smallWgmmaTiles } from '../../kernels/cases/gemm-fp8.ts'
-import { pagedAttentionCase, ropeAppendCase } from '../../kernels/cases/kv.ts'
+import { pagedAttentionCase } from '../../kernels/cases/kv.ts'
 import { logProbsCase } from '../../kernels/cases/logits.ts'
+import { ropeAppendCase } from '../../kernels/cases/rope-append.ts'
 import {
   embedTokensCase,
   quantizeRowsFp8Case,
@@ -42,8 +43,7 @@ const wgmmaTiles = [
 ] as const
 
 const cases = [
-  ropeAppendCase({ ...heads, kv: 'kv4', T: 5 }),
-  pagedAttentionCase({ ...heads, kv: 'kv4', sequences }),
+  ropeAppendCase({ ...heads, kv: 'kv4', runs: [1, 5] }),
   pagedAttentionCase({ ...heads, kv: 'kv16', sequences }),
   w4a8Case({ ...gemm, M: 5, residual: true, bias: true }),
   w4a8GroupCase({ ...gemm, M: 19 }),
