@@ -10,7 +10,6 @@ import {
   kernel,
   LOG2E,
   type Out,
-  staticAssert,
 } from '../dsl/index.ts'
 import { exp2Product, reciprocalExact } from '../dsl/std/index.ts'
 import { eachRow, type RowConfig, rowOptions, storeFloats } from './half-rows.ts'
@@ -97,13 +96,11 @@ export const geluMul = kernel(
   import.meta.url,
   options,
   function geluMul(a: { x: In<Elem<'dtype'>, 'T 2 I'>; out: Out<Elem<'dtype'>, 'T I'> }, c: GeluMulConfig) {
-    staticAssert(c.I % 8 === 0, 'the intermediate size must be a multiple of 8')
-    const share = { columns: c.I, vec: 8 }
-    eachRow(a.x.dim('T'), share, c, projections(a.x), (row) => {
+    eachRow(a.x.dim('T'), c.I, c, projections(a.x), (row) => {
       const y = gated(row, timesOf(c.form))
       barrier()
       row.release()
-      storeFloats(a.out, [row.index], share, c.dtype, y)
+      storeFloats(a.out, [row.index], row.share, c.dtype, y)
     })
   },
 )
@@ -116,10 +113,8 @@ export const geluMulQuantize = kernel(
     a: { x: In<Elem<'dtype'>, 'T 2 I'>; q: Out<i8, 'T I'>; scale: Out<f32, 'T'>; sum: Out<i32, 'T'> },
     c: GeluMulConfig,
   ) {
-    staticAssert(c.I % 8 === 0, 'the intermediate size must be a multiple of 8')
-    const share = { columns: c.I, vec: 8 }
-    eachRow(a.x.dim('T'), share, c, projections(a.x), (row) => {
-      storeQuantized(a, row.index, share, gated(row, timesOf(c.form)), row.release)
+    eachRow(a.x.dim('T'), c.I, c, projections(a.x), (row) => {
+      storeQuantized(a, row.index, row.share, gated(row, timesOf(c.form)), row.release)
     })
   },
 )

@@ -4,6 +4,9 @@ import {
   barriers,
   blockIdx,
   ceilDiv,
+  clusterBarrier,
+  clusterRank,
+  clusterSize,
   copyBulk,
   f32,
   fenceBarrierInit,
@@ -11,12 +14,14 @@ import {
   type In,
   type InOut,
   i32,
+  idiv,
   initBarrier,
   launchDependents,
   type Out,
   range,
   type Shared,
   shared,
+  staticAssert,
   target,
   threadIdx,
   to,
@@ -46,6 +51,8 @@ export interface RowPlan {
   readonly ctas: number
   /** CTAs that should fit a multiprocessor. */
   readonly ctasPerMultiprocessor?: number
+  /** CTAs that share a row. */
+  readonly cluster?: number
   /** Whether the next launch may begin only when the previous one has ended. */
   readonly late?: boolean
 }
@@ -66,7 +73,11 @@ export const rowPlan = (columns: number, { plan }: RowConfig): RowPlan =>
 
 /** Grid, CTA and registers of a kernel over rows, of which `columns` says how long they are. */
 export const rowOptions = <C extends RowConfig>(columns: (c: C) => number): KernelOptions<C> => ({
-  grid: (d, c) => [Math.min(d.T!, rowPlan(columns(c), c).ctas)],
+  grid: (d, c) => {
+    const { ctas, cluster = 1 } = rowPlan(columns(c), c)
+    return [cluster * Math.min(d.T!, ctas)]
+  },
+  cluster: (c) => rowPlan(columns(c), c).cluster ?? 1,
   block: (c) => [rowPlan(columns(c), c).threads],
   blocksPerMultiprocessor: (c) => rowPlan(columns(c), c).ctasPerMultiprocessor ?? 1,
 })
@@ -80,6 +91,7 @@ export interface RowSource {
 /** A row at hand. */
 export interface Row {
   readonly index: i32
+  readonly share: RowShare
   /** The calling thread's share of the row of a source, in f32; places past its end hold 0. */
   readonly take: (source: number) => f32[]
   /** To be called by all threads behind a barrier behind the last `take`. */
@@ -89,24 +101,36 @@ export interface Row {
 /** Device: calls `use` for each row of the CTA. Starts the next kernel early, and waits for the one before. */
 export function eachRow(
   rows: i32,
-  share: RowShare,
+  columns: number,
   c: RowConfig,
   sources: readonly RowSource[],
   use: (row: Row) => void,
 ): void {
-  const { stages, late } = { late: false, ...rowPlan(share.columns, c) }
+  const { stages, late } = { late: false, ...rowPlan(columns, c) }
+  const share = shareOf(columns)
   if (stages > 0) {
     eachRowOfRing(rows, share, c.dtype, stages, late, sources, use)
     return
   }
+  if (clusterSize > 1) clusterBarrier()
   overlapLaunches(late)
-  for (const index of range(blockIdx.x, rows, gridDim.x)) {
+  for (const index of range(idiv(blockIdx.x, clusterSize), rows, idiv(gridDim.x, clusterSize))) {
     const take = (source: number) => {
       const { src, at } = sources[source]!
       return loadFloats(src, at(index), share, c.dtype)
     }
-    use({ index, take, release: () => {} })
+    use({ index, share, take, release: () => {} })
   }
+}
+
+/** Device: how the threads of a CTA share a row, or its cluster's part of it. */
+export function shareOf(columns: number): RowShare {
+  staticAssert(
+    columns % (8 * clusterSize) === 0,
+    `rows of ${columns} elements do not come out even: each of their CTAs (here ${clusterSize}) takes a multiple of 8`,
+  )
+  if (clusterSize === 1) return { columns, vec: 8 }
+  return { columns: columns / clusterSize, vec: 8, first: clusterRank * (columns / clusterSize) }
 }
 
 /** Device: what a kernel does that the launches around it may overlap, behind what does not depend on them. */
@@ -128,6 +152,7 @@ function eachRowOfRing(
 ): void {
   const tiles = sources.map(() => shared<number>(dtype, [stages, share.columns]))
   const full = barriers(stages)
+  const [first, step] = [idiv(blockIdx.x, clusterSize), idiv(gridDim.x, clusterSize)]
   if (threadIdx.x === 0) {
     for (const stage of unroll(stages)) initBarrier(full, stage, 1)
     fenceBarrierInit()
@@ -136,26 +161,28 @@ function eachRowOfRing(
   const fill = (row: i32, stage: i32) => {
     arriveExpecting(full, stage, 2 * share.columns * sources.length)
     sources.forEach(({ src, at }, i) => {
-      copyBulk(tiles[i]!, [stage, 0], src, [...at(row), 0], 2 * share.columns, full, stage)
+      copyBulk(tiles[i]!, [stage, 0], src, [...at(row), share.first ?? 0], 2 * share.columns, full, stage)
     })
   }
+  if (clusterSize > 1) clusterBarrier()
   overlapLaunches(late)
   if (threadIdx.x === 0) {
     for (const stage of unroll(stages)) {
-      const row = blockIdx.x + stage * gridDim.x
+      const row = first + stage * step
       if (row < rows) fill(row, stage)
     }
   }
   let stage: i32 = 0
   let parity: i32 = 0
-  for (const index of range(blockIdx.x, rows, gridDim.x)) {
+  for (const index of range(first, rows, step)) {
     const mine = i32(stage)
     waitBarrier(full, mine, parity)
     use({
       index,
-      take: (source) => loadFloats(tiles[source]!, [mine], share, dtype),
+      share,
+      take: (source) => loadFloats(tiles[source]!, [mine], { ...share, first: 0 }, dtype),
       release: () => {
-        const next = index + stages * gridDim.x
+        const next = index + stages * step
         if (threadIdx.x === 0 && next < rows) fill(next, mine)
       },
     })

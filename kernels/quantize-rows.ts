@@ -2,6 +2,8 @@ import { E4M3_LARGEST, e4m3Bits } from '../dsl/float8.ts'
 import { f16Bits, f16Value } from '../dsl/half.ts'
 import {
   barrier,
+  clusterRank,
+  clusterSize,
   dp4a,
   type Elem,
   type e4m3,
@@ -16,7 +18,6 @@ import {
   type Out,
   packFp8,
   permuteBytes,
-  staticAssert,
   storeWords,
   threadIdx,
   u32,
@@ -25,11 +26,11 @@ import {
 import { roundHalfEven } from '../dsl/math.ts'
 import {
   blockMax,
-  blockMaxI32ByLanes,
   blockSum,
-  blockSumI32ByLanes,
-  columnOf,
+  clusterMaxI32,
+  clusterSumI32,
   hasColumns,
+  indexOf,
   packBytes,
   pairwise,
   type RowShare,
@@ -66,7 +67,7 @@ export function largestMagnitude(values: readonly f32[]): f32 {
   const magnitudes = values.map((value) => Math.abs(value))
   // As integers the bits of floats that are not negative have the floats' order.
   const bits = i32.bits(pairwise(magnitudes, (a, b) => Math.max(a, b)))
-  return Math.min(f32.bits(blockMaxI32ByLanes(bits)), MOST)
+  return Math.min(f32.bits(clusterMaxI32(bits)), MOST)
 }
 
 /**
@@ -93,7 +94,7 @@ export function storeCodes(
       return packBytes(b0!, b1!, b2!, b3!)
     })
     sums.push(words.reduce((sum: i32, word) => dp4a(word, u32(0x01010101), sum, 'i8', 'i8'), i32(0)))
-    if (hasColumns(share, turn)) storeWords(q, [row, columnOf(share, turn)], words)
+    if (hasColumns(share, turn)) storeWords(q, indexOf([row], share, turn), words)
   }
   return sums.reduce((total, sum) => total + sum)
 }
@@ -118,8 +119,8 @@ export function storeQuantized(
 ): void {
   const largest = largestMagnitude(values)
   then()
-  const sum = blockSumI32ByLanes(storeCodes(out.q, row, share, values, largest))
-  if (threadIdx.x === 0) {
+  const sum = clusterSumI32(storeCodes(out.q, row, share, values, largest))
+  if (threadIdx.x === 0 && (clusterSize === 1 || clusterRank === 0)) {
     out.scale.put(scaleOf(largest, f32(1)), row)
     out.sum.put(sum, row)
   }
@@ -138,10 +139,8 @@ export const quantizeRows = kernel(
     a: { x: In<Elem<'dtype'>, 'T H'>; q: Out<i8, 'T H'>; scale: Out<f32, 'T'>; sum: Out<i32, 'T'> },
     c: QuantizeRowsConfig,
   ) {
-    staticAssert(c.H % 8 === 0, 'rows must be a multiple of 8 elements')
-    const share = { columns: c.H, vec: 8 }
     const source = { src: a.x, at: (row: i32) => [row] }
-    eachRow(a.x.dim('T'), share, c, [source], ({ index, take, release }) =>
+    eachRow(a.x.dim('T'), c.H, c, [source], ({ index, share, take, release }) =>
       storeQuantized(a, index, share, take(0), release),
     )
   },
@@ -162,10 +161,8 @@ export const quantizeRowsSumming = kernel(
     a: { x: In<Elem<'dtype'>, 'T H'>; q: Out<i8, 'T H'>; scale: Out<f32, 'T'>; inputSum: Out<f32, 'T'> },
     c: QuantizeRowsConfig,
   ) {
-    staticAssert(c.H % 8 === 0, 'rows must be a multiple of 8 elements')
-    const share = { columns: c.H, vec: 8 }
     const source = { src: a.x, at: (row: i32) => [row] }
-    eachRow(a.x.dim('T'), share, c, [source], ({ index, take, release }) => {
+    eachRow(a.x.dim('T'), c.H, c, [source], ({ index, share, take, release }) => {
       const values = take(0)
       const largest = blockMax(
         values.map((value) => Math.abs(value)).reduce((m, value) => Math.max(m, value)),
@@ -215,7 +212,7 @@ function storeFp8(out: Fp8Rows, row: i32, share: RowShare, values: readonly f32[
       const [b0, b1, b2, b3] = scaled.slice(turn * share.vec + 4 * i, turn * share.vec + 4 * i + 4)
       return permuteBytes(packFp8('e4m3', b0!, b1!), packFp8('e4m3', b2!, b3!), 0x5410)
     })
-    if (hasColumns(share, turn)) storeWords(out.q, [row, columnOf(share, turn)], words)
+    if (hasColumns(share, turn)) storeWords(out.q, indexOf([row], share, turn), words)
   }
   if (threadIdx.x === 0) out.scale.put(scale, row)
   barrier()
@@ -229,10 +226,8 @@ export const quantizeRowsFp8 = kernel(
     a: { x: In<Elem<'dtype'>, 'T H'>; q: Out<e4m3, 'T H'>; scale: Out<f32, 'T'> },
     c: QuantizeRowsConfig,
   ) {
-    staticAssert(c.H % 8 === 0, 'rows must be a multiple of 8 elements')
-    const share = { columns: c.H, vec: 8 }
     const source = { src: a.x, at: (row: i32) => [row] }
-    eachRow(a.x.dim('T'), share, c, [source], ({ index, take, release }) =>
+    eachRow(a.x.dim('T'), c.H, c, [source], ({ index, share, take, release }) =>
       storeFp8(a, index, share, take(0), release),
     )
   },

@@ -17,7 +17,6 @@ import {
   type Out,
   reduxAdd,
   shared,
-  staticAssert,
   threadIdx,
   to,
   warpIdx,
@@ -31,6 +30,7 @@ import {
   rowOptions,
   rowPlan,
   rowThreads,
+  shareOf,
   storeFloats,
 } from './half-rows.ts'
 import {
@@ -75,11 +75,10 @@ export const rmsNorm = kernel(
     },
     c: RmsNormConfig,
   ) {
-    staticAssert(c.H % 8 === 0, 'the hidden size must be a multiple of 8')
-    const share = { columns: c.H, vec: 8 }
+    const share = shareOf(c.H)
     const weights = loadFloats(a.gamma, [], share, c.dtype)
     const source = { src: a.x, at: (row: i32) => [row] }
-    eachRow(a.x.dim('T'), share, c, [source], ({ index, take, release }) => {
+    eachRow(a.x.dim('T'), c.H, c, [source], ({ index, take, release }) => {
       const y = normalized(take(0), weights, a.eps, c.H)
       release()
       storeFloats(a.out, [index], share, c.dtype, y)
@@ -102,8 +101,7 @@ export const rmsNormRows = kernel(
     },
     c: RmsNormConfig,
   ) {
-    staticAssert(c.H % 8 === 0, 'the hidden size must be a multiple of 8')
-    const share = { columns: c.H, vec: 8 }
+    const share = shareOf(c.H)
     const weights = loadFloats(a.gamma, [], share, c.dtype)
     overlapLaunches()
     const values = loadFloats(a.x, [a.rows.at(blockIdx.x)], share, c.dtype)
@@ -169,11 +167,10 @@ export const rmsNormQuantize = kernel(
     },
     c: RmsNormConfig,
   ) {
-    staticAssert(c.H % 8 === 0, 'the hidden size must be a multiple of 8')
-    const share = { columns: c.H, vec: 8 }
+    const share = shareOf(c.H)
     const weights = loadFloats(a.gamma, [], share, c.dtype)
     const source = { src: a.x, at: (row: i32) => [row] }
-    eachRow(a.x.dim('T'), share, c, [source], ({ index, take, release }) => {
+    eachRow(a.x.dim('T'), c.H, c, [source], ({ index, take, release }) => {
       storeNormalized(a, index, share, take(0), weights, a.eps, release)
     })
   },
@@ -195,11 +192,10 @@ export const addRmsNormQuantize = kernel(
     },
     c: RmsNormConfig,
   ) {
-    staticAssert(c.H % 8 === 0, 'the hidden size must be a multiple of 8')
-    const share = { columns: c.H, vec: 8 }
+    const share = shareOf(c.H)
     const weights = loadFloats(a.gamma, [], share, c.dtype)
     const sources = [a.x, a.delta].map((src) => ({ src, at: (row: i32) => [row] }))
-    eachRow(a.x.dim('T'), share, c, sources, ({ index, take, release }) => {
+    eachRow(a.x.dim('T'), c.H, c, sources, ({ index, take, release }) => {
       const delta = take(1)
       const sums = take(0).map((value, i) => to(c.dtype, value + delta[i]!))
       storeRow(a.x, [index], share, sums)

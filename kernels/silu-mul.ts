@@ -9,7 +9,6 @@ import {
   kernel,
   LOG2E,
   type Out,
-  staticAssert,
 } from '../dsl/index.ts'
 import { exp2Product, reciprocalExact } from '../dsl/std/index.ts'
 import { eachRow, type Row, type RowConfig, rowOptions, storeFloats } from './half-rows.ts'
@@ -54,13 +53,11 @@ export const siluMul = kernel(
   import.meta.url,
   options,
   function siluMul(a: { x: In<Elem<'dtype'>, 'T 2 I'>; out: Out<Elem<'dtype'>, 'T I'> }, c: SiluMulConfig) {
-    staticAssert(c.I % 8 === 0, 'the intermediate size must be a multiple of 8')
-    const share = { columns: c.I, vec: 8 }
-    eachRow(a.x.dim('T'), share, c, projections(a.x), (row) => {
+    eachRow(a.x.dim('T'), c.I, c, projections(a.x), (row) => {
       const y = gated(row, siluTimes)
       barrier()
       row.release()
-      storeFloats(a.out, [row.index], share, c.dtype, y)
+      storeFloats(a.out, [row.index], row.share, c.dtype, y)
     })
   },
 )
@@ -73,10 +70,8 @@ export const siluMulQuantize = kernel(
     a: { x: In<Elem<'dtype'>, 'T 2 I'>; q: Out<i8, 'T I'>; scale: Out<f32, 'T'>; sum: Out<i32, 'T'> },
     c: SiluMulConfig,
   ) {
-    staticAssert(c.I % 8 === 0, 'the intermediate size must be a multiple of 8')
-    const share = { columns: c.I, vec: 8 }
-    eachRow(a.x.dim('T'), share, c, projections(a.x), (row) => {
-      storeQuantized(a, row.index, share, gated(row, siluTimes), row.release)
+    eachRow(a.x.dim('T'), c.I, c, projections(a.x), (row) => {
+      storeQuantized(a, row.index, row.share, gated(row, siluTimes), row.release)
     })
   },
 )
