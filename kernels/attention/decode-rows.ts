@@ -6,6 +6,7 @@ import {
   type InOut,
   type i32,
   idiv,
+  LOG2E,
   laneIdx,
   load,
   type Out,
@@ -13,6 +14,7 @@ import {
   regs,
   shuffle,
   store,
+  storeWords,
   syncWarp,
   threadFence,
   to,
@@ -32,9 +34,10 @@ import {
   rescale,
   splitQuery,
 } from './arithmetic.ts'
+import { packPair } from './decode-floats.ts'
+import type { Decode } from './decode-lanes.ts'
 import { partOf } from './decode-memory.ts'
 import { SLICES } from './decode-shape.ts'
-import type { Decode } from './decode-unit.ts'
 import type { RoundUnit } from './rounds.ts'
 
 /** What goes into rows and comes out. */
@@ -72,7 +75,10 @@ function placeOfRow({ c, d }: Decode, { unit, head, pass }: TeamRows, row: i32) 
 
 // ---- queries --------------------------------------------------------------------------------------------------------
 
-/** Quantizes the queries of a team's rows, which its warps deal out. Rows past the last are zeros. */
+/**
+ * Quantizes the queries of a team's rows, which its warps deal out; beside 16-bit keys they stay as they are. Rows past the
+ * last are zeros.
+ */
 export function prepareQueries(o: Decode & { readonly a: RowArguments }, rows: TeamRows): void {
   const { a, c, d, m } = o
   const team = teamOf(rows.unit)
@@ -89,6 +95,16 @@ export function prepareQueries(o: Decode & { readonly a: RowArguments }, rows: T
           top = Math.max(top, Math.abs(values[4 * turn + i]!))
         })
       }
+    }
+    if (d.bits === 16) {
+      for (const turn of unroll(turns)) {
+        const word = laneIdx + 32 * turn
+        const own = values.slice(4 * turn, 4 * turn + 4)
+        const words = [packPair(c.dtype, own[0]!, own[1]!), packPair(c.dtype, own[2]!, own[3]!)]
+        if (c.D % 128 === 0 || word < c.D / 4) storeWords(m.queries, [team.first, row, 2 * word], words)
+      }
+      if (laneIdx === 0) store(m.rowInfo, [team.first, row, 0], [a.scale * LOG2E, f32(0)])
+      continue
     }
     const largest = warpMax(top)
     const rate = queryRate(largest)
@@ -144,7 +160,7 @@ export function mergeUnits(o: Decode & { readonly a: RowArguments }, rows: TeamR
             const [reference, total, offset, step] = load(m.statistics, [team.first + i, row, 0], 4)
             const codes = load(m.sums, [team.first + i, row * d.sumPitch + column], 4)
             const part = { reference: reference!, total: total!, offset: offset! }
-            add(sums, part, codes, d.bits === 16 ? f32(1) : step! * share)
+            add(sums, part, codes, d.bits === 4 ? step! * share : step!)
           }
           if (unit.splits === 1) putRow(a, c.dtype, place.token, place.column + column, sums)
           else putPartial(o, rows, row, slice, 4 * (item - row * quads), sums)

@@ -116,7 +116,8 @@ export function decodeConfig(o: {
   const passes = passesOf(group, queries)
   const bytesOf = (granule: number) => (granule * D * bits) / 8 + (bits < 16 ? 8 * granule : 0)
   const room = (o.target.sharedBytes - fixedBytes(D, rows)) / ROUND_UNITS
-  const granule = bytesOf(64) <= 4608 && 4 * bytesOf(64) <= room ? 64 : 32
+  const least = bits === 16 ? 16 : 32
+  const granule = [64, 32].find((n) => bytesOf(n) <= 4608 && 4 * bytesOf(n) <= room) ?? least
   return {
     ...kvConfig(kv, dtype, D),
     dtype,

@@ -153,3 +153,20 @@ function sumStrands(strands: Float32Array): number {
   const pairs = [0, 2, 4, 6].map((i) => f(strands[i]! + strands[i + 1]!))
   return f(f(pairs[0]! + pairs[1]!) + f(pairs[2]! + pairs[3]!))
 }
+
+/**
+ * Attention of one query over `keys` and `values` (each a head's vectors, oldest first, as the cache returns them), in
+ * float64.
+ */
+export function attentionReference(
+  q: Float64Array,
+  keys: readonly Float64Array[],
+  values: readonly Float64Array[],
+  scale: number,
+): Float64Array {
+  const scores = keys.map((key) => scale * key.reduce((sum, x, d) => sum + x * q[d]!, 0))
+  const max = scores.reduce((x, y) => Math.max(x, y))
+  const weights = scores.map((score) => Math.exp(score - max))
+  const total = weights.reduce((x, y) => x + y)
+  return q.map((_, d) => values.reduce((sum, value, t) => sum + (weights[t]! / total) * value[d]!, 0))
+}

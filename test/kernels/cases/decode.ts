@@ -1,14 +1,27 @@
 import { decodeAttention } from '../../../kernels/attention/decode.ts'
 import { decodeConfig } from '../../../kernels/attention/decode-shape.ts'
 import { mostRounds, planAttention } from '../../../kernels/attention/plan.ts'
-import { attentionRowReference, type CodedHead } from '../../../kernels/attention/reference.ts'
+import {
+  attentionReference,
+  attentionRowReference,
+  type CodedHead,
+} from '../../../kernels/attention/reference.ts'
 import { type KvFormatName, kvFormats, PAGE_TOKENS } from '../../../kernels/formats/kv.ts'
 import { KEYS, KvPages, VALUES } from '../../../kernels/formats/kv-pages.ts'
 import type { Device } from '../../../runtime/device.ts'
 import { prepare } from '../../../runtime/kernel.ts'
 import { Tensor } from '../../../runtime/tensor.ts'
-import { type HalfType, halfBits, halfValue, halfValues, randomHalfs } from '../../support/halfs.ts'
+import {
+  assertNear,
+  type HalfType,
+  halfBits,
+  halfRounding,
+  halfValue,
+  halfValues,
+  randomHalfs,
+} from '../../support/halfs.ts'
 import { type Rng, rng } from '../../support/rng.ts'
+import { assertSame } from '../../support/run-kernel.ts'
 
 /** A sequence of a step: tokens in its cache, of which the last `queries` are asked about. */
 export interface DecodeSequence {
@@ -170,37 +183,116 @@ export function codedHead(o: DecodeStep, sequence: number, head: number): CodedH
   }
 }
 
-/** Checks every output of a coded cache against the reference, bit for bit. */
-export function checkDecode(o: DecodeStep, out: Uint16Array): void {
-  const { D, Hq, Hkv, dtype, window = NO_WINDOW } = o
-  const group = Hq / Hkv
-  o.sequences.forEach(({ context, queries }, s) => {
-    for (let kvHead = 0; kvHead < Hkv && queries > 0; kvHead++) {
-      const coded = codedHead(o, s, kvHead)
-      for (let i = 0; i < queries; i++) {
-        const position = context - queries + i
-        for (let h = kvHead * group; h < (kvHead + 1) * group; h++) {
-          const at = (o.queryStart[s]! + i) * Hq * D + h * D
-          const query = halfValues(o.q.subarray(at, at + D), dtype)
-          const from = Math.max(0, position - window + 1)
-          const row = attentionRowReference(query, coded, { position, from, scale: o.scale })
-          row.forEach((value, d) => {
-            const expected = halfBits[dtype](value)
-            if (out[at + d] !== expected)
-              throw new Error(
-                `sequence ${s} query ${i} head ${h} column ${d}: ${halfValue[dtype](out[at + d]!)}, expected ${halfValue[dtype](expected)}`,
-              )
-          })
+/** A row of the outputs: which sequence's, query token and head. */
+interface OutputRow {
+  readonly sequence: number
+  readonly kvHead: number
+  readonly name: string
+  /** Its first element in `q` and in the outputs. */
+  readonly at: number
+  readonly position: number
+  /** The first token that it sees. */
+  readonly from: number
+}
+
+function* rowsOf(o: DecodeStep): Generator<OutputRow> {
+  const { D, Hq, Hkv, window = NO_WINDOW } = o
+  for (const [sequence, { context, queries }] of o.sequences.entries()) {
+    for (let i = 0; i < queries; i++) {
+      const position = context - queries + i
+      for (let head = 0; head < Hq; head++) {
+        yield {
+          sequence,
+          kvHead: Math.floor(head / (Hq / Hkv)),
+          name: `sequence ${sequence}, query ${i}, head ${head}`,
+          at: ((o.queryStart[sequence]! + i) * Hq + head) * D,
+          position,
+          from: Math.max(0, position - window + 1),
         }
       }
     }
-  })
+  }
+}
+
+/** Checks the outputs: of coded caches bit for bit, of others as closely as their roundings allow. */
+export function checkDecode(o: DecodeStep, out: Uint16Array): void {
+  const { D, dtype, scale } = o
+  const heads = new Map<string, ReturnType<typeof codedHead> | ReturnType<typeof floatHead>>()
+  for (const row of rowsOf(o)) {
+    const key = `${row.sequence} ${row.kvHead}`
+    const query = halfValues(o.q.subarray(row.at, row.at + D), dtype)
+    const actual = out.subarray(row.at, row.at + D)
+    if (kvFormats[o.kv].bits < 16) {
+      const head = (heads.get(key) ?? codedHead(o, row.sequence, row.kvHead)) as CodedHead
+      heads.set(key, head)
+      const expected = attentionRowReference(query, head, { position: row.position, from: row.from, scale })
+      assertSame(actual, Uint16Array.from(expected, halfBits[dtype]), D, row.name)
+    } else {
+      const head = (heads.get(key) ?? floatHead(o, row.sequence, row.kvHead)) as FloatHead
+      heads.set(key, head)
+      const [keys, values] = [head.keys, head.values].map((all) => all.slice(row.from, row.position + 1))
+      const expected = attentionReference(query, keys!, values!, scale)
+      const bound = floatBound(query, keys!, values!, scale, dtype)
+      const name = `${row.name}: out`
+      assertNear(
+        halfValues(actual, dtype),
+        expected,
+        (i) => halfRounding(dtype, expected[i]!) + bound,
+        D,
+        name,
+      )
+    }
+  }
+}
+
+interface FloatHead {
+  readonly keys: readonly Float64Array[]
+  readonly values: readonly Float64Array[]
+}
+
+/** Vectors of a sequence's head. */
+function floatHead(o: DecodeStep, sequence: number, head: number): FloatHead {
+  const [keys, values] = ([KEYS, VALUES] as const).map((block) =>
+    Array.from({ length: o.sequences[sequence]!.context }, (_, token) => {
+      const page = o.table[sequence * o.maxPages + Math.floor(token / PAGE_TOKENS)]!
+      return o.pages.get({ page, head, block, token: token % PAGE_TOKENS })
+    }),
+  )
+  return { keys: keys!, values: values! }
+}
+
+/**
+ * Scores of D products err by D·2⁻²⁴ of the magnitudes summed, and exponents are rounded to 2^-12, which is 2⁻¹³·ln 2 of a
+ * probability; probabilities are rounded to the cache's type, and all of it counts twice, above and below.
+ */
+function floatBound(
+  q: Float64Array,
+  keys: readonly Float64Array[],
+  values: readonly Float64Array[],
+  scale: number,
+  dtype: HalfType,
+): number {
+  const largestOf = (vectors: readonly Float64Array[]) =>
+    vectors.reduce((m, vector) => vector.reduce((n, x) => Math.max(n, Math.abs(x)), m), 0)
+  const magnitude = scale * largestOf(keys) * q.reduce((sum, x) => sum + Math.abs(x), 0)
+  const probability = q.length * 2 ** -24 * magnitude + 2 ** -13 + (dtype === 'f16' ? 2 ** -11 : 2 ** -8)
+  return 2 * largestOf(values) * probability
 }
 
 /** A case's name. */
 export const decodeName = (o: DecodeOptions): string =>
-  `${o.kv} D=${o.D} heads ${o.Hq}/${o.Hkv} ${o.dtype} ` +
+  `${o.kv} D=${o.D} heads ${o.Hq}/${o.Hkv} ${o.dtype}: ` +
   `${o.sequences.map(({ context, queries }) => `${queries} of ${context}`).join(', ')}` +
-  `${o.window === undefined ? '' : ` window ${o.window}`}`
+  `${o.window === undefined ? '' : `, window ${o.window}`}`
 
-export const kvBits = (kv: KvFormatName): number => kvFormats[kv].bits
+/** Runs a case and checks its outputs, and that it leaves its counters as they were. */
+export async function runDecodeCase(device: Device, o: DecodeOptions): Promise<void> {
+  const step = decodeStep(o)
+  const { out, arrivals } = await runDecode(device, step)
+  checkDecode(step, out)
+  if (arrivals.some((count) => count !== 0)) throw new Error('counters of splits are left above zero')
+}
+
+/** The bits of a sequence's outputs. */
+export const outputsOf = (o: DecodeStep, out: Uint16Array, sequence: number): Uint16Array =>
+  out.slice(o.queryStart[sequence]! * o.Hq * o.D, o.queryStart[sequence + 1]! * o.Hq * o.D)

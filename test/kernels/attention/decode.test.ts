@@ -1,0 +1,99 @@
+import { test } from 'uvu'
+import { checkedEmulator } from '../../support/checked-emulator.ts'
+import type { Rng } from '../../support/rng.ts'
+import { assertSame } from '../../support/run-kernel.ts'
+import {
+  type DecodeOptions,
+  decodeName,
+  decodeStep,
+  outputsOf,
+  runDecode,
+  runDecodeCase,
+} from '../cases/decode.ts'
+
+const device = checkedEmulator()
+
+const singles = (...contexts: number[]) => contexts.map((context) => ({ context, queries: 1 }))
+const empty = { context: 0, queries: 0 }
+
+const cases: DecodeOptions[] = [
+  // Edges of pages and units, and slots without a sequence.
+  { kv: 'kv4', dtype: 'f16', D: 128, Hq: 4, Hkv: 1, sequences: [...singles(1, 63, 64, 65), empty], seed: 1 },
+  { kv: 'kv4', dtype: 'bf16', D: 64, Hq: 2, Hkv: 2, sequences: [empty, ...singles(127, 128, 129)], seed: 2 },
+  // Edges of splits, and more than one.
+  { kv: 'kv4', dtype: 'f16', D: 64, Hq: 1, Hkv: 1, sequences: singles(1023, 1024, 1025), seed: 3 },
+  { kv: 'kv8', dtype: 'f16', D: 64, Hq: 1, Hkv: 1, sequences: singles(2100, 3), seed: 4 },
+  // Rows that do not fill a pass, or several; query tokens on both sides of a unit's edge.
+  { kv: 'kv4', dtype: 'bf16', D: 64, Hq: 16, Hkv: 1, sequences: singles(70), seed: 5 },
+  { kv: 'kv8', dtype: 'bf16', D: 128, Hq: 3, Hkv: 1, sequences: [{ context: 130, queries: 5 }], seed: 6 },
+  { kv: 'kv4', dtype: 'f16', D: 96, Hq: 4, Hkv: 2, sequences: [{ context: 131, queries: 8 }], seed: 7 },
+  { kv: 'kv4', dtype: 'f16', D: 256, Hq: 2, Hkv: 1, sequences: singles(66), seed: 8 },
+  { kv: 'kv8', dtype: 'f16', D: 96, Hq: 1, Hkv: 1, sequences: singles(66), seed: 9 },
+  // Windows that begin within a unit, or leave one query token of two nothing of a unit.
+  {
+    ...{ kv: 'kv4', dtype: 'f16', D: 64, Hq: 2, Hkv: 1, window: 70, seed: 10 },
+    sequences: [{ context: 300, queries: 2 }, ...singles(69, 71)],
+  },
+  {
+    ...{ kv: 'kv8', dtype: 'f16', D: 64, Hq: 1, Hkv: 1, window: 3, seed: 11 },
+    sequences: [{ context: 130, queries: 3 }],
+  },
+  { kv: 'kv16', dtype: 'f16', D: 64, Hq: 4, Hkv: 2, sequences: [...singles(1, 65, 1030), empty], seed: 12 },
+  { kv: 'kv16', dtype: 'bf16', D: 96, Hq: 3, Hkv: 1, sequences: [{ context: 129, queries: 3 }], seed: 13 },
+  { kv: 'kv16', dtype: 'bf16', D: 128, Hq: 1, Hkv: 1, sequences: singles(200), window: 100, seed: 14 },
+] as DecodeOptions[]
+for (const o of cases) test(decodeName(o), () => runDecodeCase(device, o))
+
+/** Vectors of all kinds, by token: constant ones, huge ones, tiny ones, zeros, single spikes. */
+function unusual(random: Rng, D: number, token: number): Float64Array {
+  const spike = random.integer(0, D - 1)
+  return Float64Array.from({ length: D }, (_, i) => {
+    switch (token % 6) {
+      case 0:
+        return 1.5
+      case 1:
+        return 60000 * (random.uniform() - 0.5)
+      case 2:
+        return 1e-7 * random.normal()
+      case 3:
+        return 0
+      case 4:
+        return i === spike ? 1000 : 0.01 * random.normal()
+      default:
+        return random.normal()
+    }
+  })
+}
+for (const kv of ['kv4', 'kv8'] as const) {
+  test(`${kv}: constant, huge, tiny and spiked vectors`, () =>
+    runDecodeCase(device, {
+      ...{ kv, dtype: 'bf16', D: 64, Hq: 2, Hkv: 1, seed: 20, vector: unusual },
+      sequences: singles(1, 131),
+    }))
+}
+
+test('a sequence alone gives what it gives among others, and query tokens one by one what they give together', async () => {
+  const o: DecodeOptions = {
+    ...{ kv: 'kv4', dtype: 'f16', D: 64, Hq: 3, Hkv: 1, seed: 30 },
+    sequences: [...singles(40, 400), { context: 1200, queries: 4 }, ...singles(129)],
+  }
+  const all = decodeStep(o)
+  const together = await runDecode(device, all)
+  for (const [s, sequence] of o.sequences.entries()) {
+    for (let i = 0; i < sequence.queries; i++) {
+      const first = all.queryStart[s]! + i
+      const alone = await runDecode(device, {
+        ...all,
+        sequences: [{ context: sequence.context - sequence.queries + 1 + i, queries: 1 }],
+        table: all.table.slice(s * all.maxPages, (s + 1) * all.maxPages),
+        queryStart: Int32Array.of(0, 1),
+        context: Int32Array.of(sequence.context - sequence.queries + 1 + i),
+        q: all.q.slice(first * o.Hq * o.D, (first + 1) * o.Hq * o.D),
+      })
+      const expected = outputsOf(all, together.out, s).subarray(i * o.Hq * o.D, (i + 1) * o.Hq * o.D)
+      assertSame(alone.out, expected, o.D, `sequence ${s}, query ${i}`)
+    }
+  }
+})
+
+test.run()
