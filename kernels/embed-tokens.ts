@@ -1,11 +1,13 @@
 import {
   blockIdx,
   type Elem,
+  each,
   type In,
   type i32,
   kernel,
   loadWords,
   type Out,
+  regs,
   staticAssert,
   storeWords,
   u32,
@@ -35,16 +37,17 @@ export const embedTokens = kernel(
     overlapLaunches()
     const id = a.ids.at(blockIdx.x)
     const known = id >= 0 && id < c.V
-    for (const turn of unroll(turnsOf(share))) {
-      const column = columnOf(share, turn)
-      if (hasColumns(share, turn)) {
-        const words = loadWords(a.table, [known ? id : 0, column], 4)
-        storeWords(
-          a.out,
-          [blockIdx.x, column],
-          words.map((word) => (known ? word : u32(0))),
-        )
+    // All loads before the first store: the compiler cannot know that they do not depend on it.
+    const turns = each(turnsOf(share), (turn) => {
+      const words = regs(4, u32(0))
+      if (known && hasColumns(share, turn)) {
+        const loaded = loadWords(a.table, [id, columnOf(share, turn)], 4)
+        for (const i of unroll(4)) words[i] = loaded[i]!
       }
+      return words
+    })
+    for (const turn of unroll(turns.length)) {
+      if (hasColumns(share, turn)) storeWords(a.out, [blockIdx.x, columnOf(share, turn)], turns[turn]!)
     }
   },
 )

@@ -21,9 +21,18 @@ import {
   to,
   warpIdx,
 } from '../dsl/index.ts'
-import { blockSum, pairwise, type RowShare, rsqrtExact, storeRow, warpSum } from '../dsl/std/index.ts'
+import {
+  blockSum,
+  loadRow,
+  pairwise,
+  type RowShare,
+  rsqrtExact,
+  storeRow,
+  warpSum,
+} from '../dsl/std/index.ts'
 import {
   eachRow,
+  type HalfType,
   loadFloats,
   overlapLaunches,
   type RowConfig,
@@ -56,10 +65,20 @@ function sumOfSquares(values: readonly f32[]): f32 {
   return pairwise(accesses, (a, b) => a + b)
 }
 
+/**
+ * Device: a row that is used again and again, from shared memory: a thread puts there what it takes, so that no barrier is
+ * due. Registers would hold it at the price of fewer CTAs.
+ */
+function nearby(src: In<number, string>, share: RowShare, dtype: HalfType): () => number[] {
+  const tile = shared<number>(dtype, [share.columns])
+  storeRow(tile, [], share, loadRow(src, [], share, to(dtype, 0)))
+  return () => loadRow(tile, [], share, to(dtype, 0))
+}
+
 /** Device: the calling thread's share of x · rsqrt(mean(x²) + eps) · γ, in f32. */
-function normalized(values: readonly f32[], weights: readonly f32[], eps: f32, columns: number): f32[] {
+function normalized(values: readonly f32[], weights: readonly number[], eps: f32, columns: number): f32[] {
   const norm = rsqrtExact(blockSum(sumOfSquares(values)) * (1 / columns) + eps)
-  return values.map((value, i) => value * norm * weights[i]!)
+  return values.map((value, i) => value * norm * f32(weights[i]!))
 }
 
 /** RMSNorm of each row. */
@@ -76,10 +95,10 @@ export const rmsNorm = kernel(
     c: RmsNormConfig,
   ) {
     const share = shareOf(c.H)
-    const weights = loadFloats(a.gamma, [], share, c.dtype)
+    const weights = nearby(a.gamma, share, c.dtype)
     const source = { src: a.x, at: (row: i32) => [row] }
     eachRow(a.x.dim('T'), c.H, c, [source], ({ index, take, release }) => {
-      const y = normalized(take(0), weights, a.eps, c.H)
+      const y = normalized(take(0), weights(), a.eps, c.H)
       release()
       storeFloats(a.out, [index], share, c.dtype, y)
       barrier()
@@ -102,7 +121,7 @@ export const rmsNormRows = kernel(
     c: RmsNormConfig,
   ) {
     const share = shareOf(c.H)
-    const weights = loadFloats(a.gamma, [], share, c.dtype)
+    const weights = loadRow(a.gamma, [], share, to(c.dtype, 0))
     overlapLaunches()
     const values = loadFloats(a.x, [a.rows.at(blockIdx.x)], share, c.dtype)
     storeFloats(a.out, [blockIdx.x], share, c.dtype, normalized(values, weights, a.eps, c.H))
@@ -118,15 +137,17 @@ function storeNormalized(
   row: i32,
   share: RowShare,
   values: readonly f32[],
-  weights: readonly f32[],
+  weights: readonly number[],
   eps: f32,
   then: () => void,
 ): void {
-  const weighted = values.map((value, i) => value * weights[i]!)
+  // Before anything else, so that no register holds the values themselves across a barrier.
+  const ownSquares = sumOfSquares(values)
+  const weighted = values.map((value, i) => value * f32(weights[i]!))
   const largest = largestMagnitude(weighted)
   then()
   const codes = storeCodes(out.q, row, share, weighted, largest)
-  const { squares, sum } = blockSums(sumOfSquares(values), codes)
+  const { squares, sum } = blockSums(ownSquares, codes)
   if (threadIdx.x === 0) {
     out.scale.put(scaleOf(largest, rsqrtExact(squares * (1 / share.columns) + eps)), row)
     out.sum.put(sum, row)
@@ -168,10 +189,10 @@ export const rmsNormQuantize = kernel(
     c: RmsNormConfig,
   ) {
     const share = shareOf(c.H)
-    const weights = loadFloats(a.gamma, [], share, c.dtype)
+    const weights = nearby(a.gamma, share, c.dtype)
     const source = { src: a.x, at: (row: i32) => [row] }
     eachRow(a.x.dim('T'), c.H, c, [source], ({ index, take, release }) => {
-      storeNormalized(a, index, share, take(0), weights, a.eps, release)
+      storeNormalized(a, index, share, take(0), weights(), a.eps, release)
     })
   },
 )
@@ -193,14 +214,14 @@ export const addRmsNormQuantize = kernel(
     c: RmsNormConfig,
   ) {
     const share = shareOf(c.H)
-    const weights = loadFloats(a.gamma, [], share, c.dtype)
+    const weights = nearby(a.gamma, share, c.dtype)
     const sources = [a.x, a.delta].map((src) => ({ src, at: (row: i32) => [row] }))
     eachRow(a.x.dim('T'), c.H, c, sources, ({ index, take, release }) => {
       const delta = take(1)
       const sums = take(0).map((value, i) => to(c.dtype, value + delta[i]!))
       storeRow(a.x, [index], share, sums)
       const values = sums.map((value) => f32(value))
-      storeNormalized(a, index, share, values, weights, a.eps, release)
+      storeNormalized(a, index, share, values, weights(), a.eps, release)
     })
   },
 )
