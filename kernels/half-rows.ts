@@ -64,12 +64,23 @@ export interface RowConfig {
   readonly plan?: RowPlan
 }
 
-/** Threads of a CTA that works on one row: 8 elements each where the row allows, in whole warps, 512 at most. */
-export const rowThreads = (columns: number): number => Math.min(512, 32 * ceilDiv(columns, 8 * 32))
+/** Threads of a CTA that works on one row: 16 elements each in whole warps, more only where there are no more threads. */
+export const rowThreads = (columns: number): number => Math.min(1024, 32 * ceilDiv(columns, 16 * 32))
 
 /** The plan of a kernel over rows of so many columns. */
-export const rowPlan = (columns: number, { plan }: RowConfig): RowPlan =>
-  plan ?? { threads: rowThreads(columns), stages: 0, ctas: 2 ** 20 }
+export function rowPlan(columns: number, { plan }: RowConfig): RowPlan {
+  const threads = rowThreads(columns)
+  // Registers for 1024 threads at least.
+  return (
+    plan ?? {
+      threads,
+      stages: 0,
+      ctas: 2 ** 20,
+      ctasPerMultiprocessor: Math.max(1, Math.floor(1024 / threads)),
+      late: true,
+    }
+  )
+}
 
 /** Grid, CTA and registers of a kernel over rows, of which `columns` says how long they are. */
 export const rowOptions = <C extends RowConfig>(columns: (c: C) => number): KernelOptions<C> => ({
