@@ -78,6 +78,7 @@ export class Engine {
   #scheduledIds = new Map<number, number>()
   #nextId = 0
   #closed: Error | undefined
+  #failed = false
   #wake: () => void = () => {}
   #drained: (() => void)[] = []
   readonly #loop: Promise<void>
@@ -122,6 +123,11 @@ export class Engine {
   /** Why the engine takes no requests any more; `undefined` while it does. */
   get closed(): Error | undefined {
     return this.#closed
+  }
+
+  /** Whether it has given up, because steps fail over and over. */
+  get failed(): boolean {
+    return this.#failed
   }
 
   /** Takes a request and returns its number. Throws `RefusalError`, or `EngineError` when the engine is closed. */
@@ -243,6 +249,7 @@ export class Engine {
   async #restart(cause: Error): Promise<void> {
     this.#failures++
     if (this.#failures > (this.#options.failures ?? 3)) {
+      this.#failed = true
       this.#end(new EngineError(`steps fail over and over: ${cause.message}`))
       return
     }

@@ -21,6 +21,8 @@ export interface ChatOptions {
 
 /** A model's own way to write a conversation as one text. */
 export interface ChatTemplate {
+  /** Its Jinja source. */
+  readonly source: string
   /**
    * The text of a conversation, special tokens spelled out: encode it with `addSpecial: false`. Throws `TextError`
    * with the template's own words when it refuses the conversation, and when it takes too long or writes too much.
@@ -93,6 +95,7 @@ export function createChatTemplate(
     throw new TextError(`${path}: the chat template is not valid Jinja: ${(error as Error).message}`)
   }
   return {
+    source,
     render: (messages, { addGenerationPrompt = true, tools } = {}) => {
       const variables = {
         messages,

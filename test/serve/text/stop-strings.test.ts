@@ -100,6 +100,17 @@ test('a stop string is found across the borders of tokens, whatever tokens spell
   )
 })
 
+test('stop strings are not looked for among the least number of tokens', () => {
+  const tokenizer = loadTokenizer(
+    fileURLToPath(new URL('../../../examples/models/nano-w4a8kv4/', import.meta.url)),
+  )
+  const ids = Array.from('xax', (x) => tokenizer.encode(x, { addSpecial: false })[0]!)
+  const output = new OutputText(tokenizer, new StopStrings(['x']), { minTokens: 1 })
+  assert.equal(output.push(ids[0]!), { text: 'x', stop: undefined })
+  assert.equal(output.push(ids[1]!), { text: 'a', stop: undefined })
+  assert.equal(output.push(ids[2]!), { text: '', stop: 'x' })
+})
+
 test('what is left at the end can be a stop string still', () => {
   const tokenizer = loadTokenizer(
     fileURLToPath(new URL('../../../examples/models/nano-w4a8kv4/', import.meta.url)),

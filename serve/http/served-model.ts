@@ -1,0 +1,77 @@
+import type { GenerationConfig } from '../../checkpoint/config.ts'
+import { PAGE_TOKENS } from '../../kernels/formats/kv.ts'
+import type { Engine } from '../engine/engine.ts'
+import type { ChatMessage, ChatTemplate } from '../text/chat-template.ts'
+import type { Tokenizer } from '../text/tokenizer.ts'
+import { type ToolFormat, toolFormatOf } from '../text/tools/tool-format.ts'
+import { HttpError } from './errors.ts'
+
+export interface ServedModelParts {
+  /** What clients call it. */
+  readonly name: string
+  readonly engine: Engine
+  readonly tokenizer: Tokenizer
+  readonly chatTemplate: ChatTemplate | undefined
+  /** Tokens that end a text. */
+  readonly endIds: readonly number[]
+  /** What the model's authors suggest. */
+  readonly suggested: GenerationConfig | undefined
+}
+
+/** A model that requests are answered with. */
+export class ServedModel {
+  readonly name: string
+  readonly engine: Engine
+  readonly tokenizer: Tokenizer
+  readonly endIds: readonly number[]
+  readonly suggested: GenerationConfig | undefined
+  readonly toolFormat: ToolFormat | undefined
+  /** Special tokens that the reader of tool calls has to see. */
+  readonly toolTokens: ReadonlySet<number>
+  /** When it began to be served, in seconds since 1970. */
+  readonly created = Math.floor(Date.now() / 1000)
+  readonly #chatTemplate: ChatTemplate | undefined
+
+  constructor(parts: ServedModelParts) {
+    this.name = parts.name
+    this.engine = parts.engine
+    this.tokenizer = parts.tokenizer
+    this.endIds = parts.endIds
+    this.suggested = parts.suggested
+    this.#chatTemplate = parts.chatTemplate
+    this.toolFormat = parts.chatTemplate && toolFormatOf(parts.chatTemplate.source)
+    this.toolTokens = specialTokensOf(this.toolFormat, parts.tokenizer)
+  }
+
+  /** Tokens of one sequence, prompt and output. */
+  get context(): number {
+    return this.engine.limits.context
+  }
+
+  /** Tokens that may follow a prompt of so many; below one, none may. */
+  roomAfter(promptTokens: number): number {
+    const { context, pages } = this.engine.limits
+    // The last token needs no place in the cache.
+    return Math.min(context, pages * PAGE_TOKENS + 1) - promptTokens
+  }
+
+  /** The ids of a text as it stands, with what the model wants around every text. */
+  encodeText(text: string): readonly number[] {
+    return this.tokenizer.encode(text)
+  }
+
+  /** The ids of a conversation. Throws `HttpError`, or `TextError` in the words of the template. */
+  encodeChat(messages: readonly ChatMessage[], tools: readonly unknown[] | undefined): readonly number[] {
+    if (this.#chatTemplate === undefined)
+      throw new HttpError(400, `the model ${this.name} has no chat template; use /v1/completions`)
+    const text = this.#chatTemplate.render(messages, tools ? { tools } : {})
+    return this.tokenizer.encode(text, { addSpecial: false })
+  }
+}
+
+/** What opens calls, and marks of theirs, where they are single special tokens. */
+function specialTokensOf(format: ToolFormat | undefined, tokenizer: Tokenizer): ReadonlySet<number> {
+  if (format === undefined) return new Set()
+  const texts = [format.opening, ...(format.closing ? [format.closing] : []), '[ARGS]', '[CALL_ID]']
+  return new Set(texts.flatMap((text) => tokenizer.idOf(text) ?? []).filter((id) => tokenizer.isSpecial(id)))
+}
