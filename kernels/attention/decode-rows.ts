@@ -1,10 +1,11 @@
 import {
   atomicAdd,
+  ballot,
   f32,
   fma,
   type In,
   type InOut,
-  type i32,
+  i32,
   idiv,
   LOG2E,
   laneIdx,
@@ -12,13 +13,12 @@ import {
   type Out,
   range,
   regs,
-  shuffle,
   store,
   storeWords,
   syncWarp,
   threadFence,
   to,
-  i32 as toI32,
+  u32,
   unroll,
   warpIdx,
 } from '../../dsl/index.ts'
@@ -144,30 +144,42 @@ export function mergeUnits(o: Decode & { readonly a: RowArguments }, rows: TeamR
   const { a, c, d, m } = o
   const { unit } = rows
   const team = teamOf(unit)
-  const quads = c.D / (4 * SLICES)
-  for (const slice of range(team.own, SLICES, team.warps)) {
-    for (const turn of unroll(ceilDiv(d.rows * quads, 32))) {
-      const item = laneIdx + 32 * turn
-      const row = idiv(item, quads)
-      const column = slice * (c.D / SLICES) + 4 * (item - row * quads)
-      if (item < d.rows * quads) {
-        const place = placeOfRow(o, rows, row)
-        if (place.isLive) {
-          // Sums of upper nibbles are 16 times what they stand for.
-          const share = d.bits === 4 ? (column >= c.D / 2 ? f32(1 / 16) : f32(1)) : f32(1)
-          const sums = noSums()
-          for (const i of range(team.warps)) {
-            const [reference, total, offset, step] = load(m.statistics, [team.first + i, row, 0], 4)
-            const codes = load(m.sums, [team.first + i, row * d.sumPitch + column], 4)
-            const part = { reference: reference!, total: total!, offset: offset! }
-            add(sums, part, codes, d.bits === 4 ? step! * share : step!)
-          }
-          if (unit.splits === 1) putRow(a, c.dtype, place.token, place.column + column, sums)
-          else putPartial(o, rows, row, slice, 4 * (item - row * quads), sums)
-        }
-      }
+  eachItem(o, rows, idiv(SLICES - 1 - team.own, team.warps) + 1, (item) => {
+    const slice = team.own + item.slice * team.warps
+    const column = slice * (c.D / SLICES) + item.column
+    const place = placeOfRow(o, rows, item.row)
+    // Sums of upper nibbles are 16 times what they stand for.
+    const share = column >= c.D / 2 ? f32(1 / 16) : f32(1)
+    const sums = noSums()
+    for (const i of range(team.first, team.first + team.warps)) {
+      const [reference, total, offset, step] = load(m.statistics, [i, item.row, 0], 4)
+      const codes = load(m.sums, [i, item.row * d.sumPitch + column], 4)
+      const part = { reference: reference!, total: total!, offset: offset! }
+      add(sums, part, codes, d.bits === 4 ? step! * share : step!)
     }
-    if (unit.splits > 1) mergeSplits(o, rows, slice)
+    if (unit.splits === 1) putRow(a, c.dtype, place.token, place.column + column, sums)
+    else putPartial(o, rows, { ...item, slice }, sums)
+  })
+  if (unit.splits > 1) mergeSplits(o, rows)
+}
+
+/** Four columns of a row of a slice. */
+interface Item {
+  readonly slice: i32
+  readonly row: i32
+  /** The first column within the slice. */
+  readonly column: i32
+}
+
+/** Deals four columns at a time of all rows of `slices` slices out to lanes; rows past the last are left out. */
+function eachItem(o: Decode, rows: TeamRows, slices: i32, body: (item: Item) => void): void {
+  const quads = o.c.D / (4 * SLICES)
+  const items = o.d.rows * quads
+  for (const at of range(laneIdx, slices * items, 32)) {
+    const slice = idiv(at, items)
+    const inSlice = at - slice * items
+    const row = idiv(inSlice, quads)
+    if (placeOfRow(o, rows, row).isLive) body({ slice, row, column: 4 * (inSlice - row * quads) })
   }
 }
 
@@ -211,9 +223,7 @@ const partialRow = ({ d }: Decode, { head, pass }: TeamRows, row: i32): i32 =>
 function putPartial(
   o: Decode & { readonly a: RowArguments },
   rows: TeamRows,
-  row: i32,
-  slice: i32,
-  column: i32,
+  { slice, row, column }: Item,
   sums: Sums,
 ): void {
   const { a, c } = o
@@ -229,49 +239,44 @@ function putPartial(
 const AHEAD = 8
 
 /** Of the warps that have a slice of a split, the last to arrive adds all of them up in order. */
-function mergeSplits(o: Decode & { readonly a: RowArguments }, rows: TeamRows, slice: i32): void {
-  const { a, c, d } = o
+function mergeSplits(o: Decode & { readonly a: RowArguments }, rows: TeamRows): void {
+  const { a, c } = o
   const { unit } = rows
-  const counter = (rows.head * d.passes + rows.pass) * SLICES + slice
+  const team = teamOf(unit)
+  const counter = (rows.head * o.d.passes + rows.pass) * SLICES
   threadFence()
   syncWarp()
-  let before: i32 = 0
-  if (laneIdx === 0) before = atomicAdd(a.arrivals, [unit.sequence, counter], toI32(1))
-  if (shuffle(before, 0) !== unit.splits - 1) return
-  threadFence()
-  if (laneIdx === 0) a.arrivals.put(0, unit.sequence, counter)
-  const quads = c.D / (4 * SLICES)
-  for (const turn of unroll(ceilDiv(d.rows * quads, 32))) {
-    const item = laneIdx + 32 * turn
-    const row = idiv(item, quads)
-    const column = 4 * (item - row * quads)
-    if (item < d.rows * quads) {
-      const place = placeOfRow(o, rows, row)
-      if (place.isLive) {
-        const at = partialRow(o, rows, row)
-        const first = slice * sliceWidth(c.D)
-        const sums = noSums()
-        for (const begin of range(0, unit.splits, AHEAD)) {
-          const parts = Array.from({ length: AHEAD }, (_, i) => {
-            const slot = unit.firstSlot + Math.min(begin + i, unit.splits - 1)
-            return {
-              codes: load(a.partials, [slot, at, first + column], 4, { cache: 'cg' }),
-              row: load(a.partials, [slot, at, first + c.D / SLICES], 4, { cache: 'cg' }),
-            }
-          })
-          parts.forEach(({ codes, row }, i) => {
-            const [reference, total, offset] = row
-            const isPart = begin + i < unit.splits
-            const part = {
-              reference: isPart ? reference! : f32(NO_REFERENCE),
-              total: total!,
-              offset: offset!,
-            }
-            add(sums, part, codes, f32(1))
-          })
-        }
-        putRow(a, c.dtype, place.token, place.column + slice * (c.D / SLICES) + column, sums)
-      }
-    }
+  let isLast = i32(0)
+  if (laneIdx < SLICES && laneIdx >= team.own && (laneIdx - team.own) % team.warps === 0) {
+    const before = atomicAdd(a.arrivals, [unit.sequence, counter + laneIdx], i32(1))
+    isLast = i32(before === unit.splits - 1)
+    if (before === unit.splits - 1) a.arrivals.put(0, unit.sequence, counter + laneIdx)
   }
+  const last = ballot(isLast === 1)
+  if (last === 0) return
+  threadFence()
+  eachItem(o, rows, i32(SLICES), (item) => {
+    const { slice, row, column } = item
+    if (((last >>> u32(slice)) & 1) === 1) {
+      const at = partialRow(o, rows, row)
+      const first = slice * sliceWidth(c.D)
+      const sums = noSums()
+      for (const begin of range(0, unit.splits, AHEAD)) {
+        const parts = Array.from({ length: AHEAD }, (_, i) => {
+          const slot = unit.firstSlot + Math.min(begin + i, unit.splits - 1)
+          return {
+            codes: load(a.partials, [slot, at, first + column], 4, { cache: 'cg' }),
+            row: load(a.partials, [slot, at, first + c.D / SLICES], 4, { cache: 'cg' }),
+          }
+        })
+        parts.forEach(({ codes, row: [reference, total, offset] }, i) => {
+          const isPart = begin + i < unit.splits
+          const part = { reference: isPart ? reference! : f32(NO_REFERENCE), total: total!, offset: offset! }
+          add(sums, part, codes, f32(1))
+        })
+      }
+      const place = placeOfRow(o, rows, row)
+      putRow(a, c.dtype, place.token, place.column + slice * (c.D / SLICES) + column, sums)
+    }
+  })
 }

@@ -20,6 +20,7 @@ export interface DecodeConfig extends KvConfig {
   readonly Counters: number
   /** CTAs of the persistent grid. */
   readonly ctas: number
+  readonly ctasPerMultiprocessor: number
   /** Tokens whose keys or values are one copy, and copies that a warp has under way or in hand. */
   readonly granule: number
   readonly slots: number
@@ -87,6 +88,9 @@ export function checkDecode(c: DecodeConfig): void {
   staticAssert(c.queries >= 1 && c.queries <= 8, 'decode attention takes 1 to 8 query tokens of a sequence')
 }
 
+/** Shared memory of a multiprocessor that each CTA takes beside its own. */
+const RESERVED_BYTES = 1024
+
 /** Shared memory beside the granules: queries, probabilities and sums, statistics, barriers. */
 const fixedBytes = (D: number, rows: number) =>
   ROUND_UNITS *
@@ -108,6 +112,7 @@ export function decodeConfig(o: {
   readonly queries: number
   readonly target: Pick<Target, 'sharedBytes'>
   readonly multiprocessors: number
+  readonly ctasPerMultiprocessor?: number
 }): DecodeConfig {
   const { kv, dtype, D, Hq, Hkv, queries } = o
   const { bits } = kvFormats[kv]
@@ -115,9 +120,15 @@ export function decodeConfig(o: {
   const rows = rowsOf(group, queries)
   const passes = passesOf(group, queries)
   const bytesOf = (granule: number) => (granule * D * bits) / 8 + (bits < 16 ? 8 * granule : 0)
-  const room = (o.target.sharedBytes - fixedBytes(D, rows)) / ROUND_UNITS
   const least = bits === 16 ? 16 : 32
-  const granule = [64, 32].find((n) => bytesOf(n) <= 4608 && 4 * bytesOf(n) <= room) ?? least
+  const placing = (ctas: number) => {
+    const share = (o.target.sharedBytes + RESERVED_BYTES) / ctas - RESERVED_BYTES
+    const room = (share - fixedBytes(D, rows)) / ROUND_UNITS
+    const granule = [64, 32].find((n) => bytesOf(n) <= 4608 && 2 * bytesOf(n) <= room) ?? least
+    return { ctas, granule, slots: Math.min(8, Math.floor(room / bytesOf(granule))) }
+  }
+  const wanted = placing(o.ctasPerMultiprocessor ?? 2)
+  const { ctas, granule, slots } = wanted.slots >= 2 ? wanted : placing(1)
   return {
     ...kvConfig(kv, dtype, D),
     dtype,
@@ -129,8 +140,9 @@ export function decodeConfig(o: {
     PartialRows: Hkv * passes * rows,
     PartialColumns: D + 4 * SLICES,
     Counters: Hkv * passes * SLICES,
-    ctas: o.multiprocessors,
+    ctas: o.multiprocessors * ctas,
+    ctasPerMultiprocessor: ctas,
     granule,
-    slots: Math.min(8, Math.floor(room / bytesOf(granule))),
+    slots,
   }
 }

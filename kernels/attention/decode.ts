@@ -38,7 +38,7 @@ export const decodeAttention = kernel(
   {
     grid: (_, c: DecodeConfig) => [c.ctas],
     block: [DECODE_THREADS],
-    blocksPerMultiprocessor: () => 1,
+    blocksPerMultiprocessor: (c) => c.ctasPerMultiprocessor,
   },
   function decodeAttention(
     a: {
