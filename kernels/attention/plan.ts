@@ -149,7 +149,7 @@ function splitsOf(a: PlanArguments, c: PlanConfig, sequence: i32): Splits {
   const token = a.queryStart.at(safe)
   const count = a.queryStart.at(safe + 1) - token
   const end = a.context.at(safe)
-  const isDecode = sequence < sequences && count >= 1 && count <= c.queries
+  const isDecode = sequence < sequences && count >= 1 && count <= c.queries && end >= count
   const position = end - count
   const from = Math.max(position - a.window + 1, 0)
   const [firstUnit, lastUnit] = [from >>> UNIT_BITS, (end - 1) >>> UNIT_BITS]
