@@ -1,0 +1,69 @@
+import {
+  type DecodeOptions,
+  decodeName,
+  decodeStep,
+  outputsOf,
+  runDecode,
+  runDecodeCase,
+} from '../kernels/cases/decode.ts'
+import { anyGpu, testOnGpu } from '../support/gpu-cases.ts'
+import { halfTypes } from '../support/halfs.ts'
+import { assertSame } from '../support/run-kernel.ts'
+
+const singles = (...contexts: number[]) => contexts.map((context) => ({ context, queries: 1 }))
+const edges = singles(1, 63, 64, 65, 127, 128, 129, 1023, 1024, 1025)
+const wide = [
+  { context: 8, queries: 8 },
+  { context: 0, queries: 0 },
+  { context: 130, queries: 3 },
+  { context: 1100, queries: 2 },
+]
+const heads = [
+  { Hq: 1, Hkv: 1 },
+  { Hq: 8, Hkv: 4 },
+  { Hq: 3, Hkv: 1 },
+  { Hq: 4, Hkv: 1 },
+  { Hq: 7, Hkv: 1 },
+  { Hq: 16, Hkv: 2 },
+  { Hq: 16, Hkv: 1 },
+]
+
+/** Decode attention: the cases of the emulator's tests over all head sizes and ratios, and larger batches. */
+await testOnGpu('decode attention on CUDA', anyGpu, (_, device, test) => {
+  let seed = 1
+  for (const kv of ['kv4', 'kv8', 'kv16'] as const) {
+    for (const D of [64, 96, 128, 256]) {
+      for (const { Hq, Hkv } of heads) {
+        const o = { kv, D, Hq, Hkv, dtype: halfTypes[seed % 2]!, seed: seed++ }
+        const all: DecodeOptions[] = [
+          { ...o, sequences: Hq === 4 ? edges : singles(1, 65, 130) },
+          { ...o, sequences: wide, ...(Hq === 7 ? { window: 100 } : {}) },
+        ]
+        for (const each of all) test(decodeName(each), () => runDecodeCase(device, each))
+      }
+    }
+    test(`${kv}: a sequence alone gives what it gives among 512`, async () => {
+      const o: DecodeOptions = {
+        ...{ kv, D: 64, Hq: 4, Hkv: 1, dtype: 'f16', seed: seed++ },
+        sequences: Array.from({ length: 512 }, (_, i) => ({
+          context: i % 7 === 0 ? 0 : 1 + ((i * 37) % (i % 5 === 0 ? 1500 : 200)),
+          queries: i % 7 === 0 ? 0 : 1 + (i % 3 === 0 ? i % 2 : 0),
+        })).map((s) => ({ ...s, queries: Math.min(s.queries, s.context) })),
+      }
+      const step = decodeStep(o)
+      const together = await runDecode(device, step)
+      for (const s of [1, 5, 100, 255, 256, 511]) {
+        const rows = [step.queryStart[s]!, step.queryStart[s + 1]!]
+        const alone = await runDecode(device, {
+          ...step,
+          sequences: [o.sequences[s]!],
+          table: step.table.slice(s * step.maxPages, (s + 1) * step.maxPages),
+          queryStart: Int32Array.of(0, rows[1]! - rows[0]!),
+          context: step.context.slice(s, s + 1),
+          q: step.q.slice(rows[0]! * o.Hq * o.D, rows[1]! * o.Hq * o.D),
+        })
+        assertSame(alone.out, outputsOf(step, together.out, s), o.D, `sequence ${s}`)
+      }
+    })
+  }
+})
