@@ -1,4 +1,6 @@
 import {
+  type Barriers,
+  barriers,
   type f16,
   type f32,
   type i32,
@@ -12,6 +14,7 @@ import {
 } from '../../dsl/index.ts'
 import { type KvConfig, PAGE_TOKENS } from '../formats/kv.ts'
 import { type PrefillShape, type PrefillTiles, tileRows } from './prefill-shape.ts'
+import { TILE_WORDS } from './prefill-tiles.ts'
 
 /** Tokens of a unit, and pages that they lie on. */
 export const unitTokens = 128
@@ -29,12 +32,24 @@ export const TOP = 5
 
 /** The shared memory of a CTA. */
 export interface PrefillMemory {
-  /** Pages as they are in the cache, keys and values: [stage, page, byte]; and their parameters. */
+  /** Pages as they are in the cache, keys and values: [stage, byte]; and their parameters. */
   readonly raw: Shared<number>
   readonly rawParams: Shared<f16>
   readonly rawRing: Ring
-  /** What the thread that copies pages knows of its next unit. */
+  /** What the thread that copies pages knows of its next unit, and the tiles that it has begun: [turn mod 4, word]. */
   readonly walk: Shared<i32>
+  readonly tiles: Shared<i32>
+  /** The next tile of the list, and the barrier of its copy. */
+  readonly fetchedTile: Shared<i32>
+  readonly fetched: Barriers
+  /**
+   * Queries of a tile as fragments: [sixteen rows, upper or lower bytes, 32 columns, word]; step and sum of each row; and the
+   * tile itself.
+   */
+  readonly queries: Shared<u32>
+  readonly queryRows: Shared<f32>
+  readonly tile: Shared<i32>
+  readonly queryRing: Ring
   /** Codes as bytes that `wgmma` reads: keys [stage, place of a token, column], values [stage, column, token]. */
   readonly keys: Shared<number>
   readonly values: Shared<number>
@@ -45,9 +60,13 @@ export interface PrefillMemory {
   /** The value of a unit's last bit: [stage]. */
   readonly steps: Shared<f32>
   readonly ring: Ring
-  /** Sums of finished splits, and the state of rows: [warpgroup, four columns, thread, one of them]. */
+  /** Sums of finished splits: [warpgroup, four columns, thread, one of them]; and the state of rows, likewise by thread. */
   readonly totals: Shared<f32>
+  readonly states: Shared<f32>
 }
+
+/** Tiles that the copies may be ahead of what is unpacked, that one included: more than stages of pages. */
+export const WALK_TILES = 4
 
 /** Rows of tiles have 128 bytes, whatever of them is used. */
 const pitch = 128
@@ -56,10 +75,17 @@ export function makeMemory(t: PrefillTiles, { D }: PrefillShape, kv: KvConfig): 
   const keys = shared<number>('u8', swizzledTile([t.stages, unitTokens, pitch], 'u8'))
   const values = shared<number>('u8', swizzledTile([t.stages, D, pitch], 'u8'))
   return {
-    raw: shared<number>('u8', [t.rawStages, unitPages, 2 * kv.PB]),
-    rawParams: shared<f16>('f16', [t.rawStages, unitPages, 4 * PAGE_TOKENS]),
+    raw: shared<number>('u8', [t.rawStages, 2 * kv.PB]),
+    rawParams: shared<f16>('f16', [t.rawStages, 4 * PAGE_TOKENS]),
     rawRing: makeRing({ stages: t.rawStages, producers: 1, consumers: 4, sharers: 1 }),
     walk: shared<i32>('i32', [8]),
+    tiles: shared<i32>('i32', [WALK_TILES, TILE_WORDS]),
+    fetchedTile: shared<i32>('i32', [TILE_WORDS]),
+    fetched: barriers(1),
+    queries: shared<u32>('u32', [tileRows / 16, 2, D / 32, 128]),
+    queryRows: shared<f32>('f32', [tileRows, 2]),
+    tile: shared<i32>('i32', [1, TILE_WORDS]),
+    queryRing: makeRing({ stages: 1, producers: 4, consumers: 8, sharers: 1 }),
     keys,
     values,
     keyWords: overlay<u32>(keys, 'u32', [t.stages, (unitTokens * pitch) / 4]),
@@ -67,6 +93,7 @@ export function makeMemory(t: PrefillTiles, { D }: PrefillShape, kv: KvConfig): 
     params: shared<f32>('f32', [t.stages, 6, unitTokens]),
     steps: shared<f32>('f32', [t.stages, 1]),
     ring: makeRing({ stages: t.stages, producers: 4, consumers: 8, sharers: 1 }),
-    totals: shared<f32>('f32', [tileRows / 64, D / 8 + 3, 128, 4]),
+    totals: shared<f32>('f32', [tileRows / 64, D / 8, 128, 4]),
+    states: shared<f32>('f32', [tileRows / 64, 3, 128, 2]),
   }
 }

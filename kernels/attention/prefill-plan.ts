@@ -17,6 +17,7 @@ import {
   waitForPrevious,
   warpIdx,
 } from '../../dsl/index.ts'
+import { PAGE_TOKENS } from '../formats/kv.ts'
 import { UNIT } from './arithmetic.ts'
 
 export interface PrefillPlanConfig {
@@ -50,7 +51,7 @@ export const planPrefill = kernel(
       context: In<i32, 'B'>
       /** Tokens that a query sees, itself included. */
       window: i32
-      tiles: Out<i32, 'Tiles 2'>
+      tiles: Out<i32, 'Tiles 8'>
       tileCount: Out<i32, '1'>
     },
     c: PrefillPlanConfig,
@@ -61,22 +62,26 @@ export const planPrefill = kernel(
     const share = LENGTHS / THREADS
     store(places, [share * threadIdx.x], [i32(0), i32(0), i32(0), i32(0)])
     barrier()
-    const eachTile = (visit: (sequence: i32, first: i32, at: i32) => void): void => {
+    const eachTile = (visit: (tile: readonly i32[], at: i32) => void): void => {
       for (const sequence of range(warpIdx, a.context.dim('B'), WARPS)) {
         const start = a.queryStart.at(sequence)
         const count = a.queryStart.at(sequence + 1) - start
-        const before = a.context.at(sequence) - count
+        const context = a.context.at(sequence)
         if (count > c.queries) {
           for (const tile of range(laneIdx, idiv(count + (c.tileTokens - 1), c.tileTokens), 32)) {
             const first = tile * c.tileTokens
-            const last = before + Math.min(first + c.tileTokens, count) - 1
-            const units = idiv(last, UNIT) - idiv(Math.max(before + first - a.window + 1, 0), UNIT)
-            visit(sequence, first, LENGTHS - 1 - Math.min(units, LENGTHS - 1))
+            const position = context - count + first
+            const last = position + Math.min(c.tileTokens, count - first) - 1
+            const firstUnit = idiv(Math.max(position - a.window + 1, 0), UNIT)
+            const lastUnit = idiv(last, UNIT)
+            const words = [sequence, start + first, count - first, position, context, firstUnit, lastUnit]
+            const length = Math.min(lastUnit - firstUnit, LENGTHS - 1)
+            visit([...words, idiv(last, PAGE_TOKENS)], LENGTHS - 1 - length)
           }
         }
       }
     }
-    eachTile((_sequence, _first, at) => {
+    eachTile((_tile, at) => {
       atomicAdd(places, [at], i32(1))
     })
     barrier()
@@ -87,8 +92,8 @@ export const planPrefill = kernel(
     store(places, [share * threadIdx.x], before)
     if (threadIdx.x === THREADS - 1) a.tileCount.put(end, 0)
     barrier()
-    eachTile((sequence, first, at) => {
-      store(a.tiles, [atomicAdd(places, [at], i32(1)), 0], [sequence, first])
+    eachTile((tile, at) => {
+      store(a.tiles, [atomicAdd(places, [at], i32(1)), 0], tile)
     })
   },
 )
@@ -117,21 +122,24 @@ function prefixSum(value: i32): i32 {
   return sum
 }
 
-/** The tiles on the host, longest first; tiles of one length may come in another order on the device. */
+/** The list on the host, eight words a tile; tiles of one length may come in another order on the device. */
 export function prefillTilesReference(
   sequences: readonly { readonly context: number; readonly queries: number }[],
   { queries, tileTokens }: PrefillPlanConfig,
   window: number,
-): { readonly sequence: number; readonly first: number; readonly units: number }[] {
-  return sequences
-    .flatMap((s, sequence) =>
-      Array.from({ length: s.queries > queries ? Math.ceil(s.queries / tileTokens) : 0 }, (_, i) => {
-        const first = i * tileTokens
-        const before = s.context - s.queries
-        const last = before + Math.min(first + tileTokens, s.queries) - 1
-        const from = Math.max(0, before + first - window + 1)
-        return { sequence, first, units: Math.floor(last / UNIT) - Math.floor(from / UNIT) + 1 }
-      }),
-    )
-    .sort((x, y) => y.units - x.units)
+): number[][] {
+  const lengthOf = (tile: readonly number[]) => tile[6]! - tile[5]!
+  const tiles: number[][] = []
+  let start = 0
+  for (const [sequence, { context, queries: count }] of sequences.entries()) {
+    for (let first = 0; first < count && count > queries; first += tileTokens) {
+      const position = context - count + first
+      const last = position + Math.min(tileTokens, count - first) - 1
+      const [from, to] = [Math.max(0, position - window + 1), last].map((token) => Math.floor(token / UNIT))
+      const page = Math.floor(last / PAGE_TOKENS)
+      tiles.push([sequence, start + first, count - first, position, context, from!, to!, page])
+    }
+    start += count
+  }
+  return tiles.sort((x, y) => lengthOf(y) - lengthOf(x))
 }

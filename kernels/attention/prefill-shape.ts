@@ -6,7 +6,7 @@ import { type KvConfig, type KvFormatName, kvConfig, kvFormats } from '../format
 export interface PrefillTiles {
   /** CTAs of the persistent grid. */
   readonly ctas: number
-  /** Units of coded pages under way from global memory. */
+  /** Pages under way from global memory. */
   readonly rawStages: number
   /** Units of bytes that the warpgroups multiply. */
   readonly stages: number
@@ -60,7 +60,7 @@ export function prefillConfig(o: PrefillOptions): PrefillConfig {
     Hkv,
     HqD: Hq * D,
     ctas: o.multiprocessors,
-    rawStages: kv === 'kv4' ? 3 : 2,
+    rawStages: kv === 'kv4' ? 5 : 3,
     stages: 2,
     turns: 'scores',
   }

@@ -1,17 +1,13 @@
 import {
   advance,
   arrive,
-  type Cursor,
   consumerCursor,
-  copyBulk,
-  expectBytes,
-  type f16,
+  each,
   f16x2,
   f32,
   fenceAsync,
   highNibbles,
-  type In,
-  i32,
+  type i32,
   idiv,
   laneIdx,
   load,
@@ -19,7 +15,6 @@ import {
   lowNibbles,
   producerCursor,
   range,
-  regs,
   release,
   shuffle,
   shuffleUp,
@@ -35,110 +30,71 @@ import {
 } from '../../dsl/index.ts'
 import { kvFormats, PAGE_TOKENS } from '../formats/kv.ts'
 import { quadSwizzle } from '../formats/kv-pages.ts'
-import { valueRate, valueStep } from './arithmetic.ts'
+import { UNIT, valueRate, valueStep } from './arithmetic.ts'
+import { beginWalk, copyNext } from './prefill-copies.ts'
 import {
   KEY_MIN,
   KEY_SCALE,
   type PrefillMemory,
   TOP,
   unitPages,
-  unitTokens,
   VALUE_MIN,
   VALUE_SCALE,
+  WALK_TILES,
   WEIGHT,
 } from './prefill-memory.ts'
+import { putQueries } from './prefill-queries.ts'
 import type { PrefillConfig } from './prefill-shape.ts'
-import { itemOfTurn, itemsOf, loadTile, type StepTiles } from './prefill-tiles.ts'
-
-/** The cache as prefill reads it. */
-export interface CacheArguments {
-  readonly pages: In<i32, 'B MaxPages'>
-  readonly kv: In<number, 'Pages Hkv 2 PB'>
-  readonly kvParams?: In<f16, 'Pages Hkv 2 64 2'>
-}
+import { takeTile } from './prefill-tiles.ts'
+import type { PrefillArguments } from './prefill-wgmma.ts'
 
 /**
- * The warpgroup that feeds the others. One thread keeps the copy engine fetching pages, some units ahead; all 128 make of a
- * unit's codes the tiles that `wgmma` reads, a byte a code, and of its parameters what the softmax multiplies with.
+ * The warpgroup that feeds the others. One thread keeps the copy engine fetching pages, some units ahead; all 128 make
+ * integers of a tile's queries, and of a unit's codes the tiles that `wgmma` reads, a byte a code, and of its parameters what
+ * the softmax multiplies with.
  */
-export function feed(a: StepTiles & CacheArguments, c: PrefillConfig, m: PrefillMemory): void {
-  const items = itemsOf(a, c)
-  const copier = producerCursor()
+export function feed(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
   const isCopier = (threadIdx.x & 127) === 0
-  if (isCopier) {
-    store(m.walk, [0], [i32(-1), i32(0), i32(0), i32(0)])
-    store(m.walk, [4], [i32(0), i32(-1)])
-    for (const _ of range(c.rawStages)) copyNext(a, c, m, copier, items)
-  }
+  const walk = beginWalk(a, c, m, isCopier)
   const from = consumerCursor(0)
   const to = producerCursor()
+  const queries = producerCursor()
   let turn: i32 = 0
-  for (let item: i32 = itemOfTurn(turn); item < items; item = itemOfTurn(turn)) {
-    const tile = loadTile(a, c, item)
+  for (;;) {
+    waitFull(m.rawRing, from)
+    const tile = takeTile(m.tiles, turn & (WALK_TILES - 1))
+    waitEmpty(m.queryRing, queries)
+    if (isCopier) {
+      const place = turn & (WALK_TILES - 1)
+      for (const word of [0, 4]) store(m.tile, [0, word], load(m.tiles, [place, word], 4))
+    }
+    if (tile.tokens > 0) putQueries(a, c, m, tile)
+    syncWarp()
+    if (laneIdx === 0) arrive(m.queryRing.full, 0)
+    advance(queries, m.queryRing, 1)
+    if (tile.tokens === 0) break
     for (const unit of range(tile.firstUnit, tile.lastUnit + 1)) {
-      waitFull(m.rawRing, from)
+      const stages = each(unitPages, () => {
+        waitFull(m.rawRing, from)
+        const { stage } = from
+        advance(from, m.rawRing, 1)
+        return stage
+      })
       waitEmpty(m.ring, to)
-      unpackKeys(c, m, from.stage, to.stage)
-      unpackValues(c, m, from.stage, to.stage)
-      unpackParams(m, from.stage, to.stage, tile.context - unit * unitTokens)
+      const pageStage = (page: i32) => (page === 0 ? stages[0]! : stages[1]!)
+      unpackKeys(c, m, pageStage, to.stage)
+      unpackValues(c, m, pageStage, to.stage)
+      unpackParams(m, pageStage, to.stage, tile.context - unit * UNIT)
       fenceAsync()
       syncWarp()
       if (laneIdx === 0) arrive(m.ring.full, to.stage)
-      release(m.rawRing, from.stage)
-      if (isCopier) copyNext(a, c, m, copier, items)
+      for (const stage of stages) release(m.rawRing, stage)
+      if (isCopier) copyNext(a, c, m, walk)
       syncWarp()
-      advance(from, m.rawRing, 1)
       advance(to, m.ring, 1)
     }
     turn += 1
   }
-}
-
-/**
- * Asks for the pages of the next unit of all the CTA's tiles, if there is one; pages past the last that a query sees are not
- * read. Where the walk stands lies in shared memory, since one thread alone wants to know.
- */
-function copyNext(
-  a: StepTiles & CacheArguments,
-  c: PrefillConfig,
-  m: PrefillMemory,
-  at: Cursor,
-  items: i32,
-): void {
-  const walk = regs(6, i32(0))
-  ;[...load(m.walk, [0], 4), ...load(m.walk, [4], 2)].forEach((value, i) => {
-    walk[i] = value
-  })
-  const [TURN, SEQUENCE, HEAD, PAGE, UNIT, LAST] = [0, 1, 2, 3, 4, 5]
-  if (walk[UNIT]! > walk[LAST]!) {
-    walk[TURN] = walk[TURN]! + 1
-    const item = itemOfTurn(walk[TURN]!)
-    if (item < items) {
-      const tile = loadTile(a, c, item)
-      walk[SEQUENCE] = tile.sequence
-      walk[HEAD] = tile.kvHead
-      walk[PAGE] = idiv(tile.last, PAGE_TOKENS)
-      walk[UNIT] = tile.firstUnit
-      walk[LAST] = tile.lastUnit
-    }
-  }
-  if (walk[UNIT]! <= walk[LAST]!) {
-    waitEmpty(m.rawRing, at)
-    expectBytes(m.rawRing, at.stage, unitPages * (2 * c.PB + 512))
-    for (const i of unroll(unitPages)) {
-      const page = a.pages.at(walk[SEQUENCE]!, Math.min(walk[UNIT]! * unitPages + i, walk[PAGE]!))
-      const [to, from] = [
-        [at.stage, i, 0],
-        [page, walk[HEAD]!, 0, 0],
-      ]
-      copyBulk(m.raw, to!, a.kv, from!, 2 * c.PB, m.rawRing.full, at.stage)
-      copyBulk(m.rawParams, to!, a.kvParams!, [...from!, 0], 512, m.rawRing.full, at.stage)
-    }
-    advance(at, m.rawRing, 1)
-    walk[UNIT] = walk[UNIT]! + 1
-  }
-  store(m.walk, [0], walk.slice(0, 4))
-  store(m.walk, [4], walk.slice(4))
 }
 
 /**
@@ -149,7 +105,7 @@ const placeOf = (token: i32): i32 =>
   (token & ~15) + 8 * ((token >>> 1) & 1) + 2 * ((token >>> 2) & 3) + (token & 1)
 
 /** Keys: 16 bytes of a token become one chunk of its row, or two where a byte holds two codes. */
-function unpackKeys(c: PrefillConfig, m: PrefillMemory, from: i32, to: i32): void {
+function unpackKeys(c: PrefillConfig, m: PrefillMemory, pageStage: (page: i32) => i32, to: i32): void {
   const { bits } = kvFormats[c.kv]
   const rowBytes = (c.D * bits) / 8
   const chunks = rowBytes / 16
@@ -159,7 +115,7 @@ function unpackKeys(c: PrefillConfig, m: PrefillMemory, from: i32, to: i32): voi
     const token = idiv(turn, chunks)
     const chunk = turn % chunks
     const page = token >>> 6
-    const words = loadWords(m.raw, [from, page, (token & 63) * rowBytes + 16 * chunk], 4)
+    const words = loadWords(m.raw, [pageStage(page), (token & 63) * rowBytes + 16 * chunk], 4)
     const row = placeOf(token)
     const wordAt = (column: i32) => row * 32 + ((column ^ (row & 7)) << 2)
     if (bits === 4) {
@@ -170,17 +126,17 @@ function unpackKeys(c: PrefillConfig, m: PrefillMemory, from: i32, to: i32): voi
 }
 
 /** Values: a word is four tokens of a column already; a lane takes a quad of tokens, and four columns at a time. */
-function unpackValues(c: PrefillConfig, m: PrefillMemory, from: i32, to: i32): void {
+function unpackValues(c: PrefillConfig, m: PrefillMemory, pageStage: (page: i32) => i32, to: i32): void {
   const { bits } = kvFormats[c.kv]
   const chunks = (c.D * bits) / 32
   const quad = laneIdx
   const h = quad >>> 2
-  const page = quad >>> 4
+  const stage = pageStage(quad >>> 4)
   const base = c.PB + (quad & 15) * ((c.D * bits) / 2)
   for (const k of range(chunks / 4)) {
     // Lanes 4 to 7 of eight take the other chunk of a pair, or the eight would meet the same banks.
     const chunk = ((warpIdx & 3) * (chunks / 4) + k) ^ (h & 1)
-    const words = loadWords(m.raw, [from, page, base + ((chunk ^ quadSwizzle(c.D, quad)) << 4)], 4)
+    const words = loadWords(m.raw, [stage, base + ((chunk ^ quadSwizzle(c.D, quad)) << 4)], 4)
     words.forEach((word, i) => {
       const column = 4 * chunk + i
       const at = column * 32 + ((h ^ (column & 7)) << 2) + (quad & 3)
@@ -193,10 +149,11 @@ function unpackValues(c: PrefillConfig, m: PrefillMemory, from: i32, to: i32): v
 }
 
 /** Scales and minima as the softmax wants them, four tokens a lane; of tokens past the end, zeros. */
-function unpackParams(m: PrefillMemory, from: i32, to: i32, live: i32): void {
+function unpackParams(m: PrefillMemory, pageStage: (page: i32) => i32, to: i32, live: i32): void {
   const first = 4 * laneIdx
+  const stage = pageStage(first >>> 6)
   const pairs = (block: i32) => {
-    const words = loadWords(m.rawParams, [from, first >>> 6, 2 * PAGE_TOKENS * block + 2 * (first & 63)], 4)
+    const words = loadWords(m.rawParams, [stage, 2 * PAGE_TOKENS * block + 2 * (first & 63)], 4)
     return words.map((word, i) => {
       const [scale, min] = unpack2(f16x2.bits(word))
       const isLive = first + i < live

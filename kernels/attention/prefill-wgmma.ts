@@ -5,9 +5,9 @@ import {
   each,
   f32,
   fma,
-  type In,
   i32,
   idiv,
+  initBarrier,
   initRing,
   laneIdx,
   launchDependents,
@@ -17,12 +17,10 @@ import {
   namedBarrier,
   type Out,
   packBf16,
-  packBytes,
   packF16,
   range,
   regs,
   release,
-  shuffleXor,
   specialize,
   store,
   storeWords,
@@ -41,31 +39,23 @@ import {
   wgmmaFence,
   wgmmaWait,
 } from '../../dsl/index.ts'
-import { queryCode, queryRate, queryStep, rescale, SPLIT, splitQuery, UNIT } from './arithmetic.ts'
+import { rescale, SPLIT, UNIT } from './arithmetic.ts'
+import type { CacheArguments } from './prefill-copies.ts'
 import { makeMemory, type PrefillMemory } from './prefill-memory.ts'
+import { type QueryArguments, takeQueries } from './prefill-queries.ts'
 import { checkPrefill, groupOf, type PrefillConfig, tileTokens } from './prefill-shape.ts'
 import {
   laneRows,
   probabilities,
-  type QueryRows,
   type RowState,
   resetState,
   rowState,
   softmaxUnit,
 } from './prefill-softmax.ts'
-import {
-  itemOfTurn,
-  itemsOf,
-  loadTile,
-  type PrefillTile,
-  type StepTiles,
-  tokenOfRow,
-} from './prefill-tiles.ts'
-import { type CacheArguments, feed } from './prefill-unpack.ts'
+import { type PrefillTile, type StepTiles, takeTile, tokenOfRow } from './prefill-tiles.ts'
+import { feed } from './prefill-unpack.ts'
 
-export interface PrefillArguments extends StepTiles, CacheArguments {
-  readonly q: In<number, 'T HqD'>
-  readonly scale: f32
+export interface PrefillArguments extends StepTiles, CacheArguments, QueryArguments {
   readonly out: Out<number, 'T HqD'>
 }
 
@@ -84,6 +74,8 @@ export function prefillWgmma(a: PrefillArguments, c: PrefillConfig): void {
   if (threadIdx.x === 256) {
     initRing(m.rawRing)
     initRing(m.ring)
+    initBarrier(m.fetched, 0, 1)
+    initRing(m.queryRing)
   }
   barrier()
   launchDependents()
@@ -94,18 +86,11 @@ export function prefillWgmma(a: PrefillArguments, c: PrefillConfig): void {
   })
 }
 
-/** Queries as A's registers, of each 32 columns: the upper bytes and the lower. */
-interface QueryBytes {
-  readonly high: readonly (readonly u32[])[]
-  readonly low: readonly (readonly u32[])[]
-}
-
 /** Halves in which products are computed, so that one's threads work while the other's tensor cores do. */
 const halves = 2
 
 /** A warpgroup: its 64 rows of each tile. */
 function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
-  const items = itemsOf(a, c)
   const at = consumerCursor(0)
   const scoreAtom = wgmmaAtom(UNIT / halves, 's8u8')
   const valueAtom = wgmmaAtom(c.D / halves, 'u8u8')
@@ -115,11 +100,16 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
   const p = probabilities()
   const sums = each(halves, () => regs(c.D / 2 / halves, f32(0)))
   const row = 64 * warpgroupIdx + 16 * (warpIdx & 3) + (laneIdx >>> 2)
-  let turn: i32 = 0
+  const queries = consumerCursor(0)
   if (warpgroupIdx === 1) passTurn(c)
-  for (let item: i32 = itemOfTurn(turn); item < items; item = itemOfTurn(turn)) {
-    const tile = loadTile(a, c, item)
-    const { bytes, rows } = loadQueries(a, c, tile, row)
+  for (;;) {
+    waitFull(m.queryRing, queries)
+    const tile = takeTile(m.tile, 0)
+    if (tile.tokens === 0) break
+    const { bytes, rows } = takeQueries(a, c, m, tile, row)
+    syncWarp()
+    release(m.queryRing, 0)
+    advance(queries, m.queryRing, 1)
     /** The positions of the warpgroup's first row and of its last. */
     const lowest = tile.position + tokenOfRow(c, tile, 64 * warpgroupIdx)
     const highest = tile.position + tokenOfRow(c, tile, 64 * warpgroupIdx + 63)
@@ -206,7 +196,6 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     }
     joinSplit(m, sums, state, idiv(tile.lastUnit, splitUnits) === idiv(tile.firstUnit, splitUnits))
     finish(a, c, tile, row, sums.flat(), state)
-    turn += 1
   }
   if (warpgroupIdx === 0) awaitTurn(c)
 }
@@ -228,63 +217,16 @@ function passTurn(c: PrefillConfig): void {
   if (c.turns !== 'none') namedArrive(2 - warpgroupIdx, 256)
 }
 
-/** Rounds a tile's queries to integers, as A's registers; rows that a lane has are `row` and `row` + 8. */
-function loadQueries(
-  a: PrefillArguments,
-  c: PrefillConfig,
-  tile: PrefillTile,
-  row: i32,
-): { bytes: QueryBytes; rows: QueryRows } {
-  const group = groupOf(c)
-  const column = 4 * (laneIdx & 3)
-  const own = each(laneRows, (r) => {
-    const offset = tokenOfRow(c, tile, row + 8 * r)
-    const head = tile.kvHead * group + ((row + 8 * r) % group)
-    const values = each(c.D / 16, (i) =>
-      load(a.q, [tile.token + offset, head * c.D + 16 * i + column], 4).map((x) => f32(x)),
-    )
-    let top = f32(0)
-    for (const x of values.flat()) top = Math.max(top, Math.abs(x))
-    top = Math.max(top, shuffleXor(top, 1))
-    top = Math.max(top, shuffleXor(top, 2))
-    const rate = queryRate(top)
-    let sum: i32 = 0
-    const words = values.map((four) => {
-      const codes = four.map((x) => queryCode(x, rate))
-      const bytes = codes.map(splitQuery)
-      sum = codes.reduce((x, y) => x + y, sum)
-      const word = (part: 'high' | 'low') => {
-        const four = bytes.map((byte) => byte[part])
-        return packBytes(four[0]!, four[1]!, four[2]!, four[3]!)
-      }
-      return { high: word('high'), low: word('low') }
-    })
-    sum = sum + shuffleXor(sum, 1)
-    sum = sum + shuffleXor(sum, 2)
-    const last = tile.position + offset
-    return { words, step: queryStep(top, a.scale), sum: f32(sum), last }
-  })
-  const fragments = (part: 'high' | 'low') =>
-    each(c.D / 32, (k) => [0, 1].flatMap((half) => own.map(({ words }) => words[2 * k + half]![part])))
-  return {
-    bytes: { high: fragments('high'), low: fragments('low') },
-    rows: {
-      step: own.map(({ step }) => step),
-      sum: own.map(({ sum }) => sum),
-      window: a.window,
-      last: own.map(({ last }) => last),
-    },
-  }
-}
-
-/** Where a thread keeps four sums of finished splits, or (at the end) the state of its rows. */
+/** Where a thread keeps four sums of finished splits. */
 const totalAt = (i: number) => [warpgroupIdx, i >> 2, threadIdx.x & 127, 0] as const
+
+/** Where it keeps a part of the state of its rows. */
+const stateAt = (part: number) => [warpgroupIdx, part, threadIdx.x & 127, 0] as const
 
 /** Adds to a split's sums those of the splits before it, which a thread keeps in shared memory; `isFirst`: there are none. */
 function joinSplit(m: PrefillMemory, sums: readonly f32[][], state: RowState, isFirst: boolean): void {
   if (isFirst) return
-  const count = sums.flat().length
-  const [references, totals, offsets] = [0, 4, 8].map((field) => load(m.totals, totalAt(count + field), 2))
+  const [references, totals, offsets] = each(3, (part) => load(m.states, stateAt(part), laneRows))
   const factors = each(laneRows, (r) => {
     const next = rescale(references![r]!, state.reference[r]!)
     state.reference[r] = next.reference
@@ -305,15 +247,14 @@ function joinSplit(m: PrefillMemory, sums: readonly f32[][], state: RowState, is
 /** Ends a split: its sums join those before it, and the next begins with none. */
 function endSplit(m: PrefillMemory, sums: readonly f32[][], state: RowState, isFirst: boolean): void {
   joinSplit(m, sums, state, isFirst)
-  const count = sums.flat().length
   sums.forEach((sum, half) => {
     for (const i of unroll(0, sum.length, 4)) {
       store(m.totals, totalAt(half * sum.length + i), sum.slice(i, i + 4))
       for (const j of unroll(4)) sum[i + j] = 0
     }
   })
-  ;[state.reference, state.total, state.offset].forEach((field, i) => {
-    store(m.totals, totalAt(count + 4 * i), field)
+  ;[state.reference, state.total, state.offset].forEach((rows, part) => {
+    store(m.states, stateAt(part), rows)
   })
   resetState(state)
 }

@@ -19,9 +19,7 @@ export const prefillAttention = kernel(
       kv: In<Elem<'kvElement'>, 'Pages Hkv 2 PB'>
       kvParams?: In<f16, 'Pages Hkv 2 64 2'>
       pages: In<i32, 'B MaxPages'>
-      queryStart: In<i32, 'Starts'>
-      context: In<i32, 'B'>
-      tiles: In<i32, 'Tiles 2'>
+      tiles: In<i32, 'Tiles 8'>
       tileCount: In<i32, '1'>
       /** Factor of the scores, usually 1/√D. */
       scale: f32

@@ -35,21 +35,21 @@ for (const [seed, window, tileTokens] of [
         data: Int32Array.from(sequences, ({ context }) => context),
       },
       window,
-      tiles: { dtype: 'i32', shape: [room, 2], data: new Int32Array(2 * room) },
+      tiles: { dtype: 'i32', shape: [room, 8], data: new Int32Array(8 * room) },
       tileCount: { dtype: 'i32', shape: [1] },
     })
     const expected = prefillTilesReference(sequences, config, window)
     assert.is(tileCount![0], expected.length)
     assert.ok(expected.length <= room)
-    const unitsOf = new Map(
-      expected.map((tile) => [`${tile.sequence} ${tile.first}`, Math.min(tile.units, 1024)]),
+    const words = Array.from(tiles!.subarray(0, 8 * expected.length) as Int32Array)
+    const listed = expected.map((_, i) => words.slice(8 * i, 8 * i + 8))
+    const named = (list: number[][]) => list.map((tile) => tile.join(' ')).sort()
+    assert.equal(named(listed), named(expected))
+    const lengths = listed.map((tile) => Math.min(tile[6]! - tile[5]!, 1023))
+    assert.equal(
+      lengths,
+      lengths.toSorted((x, y) => y - x),
     )
-    const listed = expected.map((_, i) => `${tiles![2 * i]} ${tiles![2 * i + 1]}`)
-    assert.is(new Set(listed).size, expected.length)
-    const lengths = listed.map((key) => unitsOf.get(key)!)
-    lengths.forEach((length, i) => {
-      assert.ok(length > 0 && (i === 0 || length <= lengths[i - 1]!))
-    })
   })
 }
 

@@ -1,0 +1,102 @@
+import {
+  each,
+  f32,
+  type In,
+  type i32,
+  laneIdx,
+  load,
+  packBytes,
+  range,
+  shuffleXor,
+  store,
+  type u32,
+  unroll,
+  warpgroupIdx,
+  warpIdx,
+} from '../../dsl/index.ts'
+import { queryCode, queryRate, queryStep, splitQuery } from './arithmetic.ts'
+import type { PrefillMemory } from './prefill-memory.ts'
+import { groupOf, type PrefillConfig, tileRows } from './prefill-shape.ts'
+import { laneRows, type QueryRows } from './prefill-softmax.ts'
+import { type PrefillTile, tokenOfRow } from './prefill-tiles.ts'
+
+export interface QueryArguments {
+  readonly q: In<number, 'T HqD'>
+  readonly scale: f32
+  readonly window: i32
+}
+
+/** Queries as A's registers, of each 32 columns: the upper bytes and the lower. */
+export interface QueryBytes {
+  readonly high: readonly (readonly u32[])[]
+  readonly low: readonly (readonly u32[])[]
+}
+
+/** Upper and lower bytes. */
+const PARTS = 2
+
+/**
+ * Rounds a tile's queries to integers, by the warpgroup that feeds: four lanes a row, each with the columns that the
+ * fragments give it. Of a block of sixteen rows and 32 columns, a lane's four registers are neighbours: rows g and then
+ * g + 8, of each the first sixteen columns and then the others.
+ */
+export function putQueries(a: QueryArguments, c: PrefillConfig, m: PrefillMemory, tile: PrefillTile): void {
+  const group = groupOf(c)
+  const [g, t] = [laneIdx >>> 2, laneIdx & 3]
+  for (const turn of range(tileRows / 32)) {
+    // A warp has eight rows of each turn; blocks have sixteen.
+    const row = 32 * turn + 8 * (warpIdx & 3) + g
+    const head = tile.kvHead * group + (row % group)
+    const token = tile.token + tokenOfRow(c, tile, row)
+    const values = each(c.D / 16, (i) => load(a.q, [token, head * c.D + 16 * i + 4 * t], 4))
+    let top = f32(0)
+    for (const x of values.flat()) top = Math.max(top, Math.abs(f32(x)))
+    top = Math.max(top, shuffleXor(top, 1))
+    top = Math.max(top, shuffleXor(top, 2))
+    const rate = queryRate(top)
+    let sum: i32 = 0
+    const [block, half] = [row >>> 4, (row >>> 3) & 1]
+    for (const k of unroll(c.D / 32)) {
+      const parts = [0, 1].map((i) => {
+        const codes = values[2 * k + i]!.map((x) => queryCode(f32(x), rate))
+        sum = codes.reduce((x, y) => x + y, sum)
+        return codes.map(splitQuery)
+      })
+      const words = (part: 'high' | 'low') =>
+        parts.map((four) => packBytes(four[0]![part], four[1]![part], four[2]![part], four[3]![part]))
+      const at = 4 * laneIdx + 2 * half
+      store(m.queries, [block, 0, k, at], words('high'))
+      store(m.queries, [block, 1, k, at], words('low'))
+    }
+    sum = sum + shuffleXor(sum, 1)
+    sum = sum + shuffleXor(sum, 2)
+    if (t === 0) store(m.queryRows, [row, 0], [queryStep(top, a.scale), f32(sum)])
+  }
+}
+
+/** A lane's part of a tile's queries: of the rows `row` and `row` + 8. */
+export function takeQueries(
+  a: QueryArguments,
+  c: PrefillConfig,
+  m: PrefillMemory,
+  tile: PrefillTile,
+  row: i32,
+): { readonly bytes: QueryBytes; readonly rows: QueryRows } {
+  const block = 4 * warpgroupIdx + (warpIdx & 3)
+  const [high, low] = each(PARTS, (part) =>
+    each(c.D / 32, (k) => {
+      const words = load(m.queries, [block, part, k, 4 * laneIdx], 4)
+      return [words[0]!, words[2]!, words[1]!, words[3]!]
+    }),
+  )
+  const own = each(laneRows, (r) => load(m.queryRows, [row + 8 * r, 0], 2))
+  return {
+    bytes: { high: high!, low: low! },
+    rows: {
+      step: own.map(([step]) => step!),
+      sum: own.map(([, sum]) => sum!),
+      last: each(laneRows, (r) => tile.position + tokenOfRow(c, tile, row + 8 * r)),
+      window: a.window,
+    },
+  }
+}
