@@ -49,9 +49,9 @@ export function schemaError(error: z.ZodError): HttpError {
   })
 }
 
-/** Of a union's faults, that of the alternative which got furthest. */
+/** Of a union's faults, that of the alternative which got furthest, unless the union has words of its own. */
 function deepest(issue: z.core.$ZodIssue): { path: readonly PropertyKey[]; message: string } {
-  if (issue.code !== 'invalid_union') return issue
+  if (issue.code !== 'invalid_union' || issue.message !== 'Invalid input') return issue
   const inner = issue.errors.flatMap((issues) => issues.slice(0, 1).map(deepest))
   const best = inner.reduce((a, b) => (b.path.length > a.path.length ? b : a), {
     path: [],
