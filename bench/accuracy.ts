@@ -49,7 +49,7 @@ await runBench(
             const quantized = join(scratch, `${name}-${format}`)
             await quantizeCheckpoint(quantized, source, recipes[format], { producer: 'quattuor bench' })
             const checkpoint = openCheckpoint(quantized)
-            const model = await Model.load(device, checkpoint, { limits, pages })
+            const model = await Model.load(device, checkpoint, { limits, pages, logits: 'f32' })
             rows.push({ model: name, format, window, ...(await perplexity(model, ids, window)) })
             model.free()
             checkpoint.close()

@@ -55,6 +55,7 @@ async function evaluate(folder: string, options: PerplexityOptions): Promise<voi
     const pages = Math.ceil(window / PAGE_TOKENS)
     const rows = Math.min(window, 512)
     const model = await Model.load(device, checkpoint, {
+      logits: 'f32',
       limits: { tokens: rows, sequences: 1, pagesPerSequence: pages, logitRows: rows },
       pages,
     })

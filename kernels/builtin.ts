@@ -90,11 +90,11 @@ export function builtinKernels(
     add(geluMul, { dtype, I, form })
     add(geluMulQuantize, { dtype, I, form })
   }
-  add(surveyLogits, { V })
-  add(chooseTokens, { V, candidates: 2048 })
-  add(reportLogProbs, { V, candidates: 2048, most: 20 })
+  add(surveyLogits, { V, dtype: 'f16' })
+  add(chooseTokens, { V, dtype: 'f16', candidates: 2048 })
+  add(reportLogProbs, { V, dtype: 'f16', candidates: 2048, most: 20 })
   add(openSlot, { V })
-  add(logProbs, { V })
+  add(logProbs, { V, dtype: 'f32' })
   for (const kv of Object.keys(kvFormats) as KvFormatName[]) {
     const heads = { dtype, D, Hq, Hkv, HqD: Hq * D, ...kvConfig(kv, dtype, D) }
     add(ropeAppend, { ...heads, R: D, QKV: (Hq + 2 * Hkv) * D })

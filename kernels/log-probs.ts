@@ -1,5 +1,6 @@
 import {
   blockIdx,
+  type Elem,
   exp2,
   f32,
   type In,
@@ -12,10 +13,12 @@ import {
 } from '../dsl/index.ts'
 import { blockSum } from '../dsl/std/index.ts'
 import { eachLogit, largestLogit, logitThreads } from './logits.ts'
+import type { LogitType } from './sampling/groups.ts'
 
 export interface LogProbsConfig {
   /** Vocabulary. */
   readonly V: number
+  readonly dtype: LogitType
 }
 
 /** The natural logarithm of the probability that each row of logits gives to its target id. One CTA per row. */
@@ -23,7 +26,7 @@ export const logProbs = kernel(
   import.meta.url,
   { grid: (d) => [d.B!], block: (c: LogProbsConfig) => [logitThreads(c.V)] },
   function logProbs(
-    a: { logits: In<f32, 'B V'>; targets: In<i32, 'B'>; out: Out<f32, 'B'> },
+    a: { logits: In<Elem<'dtype'>, 'B V'>; targets: In<i32, 'B'>; out: Out<f32, 'B'> },
     c: LogProbsConfig,
   ) {
     const logits = a.logits.row(blockIdx.x)
@@ -34,7 +37,7 @@ export const logProbs = kernel(
     })
     const total = blockSum(mass)
     if (threadIdx.x === 0) {
-      a.out.put(logits.at(a.targets.at(blockIdx.x)) - max - log2(total) / LOG2E, blockIdx.x)
+      a.out.put(f32(logits.at(a.targets.at(blockIdx.x))) - max - log2(total) / LOG2E, blockIdx.x)
     }
   },
 )

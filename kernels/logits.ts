@@ -10,16 +10,16 @@ const widthOf = (V: number): number => (V % 4 === 0 ? 4 : 1)
 export const logitThreads = (V: number): number => Math.min(1024, 32 * ceilDiv(V, 32 * widthOf(V)))
 
 /** Device: calls `use` for each logit of the calling thread, ids rising. */
-export function eachLogit(logits: In<f32, string>, V: number, use: (logit: f32, id: i32) => void): void {
+export function eachLogit(logits: In<number, string>, V: number, use: (logit: f32, id: i32) => void): void {
   const width = widthOf(V)
   for (const first of range(threadIdx.x * width, V, blockDim.x * width)) {
     const values = load(logits, [first], width)
-    for (const i of unroll(width)) use(values[i]!, first + i)
+    for (const i of unroll(width)) use(f32(values[i]!), first + i)
   }
 }
 
 /** Device: the largest logit, to every thread. */
-export function largestLogit(logits: In<f32, string>, V: number): f32 {
+export function largestLogit(logits: In<number, string>, V: number): f32 {
   let largest = f32(f32.lowest)
   eachLogit(logits, V, (logit) => {
     largest = Math.max(largest, logit)

@@ -1,4 +1,5 @@
 import type { ModelConfig } from '../checkpoint/config.ts'
+import type { LogitType } from '../kernels/sampling/groups.ts'
 import type { Device } from '../runtime/device.ts'
 import { Tensor } from '../runtime/tensor.ts'
 import { DECODE_QUERIES } from './attention.ts'
@@ -41,7 +42,7 @@ export interface Activations {
   readonly downInput: ProductInput
   /** Final hidden states of the rows whose logits are wanted. */
   readonly hidden: Tensor
-  /** f32, [logitRows, vocabulary]. */
+  /** [logitRows, vocabulary]. */
   readonly logits: Tensor
   free(): void
 }
@@ -53,6 +54,7 @@ export function allocateActivations(
   limits: StepLimits,
   type: ActivationType,
   quantized: boolean,
+  logits: LogitType = 'f16',
 ): Activations {
   const all: Tensor[] = []
   const allocate = (dtype: 'f32' | 'i32' | 'i8' | ActivationType, shape: readonly number[]): Tensor => {
@@ -91,7 +93,7 @@ export function allocateActivations(
     gateUp: allocate(type, [tokens, gateUp.n]),
     downInput: input(down.k),
     hidden: allocate(type, [limits.logitRows, config.hiddenSize]),
-    logits: allocate('f32', [limits.logitRows, config.vocabSize]),
+    logits: allocate(logits, [limits.logitRows, config.vocabSize]),
     free: () => {
       for (const tensor of all) tensor.free()
     },

@@ -2,6 +2,7 @@ import type { ModelConfig } from '../checkpoint/config.ts'
 import type { Checkpoint } from '../checkpoint/open.ts'
 import { embedTokens } from '../kernels/embed-tokens.ts'
 import { type KvFormatName, PAGE_TOKENS } from '../kernels/formats/kv.ts'
+import type { LogitType } from '../kernels/sampling/groups.ts'
 import type { Device, Stream } from '../runtime/device.ts'
 import { type Launch, prepare } from '../runtime/kernel.ts'
 import { Tensor } from '../runtime/tensor.ts'
@@ -19,6 +20,8 @@ export interface ModelOptions {
   readonly limits: StepLimits
   /** Pages of the key/value cache. */
   readonly pages: number
+  /** Type of the logits: f16 (the default) is half the bytes, and rounds by 2⁻¹¹ at most; f32 is for who scores texts. */
+  readonly logits?: LogitType
   /** Called after each layer has been loaded. */
   readonly onProgress?: (loaded: number, total: number) => void
 }
@@ -70,7 +73,7 @@ export class Model {
     const { vocabSize: V, hiddenSize: H } = config
 
     const cache = new KvCache(device, config, kvFormatOf(checkpoint), type, options.pages)
-    const activations = allocateActivations(device, config, limits, type, quantized)
+    const activations = allocateActivations(device, config, limits, type, quantized, options.logits)
     const attention = new Attention({ device, config, type, cache, activations })
     const positions = limits.pagesPerSequence * PAGE_TOKENS
     const cosSin = Tensor.from(device, 'f32', [positions, config.rope.columns], ropeTable(config, positions))
@@ -112,7 +115,7 @@ export class Model {
     })
   }
 
-  /** f32 logits of the last step, one row per entry of its `logitRows`. */
+  /** Logits of the last step, one row per entry of its `logitRows`. */
   get logits(): Tensor {
     return this.activations.logits
   }
@@ -165,7 +168,7 @@ export class Model {
     const attended = cutSequences(input, DECODE_QUERIES)
     const count = attended.context.length
     // Rows without a sequence have no tokens.
-    const starts = new Int32Array(queryStart.length).fill(tokens)
+    const starts = new Int32Array(queryStart.length).fill(attended.queryStart.at(-1)!)
     starts.set(attended.queryStart)
     queryStart.write(starts, stream)
     const contexts = new Int32Array(context.length)

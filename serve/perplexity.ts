@@ -1,4 +1,5 @@
 import { logProbs } from '../kernels/log-probs.ts'
+import type { LogitType } from '../kernels/sampling/groups.ts'
 import type { Model } from '../models/model.ts'
 import { stepOf } from '../models/step.ts'
 import { prepare } from '../runtime/kernel.ts'
@@ -31,7 +32,7 @@ export async function perplexity(
   const score = await prepare(
     device,
     logProbs,
-    { V: model.config.vocabSize },
+    { V: model.config.vocabSize, dtype: model.logits.dtype as LogitType },
     { logits: model.logits, targets, out },
   )
   const pages = Array.from({ length: limits.pagesPerSequence }, (_, i) => i)

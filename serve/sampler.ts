@@ -1,6 +1,6 @@
 import type { DType } from '../dsl/dtype.ts'
 import { chooseTokens } from '../kernels/sampling/choose.ts'
-import { bitWordsOf, groupsOf } from '../kernels/sampling/groups.ts'
+import { bitWordsOf, groupsOf, type LogitType } from '../kernels/sampling/groups.ts'
 import {
   BIASED,
   historyWordsOf,
@@ -116,7 +116,7 @@ export class Sampler {
     this.#records = Array(state.steps.length).fill(undefined)
   }
 
-  /** For f32 logits [rows, vocabulary]. */
+  /** For logits [rows, vocabulary], f32 or f16. */
   static async create(
     device: Device,
     logits: Tensor,
@@ -135,9 +135,15 @@ export class Sampler {
       Object.fromEntries(names.map((name) => [name, state[name]])) as Pick<State, K>
     const shared = pick('slots', 'settings', 'largest')
     const surveyed = pick('steps', 'touched', 'history', 'allowed', 'biasIds', 'biases', 'biasSteps')
-    const config = { V, candidates: CANDIDATES }
+    const dtype = logits.dtype as LogitType
+    const config = { V, dtype, candidates: CANDIDATES }
     const launches = await Promise.all([
-      prepare(device, surveyLogits, { V }, { logits, ...shared, ...surveyed, ...pick('sums', 'plainSums') }),
+      prepare(
+        device,
+        surveyLogits,
+        { V, dtype },
+        { logits, ...shared, ...surveyed, ...pick('sums', 'plainSums') },
+      ),
       prepare(device, chooseTokens, config, {
         logits,
         ...shared,

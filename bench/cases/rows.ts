@@ -134,7 +134,7 @@ export function logitCases(shape: BuiltinShape, B: number): KernelCase[] {
     ...samplingCases(shape, B),
     kernelCase({
       kernel: logProbs,
-      config: { V },
+      config: { V, dtype: 'f32' },
       parameters: { tokens: B },
       args: { logits, targets: filled('i32', 3), out: filled('f32', 0) },
     }),

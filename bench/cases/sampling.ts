@@ -1,6 +1,7 @@
+import { f16Bits, f16FromF32, f16Value } from '../../dsl/half.ts'
 import type { BuiltinShape } from '../../kernels/builtin.ts'
 import { chooseTokens } from '../../kernels/sampling/choose.ts'
-import { bitWordsOf, groupsOf, quadStart } from '../../kernels/sampling/groups.ts'
+import { bitWordsOf, groupsOf, pieceStart } from '../../kernels/sampling/groups.ts'
 import { historyWordsOf } from '../../kernels/sampling/history.ts'
 import { openSlot } from '../../kernels/sampling/open-slot.ts'
 import { reportLogProbs } from '../../kernels/sampling/report.ts'
@@ -11,24 +12,26 @@ import { type KernelCase, kernelCase, type TensorPlan } from './kernel-case.ts'
 
 const settings = { ...neutral, temperature: 0.8, topK: 50, topP: 0.95, minP: 0.02, seed: 7 }
 const MOST = 20
+const DTYPE = 'f16'
 
 /** The kernels that choose tokens, each alone, for rows that are cut by top-k, top-p and min-p and report the likeliest. */
 export function samplingCases({ vocabulary: V }: BuiltinShape, B: number): KernelCase[] {
   const random = rng(V)
-  const row = Float32Array.from({ length: V }, () => random.normal())
+  const row = Float32Array.from({ length: V }, () => f16Value(f16Bits(random.normal())))
   const groups = groupsOf(V)
   const zeros = (dtype: 'f32' | 'i32' | 'u32', ...shape: number[]): TensorPlan => {
     const array = { f32: Float32Array, i32: Int32Array, u32: Uint32Array }[dtype]
     return { dtype, shape, data: () => new array(shape.reduce((a, b) => a * b)), touched: 0 }
   }
-  const rows = (values: Float32Array): TensorPlan => ({
-    dtype: 'f32',
-    shape: [B, values.length],
-    data: () => Float32Array.from({ length: B * values.length }, (_, i) => values[i % values.length]!),
-  })
+  const rows = (values: Float32Array) =>
+    ({
+      dtype: 'f32',
+      shape: [B, values.length],
+      data: () => Float32Array.from({ length: B * values.length }, (_, i) => values[i % values.length]!),
+    }) satisfies TensorPlan
   const record = encodeSettings(settings, { biases: 0, masked: false, topLogProbs: MOST })
   const common = {
-    logits: rows(row),
+    logits: { ...rows(row), dtype: DTYPE, data: () => f16FromF32(rows(row).data()) },
     slots: { dtype: 'i32', shape: [B], data: () => Int32Array.from({ length: B }, (_, i) => i) },
     settings: {
       dtype: 'u32',
@@ -42,7 +45,7 @@ export function samplingCases({ vocabulary: V }: BuiltinShape, B: number): Kerne
   return [
     kernelCase({
       kernel: surveyLogits,
-      config: { V },
+      config: { V, dtype: DTYPE },
       parameters,
       args: {
         ...common,
@@ -59,7 +62,7 @@ export function samplingCases({ vocabulary: V }: BuiltinShape, B: number): Kerne
     }),
     kernelCase({
       kernel: chooseTokens,
-      config: { V, candidates: 2048 },
+      config: { V, dtype: DTYPE, candidates: 2048 },
       parameters,
       args: {
         ...common,
@@ -74,7 +77,7 @@ export function samplingCases({ vocabulary: V }: BuiltinShape, B: number): Kerne
     }),
     kernelCase({
       kernel: reportLogProbs,
-      config: { V, candidates: 2048, most: MOST },
+      config: { V, dtype: DTYPE, candidates: 2048, most: MOST },
       parameters,
       args: {
         ...common,
@@ -99,7 +102,7 @@ export function samplingCases({ vocabulary: V }: BuiltinShape, B: number): Kerne
 /** What the survey of a row gives, in f64. */
 function surveyOf(row: Float32Array, groups: number) {
   const idsOf = (group: number): number[] =>
-    Array.from({ length: 64 }, (_, i) => quadStart(group >> 5, group & 31, i >> 2) + (i & 3)).filter(
+    Array.from({ length: 64 }, (_, i) => pieceStart(DTYPE, group >> 5, group & 31, i >> 3) + (i & 7)).filter(
       (id) => id < row.length,
     )
   const largest = Float32Array.from({ length: groups }, (_, group) =>

@@ -11,7 +11,15 @@ import {
   threadIdx,
   unroll,
 } from '../../dsl/index.ts'
-import { groupsOf, type Logits, loadQuad, ownTile, quadStart } from './groups.ts'
+import {
+  groupPieces,
+  groupsOf,
+  type Logits,
+  loadNeighbours,
+  ownTile,
+  pieceLogits,
+  pieceStart,
+} from './groups.ts'
 
 /** A row's few logits that may be chosen, in shared memory, in no order. */
 export interface Candidates {
@@ -36,8 +44,7 @@ export function makeCandidates(V: number, room: number): Candidates {
   }
 }
 
-/** Lanes that read a group's quads together, and quads that a thread has under way. */
-const GROUP_LANES = 16
+/** Pieces that a thread has under way. */
 const READS = 4
 
 /**
@@ -68,20 +75,24 @@ export function eachListed(
   listed: i32,
   use: (logit: f32, id: i32) => void,
 ): void {
-  const teams = blockDim.x / GROUP_LANES
-  const team = idiv(threadIdx.x, GROUP_LANES)
-  const quad = threadIdx.x & (GROUP_LANES - 1)
+  const { dtype } = logits
+  const width = pieceLogits(dtype)
+  // As many lanes as a group has pieces read it together.
+  const lanes = groupPieces(dtype)
+  const teams = blockDim.x / lanes
+  const team = idiv(threadIdx.x, lanes)
+  const piece = threadIdx.x & (lanes - 1)
   for (const start of range(0, listed, teams * READS)) {
-    const quads = Array.from({ length: READS }, (_, read) => {
+    const pieces = Array.from({ length: READS }, (_, read) => {
       const at = start + read * teams + team
       const group = pool.groups.at(Math.min(at, listed - 1))
-      const first = quadStart(group >> 5, group & 31, quad)
-      // A quad past the end of the list is one outside of the row.
+      const first = pieceStart(dtype, group >> 5, group & 31, piece)
+      // A piece past the end of the list is one outside of the row.
       const id = at < listed ? first : i32(V)
-      return { id, values: loadQuad(logits, V, id, Number.NEGATIVE_INFINITY) }
+      return { id, values: loadNeighbours(logits, V, id, width) }
     })
-    for (const { id, values } of quads) {
-      for (const i of unroll(4)) use(values[i]!, id + i)
+    for (const { id, values } of pieces) {
+      for (const i of unroll(width)) use(values[i]!, id + i)
     }
   }
 }

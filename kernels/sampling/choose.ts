@@ -5,6 +5,7 @@ import {
   blockMax,
   blockMaxI32,
   blockSum,
+  type Elem,
   f32,
   type In,
   type InOut,
@@ -41,7 +42,7 @@ import {
   type Tally,
   tallyWeight,
 } from './cut.ts'
-import { eachOfGroup, type Logits, loadOwnGroups, rowWarps, tilesOf } from './groups.ts'
+import { eachOfGroup, type Logits, type LogitType, loadOwnGroups, rowWarps, tilesOf } from './groups.ts'
 import { BIASED, MOST_OCCURRENCES, OCCURRENCE } from './history.ts'
 import { log2Exact } from './logarithm.ts'
 import { philox } from './philox.ts'
@@ -52,6 +53,7 @@ import { toLog2, weightBelow } from './weigh.ts'
 export interface ChooseConfig {
   /** Vocabulary. */
   readonly V: number
+  readonly dtype: LogitType
   /** Logits of a row that shared memory has room for. */
   readonly candidates: number
 }
@@ -80,7 +82,7 @@ export const chooseTokens = kernel(
   { grid: (d) => [d.B!], block: (c: ChooseConfig) => [32 * rowWarps(c.V)] },
   function chooseTokens(
     a: {
-      logits: In<f32, 'B V'>
+      logits: In<Elem<'dtype'>, 'B V'>
       slots: In<i32, 'B'>
       largest: In<f32, 'B Groups'>
       sums: In<f32, 'B Groups'>

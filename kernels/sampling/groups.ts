@@ -1,10 +1,13 @@
 import {
   ceilDiv,
+  type DType,
+  dtypeBytes,
   each,
   f32,
   type In,
   type InOut,
   type i32,
+  idiv,
   laneIdx,
   load,
   range,
@@ -14,16 +17,21 @@ import {
 } from '../../dsl/index.ts'
 
 /**
- * How a row of logits is looked at: tiles of 2048 logits for a warp, in which each lane has a *group* of 64, sixteen quads
- * of four neighbours that lie 128 apart. What is known of a group (its largest logit, its sum of weights) is worth as
- * much as that of any other 64 logits, and costs no exchange between lanes. The division depends on the vocabulary
- * alone, and with it every order of additions.
+ * How a row of logits is looked at: tiles of 2048 logits for a warp, in which each lane has a *group* of 64, in pieces of 16
+ * bytes that lie 32 pieces apart. What is known of a group (its largest logit, its sum of weights) is worth as much as that
+ * of any other 64 logits, and costs no exchange between lanes. The division depends on the vocabulary and the type of the
+ * logits alone, and with it every order of additions.
  */
 
-const QUADS = 16
-const QUAD_STRIDE = 128
-export const TILE_LOGITS = QUADS * QUAD_STRIDE
-export const GROUP_LOGITS = 4 * QUADS
+export const TILE_LOGITS = 2048
+export const GROUP_LOGITS = TILE_LOGITS / 32
+
+/** The types that logits may have. */
+export type LogitType = 'f32' | 'f16'
+
+/** Neighbouring logits of a piece, and pieces of a group. */
+export const pieceLogits = (dtype: DType): number => 16 / dtypeBytes[dtype]
+export const groupPieces = (dtype: DType): number => GROUP_LOGITS / pieceLogits(dtype)
 
 export const tilesOf = (V: number): number => ceilDiv(V, TILE_LOGITS)
 export const groupsOf = (V: number): number => 32 * tilesOf(V)
@@ -33,70 +41,88 @@ export const bitWordsOf = (V: number): number => (TILE_LOGITS / 32) * tilesOf(V)
 /** Warps of a CTA that has a whole row: two at least, whose reductions go through shared memory, and are one to all. */
 export const rowWarps = (V: number): number => Math.max(2, Math.min(8, tilesOf(V)))
 
-export type Logits = In<f32, string> | InOut<f32, string>
+export type Logits = In<number, string> | InOut<number, string>
 
-/** Device: the first id of a quad of a group. */
-export function quadStart(tile: i32, lane: i32, quad: i32): i32 {
-  return tile * TILE_LOGITS + quad * QUAD_STRIDE + 4 * lane
+/** Device: the first id of a piece of a group. */
+export function pieceStart(dtype: DType, tile: i32, lane: i32, piece: i32): i32 {
+  return tile * TILE_LOGITS + (32 * piece + lane) * pieceLogits(dtype)
 }
 
 /**
- * Device: four neighbouring logits of a row, or `outside` where there are none: what is outside is not read, so a quad of
- * any id may be asked for.
+ * Device: `width` neighbouring logits of a row, 1, 2 or a piece, in f32; −∞ where there are none: what is outside is not
+ * read, so logits behind any id may be asked for.
  */
-export function loadQuad(logits: Logits, V: number, first: i32, outside: f32): f32[] {
-  const row = logits as In<f32, string>
-  if (V % 4 === 0) {
-    const values = load(row, [Math.min(first, V - 4)], 4)
-    return values.map((value) => (first < V ? value : outside))
+export function loadNeighbours(logits: Logits, V: number, first: i32, width: number): f32[] {
+  const row = logits as In<number, string>
+  const outside = f32(Number.NEGATIVE_INFINITY)
+  if (V % width === 0) {
+    const values = load(row, [Math.min(first, V - width)], width)
+    return values.map((value) => (first < V ? f32(value) : outside))
   }
-  return [0, 1, 2, 3].map((i) => {
-    const value = row.at(Math.min(first + i, V - 1))
+  return each(width, (i) => {
+    const value = f32(row.at(Math.min(first + i, V - 1)))
     return first + i < V ? value : outside
   })
 }
 
 /** Device: the 64 logits of the calling lane's group of a tile, −∞ behind the row's end. */
 export function loadGroup(logits: Logits, V: number, tile: i32): f32[] {
+  const { dtype } = logits
+  const width = pieceLogits(dtype)
   const values = regs(GROUP_LOGITS, f32(Number.NEGATIVE_INFINITY))
-  const quads = (loadFour: (first: i32) => f32[]) => {
-    for (const quad of unroll(QUADS)) {
-      const four = loadFour(quadStart(tile, laneIdx, quad))
-      for (const i of unroll(4)) values[4 * quad + i] = four[i]!
+  const pieces = (loadPiece: (first: i32) => number[]) => {
+    for (const piece of unroll(groupPieces(dtype))) {
+      const loaded = loadPiece(pieceStart(dtype, tile, laneIdx, piece))
+      for (const i of unroll(width)) values[width * piece + i] = f32(loaded[i]!)
     }
   }
   if ((tile + 1) * TILE_LOGITS <= V)
-    quads((first) =>
-      V % 4 === 0 ? load(logits as In<f32, string>, [first], 4) : each(4, (i) => logits.at(first + i)),
+    pieces((first) =>
+      V % width === 0
+        ? load(logits as In<number, string>, [first], width)
+        : each(width, (i) => logits.at(first + i)),
     )
-  else quads((first) => loadQuad(logits, V, first, f32(Number.NEGATIVE_INFINITY)))
+  else pieces((first) => loadNeighbours(logits, V, first, width))
   return values
 }
 
 /** Device: calls `use` for the logits of the calling lane's group of a tile, ids rising, sixteen of them loaded at a time. */
 export function eachOfGroup(logits: Logits, V: number, tile: i32, use: (logit: f32) => void): void {
-  for (const first of range(0, QUADS, 4)) {
-    const quads = each(4, (quad) =>
-      loadQuad(logits, V, quadStart(tile, laneIdx, first + quad), f32(Number.NEGATIVE_INFINITY)),
+  const width = pieceLogits(logits.dtype)
+  const together = 16 / width
+  for (const first of range(0, groupPieces(logits.dtype), together)) {
+    const pieces = each(together, (i) =>
+      loadNeighbours(logits, V, pieceStart(logits.dtype, tile, laneIdx, first + i), width),
     )
-    for (const logit of quads.flat()) use(logit)
+    for (const logit of pieces.flat()) use(logit)
   }
 }
 
-/** Device: sixty-four bits of the calling lane's group from a row of `bitWordsOf` words: eight quads to a word. */
-export function loadGroupBits(words: { at(...index: i32[]): number }, slot: i32, tile: i32): i32[] {
-  const quads = Array.from({ length: QUADS }, (_, quad) => {
-    const word = words.at(slot, tile * (TILE_LOGITS / 32) + quad * (QUAD_STRIDE / 32) + (laneIdx >> 3))
-    return (word >>> (4 * (laneIdx & 7))) & 15
+/** Device: sixty-four bits of the calling lane's group from a row of `bitWordsOf` words, as two words in the order of ids. */
+export function loadGroupBits(
+  words: { at(...index: i32[]): number },
+  slot: i32,
+  dtype: DType,
+  tile: i32,
+): i32[] {
+  const width = pieceLogits(dtype)
+  const pieces = each(groupPieces(dtype), (piece) => {
+    // A piece's bits lie in one word.
+    const first = (32 * piece + laneIdx) * width
+    const word = words.at(slot, tile * (TILE_LOGITS / 32) + (first >> 5))
+    return (word >>> (first & 31)) & (2 ** width - 1)
   })
-  return [0, 8].map((start) =>
-    quads.slice(start, start + 8).reduce((bits, four, i) => bits | (four << (4 * i))),
+  const perWord = 32 / width
+  return [0, perWord].map((start) =>
+    pieces.slice(start, start + perWord).reduce((bits, piece, i) => bits | (piece << (width * i))),
   )
 }
 
 /** Device: the id of a bit of `loadGroupBits`. */
-export function idOfGroupBit(tile: i32, half: number, bit: i32): i32 {
-  return quadStart(tile, laneIdx, 8 * half + (bit >> 2)) + (bit & 3)
+export function idOfGroupBit(dtype: DType, tile: i32, half: number, bit: i32): i32 {
+  const width = pieceLogits(dtype)
+  const piece = half * (32 / width) + idiv(bit, width)
+  return pieceStart(dtype, tile, laneIdx, piece) + (bit & (width - 1))
 }
 
 /** Device: one value for each group that the calling thread looks after, of a CTA of `warps` warps; `none` past the end. */

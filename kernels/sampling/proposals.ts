@@ -4,8 +4,8 @@ import {
   blockDim,
   ceilDiv,
   f32,
-  type In,
   i32,
+  idiv,
   laneIdx,
   leadingZeros,
   load,
@@ -21,7 +21,7 @@ import {
   warpIdx,
   warpMax,
 } from '../../dsl/index.ts'
-import { type Logits, quadStart, tilesOf } from './groups.ts'
+import { type Logits, loadNeighbours, pieceLogits, pieceStart, tilesOf } from './groups.ts'
 import { weightBelow } from './weigh.ts'
 
 /**
@@ -102,8 +102,11 @@ export function propose(
   }
   const group = Math.max(turn, 0) * blockDim.x + thread
 
-  const id = quadStart(group >> 5, group & 31, laneIdx >> 1) + 2 * (laneIdx & 1)
-  const pair = loadPair(logits, V, id)
+  // A lane has two neighbours of a piece.
+  const pairs = pieceLogits(logits.dtype) / 2
+  const piece = pieceStart(logits.dtype, group >> 5, group & 31, idiv(laneIdx, pairs))
+  const id = piece + 2 * (laneIdx & (pairs - 1))
+  const pair = loadNeighbours(logits, V, id, 2) as [f32, f32]
   const largest = warpMax(Math.max(pair[0], pair[1]))
   const [first, second] = pair.map((logit) => i32(weightBelow(logit, largest, scale) * 2 ** 24)) as [i32, i32]
   const upToLane = scanWarp(first + second)
@@ -114,14 +117,4 @@ export function propose(
     logit: shuffle(takesFirst ? pair[0] : pair[1], lane),
     id: shuffle(takesFirst ? id : id + 1, lane),
   }
-}
-
-function loadPair(logits: Logits, V: number, first: i32): [f32, f32] {
-  const row = logits as In<f32, string>
-  const outside = f32(Number.NEGATIVE_INFINITY)
-  const [a, b] =
-    V % 2 === 0
-      ? load(row, [Math.min(first, V - 2)], 2)
-      : [row.at(Math.min(first, V - 1)), row.at(Math.min(first + 1, V - 1))]
-  return [first < V ? a! : outside, first + 1 < V ? b! : outside]
 }

@@ -5,6 +5,7 @@ import {
   blockMax,
   blockMaxI32,
   blockSum,
+  type Elem,
   f32,
   type In,
   i32,
@@ -18,7 +19,7 @@ import {
 import { overlapLaunches } from '../half-rows.ts'
 import { eachCandidate, eachListed, gather, listGroups, makeCandidates } from './candidates.ts'
 import { floatOfBits, largestCut, makeCutScratch, orderedBits } from './cut.ts'
-import { loadOwnGroups, rowWarps } from './groups.ts'
+import { type LogitType, loadOwnGroups, rowWarps } from './groups.ts'
 import { log2Exact } from './logarithm.ts'
 import { decodeSettings, type SettingsTable } from './settings.ts'
 import { weightBelow } from './weigh.ts'
@@ -26,6 +27,7 @@ import { weightBelow } from './weigh.ts'
 export interface ReportConfig {
   /** Vocabulary. */
   readonly V: number
+  readonly dtype: LogitType
   /** Logits of a row that shared memory has room for. */
   readonly candidates: number
   /** Most likely tokens that a row may ask for. */
@@ -42,7 +44,7 @@ export const reportLogProbs = kernel(
   { grid: (d) => [d.B!], block: (c: ReportConfig) => [32 * rowWarps(c.V)] },
   function reportLogProbs(
     a: {
-      logits: In<f32, 'B V'>
+      logits: In<Elem<'dtype'>, 'B V'>
       slots: In<i32, 'B'>
       largest: In<f32, 'B Groups'>
       plainSums: In<f32, 'B Groups'>
@@ -73,7 +75,7 @@ export const reportLogProbs = kernel(
     // Of the largest it is 0 less the logarithm of the mass, so that an infinite one does no harm.
     const logOfMass = log2Exact(mass) * (1 / LOG2E)
     const logProb = (logit: f32) => (logit === max ? f32(0) : logit - max) - logOfMass
-    if (threadIdx.x === 0) a.chosen.put(logProb(logits.at(a.ids.at(row))), row)
+    if (threadIdx.x === 0) a.chosen.put(logProb(f32(logits.at(a.ids.at(row)))), row)
     if (wanted === 0) return
 
     const bits = largest.map(orderedBits)

@@ -1,6 +1,7 @@
 import {
   blockIdx,
   ceilDiv,
+  type Elem,
   f32,
   type In,
   type InOut,
@@ -12,12 +13,13 @@ import {
   type Out,
   range,
   syncWarp,
+  to,
   u32,
   unroll,
   warpIdx,
 } from '../../dsl/index.ts'
 import { overlapLaunches } from '../half-rows.ts'
-import { idOfGroupBit, loadGroup, loadGroupBits, tilesOf } from './groups.ts'
+import { idOfGroupBit, type LogitType, loadGroup, loadGroupBits, tilesOf } from './groups.ts'
 import { BIASED, IN_PROMPT, OCCURRENCE } from './history.ts'
 import { decodeSettings, type SettingsTable } from './settings.ts'
 import { toLog2, weightBeside } from './weigh.ts'
@@ -25,6 +27,7 @@ import { toLog2, weightBeside } from './weigh.ts'
 export interface SurveyConfig {
   /** Vocabulary. */
   readonly V: number
+  readonly dtype: LogitType
 }
 
 /** What says how a slot's logits are changed. */
@@ -61,7 +64,7 @@ export const surveyLogits = kernel(
   },
   function surveyLogits(
     a: Adjustments & {
-      logits: InOut<f32, 'B V'>
+      logits: InOut<Elem<'dtype'>, 'B V'>
       slots: In<i32, 'B'>
       largest: Out<f32, 'B Groups'>
       sums: Out<f32, 'B Groups'>
@@ -77,14 +80,14 @@ export const surveyLogits = kernel(
     const logits = a.logits.row(row)
     const settings = decodeSettings(a.settings, slot)
     if (settings.penalized() || settings.biases() > 0) {
-      eachBit(tile, loadGroupBits(a.touched, slot, tile), (id) => {
-        logits.put(adjusted(a, slot, id, logits.at(id)), id)
+      eachBit(c.dtype, tile, loadGroupBits(a.touched, slot, c.dtype, tile), (id) => {
+        logits.put(to(c.dtype, adjusted(a, slot, id, f32(logits.at(id)))), id)
       })
     }
     if (settings.masked()) {
-      const disallowed = loadGroupBits(a.allowed, slot, tile).map((bits) => ~bits)
-      eachBit(tile, disallowed, (id) => {
-        if (id < c.V) logits.put(f32(Number.NEGATIVE_INFINITY), id)
+      const disallowed = loadGroupBits(a.allowed, slot, c.dtype, tile).map((bits) => ~bits)
+      eachBit(c.dtype, tile, disallowed, (id) => {
+        if (id < c.V) logits.put(to(c.dtype, f32(Number.NEGATIVE_INFINITY)), id)
       })
     }
 
@@ -101,13 +104,13 @@ export const surveyLogits = kernel(
 )
 
 /** Device: calls `use` for the ids of a group whose bits are set. */
-function eachBit(tile: i32, halves: readonly i32[], use: (id: i32) => void): void {
+function eachBit(dtype: LogitType, tile: i32, halves: readonly i32[], use: (id: i32) => void): void {
   for (const half of unroll(2)) {
     let bits = u32(halves[half]!)
     while (bits !== 0) {
       const bit = 31 - leadingZeros(bits)
       bits = bits ^ (u32(1) << bit)
-      use(idOfGroupBit(tile, half, bit))
+      use(idOfGroupBit(dtype, tile, half, bit))
     }
   }
 }

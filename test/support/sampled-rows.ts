@@ -1,5 +1,5 @@
 import { chooseTokens } from '../../kernels/sampling/choose.ts'
-import { bitWordsOf, groupsOf } from '../../kernels/sampling/groups.ts'
+import { bitWordsOf, groupsOf, type LogitType } from '../../kernels/sampling/groups.ts'
 import { BIASED, historyWordsOf, IN_PROMPT, OCCURRENCE } from '../../kernels/sampling/history.ts'
 import { openSlot } from '../../kernels/sampling/open-slot.ts'
 import type { RowContext } from '../../kernels/sampling/reference.ts'
@@ -45,7 +45,7 @@ const most = 20
 export async function sampleRows(
   device: Device,
   rows: readonly SampledRow[],
-  { candidates = 2048, rounds = 1 }: { readonly candidates?: number; readonly rounds?: number } = {},
+  { candidates = 2048, dtype = 'f32' }: { readonly candidates?: number; readonly dtype?: LogitType } = {},
 ): Promise<Sampled> {
   const V = rows[0]!.logits.length
   const B = rows.length
@@ -126,7 +126,8 @@ export async function sampleRows(
     touched,
     history,
   }
-  const logits = from('f32', [B, V], Float32Array.from(rows.flatMap((row) => [...row.logits])))
+  const values = Float32Array.from(rows.flatMap((row) => [...row.logits]))
+  const logits = own(Tensor.from(device, dtype, [B, V], values))
   const groups = groupsOf(V)
   const largest = make('f32', [B, groups])
   const sums = make('f32', [B, groups])
@@ -136,7 +137,7 @@ export async function sampleRows(
   const survey = await prepare(
     device,
     surveyLogits,
-    { V },
+    { V, dtype },
     {
       ...common,
       logits,
@@ -152,7 +153,7 @@ export async function sampleRows(
   const choose = await prepare(
     device,
     chooseTokens,
-    { V, candidates },
+    { V, dtype, candidates },
     { ...common, logits, largest, sums, lastIds, ids },
   )
   const chosen = from('f32', [B], new Float32Array(B).fill(7))
@@ -162,7 +163,7 @@ export async function sampleRows(
   const report = await prepare(
     device,
     reportLogProbs,
-    { V, candidates, most },
+    { V, dtype, candidates, most },
     {
       logits,
       slots: slotTensor,
@@ -175,15 +176,13 @@ export async function sampleRows(
       top,
     },
   )
-  for (let round = 0; round < rounds; round++) {
-    survey.run()
-    choose.run()
-    report.run()
-  }
+  survey.run()
+  choose.run()
+  report.run()
   const read = async <T>(tensor: Tensor) => (await tensor.read()) as T
   const result = {
     ids: await read<Int32Array>(ids),
-    adjusted: await read<Float32Array>(logits),
+    adjusted: await logits.readFloats(),
     lastIds: await read<Int32Array>(lastIds),
     steps: await read<Int32Array>(common.steps),
     touched: await read<Uint32Array>(touched),

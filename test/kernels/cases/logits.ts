@@ -25,7 +25,7 @@ export function logProbsCase({ B, V, seed }: LogitOptions): KernelCase {
   return {
     name: `logProbs B=${B} V=${V}`,
     kernel: logProbs,
-    config: { V },
+    config: { V, dtype: 'f32' },
     args: {
       logits: { dtype: 'f32', shape: [B, V], data: logits },
       targets: { dtype: 'i32', shape: [B], data: targets },

@@ -1,4 +1,5 @@
 import * as assert from 'uvu/assert'
+import { f16FromF32, f32FromF16 } from '../../../dsl/half.ts'
 import { bitWordsOf } from '../../../kernels/sampling/groups.ts'
 import { adjustReference, type Bias, keptReference, logProbsOf } from '../../../kernels/sampling/reference.ts'
 import { neutral, type SamplingSettings } from '../../../kernels/sampling/settings.ts'
@@ -30,22 +31,26 @@ const ways: Readonly<Record<string, Partial<SamplingSettings>>> = {
   'all cuts': { temperature: 1.5, topK: 20, topP: 0.9, minP: 0.05 },
 }
 
+/** A vocabulary, the type of its logits, and for how many of them there is room. */
+interface Room {
+  readonly V: number
+  readonly candidates: number
+  readonly dtype: 'f32' | 'f16'
+}
+
+const nameOf = ({ V, candidates, dtype }: Room): string => ` V=${V} ${dtype}, room for ${candidates}`
+
 /**
  * Draws from one row of logits under one setting, with as many seeds as `draws`: every drawn id must be among those that
  * the sorting reference keeps, and the counts must fit their probabilities.
  */
 export function distributionCase(
   way: string,
-  {
-    V,
-    draws,
-    seed,
-    candidates,
-  }: { readonly V: number; readonly draws: number; readonly seed: number; readonly candidates: number },
+  { V, draws, seed, ...how }: Room & { readonly draws: number; readonly seed: number },
 ): SamplingCase {
   const settings = { ...neutral, ...ways[way] }
   return {
-    name: `sampling ${way} V=${V}, room for ${candidates}`,
+    name: `sampling ${way}${nameOf({ V, ...how })}`,
     isLong: true,
     async run(device) {
       const logits = coarseLogits(rng(seed), V)
@@ -54,7 +59,7 @@ export function distributionCase(
         settings: { ...settings, seed: 7 + (i >> 3) },
         step: i & 7,
       }))
-      const { ids } = await sampleRows(device, rows, { candidates })
+      const { ids } = await sampleRows(device, rows, how)
       checkCounts(ids, keptReference(logits, settings))
     },
   }
@@ -89,8 +94,8 @@ function checkCounts(ids: Int32Array, kept: ReadonlyMap<number, number>): void {
 }
 
 /** Greedy takes the first of the largest, whatever else is set; a row of −∞ gives 0. */
-const greedyCase = (V: number, B: number, candidates: number): SamplingCase => ({
-  name: `sampling greedily V=${V}, room for ${candidates}`,
+const greedyCase = ({ V, ...how }: Room, B: number): SamplingCase => ({
+  name: `sampling greedily${nameOf({ V, ...how })}`,
   async run(device) {
     const random = rng(V)
     const rows = Array.from({ length: B }, (_, i) => {
@@ -100,7 +105,7 @@ const greedyCase = (V: number, B: number, candidates: number): SamplingCase => (
       const settings = { ...neutral, temperature: 0, topK: random.integer(0, 5), topP: random.uniform() }
       return { logits, settings: { ...settings, minP: random.uniform(), seed: i } }
     })
-    const { ids } = await sampleRows(device, rows, { candidates })
+    const { ids } = await sampleRows(device, rows, how)
     assert.equal(
       [...ids],
       rows.map(({ logits }) => logits.indexOf(logits.reduce((a, b) => Math.max(a, b)))),
@@ -142,13 +147,14 @@ export function mixedRows(random: Rng, V: number, B: number): SampledRow[] {
 const contextOf = ({ context }: SampledRow) => ({ prompt: [], output: [], biases: [], ...context })
 
 /** Penalties, biases and bitmasks change the logits bit for bit as they should, and what is drawn is noted. */
-const adjustCase = (V: number, B: number, candidates: number): SamplingCase => ({
-  name: `sampling changes logits and notes what it drew V=${V}, room for ${candidates}`,
+const adjustCase = ({ V, ...how }: Room, B: number): SamplingCase => ({
+  name: `sampling changes logits and notes what it drew${nameOf({ V, ...how })}`,
   async run(device) {
     const rows = mixedRows(rng(V + 1), V, B)
-    const { adjusted, ids, lastIds, steps, touched, history } = await sampleRows(device, rows, { candidates })
+    const { adjusted, ids, lastIds, steps, touched, history } = await sampleRows(device, rows, how)
     for (const [i, row] of rows.entries()) {
-      const expected = adjustReference(row.logits, row.settings, contextOf(row))
+      const exact = adjustReference(row.logits, row.settings, contextOf(row))
+      const expected = how.dtype === 'f32' ? exact : f32FromF16(f16FromF32(exact))
       assert.equal(adjusted.subarray(i * V, (i + 1) * V), expected, `logits of row ${i}`)
       const { prompt, output, biases } = contextOf(row)
       const id = ids[i]!
@@ -167,11 +173,11 @@ const adjustCase = (V: number, B: number, candidates: number): SamplingCase => (
 })
 
 /** f32 sums of weights in chains of at most 2⁶, and exponentials to 10⁻⁷: well within 2⁻¹⁶. */
-const reportCase = (V: number, B: number, candidates: number): SamplingCase => ({
-  name: `log-probabilities V=${V}, room for ${candidates}`,
+const reportCase = ({ V, ...how }: Room, B: number): SamplingCase => ({
+  name: `log-probabilities${nameOf({ V, ...how })}`,
   async run(device) {
     const rows = mixedRows(rng(V + 2), V, B)
-    const { ids, adjusted, chosen, topIds, top } = await sampleRows(device, rows, { candidates })
+    const { ids, adjusted, chosen, topIds, top } = await sampleRows(device, rows, how)
     for (const [i, { topLogProbs }] of rows.entries()) {
       const logits = adjusted.subarray(i * V, (i + 1) * V)
       if (topLogProbs === -1 || logits.every((logit) => logit === Number.NEGATIVE_INFINITY)) continue
@@ -191,15 +197,15 @@ const reportCase = (V: number, B: number, candidates: number): SamplingCase => (
 })
 
 /** A row draws the same alone, in any slot, and beside rows of padding. */
-const invarianceCase = (V: number, B: number, candidates: number): SamplingCase => ({
-  name: `sampling does not depend on the batch V=${V}, room for ${candidates}`,
+const invarianceCase = ({ V, ...how }: Room, B: number): SamplingCase => ({
+  name: `sampling does not depend on the batch${nameOf({ V, ...how })}`,
   async run(device) {
     const rows = mixedRows(rng(V + 3), V, B)
-    const together = await sampleRows(device, rows, { candidates })
+    const together = await sampleRows(device, rows, how)
     assert.ok(new Set(together.ids).size > B / 3)
     const shuffled = rows.map((row, i) => ({ ...row, slot: B - 1 - i })).reverse()
     const padded = shuffled.flatMap((row) => [{ ...row, slot: -1 }, row])
-    const others = await sampleRows(device, padded, { candidates })
+    const others = await sampleRows(device, padded, how)
     for (let i = 0; i < B; i++) {
       const at = 2 * (B - 1 - i)
       assert.is(others.ids[at], -2, 'padding draws nothing')
@@ -207,17 +213,13 @@ const invarianceCase = (V: number, B: number, candidates: number): SamplingCase 
       assert.is(others.chosen[at + 1], together.chosen[i])
     }
     for (const i of [0, B - 1])
-      assert.is(
-        (await sampleRows(device, [rows[i]!], { candidates })).ids[0],
-        together.ids[i],
-        `row ${i} alone`,
-      )
+      assert.is((await sampleRows(device, [rows[i]!], how)).ids[0], together.ids[i], `row ${i} alone`)
   },
 })
 
 /** What no model should give, and one token that is left. */
-const oddCase = (V: number, candidates: number): SamplingCase => ({
-  name: `sampling of rows that are infinite, undefined or masked V=${V}, room for ${candidates}`,
+const oddCase = ({ V, ...how }: Room): SamplingCase => ({
+  name: `sampling of rows that are infinite, undefined or masked${nameOf({ V, ...how })}`,
   async run(device) {
     const random = rng(V + 4)
     const rows = [
@@ -236,7 +238,7 @@ const oddCase = (V: number, candidates: number): SamplingCase => ({
       {},
     ]) {
       const list = rows.map((logits) => ({ logits, settings: { ...neutral, ...settings }, topLogProbs: 3 }))
-      const { ids } = await sampleRows(device, list, { candidates })
+      const { ids } = await sampleRows(device, list, how)
       for (const [i, id] of ids.entries()) {
         assert.ok(id >= 0 && id < V, `row ${i} gives ${id}`)
         if (expected[i] !== undefined) assert.is(id, expected[i], `row ${i}, ${JSON.stringify(settings)}`)
@@ -249,28 +251,32 @@ const oddCase = (V: number, candidates: number): SamplingCase => ({
 /** All cases; `large` are those of a GPU. */
 export function samplingCases({ large }: { readonly large: boolean }): SamplingCase[] {
   // Room for few candidates leads to proposals, which else only flat rows do. A program is compiled for each pair.
-  const rooms = large
+  const rooms: readonly Room[] = large
     ? [1, 7, 300, 4101, 8192, 32000, 128256].flatMap((V) =>
-        [2048, 8].map((candidates) => [V, candidates] as const),
+        [2048, 8].flatMap((candidates) =>
+          (['f32', 'f16'] as const).map((dtype) => ({ V, candidates, dtype })),
+        ),
       )
-    : ([
-        [300, 8],
-        [4101, 2048],
-      ] as const)
-  const distributions = large
-    ? [41, 300, 8192].flatMap((V) => [2048, 8].map((candidates) => ({ V, candidates, draws: 4000 })))
     : [
-        { V: 300, candidates: 8, draws: 300 },
-        { V: 41, candidates: 2048, draws: 500 },
+        { V: 300, candidates: 8, dtype: 'f16' },
+        { V: 4101, candidates: 2048, dtype: 'f32' },
+      ]
+  const distributions: readonly (Room & { readonly draws: number })[] = large
+    ? [41, 300, 8192].flatMap((V) =>
+        [2048, 8].map((candidates) => ({ V, candidates, dtype: 'f16' as const, draws: 4000 })),
+      )
+    : [
+        { V: 300, candidates: 8, dtype: 'f16', draws: 300 },
+        { V: 41, candidates: 2048, dtype: 'f32', draws: 500 },
       ]
   return [
-    ...rooms.map(([V, candidates]) => greedyCase(V, 5, candidates)),
+    ...rooms.map((room) => greedyCase(room, 5)),
     ...Object.keys(ways).flatMap((way) =>
       distributions.map((size) => distributionCase(way, { ...size, seed: 30 + size.V })),
     ),
-    ...rooms.map(([V, candidates]) => adjustCase(V, large ? 48 : 14, candidates)),
-    ...rooms.map(([V, candidates]) => reportCase(V, large ? 24 : 9, candidates)),
-    ...rooms.map(([V, candidates]) => invarianceCase(V, large ? 64 : 12, candidates)),
-    ...rooms.map(([V, candidates]) => oddCase(V, candidates)),
+    ...rooms.map((room) => adjustCase(room, large ? 48 : 14)),
+    ...rooms.map((room) => reportCase(room, large ? 24 : 9)),
+    ...rooms.map((room) => invarianceCase(room, large ? 64 : 12)),
+    ...rooms.map((room) => oddCase(room)),
   ]
 }
