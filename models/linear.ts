@@ -4,7 +4,6 @@ import { type Launch, prepare } from '../runtime/kernel.ts'
 import { Tensor } from '../runtime/tensor.ts'
 import type { ProductInput } from './activations.ts'
 import { bestTiles, tokenBucket } from './best-tiles.ts'
-import { parkingRoom } from './parking.ts'
 import type { ActivationType, LinearWeights } from './weights.ts'
 
 /** Where a product reads and writes, and the type that it computes beside. */
@@ -67,13 +66,8 @@ export class Linear {
     const inputs =
       input instanceof Tensor ? { x: input } : { x: input.q, xScale: input.scale, xSum: input.sum }
     const known: Readonly<Record<string, Tensor<string> | undefined>> = { w, scale, zero, out, ...inputs }
-    const operands = gemmOperands(format, { M: 1, N, K }, variant, tiles)
-    const args = Object.fromEntries(
-      Object.entries(operands).map(([name, { shape }]) => [
-        name,
-        name === 'parked' ? parkingRoom(this.#device, shape) : known[name],
-      ]),
-    )
+    const names = Object.keys(gemmOperands(format, { M: 1, N, K }, variant))
+    const args = Object.fromEntries(names.map((name) => [name, known[name]]))
     return prepare(this.#device, gemmKernel(format), gemmConstants(format, { N, K }, tiles, variant), {
       ...args,
       bias,

@@ -1,17 +1,7 @@
 import { e4m3Value } from '../../dsl/float8.ts'
 import type { WeightParts } from '../../dsl/format.ts'
 import { f16Value, halves } from '../../dsl/half.ts'
-import {
-  type Elem,
-  type e4m3,
-  type f16,
-  f32,
-  type In,
-  type InOut,
-  kernel,
-  load,
-  type u32,
-} from '../../dsl/index.ts'
+import { type Elem, type e4m3, type f16, f32, type In, kernel, load, type u32 } from '../../dsl/index.ts'
 import { fp8 } from '../formats/fp8.ts'
 import { FP8_STEP, w4a8fp8 } from '../formats/w4a8-fp8.ts'
 import { type ActivatedOutput, type Activation, finishOf, type Output } from './epilogue.ts'
@@ -25,7 +15,6 @@ interface Fp8Arguments {
   x: In<e4m3, 'M K'>
   xScale: In<f32, 'M'>
   bias?: In<Elem<'dtype'>, 'N'>
-  parked?: InOut<f32, 'Ctas Quads Threads 4'>
 }
 interface Fp8Weights {
   w: In<u32, 'Strips Units Words', 'fp8'>

@@ -15,7 +15,7 @@ import { gemmW4A8, gemmW4A8Group, gemmW4A8GroupSiluMul, gemmW4A8SiluMul } from '
 import { gemmW4A16, gemmW4A16SiluMul } from './w4a16.ts'
 import { gemmW8A8, gemmW8A8SiluMul } from './w8a8.ts'
 import { gemm16, gemm16SiluMul } from './w16.ts'
-import { parkShape, parksSums, type WgmmaTiles } from './wgmma-plan.ts'
+import type { WgmmaTiles } from './wgmma-plan.ts'
 
 /** The constants of a GEMM that a tuner may choose. */
 export type TileConstants = GemmTiles | WgmmaTiles
@@ -99,16 +99,14 @@ export function gemmConstants(
     ...(out === 'i8' && { outScale: true }),
     ...(hasZero(f) && { zero }),
     ...(f.group > 0 && { format }),
-    ...(tiles.path === 'wgmma' && parksSums(tiles) && { parked: true }),
   }
 }
 
-/** The tensor arguments of a product without bias and residual, by name; those that any tiles need, or those of `tiles`. */
+/** The tensor arguments of a product without bias and residual, by name. */
 export function gemmOperands(
   format: WeightFormatName,
   { M, N, K }: GemmShape,
   { dtype, out = dtype, activation }: GemmVariant,
-  tiles?: TileConstants,
 ): Readonly<Record<string, GemmOperand>> {
   const f: WeightFormat = weightFormats[format]
   const x = activationType(format, dtype)
@@ -119,7 +117,6 @@ export function gemmOperands(
     ...(hasZero(f) && { xSum: { dtype: 'i32', shape: [M] } }),
     ...(format === 'w4a8' && { zero: { dtype: 'u8', shape: [N] } }),
     ...(out === 'i8' && { outScale: { dtype: 'f32', shape: [M] } }),
-    ...(tiles?.path === 'wgmma' && parksSums(tiles) && { parked: { dtype: 'f32', shape: parkShape(tiles) } }),
     out: { dtype: out, shape: [M, activation ? N / 2 : N] },
   }
 }

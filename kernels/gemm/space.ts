@@ -4,7 +4,7 @@ import { type WeightFormatName, weightFormats } from '../formats/index.ts'
 import { pieceColumns } from './mma.ts'
 import { gemmSharedBytes } from './mma-tiles.ts'
 import { activationType, type TileConstants } from './operands.ts'
-import type { WgmmaTiles } from './wgmma-plan.ts'
+import { sumSlices, type WgmmaTiles } from './wgmma-plan.ts'
 import { provenTiles } from './wgmma-tiles.ts'
 
 /**
@@ -77,6 +77,9 @@ function wgmmaSpace(format: WeightFormatName): Space<TileConstants> {
     })
     .where(`K a multiple of ${unitColumns}, in whole units`, (_, __, dims) => {
       return !dims || dims.K! % unitColumns === 0
+    })
+    .where('the slices of K that the sums of the format have', (c, _, dims) => {
+      return !dims || (wgmma(c).slices ?? 1) === sumSlices(weightFormats[format], dims.K!)
     })
     .where('clusters that split K where rows are few', (c, _, dims) => {
       return !dims || wgmma(c).split === 1 || dims.N! <= 8192

@@ -1,15 +1,6 @@
 import type { WeightFormat } from '../../dsl/format.ts'
 import { halves } from '../../dsl/half.ts'
-import {
-  type DType,
-  type Elem,
-  f32,
-  type In,
-  type InOut,
-  kernel,
-  staticAssert,
-  type u32,
-} from '../../dsl/index.ts'
+import { type DType, type Elem, f32, type In, kernel, staticAssert, type u32 } from '../../dsl/index.ts'
 import { w16 } from '../formats/w16.ts'
 import { type ActivatedOutput, type Activation, finishOf, type Output } from './epilogue.ts'
 import { type GemmConfig, gemm } from './mma.ts'
@@ -28,7 +19,6 @@ interface Gemm16Arguments {
   w: In<u32, 'Strips Units Words', 'w16'>
   x: In<Elem<'dtype'>, 'M K'>
   bias?: In<Elem<'dtype'>, 'N'>
-  parked?: InOut<f32, 'Ctas Quads Threads 4'>
 }
 
 /** Weights beside 16-bit activations, whose products are sums of f32, on either path. */

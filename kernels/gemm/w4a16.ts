@@ -1,4 +1,4 @@
-import { type Elem, type f32, type In, type InOut, kernel, type u32 } from '../../dsl/index.ts'
+import { type Elem, type In, kernel, type u32 } from '../../dsl/index.ts'
 import { weightFormats } from '../formats/index.ts'
 import type { W4A16Parts } from '../formats/w4a16-group.ts'
 import type { ActivatedOutput, Output } from './epilogue.ts'
@@ -14,7 +14,6 @@ interface W4A16Arguments {
   w: In<u32, 'Strips Units Words', 'w4a16-group'>
   x: In<Elem<'dtype'>, 'M K'>
   bias?: In<Elem<'dtype'>, 'N'>
-  parked?: InOut<f32, 'Ctas Quads Threads 4'>
 }
 
 /**

@@ -78,8 +78,6 @@ export interface WgmmaPlan {
   /** Slices of K that have sums of their own, and whether one warpgroup adds them up. */
   readonly slices: number
   readonly sliced: boolean
-  /** Whether the sums of slices wait in device memory for the next slice's, because the registers are full. */
-  readonly parks: boolean
   /** CTAs of a cluster. */
   readonly cluster: number
   /** Whether the producers are a warpgroup that gives its registers to the consumers. */
@@ -96,6 +94,21 @@ export interface WgmmaPlan {
 export const producerRegisters = 40
 export const consumerRegisters = 232
 
+/** Columns from which on sums of 4-bit weights beside 16-bit floats consist of slices, and how many. */
+const LONG_COLUMNS = 8192
+const LONG_SLICES = 4
+
+/**
+ * The slices of K of which the sums of a format consist: a rule of the format and of K, never of the tokens or the tiles,
+ * so that a token's result does not depend on those. One where the order of additions does not matter, where one warpgroup
+ * keeps up with the memory, or where there are so few columns that slices would only cost.
+ */
+export const sumSlices = (format: WeightFormat, K: number): number =>
+  format.bits === 4 && format.activations.includes('f16') && K >= LONG_COLUMNS ? LONG_SLICES : 1
+
+/** Sums of a slice and of those before it that a thread can hold beside its operands. */
+const MOST_SUMS = 128
+
 /** Slices of K begin at multiples of so many units, whatever the stages. */
 export const SLICE_UNITS = 2
 
@@ -106,25 +119,11 @@ const consumerGroupsOf = (t: WgmmaTiles): number => t.rowGroups * t.kGroups
 /** Whether a warpgroup adds up the sums of several slices of K. */
 const isSliced = (t: WgmmaTiles): boolean => (t.slices ?? 1) > 1 && t.kGroups * t.split === 1
 
-/** Sums that a thread has of a slice. */
-const sliceSums = (t: WgmmaTiles): number => (t.blocks * t.tokens) / 2
-
-/** Sums of a slice and of those before it that a thread can hold beside its operands. */
-const MOST_SUMS = 128
-
-/** Whether the sums of slices are parked in device memory (`parkShape`). */
-export const parksSums = (t: WgmmaTiles): boolean => isSliced(t) && 2 * sliceSums(t) > MOST_SUMS
-
 /** Sums that a thread holds. */
-const heldSums = (t: WgmmaTiles): number => sliceSums(t) * (isSliced(t) && !parksSums(t) ? 2 : 1)
+const heldSums = (t: WgmmaTiles): number => ((t.blocks * t.tokens) / 2) * (isSliced(t) ? 2 : 1)
 
-/** Extents of the tensor in which the threads of each CTA park the sums of slices, four at a time. */
-export const parkShape = (t: WgmmaTiles): readonly [number, number, number, number] => [
-  t.ctas,
-  sliceSums(t) / 4,
-  consumerGroupsOf(t) * 128,
-  4,
-]
+/** Whether the sums of a slice and of those before it fit a warpgroup's registers. */
+export const holdsSlices = (t: WgmmaTiles): boolean => !isSliced(t) || heldSums(t) <= MOST_SUMS
 
 // From 96 accumulators on, the 168 registers of an even share are too few for the main loop.
 const rebalances = (t: WgmmaTiles): boolean =>
@@ -165,10 +164,9 @@ export function wgmmaPlan(t: WgmmaTiles, format: WeightFormat, x: OperandType): 
     partial: t.kGroups * t.split > 1,
     slices: t.slices ?? 1,
     sliced: isSliced(t),
-    parks: parksSums(t),
     cluster: wgmmaCluster(t),
     rebalance: rebalances(t),
-    loadsAhead: format.bits === 4 && x !== 'i8' && heldSums(t) <= 64,
+    loadsAhead: format.bits === 4 && x !== 'i8',
     staged,
     stagingTiles: Math.min(t.staging, t.tokens / staged),
   }
@@ -218,6 +216,11 @@ export function checkWgmmaTiles(t: WgmmaTiles, format: WeightFormat, x: OperandT
   staticAssert(
     Number.isInteger(plan.slabs),
     `units = ${t.units} of a stage must be rows of 128 bytes of activations`,
+  )
+  staticAssert(
+    holdsSlices(t),
+    `the sums of a slice and of those before it must fit the registers: at most ${MOST_SUMS / 2} tokens for each of ` +
+      `blocks = ${t.blocks}, not ${t.tokens}`,
   )
   staticAssert(t.tokens % (8 * t.multicast) === 0, 'each sharer of a multicast loads a multiple of 8 tokens')
   staticAssert(

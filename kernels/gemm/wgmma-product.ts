@@ -1,5 +1,5 @@
 import type { OperandType, WeightFormat, ZeroHandling } from '../../dsl/format.ts'
-import type { DType, f32, In, InOut, i32, Out, u32 } from '../../dsl/index.ts'
+import type { DType, f32, In, i32, Out, u32 } from '../../dsl/index.ts'
 import type { GroupTiles, OfExpert } from '../group-tiles.ts'
 import type { Finish } from './epilogue.ts'
 import type { WgmmaPlan, WgmmaTiles } from './wgmma-plan.ts'
@@ -12,7 +12,6 @@ export interface WgmmaConfig extends WgmmaTiles {
   /** Element type of the output, `dtype` unless given; 'i8' with `outScale`. */
   readonly out?: DType
   readonly outScale?: boolean
-  readonly parked?: boolean
 }
 
 export interface WgmmaArguments {
@@ -20,8 +19,6 @@ export interface WgmmaArguments {
   readonly x: In<number, 'M K'>
   readonly bias?: OfExpert<number>
   readonly residual?: In<number, 'M N'>
-  /** Room for sums of slices, `parkShape`, where the tiles need it (`parksSums`). */
-  readonly parked?: InOut<f32, 'Ctas Quads Threads 4'>
   /** [M, N], or [M, I] behind an activation. */
   readonly out: Out<number, string>
 }

@@ -1,6 +1,13 @@
 import { type OperandType, unitColumns, unitRows, type WeightFormat } from '../../dsl/format.ts'
 import type { GemmShape } from './mma-tiles.ts'
-import { partialBytes, type WgmmaTiles, wgmmaPlan, wgmmaSharedBytes } from './wgmma-plan.ts'
+import {
+  holdsSlices,
+  partialBytes,
+  sumSlices,
+  type WgmmaTiles,
+  wgmmaPlan,
+  wgmmaSharedBytes,
+} from './wgmma-plan.ts'
 
 type Wish = Partial<WgmmaTiles> & Pick<WgmmaTiles, 'tokens' | 'stages'>
 
@@ -69,12 +76,36 @@ function exactWish({ M, N, K }: GemmShape, format: WeightFormat): Wish {
   ])
 }
 
-/** Floating-point sums keep their order: no warpgroups along K. */
-function orderedWish({ M, N }: GemmShape, format: WeightFormat): Wish {
-  if (M <= 16) return { tokens: M <= 8 ? 8 : 16, rowGroups: 2, stages: 8 }
-  if (M <= 128) return { tokens: M <= 32 ? 32 : 64, rowGroups: 2, stages: 5 }
+/**
+ * Floating-point sums keep their order: warpgroups and CTAs along K have a slice each, where sums have slices. A chain of
+ * products of 64 rows takes its time, so as many multiprocessors as possible have one, and copies far ahead.
+ */
+function orderedWish({ M, N, K }: GemmShape, format: WeightFormat): Wish {
+  const slices = sumSlices(format, K)
+  const strips = Math.ceil(N / unitRows)
+  const isTall = strips > 2 * MULTIPROCESSORS
+  if (slices > 1 && M <= 128) {
+    const tokens = M <= 8 ? 8 : M <= 16 ? 16 : M <= 64 ? 64 : 128
+    return { tokens, kGroups: 2, split: slices / 2, slices, units: M <= 64 ? 2 : 1, stages: 12, producers: 2 }
+  }
+  if (slices > 1) return { tokens: 128, rowGroups: 2, slices, stages: 6 }
+  if (M <= 16) {
+    const tokens = M <= 8 ? 8 : 16
+    return isTall
+      ? { tokens, rowGroups: 4, stages: 10, producers: 2 }
+      : { tokens, units: 2, stages: 12, producers: 2 }
+  }
+  if (M <= 128) {
+    const tokens = M <= 32 || (M <= 64 && strips <= MULTIPROCESSORS / 2) ? 32 : 64
+    if (isTall && M > 64) return { tokens: 128, rowGroups: 2, stages: 6 }
+    if (isTall) return { tokens, rowGroups: format.steps === 4 ? 2 : 4, stages: 8, producers: 2 }
+    return strips * Math.ceil(M / tokens) <= MULTIPROCESSORS
+      ? { tokens, stages: 14, producers: 2 }
+      : { tokens, rowGroups: 2, stages: 8, producers: 2 }
+  }
   if (format.steps === 4)
     return fullest({ M, N }, [
+      { tokens: 64, rowGroups: 2, stages: 8, producers: 2 },
       { tokens: 128, rowGroups: 2, stages: 6 },
       { tokens: 256, rowGroups: 2, stages: 4, steps: 2 },
     ])
@@ -86,8 +117,9 @@ function orderedWish({ M, N }: GemmShape, format: WeightFormat): Wish {
       { tokens: 256, rowGroups: 2, units: 0.5, stages: 4, steps: 2 },
     ])
   return fullest({ M, N }, [
-    { tokens: 64, rowGroups: 2, stages: 5 },
-    { tokens: 128, rowGroups: 2, stages: 4 },
+    { tokens: 64, rowGroups: 2, stages: 6 },
+    { tokens: 128, rowGroups: 2, stages: 6 },
+    { tokens: 256, rowGroups: 2, units: 0.5, stages: 5, producers: 2 },
   ])
 }
 
@@ -178,67 +210,78 @@ const provenExact: readonly Wish[] = [
   { tokens: 256, rowGroups: 2, stages: 5, steps: 2 },
   { tokens: 256, rowGroups: 2, multicast: 2, stages: 5, steps: 2 },
   { tokens: 256, rowGroups: 2, multicast: 2, stages: 5 },
+  { tokens: 256, rowGroups: 2, multicast: 2, stages: 5, producers: 2 },
 ]
 
-/** As `provenExact`, of floating-point sums. */
+/** As `provenExact`, of 16-bit floats. */
 const provenOrdered: readonly Wish[] = [
   { tokens: 8, stages: 20, producers: 2 },
+  { tokens: 8, stages: 12, producers: 2, ctasPerMultiprocessor: 2 },
+  { tokens: 8, units: 2, stages: 12, producers: 2 },
   { tokens: 8, rowGroups: 2, stages: 8 },
-  { tokens: 8, rowGroups: 2, stages: 10, producers: 2, ctasPerMultiprocessor: 2 },
-  { tokens: 8, rowGroups: 4, stages: 8, producers: 2 },
-  { tokens: 16, rowGroups: 1, stages: 4, ctasPerMultiprocessor: 2 },
+  { tokens: 8, rowGroups: 2, units: 2, stages: 5, producers: 2, ctasPerMultiprocessor: 2 },
+  { tokens: 8, rowGroups: 4, stages: 10, producers: 2 },
   { tokens: 16, stages: 20, producers: 2 },
-  { tokens: 16, units: 2, stages: 10, producers: 2 },
+  { tokens: 16, units: 2, stages: 12, producers: 2 },
   { tokens: 16, rowGroups: 2, stages: 8 },
   { tokens: 16, rowGroups: 2, stages: 10, producers: 2, ctasPerMultiprocessor: 2 },
-  { tokens: 16, rowGroups: 4, stages: 8, producers: 2 },
+  { tokens: 16, rowGroups: 4, stages: 10, producers: 2 },
   { tokens: 32, stages: 14, producers: 2 },
-  { tokens: 32, rowGroups: 2, stages: 6 },
+  { tokens: 32, rowGroups: 2, stages: 8, producers: 2 },
   { tokens: 32, rowGroups: 4, stages: 6, producers: 2 },
   { tokens: 64, stages: 10, producers: 2 },
   { tokens: 64, rowGroups: 2, stages: 6 },
-  { tokens: 64, rowGroups: 3, stages: 6, producers: 2 },
   { tokens: 64, rowGroups: 4, stages: 5, producers: 2 },
+  { tokens: 128, stages: 7, producers: 2 },
   { tokens: 128, rowGroups: 2, stages: 6 },
-  { tokens: 128, rowGroups: 2, units: 0.5, stages: 10, producers: 2 },
-  { tokens: 128, rowGroups: 3, units: 0.5, stages: 6, steps: 2 },
-  { tokens: 128, rowGroups: 3, units: 0.5, stages: 6, producers: 2 },
-  { tokens: 128, rowGroups: 2, blocks: 2, units: 0.5, stages: 6, steps: 2 },
-  { tokens: 128, rowGroups: 2, blocks: 2, units: 0.5, stages: 6 },
-  { tokens: 192, rowGroups: 2, units: 0.5, stages: 6 },
+  { tokens: 128, rowGroups: 3, units: 0.5, stages: 5, steps: 2 },
   { tokens: 256, rowGroups: 2, units: 0.5, stages: 4, steps: 2 },
-  { tokens: 256, rowGroups: 2, units: 0.5, stages: 5 },
+  { tokens: 256, rowGroups: 2, units: 0.5, stages: 5, producers: 2 },
   { tokens: 256, rowGroups: 2, units: 0.5, multicast: 2, stages: 4, steps: 2 },
   { tokens: 256, rowGroups: 2, units: 0.5, multicast: 2, stages: 5 },
 ]
 
-/** The tiles of `orderedWish` beside 8-bit floats, whose k-steps are as those of integers. */
+/** As `provenExact`, of 8-bit floats, whose k-steps are as those of integers. */
 const provenShort: readonly Wish[] = [
   ...provenExact.filter(({ kGroups = 1, split = 1 }) => kGroups * split === 1),
-  { tokens: 8, stages: 20, producers: 2 },
-  { tokens: 16, stages: 16, producers: 2 },
-  { tokens: 16, rowGroups: 2, stages: 8, producers: 2 },
-  { tokens: 32, stages: 16, producers: 2 },
+  { tokens: 8, stages: 24, producers: 2 },
+  { tokens: 8, units: 2, stages: 12, producers: 2 },
+  { tokens: 16, stages: 22, producers: 2 },
+  { tokens: 16, units: 2, stages: 11, producers: 2 },
+  { tokens: 32, stages: 18, producers: 2 },
   { tokens: 32, stages: 8, producers: 2, ctasPerMultiprocessor: 2 },
-  { tokens: 32, rowGroups: 2, stages: 8, producers: 2 },
-  { tokens: 64, stages: 12, producers: 2 },
-  { tokens: 64, multicast: 2, stages: 12, producers: 2 },
+  { tokens: 64, stages: 14, producers: 2 },
   { tokens: 64, rowGroups: 2, stages: 8, producers: 2 },
-  { tokens: 64, rowGroups: 2, multicast: 2, stages: 8, producers: 2 },
+  { tokens: 64, rowGroups: 3, stages: 6, producers: 2 },
   { tokens: 128, stages: 9, producers: 2 },
-  { tokens: 128, multicast: 2, stages: 9, producers: 2 },
-  { tokens: 128, rowGroups: 2, multicast: 2, stages: 6 },
-  { tokens: 128, rowGroups: 3, stages: 6, producers: 2 },
-  { tokens: 192, rowGroups: 2, stages: 5 },
 ]
+
+/** As `provenOrdered`, of sums in slices that warpgroups and CTAs have one each. */
+const provenSlices: readonly Wish[] = [
+  { tokens: 8, kGroups: 2, split: 2, units: 2, stages: 12, producers: 2 },
+  { tokens: 8, kGroups: 4, units: 2, stages: 16, producers: 2 },
+  { tokens: 16, kGroups: 2, split: 2, units: 2, stages: 12, producers: 2 },
+  { tokens: 16, kGroups: 4, units: 2, stages: 12, producers: 2 },
+  { tokens: 32, kGroups: 4, units: 2, stages: 8, producers: 2 },
+  { tokens: 64, kGroups: 2, split: 2, units: 2, stages: 6, producers: 2 },
+  { tokens: 64, kGroups: 4, stages: 8, producers: 2 },
+  { tokens: 128, kGroups: 2, split: 2, stages: 6, producers: 2 },
+]
+
+/** Whether a wish for other formats suits this one: whole loads in a group of k-steps, and slices that fit the registers. */
+const canCompute = (tiles: WgmmaTiles, format: WeightFormat): boolean =>
+  tiles.steps % (format.steps / format.loads) === 0 && holdsSlices(tiles)
 
 /** The tiles on `wgmma` that are worth a tuner's time for a format. */
 export function provenTiles(format: WeightFormat, x: OperandType): readonly WgmmaTiles[] {
-  const wishes = x === 'i8' ? provenExact : x === 'e4m3' ? provenShort : provenOrdered
+  const whole = x === 'i8' ? provenExact : x === 'e4m3' ? provenShort : provenOrdered
+  const slices = sumSlices(format, Number.POSITIVE_INFINITY)
+  const wishes =
+    slices === 1 ? whole : [...whole, ...[...whole, ...provenSlices].map((wish) => ({ ...wish, slices }))]
   const found = new Map<string, WgmmaTiles>()
   for (const wish of wishes) {
     const tiles = fitted(wish, format, x, SHARED_BYTES)
-    if (tiles && tiles.steps % (format.steps / format.loads) === 0) found.set(JSON.stringify(tiles), tiles)
+    if (tiles && canCompute(tiles, format)) found.set(JSON.stringify(tiles), tiles)
   }
   return [...found.values()]
 }

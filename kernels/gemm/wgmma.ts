@@ -8,7 +8,6 @@ import {
   unitRows,
 } from '../../dsl/format.ts'
 import {
-  blockIdx,
   clusterBarrier,
   decreaseRegisters,
   each,
@@ -16,7 +15,6 @@ import {
   i32,
   idiv,
   increaseRegisters,
-  load,
   loadWords,
   matrixOperand,
   namedArrive,
@@ -24,7 +22,6 @@ import {
   range,
   regs,
   type Shared,
-  store,
   syncWarp,
   threadIdx,
   type u32,
@@ -150,7 +147,7 @@ function consume(
   const zero = parts.x === 'i8' ? i32(0) : f32(0)
   const acc = each(c.blocks, () => regs<number>(c.tokens / 2, zero))
   /** Where a warpgroup has several slices of K: their sums. */
-  const total = plan.sliced && !plan.parks ? each(c.blocks, () => regs<number>(c.tokens / 2, zero)) : acc
+  const total = plan.sliced ? each(c.blocks, () => regs<number>(c.tokens / 2, zero)) : acc
   const atom = wgmmaAtom(c.tokens, parts.format.types(parts.x, parts.zero))
   const at = consumerCursor(kGroup)
   let previous: i32 = 0
@@ -218,7 +215,7 @@ function consume(
       if (step < end) multiply(step === begin)
     }
     if (plan.sliced) {
-      if (!plan.parks) for (const sum of total) for (const i of unroll(sum.length)) sum[i] = f32(0)
+      for (const sum of total) for (const i of unroll(sum.length)) sum[i] = f32(0)
       for (const slice of range(plan.slices)) {
         const begin = sliceBegin(g, slice, stages.allSteps)
         const end = sliceBegin(g, slice + 1, stages.allSteps)
@@ -226,15 +223,9 @@ function consume(
           multiplySteps(begin, end)
           wgmmaWait(0)
           release(ring, previous)
-          if (plan.parks) {
-            // The first slice that is not empty begins with the columns.
-            if (begin > 0) addParked(g, acc)
-            if (end < stages.allSteps) park(g, acc)
-          } else {
-            total.forEach((sum, b) => {
-              for (const i of unroll(sum.length)) sum[i] = sum[i]! + acc[b]![i]!
-            })
-          }
+          total.forEach((sum, b) => {
+            for (const i of unroll(sum.length)) sum[i] = sum[i]! + acc[b]![i]!
+          })
         }
       }
     } else multiplySteps(kGroup, stages.steps)
@@ -249,27 +240,6 @@ function consume(
   })
   // The copy engine reads the staging tiles until then.
   if (epilogue !== undefined && (threadIdx.x & 127) === 0) waitBulk(0, { read: true })
-}
-
-/** Adds the sums that the warpgroup has parked in device memory: those of the slices before. */
-function addParked({ a }: WgmmaProduct, acc: readonly number[][]): void {
-  acc.forEach((sums, b) => {
-    for (const i of unroll(0, sums.length, 4)) {
-      const place = [blockIdx.x, (b * sums.length + i) / 4, threadIdx.x, 0]
-      load(a.parked!, place, 4).forEach((sum, j) => {
-        sums[i + j] = f32(sum) + sums[i + j]!
-      })
-    }
-  })
-}
-
-/** Parks the sums of a warpgroup's slices so far; a thread reads what it has written. */
-function park({ a }: WgmmaProduct, acc: readonly number[][]): void {
-  acc.forEach((sums, b) => {
-    for (const i of unroll(0, sums.length, 4)) {
-      store(a.parked!, [blockIdx.x, (b * sums.length + i) / 4, threadIdx.x, 0], sums.slice(i, i + 4))
-    }
-  })
 }
 
 /** The packed words of a 16-byte load of weights, and those of their rows or groups. */

@@ -1,6 +1,6 @@
 import type { WeightFormatName } from '../../kernels/formats/index.ts'
 import type { GemmShape } from '../../kernels/gemm/mma-tiles.ts'
-import { gemmOperands, type TileConstants } from '../../kernels/gemm/operands.ts'
+import { gemmOperands } from '../../kernels/gemm/operands.ts'
 import type { Device } from '../../runtime/device.ts'
 import { Tensor } from '../../runtime/tensor.ts'
 import type { GemmPool } from './gemm-pool.ts'
@@ -25,8 +25,6 @@ export class DeviceOperands {
   readonly #tensors: Readonly<Record<'w' | 'x' | 'scale' | 'xScale' | 'zero' | 'out', Tensor>>
   readonly #sums = new Map<number, { readonly tensor: Tensor; readonly values: Int32Array }>()
   readonly #tokens: number
-  /** Room for the sums of slices, by its size. */
-  readonly #parked = new Map<number, Tensor>()
 
   constructor(device: Device, format: WeightFormatName, pool: GemmPool, limits: GemmLimits) {
     this.#device = device
@@ -52,18 +50,14 @@ export class DeviceOperands {
     return Math.max(1, Math.ceil(this.#rotationBytes / this.#weightBytes(shape)))
   }
 
-  /** The arguments of a product, with the weights of copy 0; and those that its tiles want. */
-  arguments(shape: GemmShape, tiles?: TileConstants): Record<string, Tensor<string>> {
-    const operands = gemmOperands(this.#format, shape, { dtype: this.#pool.dtype }, tiles)
-    const entries = Object.entries(operands).map(([name, { dtype, shape: extents, tag }]) => {
-      const source =
-        name === 'xSum'
-          ? this.#xSum(shape.K).tensor
-          : name === 'parked'
-            ? this.#park(extents)
-            : this.#tensors[name as 'w']
-      return [name, source.view(0, dtype, extents, tag ?? 'row')] as const
-    })
+  /** The arguments of a product, with the weights of copy 0. */
+  arguments(shape: GemmShape): Record<string, Tensor<string>> {
+    const entries = Object.entries(gemmOperands(this.#format, shape, { dtype: this.#pool.dtype })).map(
+      ([name, { dtype, shape: extents, tag }]) => {
+        const source = name === 'xSum' ? this.#xSum(shape.K).tensor : this.#tensors[name as 'w']
+        return [name, source.view(0, dtype, extents, tag ?? 'row')] as const
+      },
+    )
     return Object.fromEntries(entries)
   }
 
@@ -81,15 +75,6 @@ export class DeviceOperands {
   free(): void {
     for (const tensor of Object.values(this.#tensors)) tensor.free()
     for (const { tensor } of this.#sums.values()) tensor.free()
-    for (const tensor of this.#parked.values()) tensor.free()
-  }
-
-  /** Launches may share it: none begins to sum before the last has ended. */
-  #park(extents: readonly number[]): Tensor {
-    const bytes = extents.reduce((a, b) => a * b, 4)
-    const tensor = this.#parked.get(bytes) ?? Tensor.allocate(this.#device, 'u8', [bytes])
-    this.#parked.set(bytes, tensor)
-    return tensor
   }
 
   #weightBytes(shape: GemmShape): number {
