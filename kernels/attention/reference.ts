@@ -1,6 +1,9 @@
 import { fmaF32 } from '../../dsl/exact-reference.ts'
 import { exp2OfStepsReference } from '../../dsl/exp2-steps.ts'
+import { f16Value } from '../../dsl/half.ts'
 import { LOG2E, roundHalfEven } from '../../dsl/math.ts'
+import { PAGE_TOKENS } from '../formats/kv.ts'
+import { KEYS, type KvPages, VALUES } from '../formats/kv-pages.ts'
 import {
   EXPONENT_BIAS,
   INTEGER_BIAS,
@@ -23,6 +26,32 @@ export interface CodedHead {
   /** [tokens, 2] */
   readonly keyParams: Float32Array
   readonly valueParams: Float32Array
+}
+
+/** Codes and parameters of a head's first `context` tokens, from the pages that a sequence's row of the table names. */
+export function codedHead(
+  pages: KvPages,
+  table: ArrayLike<number>,
+  head: number,
+  context: number,
+): CodedHead {
+  const [keys, values] = ([KEYS, VALUES] as const).map((block) => {
+    const codes = new Uint8Array(context * pages.D)
+    const params = new Float32Array(context * 2)
+    for (let token = 0; token < context; token++) {
+      const page = table[Math.floor(token / PAGE_TOKENS)]!
+      const row = pages.read({ page, head, block, token: token % PAGE_TOKENS })
+      codes.set(row.codes as Uint8Array, token * pages.D)
+      params.set(row.params.map(f16Value), token * 2)
+    }
+    return { codes, params }
+  })
+  return {
+    keys: keys!.codes,
+    values: values!.codes,
+    keyParams: keys!.params,
+    valueParams: values!.params,
+  }
 }
 
 const f = Math.fround

@@ -5,6 +5,7 @@ import {
   attentionReference,
   attentionRowReference,
   type CodedHead,
+  codedHead,
 } from '../../../kernels/attention/reference.ts'
 import { type KvFormatName, kvFormats, PAGE_TOKENS } from '../../../kernels/formats/kv.ts'
 import { KEYS, KvPages, VALUES } from '../../../kernels/formats/kv-pages.ts'
@@ -16,7 +17,6 @@ import {
   type HalfType,
   halfBits,
   halfRounding,
-  halfValue,
   halfValues,
   randomHalfs,
 } from '../../support/halfs.ts'
@@ -160,29 +160,6 @@ export async function runDecode(device: Device, o: DecodeStep) {
   return result
 }
 
-/** Codes and parameters of a sequence's head. */
-export function codedHead(o: DecodeStep, sequence: number, head: number): CodedHead {
-  const { context } = o.sequences[sequence]!
-  const { D } = o
-  const blocks = [KEYS, VALUES].map((block) => {
-    const codes = new Uint8Array(context * D)
-    const params = new Float32Array(context * 2)
-    for (let token = 0; token < context; token++) {
-      const page = o.table[sequence * o.maxPages + Math.floor(token / PAGE_TOKENS)]!
-      const row = o.pages.read({ page, head, block: block as 0 | 1, token: token % PAGE_TOKENS })
-      codes.set(row.codes as Uint8Array, token * D)
-      params.set(row.params.map(halfValue.f16), token * 2)
-    }
-    return { codes, params }
-  })
-  return {
-    keys: blocks[0]!.codes,
-    values: blocks[1]!.codes,
-    keyParams: blocks[0]!.params,
-    valueParams: blocks[1]!.params,
-  }
-}
-
 /** A row of the outputs: which sequence's, query token and head. */
 interface OutputRow {
   readonly sequence: number
@@ -214,16 +191,23 @@ function* rowsOf(o: DecodeStep): Generator<OutputRow> {
   }
 }
 
+const contextOf = (o: DecodeStep, { sequence }: OutputRow) => o.sequences[sequence]!.context
+
+/** The pages of a sequence. */
+const tableOf = (o: DecodeStep, sequence: number): Int32Array =>
+  o.table.subarray(sequence * o.maxPages, (sequence + 1) * o.maxPages)
+
 /** Checks the outputs: of coded caches bit for bit, of others as closely as their roundings allow. */
 export function checkDecode(o: DecodeStep, out: Uint16Array): void {
   const { D, dtype, scale } = o
-  const heads = new Map<string, ReturnType<typeof codedHead> | ReturnType<typeof floatHead>>()
+  const heads = new Map<string, CodedHead | FloatHead>()
   for (const row of rowsOf(o)) {
     const key = `${row.sequence} ${row.kvHead}`
     const query = halfValues(o.q.subarray(row.at, row.at + D), dtype)
     const actual = out.subarray(row.at, row.at + D)
     if (kvFormats[o.kv].bits < 16) {
-      const head = (heads.get(key) ?? codedHead(o, row.sequence, row.kvHead)) as CodedHead
+      const head = (heads.get(key) ??
+        codedHead(o.pages, tableOf(o, row.sequence), row.kvHead, contextOf(o, row))) as CodedHead
       heads.set(key, head)
       const expected = attentionRowReference(query, head, { position: row.position, from: row.from, scale })
       assertSame(actual, Uint16Array.from(expected, halfBits[dtype]), D, row.name)
