@@ -1,5 +1,8 @@
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import { collect, wholeNumber } from '../cli/options.ts'
+import { dtypeBytes } from '../dsl/dtype.ts'
+import { f16FromF32 } from '../dsl/half.ts'
+import type { LogitType } from '../kernels/sampling/groups.ts'
 import { neutral, type SamplingSettings } from '../kernels/sampling/settings.ts'
 import type { Device } from '../runtime/device.ts'
 import { Tensor } from '../runtime/tensor.ts'
@@ -16,6 +19,7 @@ interface SamplingOptions {
   readonly device?: string
   readonly rows: readonly string[]
   readonly vocabulary: number
+  readonly logits: LogitType
   readonly commit?: string
 }
 
@@ -76,16 +80,19 @@ async function open(
   return sampler
 }
 
-async function measure(device: Device, rows: number, V: number): Promise<Row[]> {
+async function measure(device: Device, rows: number, V: number, dtype: LogitType): Promise<Row[]> {
   const result: Row[] = []
   const random = rng(V)
-  const floorUs = (rows * V * 4) / BANDWIDTH / 1e-6
+  const floorUs = (rows * V * dtypeBytes[dtype]) / BANDWIDTH / 1e-6
   for (const [kind, make] of Object.entries({ language: languageLogits, flat: flatLogits })) {
-    const distinct = Array.from({ length: DISTINCT }, () => make(random, V))
+    const distinct = Array.from({ length: DISTINCT }, () => {
+      const values = make(random, V)
+      return dtype === 'f32' ? values : f16FromF32(values)
+    })
     // Together more than the caches hold.
-    const copies = Math.min(64, Math.ceil(512 / rows))
+    const copies = Math.min(64, Math.ceil(600 / rows))
     const tensors = Array.from({ length: copies }, (_, copy) => {
-      const tensor = Tensor.allocate(device, 'f32', [rows, V])
+      const tensor = Tensor.allocate(device, dtype, [rows, V])
       for (let row = 0; row < rows; row++) tensor.at(row).write(distinct[(row + copy) % DISTINCT]!)
       return tensor
     })
@@ -99,11 +106,20 @@ async function measure(device: Device, rows: number, V: number): Promise<Row[]> 
       // A bitmask leaves its mark on the logits: it comes last.
       const samplers: Sampler[] = []
       for (const logits of tensors) samplers.push(await open(device, logits, names, options))
-      const launches = samplers.map((sampler) => ({
-        run: (stream?: Parameters<Sampler['run']>[1]) => sampler.run(rows, stream),
-      }))
-      const us = await launchMicroseconds(device, launches)
-      result.push({ logits: kind, rows, mode, us, floorUs, target: 1.5 * floorUs + 10 })
+      const microseconds = (part: (name: string) => boolean) =>
+        launchMicroseconds(
+          device,
+          samplers.map((sampler) => ({
+            run(stream) {
+              for (const { name, launch } of sampler.launches(rows)) if (part(name)) launch.run(stream)
+            },
+          })),
+        )
+      const us = await microseconds(() => true)
+      const surveyUs = await microseconds((name) => name === 'survey')
+      const chooseUs = await microseconds((name) => name === 'choose')
+      const target = 1.5 * floorUs + 10
+      result.push({ dtype, logits: kind, rows, mode, us, floorUs, target, surveyUs, chooseUs })
       for (const sampler of samplers) sampler.free()
     }
     for (const tensor of tensors) tensor.free()
@@ -116,6 +132,7 @@ await runBench(
     .description('Choosing tokens from rows of logits, by kinds of settings, on a GPU.')
     .option('--device <name>', 'cuda:0, cuda:1, … (default: the first GPU)')
     .option('--rows <n>', 'rows of logits; may be repeated (default: 1, 64, 512)', collect, [])
+    .addOption(new Option('--logits <type>', 'their type').choices(['f16', 'f32']).default('f16'))
     .option('--vocabulary <n>', 'tokens of the vocabulary', wholeNumber(1), 128256)
     .option('--commit <id>', 'the commit, where git is not there (default: QUATTUOR_COMMIT)')
     .action(async (options: SamplingOptions) => {
@@ -123,7 +140,7 @@ await runBench(
       try {
         const rows: Row[] = []
         for (const count of options.rows.length > 0 ? options.rows.map(Number) : [1, 64, 512])
-          rows.push(...(await measure(device, count, options.vocabulary)))
+          rows.push(...(await measure(device, count, options.vocabulary, options.logits)))
         console.log(table(rows))
         console.log(`wrote ${writeResults(device, 'sampling', rows, options)}`)
       } finally {
