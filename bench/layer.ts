@@ -1,11 +1,12 @@
 import { Command, Option } from 'commander'
 import { UsageError } from '../cli/failure.ts'
 import { wholeNumber } from '../cli/options.ts'
+import { dtypeBytes } from '../dsl/dtype.ts'
 import type { KvFormatName } from '../kernels/formats/kv.ts'
 import { KvCache } from '../models/kv-cache.ts'
 import { type ModelName, namedConfig, namedShapes } from '../models/shapes.ts'
 import type { ProjectionFormat } from '../models/weights.ts'
-import { formatOf, type Recipe } from '../quantize/recipe.ts'
+import { formatOf, type headFormats, type Recipe } from '../quantize/recipe.ts'
 import { deviceSlug } from '../runtime/device-slug.ts'
 import { runBench } from './command.ts'
 import { measureStep } from './layer/measure.ts'
@@ -20,6 +21,7 @@ interface LayerOptions {
   readonly device?: string
   readonly model: ModelName
   readonly weights: Recipe['weights']
+  readonly head: 'w16' | (typeof headFormats)[number]
   readonly kv: 4 | 8 | 16
   readonly layers?: number
   readonly batch: readonly number[]
@@ -67,7 +69,9 @@ async function measure(options: LayerOptions): Promise<void> {
     const plans = plansOf(options, Math.floor((device.properties.memoryBytes - keptBytes) / pageBytes))
     const most = (of: (plan: StepPlan) => number) => Math.max(...plans.map(of))
     const started = performance.now()
-    const format = formatOf({ weights: options.weights, kvBits: options.kv, clip: 'none' })
+    const { head } = options
+    const recipe = { weights: options.weights, kvBits: options.kv, clip: 'none' } as const
+    const format = formatOf({ ...recipe, ...(head !== 'w16' && { head }) })
     const model = await loadStack(device, config, format, {
       batch: most(({ batch }) => batch),
       pages: most(({ contexts }) => cacheRoom(contexts).pages),
@@ -83,7 +87,8 @@ async function measure(options: LayerOptions): Promise<void> {
       // Only attention depends on the contexts.
       const known = (kernel: string) =>
         kernel === 'attention' ? undefined : rows.find((row) => row.batch === batch && row.kernel === kernel)
-      const step = { config, weights, kv, batch, contextTokens, contexts, even }
+      const logitBytes = dtypeBytes[model.logits.dtype]
+      const step = { config, weights, head, kv, batch, contextTokens, logitBytes, contexts, even }
       const measured = await measureStep(model, sampling, step, known)
       rows.push(...measured)
       console.log(`\n${stepText(stepsOf(measured)[0]!)}`)

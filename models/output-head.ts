@@ -66,7 +66,7 @@ export class OutputHead {
   async launches(rows: number): Promise<StepLaunch[]> {
     return [
       { name: 'final_norm', launch: this.#norm, size: { R: rows } },
-      ...(this.#quantize ? [{ name: 'quantize', launch: this.#quantize, size: { T: rows } }] : []),
+      ...(this.#quantize ? [{ name: 'quantize_head', launch: this.#quantize, size: { T: rows } }] : []),
       { name: 'lm_head', launch: await this.#product.launch(rows), size: { M: rows } },
     ]
   }

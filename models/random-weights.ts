@@ -8,9 +8,15 @@ import { unitColumns, unitRows, unitWords } from '../dsl/format.ts'
 import { bf16FromF32, f16FromF32 } from '../dsl/half.ts'
 import { packedShape, type WeightFormat, weightFormats } from '../kernels/formats/index.ts'
 import { bytesOf } from '../runtime/bytes.ts'
-import { layerProjections, type Projection } from './projections.ts'
+import { headProjection, layerProjections, type Projection } from './projections.ts'
 import { uniform } from './uniform.ts'
-import { type ProjectionFormat, quantizedTensors, takesCodes, weightFormatOf } from './weights.ts'
+import {
+  headFormatOf,
+  type ProjectionFormat,
+  quantizedTensors,
+  takesCodes,
+  weightFormatOf,
+} from './weights.ts'
 
 /** Elements that are drawn of each kind. A prime, so that no two rows of a matrix are alike. */
 const drawnElements = 262_139
@@ -78,44 +84,50 @@ export function randomCheckpoint(config: ModelConfig, format: CheckpointFormat, 
     generationConfig: undefined,
     close: () => {},
   }
-  for (const [name, tensor] of tensorsOf(config, weightFormatOf(checkpoint), format.kv.keyMean, blocks))
-    table.set(name, tensor)
+  for (const tensors of [headTensors(checkpoint, blocks), layerTensors(checkpoint, blocks)])
+    for (const [name, tensor] of tensors) table.set(name, tensor)
   return checkpoint
 }
 
-function* tensorsOf(
-  config: ModelConfig,
-  format: ProjectionFormat,
-  keyMean: boolean,
-  blocks: Blocks,
-): Generator<readonly [name: string, tensor: RandomTensor]> {
+type NamedTensors = Generator<readonly [name: string, tensor: RandomTensor]>
+
+/** What is there once: embeddings, the last norm and the output head. */
+function* headTensors(checkpoint: Checkpoint, blocks: Blocks): NamedTensors {
+  const { config } = checkpoint
   const { hiddenSize: H, vocabSize: V } = config
-  const halfs = (shape: readonly number[], deviation: number, mean = 0): RandomTensor => ({
-    dtype: blocks.half,
-    shape,
-    block: () => blocks.normal(deviation, mean),
-  })
-  yield ['model.embed_tokens.weight', halfs([V, H], 1)]
-  yield ['model.norm.weight', halfs([H], 0.1, 1)]
-  if (!config.tieEmbeddings) yield ['lm_head.weight', halfs([V, H], 1 / Math.sqrt(H))]
+  const format = headFormatOf(checkpoint)
+  yield ['model.embed_tokens.weight', blocks.halfs([V, H], 1)]
+  yield ['model.norm.weight', blocks.halfs([H], 0.1, 1)]
+  const head = headProjection(config)
+  if (format !== 'w16')
+    for (const [suffix, tensor] of quantizedTensorsOf(head, format, blocks))
+      yield [`${head.path}.${quantizedTensors[suffix]}`, tensor]
+  else if (!config.tieEmbeddings) yield ['lm_head.weight', blocks.halfs([V, H], 1 / Math.sqrt(H))]
+}
+
+function* layerTensors(checkpoint: Checkpoint, blocks: Blocks): NamedTensors {
+  const { config } = checkpoint
+  const { hiddenSize: H } = config
+  const format = weightFormatOf(checkpoint)
+  const { keyMean } = checkpoint.format.kv
   for (let layer = 0; layer < config.layers; layer++) {
     const prefix = `model.layers.${layer}.`
     for (const norm of ['input_layernorm', 'post_attention_layernorm'])
-      yield [`${prefix}${norm}.weight`, halfs([H], 0.1, 1)]
+      yield [`${prefix}${norm}.weight`, blocks.halfs([H], 0.1, 1)]
     for (const norm of config.headNorm ? ['q_norm', 'k_norm'] : [])
-      yield [`${prefix}self_attn.${norm}.weight`, halfs([config.headDim], 0.1, 1)]
-    if (keyMean) yield [`${prefix}self_attn.key_mean`, halfs([config.kvHeads, config.headDim], 0.5)]
+      yield [`${prefix}self_attn.${norm}.weight`, blocks.halfs([config.headDim], 0.1, 1)]
+    if (keyMean) yield [`${prefix}self_attn.key_mean`, blocks.halfs([config.kvHeads, config.headDim], 0.5)]
     for (const projection of Object.values(layerProjections(config)))
       if (format === 'w16')
         for (const { path, n } of projection.parts) {
-          yield [`${prefix}${path}.weight`, halfs([n, projection.k], 1 / Math.sqrt(projection.k))]
-          if (projection.bias) yield [`${prefix}${path}.bias`, halfs([n], 0.5)]
+          yield [`${prefix}${path}.weight`, blocks.halfs([n, projection.k], 1 / Math.sqrt(projection.k))]
+          if (projection.bias) yield [`${prefix}${path}.bias`, blocks.halfs([n], 0.5)]
         }
       else {
         const at = `${prefix}${projection.path}.`
         for (const [suffix, tensor] of quantizedTensorsOf(projection, format, blocks))
           yield [at + quantizedTensors[suffix], tensor]
-        if (projection.bias) yield [at + quantizedTensors.bias, halfs([projection.n], 0.5)]
+        if (projection.bias) yield [at + quantizedTensors.bias, blocks.halfs([projection.n], 0.5)]
       }
   }
 }
@@ -153,7 +165,12 @@ class Blocks {
     this.#seed = seed
   }
 
-  normal(deviation: number, mean: number): Block {
+  /** A tensor of 16-bit floats of that distribution. */
+  halfs(shape: readonly number[], deviation: number, mean = 0): RandomTensor {
+    return { dtype: this.half, shape, block: () => this.#normal(deviation, mean) }
+  }
+
+  #normal(deviation: number, mean: number): Block {
     return this.#elements(`normal ${deviation} ${mean}`, (random) => {
       const normal = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
       const values = Float32Array.from({ length: drawnElements }, () => mean + deviation * normal())

@@ -68,7 +68,7 @@ export function weightFormatOf(checkpoint: Checkpoint): ProjectionFormat {
 }
 
 /** The format of a checkpoint's output head. */
-function headFormatOf({ folder, format: { head } }: Checkpoint): ProjectionFormat {
+export function headFormatOf({ folder, format: { head } }: Checkpoint): ProjectionFormat {
   if (!head) return 'w16'
   const found = projectionFormats.find((name) => name === head.format)
   if (found && weightFormats[found].tag === head.layout) return found

@@ -13,8 +13,10 @@ import { type StepShape, stepWork } from './work.ts'
 const patience: Patience = { replays: 7, leastMicroseconds: 1500, mostMicroseconds: 12_000 }
 /** Replays that are timed: of a whole step, and of one that lacks a kernel. */
 const replays = { whole: 9, partial: 3 } as const
-/** Launches outside of the decoder layers. */
-const outside = new Set(['embed', 'final_norm', 'lm_head', 'sample', 'advance'])
+/** Launches of the decoder layers. */
+const inside = new Set([
+  ...['norm', 'qkv', 'append', 'attention', 'quantize', 'o', 'gate_up', 'silu_mul', 'down'],
+])
 
 /** What is measured of a step. */
 export interface MeasuredStep extends StepShape {
@@ -42,6 +44,7 @@ export async function measureStep(
   const floorOf = (each: Work) => (ceiling ? floorMicroseconds(each, ceiling) : null)
   const common = {
     weights: step.weights,
+    head: step.head,
     kv: step.kv,
     batch,
     context: step.contextTokens / batch,
@@ -61,7 +64,7 @@ export async function measureStep(
     const reset = () => graph.start(input)
     const names = [...new Set(graph.launches.map(({ name }) => name))]
     const of = (name: string) => graph.launches.filter((launch) => launch.name === name)
-    const layers = graph.launches.filter(({ name }) => !outside.has(name))
+    const layers = graph.launches.filter(({ name }) => inside.has(name))
     /** What launches take as one graph. */
     const together = async (launches: readonly StepLaunch[], times: number): Promise<number> => {
       const part = captureLaunches(device, launches)

@@ -4,7 +4,7 @@ import { micros } from '../gemm/page.ts'
 import { pageStyle } from '../gemm/page-style.ts'
 import type { ResultHeader } from '../results.ts'
 import { groupLegend, stepBars } from './bars.ts'
-import { titleOf } from './report.ts'
+import { formatText, titleOf } from './report.ts'
 import { layerRoofline } from './roofline.ts'
 import { type LayerRow, type StepRows, stepsOf, totalUs } from './rows.ts'
 
@@ -80,12 +80,10 @@ context. Launches begin before their predecessor has ended where they can (progr
 
 function barFigures(steps: readonly StepRows[]): string {
   const contexts = [...new Set(steps.map(({ context }) => context))].sort((a, b) => a - b)
-  const formats = [...new Set(steps.map(({ weights, kv }) => `${weights} ${kv}`))]
+  const formats = [...new Set(steps.map(formatText))]
   const figures = formats.flatMap((format) =>
     contexts.flatMap((context) => {
-      const shown = steps.filter(
-        (step) => `${step.weights} ${step.kv}` === format && step.context === context,
-      )
+      const shown = steps.filter((step) => formatText(step) === format && step.context === context)
       const title = `${format}, context ${context}: sequences`
       const chart = stepBars(shown, title)
       return chart ? [`<figure><figcaption>${escapeHtml(title)}</figcaption>${chart}</figure>`] : []

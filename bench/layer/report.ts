@@ -36,7 +36,7 @@ export function summaryText(rows: readonly LayerRow[]): string {
     const sum = kernels.reduce((total, row) => total + totalUs(row), 0)
     return [
       {
-        format: `${step.weights} ${step.kv}`,
+        format: formatText(step),
         batch,
         context: step.context,
         lengths: step.even ? 'even' : 'uneven',
@@ -52,5 +52,11 @@ export function summaryText(rows: readonly LayerRow[]): string {
   return table(lines)
 }
 
-export const titleOf = ({ weights, kv, batch, context, even }: StepRows): string =>
-  `${weights} ${kv}, ${batch} ${batch === 1 ? 'sequence' : 'sequences'}, ${even ? '' : 'mean '}context ${context}`
+export const titleOf = (step: StepRows): string => {
+  const { batch, context, even } = step
+  return `${formatText(step)}, ${batch} ${batch === 1 ? 'sequence' : 'sequences'}, ${even ? '' : 'mean '}context ${context}`
+}
+
+/** `w4a8 kv4`, and the format of the head where it is quantized. */
+export const formatText = ({ weights, head, kv }: Pick<StepRows, 'weights' | 'head' | 'kv'>): string =>
+  `${weights} ${kv}${head === 'w16' ? '' : `, head ${head}`}`

@@ -6,6 +6,8 @@ export const wholeNames = { step: 'step', layers: 'layers' } as const
 /** A line of the results: a kernel of a decode step, or a whole. */
 export const layerRow = z.object({
   weights: z.string(),
+  /** Format of the output head. */
+  head: z.string(),
   kv: z.string(),
   batch: z.int().positive(),
   /** Mean tokens that a sequence attends to. */
@@ -30,6 +32,7 @@ export type LayerRow = z.infer<typeof layerRow>
 /** The rows of one step: its kernels in order, the layers and the whole. */
 export interface StepRows {
   readonly weights: string
+  readonly head: string
   readonly kv: string
   readonly batch: number
   readonly context: number
@@ -50,9 +53,9 @@ export function stepsOf(rows: readonly LayerRow[]): StepRows[] {
     else groups.set(keyOf(row), [row])
   }
   return [...groups.values()].map((group) => {
-    const { weights, kv, batch, context, even } = group[0]!
+    const { weights, head, kv, batch, context, even } = group[0]!
     return {
-      ...{ weights, kv, batch, context, even },
+      ...{ weights, head, kv, batch, context, even },
       kernels: group.filter((row) => !isWhole(row)),
       layers: group.find(({ kernel }) => kernel === wholeNames.layers),
       step: group.find(({ kernel }) => kernel === wholeNames.step),
@@ -60,8 +63,8 @@ export function stepsOf(rows: readonly LayerRow[]): StepRows[] {
   })
 }
 
-const keyOf = ({ weights, kv, batch, context, even }: LayerRow): string =>
-  [weights, kv, batch, context, even].join(' ')
+const keyOf = ({ weights, head, kv, batch, context, even }: LayerRow): string =>
+  [weights, head, kv, batch, context, even].join(' ')
 
 /** Newer rows in place of the older ones of the same steps. */
 export function mergeRows(older: readonly LayerRow[], newer: readonly LayerRow[]): LayerRow[] {

@@ -2,7 +2,7 @@ import type { ModelConfig } from '../../checkpoint/config.ts'
 import { dtypeBytes } from '../../dsl/dtype.ts'
 import { packedShape, type WeightFormat, weightFormats } from '../../kernels/formats/index.ts'
 import { type KvFormatName, kvFormats } from '../../kernels/formats/kv.ts'
-import { layerProjections } from '../../models/projections.ts'
+import { headProjection, layerProjections, type Projection } from '../../models/projections.ts'
 import { type ProjectionFormat, takesCodes } from '../../models/weights.ts'
 import type { Work } from '../../runtime/tune/roofline.ts'
 
@@ -10,11 +10,15 @@ import type { Work } from '../../runtime/tune/roofline.ts'
 export interface StepShape {
   readonly config: ModelConfig
   readonly weights: ProjectionFormat
+  /** Of the output head. */
+  readonly head: ProjectionFormat
   readonly kv: KvFormatName
   /** Sequences, with one token each. */
   readonly batch: number
   /** Tokens that all sequences together attend to. */
   readonly contextTokens: number
+  /** Bytes of a logit. */
+  readonly logitBytes: number
 }
 
 /** Bytes of an activation of 16 bits. */
@@ -29,19 +33,22 @@ export function stepWork(shape: StepShape): Readonly<Record<string, Work>> {
   const { hiddenSize: H, intermediateSize: I, vocabSize: V, heads, headDim: D } = config
   const { qkv, o, gateUp, down } = layerProjections(config)
   const width = heads * D
-  const coded = takesCodes(weights)
   /** A row of a product's input: codes with scale and sum, or halves. */
-  const input = (columns: number) => (coded ? columns + 8 : half * columns)
+  const input = (columns: number, format = weights) => (takesCodes(format) ? columns + 8 : half * columns)
   const moving = (bytes: number): Work => ({ bytes, ops: 0, unit: 'f16' })
-  const product = ({ n, k }: { readonly n: number; readonly k: number }, residual: boolean): Work => ({
-    bytes: weightBytes(weights, n, k) + T * input(k) + (residual ? 2 : 1) * T * n * half,
+  const product = (
+    { n, k }: Pick<Projection, 'n' | 'k'>,
+    format: ProjectionFormat,
+    outBytes: number,
+  ): Work => ({
+    bytes: weightBytes(format, n, k) + T * (input(k, format) + n * outBytes),
     ops: 2 * T * n * k,
-    unit: coded ? 'int8' : 'f16',
+    unit: takesCodes(format) ? 'int8' : 'f16',
   })
   return {
     embed: moving(T * (2 * H * half + 4)),
     norm: moving(T * (H * half + input(H)) + H * half),
-    qkv: product(qkv, false),
+    qkv: product(qkv, weights, half),
     append: moving(T * half * (qkv.n + width) + T * cacheTokenBytes(shape)),
     attention: {
       bytes: 2 * T * width * half + shape.contextTokens * cacheTokenBytes(shape),
@@ -49,13 +56,15 @@ export function stepWork(shape: StepShape): Readonly<Record<string, Work>> {
       unit: kvFormats[shape.kv].bits < 16 ? 'int8' : 'f16',
     },
     quantize: moving(T * (width * half + input(width))),
-    o: product(o, true),
-    gate_up: product(gateUp, false),
+    // The residual is read and written.
+    o: product(o, weights, 2 * half),
+    gate_up: product(gateUp, weights, half),
     silu_mul: moving(T * (2 * I * half + input(I))),
-    down: product(down, true),
+    down: product(down, weights, 2 * half),
     final_norm: moving(T * 2 * H * half + H * half),
-    lm_head: { bytes: V * H * half + T * (H * half + V * 4), ops: 2 * T * V * H, unit: 'f16' },
-    sample: moving(T * V * 4),
+    lm_head: product(headProjection(config), shape.head, shape.logitBytes),
+    quantize_head: moving(T * (H * half + H + 8)),
+    survey: moving(T * V * shape.logitBytes),
   }
 }
 

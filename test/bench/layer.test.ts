@@ -22,7 +22,15 @@ const kernels = [
   { kernel: 'step', launches: 1, us: 100, marginalUs: null, bytes: 3e8, ops: 3e9, floorUs: 69 },
 ]
 const rows: LayerRow[] = [1, 64].flatMap((batch) =>
-  kernels.map((row) => ({ weights: 'w4a8', kv: 'kv4', batch, context: 1280, even: batch === 1, ...row })),
+  kernels.map((row) => ({
+    weights: 'w4a8',
+    head: 'w16',
+    kv: 'kv4',
+    batch,
+    context: 1280,
+    even: batch === 1,
+    ...row,
+  })),
 )
 
 test('a table has each kernel, their sum, the layers and the step as one, with their shares of the step', () => {
@@ -97,14 +105,31 @@ test('the bars show the sums of groups of kernels in units of the floor, and the
 
 test('the work of a step of Llama 3 8B is that of its shape', () => {
   const config = namedConfig('llama-3-8b')
-  const work = stepWork({ config, weights: 'w4a8', kv: 'kv4', batch: 512, contextTokens: 512 * 1280 })
+  const work = stepWork({
+    config,
+    weights: 'w4a8',
+    head: 'w8a8',
+    kv: 'kv4',
+    batch: 512,
+    contextTokens: 512 * 1280,
+    logitBytes: 2,
+  })
   // 8 heads, a key and a value each, 64 bytes of codes and 4 of parameters.
   assert.is(work.attention!.bytes, 512 * 1280 * 1088 + 2 * 512 * 4096 * 2)
   assert.is(work.gate_up!.ops, 2 * 512 * 28672 * 4096)
   assert.is(work.gate_up!.bytes, (28672 * 4096) / 2 + 28672 * 3 + 512 * (4096 + 8) + 512 * 28672 * 2)
   assert.is(work.silu_mul!.bytes, 512 * (4 * 14336 + 14336 + 8))
-  assert.is(work.sample!.bytes, 512 * 128256 * 4)
-  const half = stepWork({ config, weights: 'w16', kv: 'kv16', batch: 1, contextTokens: 10 })
+  assert.is(work.lm_head!.bytes, 128256 * (4096 + 2) + 512 * (4096 + 8 + 128256 * 2))
+  assert.is(work.survey!.bytes, 512 * 128256 * 2)
+  const half = stepWork({
+    config,
+    weights: 'w16',
+    head: 'w16',
+    kv: 'kv16',
+    batch: 1,
+    contextTokens: 10,
+    logitBytes: 4,
+  })
   assert.is(half.attention!.bytes, 10 * 8 * 2 * 256 + 2 * 8192)
   assert.is(half.norm!.bytes, 3 * 8192)
 })
@@ -125,7 +150,15 @@ test('a step on the emulator has a row for each of its kernels, the layers and t
   const input = decodeInput(model, contexts)
   assert.is(new Set(input.slots.map((slot) => slot >> 6)).size, 3)
   const sampling = await mixedSampling(model)
-  const shape = { config, weights: 'w4a8', kv: 'kv4', batch: 3, contextTokens: 120 } as const
+  const shape = {
+    config,
+    weights: 'w4a8',
+    head: 'w16',
+    kv: 'kv4',
+    batch: 3,
+    contextTokens: 120,
+    logitBytes: 4,
+  } as const
   const measured = await measureStep(model, sampling, { ...shape, contexts, even: false })
   const [step] = stepsOf(measured)
   const counts = Object.fromEntries(step!.kernels.map(({ kernel, launches }) => [kernel, launches]))

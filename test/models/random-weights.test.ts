@@ -59,6 +59,19 @@ for (const weights of ['w4a8', 'w4a8-g128', 'w8a8', 'w4a16-g128', 'bf16'] as con
     await device.close()
   })
 
+test('a quantized output head gives logits near 1 as well', async () => {
+  const device = openEmulator()
+  const head = formatOf({ weights: 'w4a8', kvBits: 4, clip: 'none', head: 'w8a8' })
+  const limits = { tokens: 4, sequences: 1, pagesPerSequence: 1, logitRows: 4 }
+  const model = await Model.load(device, randomCheckpoint(config, head, 3), { limits, pages: 1 })
+  for (const row of await logitsOf(model, [1, 200, 3, 4])) {
+    const rms = Math.sqrt(row.reduce((sum, value) => sum + value * value, 0) / row.length)
+    assert.ok(Math.abs(rms - 1) < 0.25, `logits of ${rms}`)
+  }
+  model.free()
+  await device.close()
+})
+
 test('a named configuration is that of its shape, in every format that has kernels', () => {
   for (const name of Object.keys(namedShapes) as (keyof typeof namedShapes)[]) {
     const named = namedConfig(name)
