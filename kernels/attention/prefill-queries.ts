@@ -48,25 +48,27 @@ export function putQueries(a: QueryArguments, c: PrefillConfig, m: PrefillMemory
     const row = 32 * turn + 8 * (warpIdx & 3) + g
     const head = tile.kvHead * group + (row % group)
     const token = tile.token + tokenOfRow(c, tile, row)
-    const values = each(c.D / 16, (i) => load(a.q, [token, head * c.D + 16 * i + 4 * t], 4))
+    const valuesAt = (column: i32): f32[] =>
+      load(a.q, [token, head * c.D + column + 4 * t], 4).map((x) => f32(x))
     let top = f32(0)
-    for (const x of values.flat()) top = Math.max(top, Math.abs(f32(x)))
+    for (const i of unroll(c.D / 16)) for (const x of valuesAt(16 * i)) top = Math.max(top, Math.abs(x))
     top = Math.max(top, shuffleXor(top, 1))
     top = Math.max(top, shuffleXor(top, 2))
     const rate = queryRate(top)
     let sum: i32 = 0
     const [block, half] = [row >>> 4, (row >>> 3) & 1]
-    for (const k of unroll(c.D / 32)) {
+    // Read again, from the cache nearby: there are no registers to keep them in.
+    for (const k of range(c.D / 32)) {
       const parts = [0, 1].map((i) => {
-        const codes = values[2 * k + i]!.map((x) => queryCode(f32(x), rate))
+        const codes = valuesAt(32 * k + 16 * i).map((x) => queryCode(x, rate))
         sum = codes.reduce((x, y) => x + y, sum)
         return codes.map(splitQuery)
       })
-      const words = (part: 'high' | 'low') =>
+      const bytesOf = (part: 'high' | 'low') =>
         parts.map((four) => packBytes(four[0]![part], four[1]![part], four[2]![part], four[3]![part]))
       const at = 4 * laneIdx + 2 * half
-      store(m.queries, [block, 0, k, at], words('high'))
-      store(m.queries, [block, 1, k, at], words('low'))
+      store(m.queries, [block, 0, k, at], bytesOf('high'))
+      store(m.queries, [block, 1, k, at], bytesOf('low'))
     }
     sum = sum + shuffleXor(sum, 1)
     sum = sum + shuffleXor(sum, 2)
