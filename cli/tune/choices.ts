@@ -9,7 +9,7 @@ import { UsageError } from '../failure.ts'
 export type Product = Pick<GemmShape, 'N' | 'K'>
 
 /** Token counts that are tuned unless others are named: steps of decoding, batches, and prompts. */
-export const usualTokens = [1, 8, 16, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096] as const
+export const usualTokens = [1, 8, 16, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192] as const
 
 /** `--format`, one or several. */
 export const formatOption = () =>
