@@ -178,7 +178,7 @@ function collectBias(
   text: string,
   before: readonly (readonly [id: number, value: number])[],
 ): (readonly [id: number, value: number])[] {
-  const [, id, value] = /^(\d+)=(-inf|[+-]?[\d.]+)$/.exec(text) ?? []
+  const [, id, value] = /^(\d+)=(-inf|[-+\d.e]+)$/.exec(text) ?? []
   const bias = value === '-inf' ? Number.NEGATIVE_INFINITY : Number(value)
   if (id === undefined || Number.isNaN(bias))
     throw new InvalidArgumentError('It must be a token id and a number, or -inf, as in 13=-2.5.')

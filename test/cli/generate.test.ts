@@ -85,6 +85,29 @@ test('the same seed gives the same text', async () => {
   assert.equal(await run('3'), await run('3'))
 })
 
+test('penalties and biases change what is likeliest, and a checkpoint may suggest a penalty', async () => {
+  const ids = async (folder: string, ...args: string[]): Promise<number[]> =>
+    JSON.parse((await generate(folder, '-p', 'hello', '-n', '8', '--json', ...args)).out).ids
+  assert.equal(await ids(quantized, '--logit-bias', '65=1e3', '--logit-bias', '66=-inf'), Array(8).fill(65))
+  const forced = ['--logit-bias', '65=30', '--logit-bias', '70=20']
+  const penalized = await ids(quantized, ...forced, '--presence-penalty', '15')
+  assert.equal(penalized.slice(0, 2), [65, 70])
+  const strong = await ids(quantized, '--repetition-penalty', '100')
+  assert.ok(new Set(strong).size > new Set(await ids(quantized, '--repetition-penalty', '0.01')).size)
+  const suggesting = spoiled('generation_config.json', JSON.stringify({ repetition_penalty: 100 }))
+  assert.equal(await ids(suggesting), strong)
+})
+
+test('settings of sampling are checked', async () => {
+  for (const [args, ...words] of [
+    [['--logit-bias', 'A=1'], "'--logit-bias <id=value>'", 'It must be a token id and a number, or -inf'],
+    [['--logit-bias', '999=1'], 'token 999', 'not in the vocabulary of 258'],
+    [['--repetition-penalty', '0'], 'It must be a number from 0.01 to 100'],
+    [['--min-tokens', '-1'], 'It must be a whole number of at least 0'],
+  ] as [string[], ...string[]][])
+    assertRefused(await generate(quantized, '-p', 'hello', ...args), ...words)
+})
+
 test('what cannot be generated is refused in one sentence, before anything is loaded', async () => {
   for (const [args, ...words] of [
     [[quantized], 'nothing to continue; give --prompt'],
