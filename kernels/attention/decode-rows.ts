@@ -1,6 +1,7 @@
 import {
   atomicAdd,
   ballot,
+  each,
   f32,
   fma,
   type In,
@@ -12,6 +13,8 @@ import {
   load,
   type Out,
   range,
+  reduxAdd,
+  reduxMax,
   regs,
   store,
   storeWords,
@@ -23,7 +26,7 @@ import {
   warpIdx,
 } from '../../dsl/index.ts'
 import { ceilDiv } from '../../dsl/math.ts'
-import { packBytes, warpMax, warpSum } from '../../dsl/std/index.ts'
+import { packBytes } from '../../dsl/std/index.ts'
 import {
   addSums,
   NO_REFERENCE,
@@ -106,10 +109,11 @@ export function prepareQueries(o: Decode & { readonly a: RowArguments }, rows: T
       if (laneIdx === 0) store(m.rowInfo, [team.first, row, 0], [a.scale * LOG2E, f32(0)])
       continue
     }
-    const largest = warpMax(top)
+    // Magnitudes are in the order of their bits.
+    const largest = f32.bits(reduxMax(u32.bits(top)))
     const rate = queryRate(largest)
     const codes = values.map((value) => queryCode(value, rate))
-    const sum = warpSum(codes.reduce((x, y) => x + y))
+    const sum = reduxAdd(codes.reduce((x, y) => x + y))
     for (const turn of unroll(turns)) {
       const word = laneIdx + 32 * turn
       if (c.D % 128 === 0 || word < c.D / 4) {
@@ -139,6 +143,9 @@ function queryPlace({ c, d }: Decode, word: i32): i32 {
 
 // ---- sums -----------------------------------------------------------------------------------------------------------
 
+/** Units whose sums a lane reads at once. */
+const TOGETHER = 4
+
 /** Adds up a team's units in their order, and gives out its rows, or the split's part of them. */
 export function mergeUnits(o: Decode & { readonly a: RowArguments }, rows: TeamRows): void {
   const { a, c, d, m } = o
@@ -151,11 +158,22 @@ export function mergeUnits(o: Decode & { readonly a: RowArguments }, rows: TeamR
     // Sums of upper nibbles are 16 times what they stand for.
     const share = column >= c.D / 2 ? f32(1 / 16) : f32(1)
     const sums = noSums()
-    for (const i of range(team.first, team.first + team.warps)) {
-      const [reference, total, offset, step] = load(m.statistics, [i, item.row, 0], 4)
-      const codes = load(m.sums, [i, item.row * d.sumPitch + column], 4)
-      const part = { reference: reference!, total: total!, offset: offset! }
-      add(sums, part, codes, d.bits === 4 ? step! * share : step!)
+    for (const begin of range(0, team.warps, TOGETHER)) {
+      const parts = each(TOGETHER, (i) => {
+        const warp = team.first + Math.min(begin + i, team.warps - 1)
+        return {
+          statistics: load(m.statistics, [warp, item.row, 0], 4),
+          codes: load(m.sums, [warp, item.row * d.sumPitch + column], 4),
+        }
+      })
+      parts.forEach(({ statistics: [reference, total, offset, step], codes }, i) => {
+        const part = {
+          reference: begin + i < team.warps ? reference! : f32(NO_REFERENCE),
+          total: total!,
+          offset: offset!,
+        }
+        add(sums, part, codes, d.bits === 4 ? step! * share : step!)
+      })
     }
     if (unit.splits === 1) putRow(a, c.dtype, place.token, place.column + column, sums)
     else putPartial(o, rows, { ...item, slice }, sums)
@@ -262,7 +280,7 @@ function mergeSplits(o: Decode & { readonly a: RowArguments }, rows: TeamRows): 
       const first = slice * sliceWidth(c.D)
       const sums = noSums()
       for (const begin of range(0, unit.splits, AHEAD)) {
-        const parts = Array.from({ length: AHEAD }, (_, i) => {
+        const parts = each(AHEAD, (i) => {
           const slot = unit.firstSlot + Math.min(begin + i, unit.splits - 1)
           return {
             codes: load(a.partials, [slot, at, first + column], 4, { cache: 'cg' }),
