@@ -19,7 +19,8 @@ interface W4A16Arguments {
 /**
  * 4-bit weights with a scale and a zero point for each group, beside 16-bit activations:
  * out[m, n] = Σₖ w·x (+ bias[n] + residual[m, n]) with w = s·(q − z) rounded to the activations' type, summed in f32 along K
- * in the order of the columns, 16 of them to an MMA. A row of the result does not depend on the tile or on M.
+ * in the order of the columns, 16 of them to an MMA; on `wgmma` in `sumSlices` slices of K. A row of the result does not
+ * depend on the tile or on M.
  *
  * `residual` may be `out`.
  */
