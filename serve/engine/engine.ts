@@ -2,6 +2,7 @@ import type { StepPlan, TokenEvent } from '../schedule/plan.ts'
 import type { ScheduleLimits } from '../schedule/request.ts'
 import { Scheduler, type ScheduleStats } from '../schedule/scheduler.ts'
 import type { FinishReason } from '../schedule/sequence.ts'
+import { engineStepOf } from './engine-step.ts'
 import { checkEngineRequest, type EngineRequest } from './request.ts'
 import type { StepLogProbs, StepResult, StepRunner } from './step-runner.ts'
 
@@ -184,7 +185,7 @@ export class Engine {
   }
 
   #submit(plan: StepPlan<EngineRequest>): RunningStep {
-    const result = this.#runner.submit(plan)
+    const result = this.#runner.submit(engineStepOf(plan))
     // It is waited for one step later; until then a failure is nobody's.
     result.catch(() => {})
     return { plan, result }

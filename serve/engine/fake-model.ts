@@ -1,5 +1,8 @@
-import type { StepPlan } from '../schedule/plan.ts'
+import type { EngineStep, StepPart } from './engine-step.ts'
 import type { EngineRequest } from './request.ts'
+
+/** What decides how tokens are drawn. */
+type Drawing = Pick<EngineRequest, 'sampling' | 'stopIds'>
 
 export interface FakeModelOptions {
   readonly vocabSize: number
@@ -12,15 +15,23 @@ export interface FakeModelOptions {
   readonly wholeContext?: boolean
 }
 
+/** What a slot knows of its sequence: how tokens are drawn, and how many have been. */
+interface Slot {
+  readonly request: Drawing
+  steps: number
+}
+
 /**
  * A model whose next token is a hash of its context and its seed. It keeps its context where a real one does, in the pages
- * of a cache, and takes tokens that have not been read from the rows of the step before.
+ * of a cache, takes tokens that have not been read from the rows of the step before, and remembers of a request what it was
+ * told when the slot was opened.
  */
 export class FakeModel {
   readonly #options: FakeModelOptions
-  /** By slot: the token, and the hash of the context up to it. */
+  /** By place in the cache: the token, and the hash of the context up to it. */
   readonly #tokens: Int32Array
   readonly #hashes: Int32Array
+  readonly #slots: Slot[] = []
   #previous = new Int32Array(0)
 
   constructor(options: FakeModelOptions) {
@@ -30,31 +41,44 @@ export class FakeModel {
   }
 
   /** Runs a step; returns the sampled tokens by row. */
-  run(plan: StepPlan<EngineRequest>): Int32Array {
-    const { pageTokens, vocabSize, wholeContext } = this.#options
-    const ids = new Int32Array(plan.rows)
-    for (const { sequence, first, count, previousRow, row, draw } of plan.shares) {
-      const slotOf = (position: number) =>
-        sequence.pages[Math.floor(position / pageTokens)]! * pageTokens + (position % pageTokens)
-      const known = previousRow < 0 ? sequence.tokens(first, first + count) : undefined
-      let hash = first === 0 ? 0 : this.#hashes[slotOf(first - 1)]!
-      for (let i = 0; i < count; i++) {
-        const slot = slotOf(first + i)
-        const token = known ? known[i]! : this.#previous[previousRow]!
-        hash = mix(hash, token)
-        this.#tokens[slot] = token
-        this.#hashes[slot] = hash
+  run({ parts, unread, opened, slots }: EngineStep): Int32Array {
+    for (const { slot, request } of opened)
+      this.#slots[slot] = {
+        request: { sampling: request.sampling, stopIds: request.endIds ?? [] },
+        steps: request.output?.length ?? 0,
       }
-      if (row < 0) continue
-      if (wholeContext) {
-        hash = 0
-        for (let position = 0; position < first + count; position++)
-          hash = mix(hash, this.#tokens[slotOf(position)]!)
-      }
-      ids[row] = fakeToken(hash, sequence.request, draw, vocabSize)
+    const flat = parts.flatMap(({ ids }) => ids)
+    for (const { row, token, count } of unread)
+      for (let i = 0; i < count; i++) flat[token + i] = this.#previous[row + i]!
+    const sampled = new Int32Array(slots.length)
+    let start = 0
+    let row = 0
+    for (const part of parts) {
+      const hash = this.#append(part, flat.slice(start, start + part.ids.length))
+      start += part.ids.length
+      if (!part.samples) continue
+      const slot = this.#slots[slots[row]!]!
+      sampled[row++] = fakeToken(hash, slot.request, slot.steps++, this.#options.vocabSize)
     }
-    this.#previous = ids
-    return ids
+    this.#previous = sampled
+    return sampled
+  }
+
+  /** Puts tokens into their pages; returns the hash of the context up to the last of them. */
+  #append({ position, pages }: StepPart, tokens: readonly number[]): number {
+    const { pageTokens, wholeContext } = this.#options
+    const placeOf = (at: number) => pages[Math.floor(at / pageTokens)]! * pageTokens + (at % pageTokens)
+    let hash = position === 0 ? 0 : this.#hashes[placeOf(position - 1)]!
+    for (const [i, token] of tokens.entries()) {
+      const place = placeOf(position + i)
+      hash = mix(hash, token)
+      this.#tokens[place] = token
+      this.#hashes[place] = hash
+    }
+    if (!wholeContext) return hash
+    hash = 0
+    for (let at = 0; at < position + tokens.length; at++) hash = mix(hash, this.#tokens[placeOf(at)]!)
+    return hash
   }
 }
 
@@ -73,8 +97,7 @@ export function fakeOutput(request: EngineRequest, vocabSize: number): number[] 
 }
 
 /** As a sampler does, it draws no stop token before there are as many tokens as the request wants at least. */
-function fakeToken(hash: number, request: EngineRequest, draw: number, vocabSize: number): number {
-  const { sampling, stopIds } = request
+function fakeToken(hash: number, { sampling, stopIds }: Drawing, draw: number, vocabSize: number): number {
   for (let mixed = mix(mix(hash, sampling.seed), draw); ; mixed = mix(mixed, 1)) {
     const token = (mixed >>> 0) % vocabSize
     if (draw >= (sampling.minTokens ?? 0) || !stopIds.includes(token)) return token

@@ -1,7 +1,7 @@
 import { setImmediate, setTimeout } from 'node:timers/promises'
-import type { StepPlan } from '../schedule/plan.ts'
+import type { EngineStep } from './engine-step.ts'
 import { FakeModel, type FakeModelOptions } from './fake-model.ts'
-import type { EngineRequest, ModelBounds } from './request.ts'
+import type { ModelBounds } from './request.ts'
 import type { StepResult, StepRunner } from './step-runner.ts'
 
 export interface FakeRunnerOptions extends FakeModelOptions {
@@ -10,7 +10,7 @@ export interface FakeRunnerOptions extends FakeModelOptions {
   /** Time that a step takes for each of its tokens. Default 0. */
   readonly tokenMilliseconds?: number
   /** Called before each step; what it throws is how the step fails. */
-  readonly onStep?: (step: number) => void
+  readonly onStep?: () => void
 }
 
 /** Runs steps on a made-up model, one after the other, at a speed of choice. */
@@ -27,12 +27,13 @@ export class FakeRunner implements StepRunner {
     this.#model = new FakeModel(options)
   }
 
-  async submit(plan: StepPlan<EngineRequest>): Promise<StepResult> {
+  async submit(step: EngineStep): Promise<StepResult> {
     const { stepMilliseconds = 0, tokenMilliseconds = 0, onStep } = this.#options
-    onStep?.(plan.step)
-    const ids = this.#model.run(plan)
+    onStep?.()
+    const ids = this.#model.run(step)
+    const tokens = step.parts.reduce((sum, part) => sum + part.ids.length, 0)
     const now = performance.now()
-    this.#busyUntil = Math.max(now, this.#busyUntil) + stepMilliseconds + tokenMilliseconds * plan.tokens
+    this.#busyUntil = Math.max(now, this.#busyUntil) + stepMilliseconds + tokenMilliseconds * tokens
     if (this.#busyUntil > now) await setTimeout(this.#busyUntil - now)
     else await setImmediate()
     return { ids }

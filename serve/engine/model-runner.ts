@@ -1,28 +1,17 @@
 import { PAGE_TOKENS } from '../../kernels/formats/kv.ts'
 import { runStepLaunch } from '../../models/layer.ts'
 import type { Model } from '../../models/model.ts'
-import { type StepInput, stepOf } from '../../models/step.ts'
+import { stepOf } from '../../models/step.ts'
 import type { Event } from '../../runtime/device.ts'
-import { Sampler, type SlotRequest } from '../sampler.ts'
+import { Sampler } from '../sampler.ts'
 import { MOST_TOP_LOG_PROBS } from '../sampling.ts'
-import type { Share, StepPlan } from '../schedule/plan.ts'
 import type { ScheduleLimits } from '../schedule/request.ts'
-import type { EngineRequest, ModelBounds } from './request.ts'
+import type { EngineStep } from './engine-step.ts'
+import type { ModelBounds } from './request.ts'
 import type { StepLogProbs, StepResult, StepRunner } from './step-runner.ts'
 
 /** Room for biases in each slot of the sampler. */
 const BIASES = 512
-
-/** A plan as the device takes it. */
-interface Step {
-  readonly input: StepInput
-  /** Tokens that the previous step sampled: `count` from its row `row` on become those from `token` on. */
-  readonly unread: readonly { readonly row: number; readonly token: number; readonly count: number }[]
-  /** Slots that were given to other sequences. */
-  readonly opened: readonly { readonly slot: number; readonly request: SlotRequest }[]
-  /** Slot of each row. */
-  readonly slots: Int32Array
-}
 
 /**
  * Runs steps on a model. Sampled tokens go into the next step on the device, and are read while that runs.
@@ -51,8 +40,7 @@ export class ModelRunner implements StepRunner {
     )
   }
 
-  submit(plan: StepPlan<EngineRequest>): Promise<StepResult> {
-    const step = this.#prepare(plan)
+  submit(step: EngineStep): Promise<StepResult> {
     const enqueued = this.#enqueued.then(() => this.#enqueue(step))
     this.#enqueued = enqueued.catch(() => {})
     // The next step is enqueued behind this one without waiting for what it gives.
@@ -65,35 +53,16 @@ export class ModelRunner implements StepRunner {
     this.#event.destroy()
   }
 
-  #prepare({ shares }: StepPlan<EngineRequest>): Step {
-    const unread: { row: number; token: number; count: number }[] = []
-    let token = 0
-    const parts = shares.map(({ sequence, first, count, previousRow, row }) => {
-      if (previousRow >= 0) {
-        const last = unread.at(-1)
-        if (last && last.row + last.count === previousRow && last.token + last.count === token) last.count++
-        else unread.push({ row: previousRow, token, count: 1 })
-      }
-      token += count
-      const ids = previousRow >= 0 ? [0] : Array.from(sequence.tokens(first, first + count))
-      return { ids, position: first, pages: sequence.pages, logits: row >= 0 ? 1 : 0 }
-    })
-    return {
-      input: stepOf(parts, this.#model.limits.pagesPerSequence),
-      unread,
-      opened: shares.filter(({ begins }) => begins).map(slotRequest),
-      slots: Int32Array.from(
-        shares.filter(({ row }) => row >= 0),
-        ({ sequence }) => sequence.slot,
-      ),
-    }
-  }
-
-  async #enqueue({ input, unread, opened, slots }: Step): Promise<{ result: Promise<StepResult> }> {
+  async #enqueue({ parts, unread, opened, slots }: EngineStep): Promise<{ result: Promise<StepResult> }> {
     const model = this.#model
+    const input = stepOf(
+      parts.map(({ samples, ...part }) => ({ ...part, logits: samples ? 1 : 0 })),
+      model.limits.pagesPerSequence,
+    )
     const sampler = this.#sampler
     const rows = slots.length
-    const launches = await model.launches(input.ids.length, rows)
+    const queries = parts.reduce((most, { ids }) => Math.max(most, ids.length), 0)
+    const launches = await model.launches(input.ids.length, rows, queries)
     for (const { slot, request } of opened) sampler.open(slot, request)
     model.upload(input)
     for (const { row, token, count } of unread)
@@ -133,14 +102,6 @@ export class ModelRunner implements StepRunner {
       most: MOST_TOP_LOG_PROBS,
     }
   }
-}
-
-/** What the sampler is told of a sequence that begins. */
-function slotRequest({ sequence }: Share<EngineRequest>): { slot: number; request: SlotRequest } {
-  const { request, slot } = sequence
-  const prompt = Array.from(request.prompt)
-  const output = Array.from(sequence.tokens(prompt.length))
-  return { slot, request: { sampling: request.sampling, prompt, output, endIds: request.stopIds } }
 }
 
 /** What a scheduler may use of a model. */

@@ -1,5 +1,5 @@
-import type { StepPlan } from '../schedule/plan.ts'
-import type { EngineRequest, ModelBounds } from './request.ts'
+import type { EngineStep } from './engine-step.ts'
+import type { ModelBounds } from './request.ts'
 
 /** Log-probabilities of the tokens of a step, by row. */
 export interface StepLogProbs {
@@ -19,14 +19,14 @@ export interface StepResult {
   readonly logProbs?: StepLogProbs | undefined
 }
 
-/** What steps run on: a model on a GPU or the emulator, or one that is made up. */
-export interface StepRunner<R extends EngineRequest = EngineRequest> {
+/** What steps run on: a model on a GPU or the emulator, in this process or another, or one that is made up. */
+export interface StepRunner {
   /** What requests may ask of it. */
   readonly bounds: ModelBounds
   /**
-   * Enqueues a step behind those that have been submitted, and reads the plan before it returns. The result is there when
-   * the step has run; a step is submitted while the one before it runs. A rejection means that nothing can be run any more.
+   * Enqueues a step behind those that have been submitted. The result is there when the step has run; a step is submitted
+   * while the one before it runs. A rejection means that nothing can be run any more.
    */
-  submit(plan: StepPlan<R>): Promise<StepResult>
+  submit(step: EngineStep): Promise<StepResult>
   close(): Promise<void>
 }

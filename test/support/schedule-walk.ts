@@ -1,4 +1,5 @@
 import * as assert from 'uvu/assert'
+import { engineStepOf } from '../../serve/engine/engine-step.ts'
 import { FakeModel, fakeOutput } from '../../serve/engine/fake-model.ts'
 import type { EngineRequest } from '../../serve/engine/request.ts'
 import { audit } from '../../serve/schedule/audit.ts'
@@ -126,7 +127,7 @@ export class ScheduleWalk {
     if (!plan) return
     const planned = new Set(plan.shares.map(({ sequence }) => sequence))
     assert.is(planned.size, plan.shares.length, 'a sequence is planned twice')
-    this.#results.push({ plan, ids: this.#model.run(plan) })
+    this.#results.push({ plan, ids: this.#model.run(engineStepOf(plan)) })
   }
 
   #collect(): void {
