@@ -53,9 +53,9 @@ export interface PrefillMemory {
   /** Codes as bytes that `wgmma` reads: keys [stage, place of a token, column], values [stage, column, token]. */
   readonly keys: Shared<number>
   readonly values: Shared<number>
-  /** The same by words: [stage, word]. */
-  readonly keyWords: Shared<u32>
-  readonly valueWords: Shared<u32>
+  /** The same as bytes in a row. */
+  readonly keyBytes: Shared<number>
+  readonly valueBytes: Shared<number>
   readonly params: Shared<f32>
   /** The value of a unit's last bit: [stage]. */
   readonly steps: Shared<f32>
@@ -69,7 +69,7 @@ export interface PrefillMemory {
 export const WALK_TILES = 4
 
 /** Rows of tiles have 128 bytes, whatever of them is used. */
-const pitch = 128
+export const pitch = 128
 
 export function makeMemory(t: PrefillTiles, { D }: PrefillShape, kv: KvConfig): PrefillMemory {
   const keys = shared<number>('u8', swizzledTile([t.stages, unitTokens, pitch], 'u8'))
@@ -88,8 +88,8 @@ export function makeMemory(t: PrefillTiles, { D }: PrefillShape, kv: KvConfig): 
     queryRing: makeRing({ stages: 1, producers: 4, consumers: 8, sharers: 1 }),
     keys,
     values,
-    keyWords: overlay<u32>(keys, 'u32', [t.stages, (unitTokens * pitch) / 4]),
-    valueWords: overlay<u32>(values, 'u32', [t.stages, (D * pitch) / 4]),
+    keyBytes: overlay<number>(keys, 'u8', [t.stages * unitTokens * pitch]),
+    valueBytes: overlay<number>(values, 'u8', [t.stages * D * pitch]),
     params: shared<f32>('f32', [t.stages, 6, unitTokens]),
     steps: shared<f32>('f32', [t.stages, 1]),
     ring: makeRing({ stages: t.stages, producers: 4, consumers: 8, sharers: 1 }),

@@ -7,7 +7,7 @@ import {
   f32,
   fenceAsync,
   highNibbles,
-  type i32,
+  i32,
   idiv,
   laneIdx,
   load,
@@ -22,6 +22,7 @@ import {
   storeWords,
   syncWarp,
   threadIdx,
+  type u32,
   unpack2,
   unroll,
   waitEmpty,
@@ -36,6 +37,7 @@ import {
   KEY_MIN,
   KEY_SCALE,
   type PrefillMemory,
+  pitch,
   TOP,
   unitPages,
   VALUE_MIN,
@@ -81,10 +83,9 @@ export function feed(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): v
         return stage
       })
       waitEmpty(m.ring, to)
-      const pageStage = (page: i32) => (page === 0 ? stages[0]! : stages[1]!)
-      unpackKeys(c, m, pageStage, to.stage)
-      unpackValues(c, m, pageStage, to.stage)
-      unpackParams(m, pageStage, to.stage, tile.context - unit * UNIT)
+      unpackKeys(c, m, stages, to.stage)
+      unpackValues(c, m, stages, to.stage)
+      unpackParams(m, stages, to.stage, tile.context - unit * UNIT)
       fenceAsync()
       syncWarp()
       if (laneIdx === 0) arrive(m.ring.full, to.stage)
@@ -105,53 +106,70 @@ const placeOf = (token: i32): i32 =>
   (token & ~15) + 8 * ((token >>> 1) & 1) + 2 * ((token >>> 2) & 3) + (token & 1)
 
 /** Keys: 16 bytes of a token become one chunk of its row, or two where a byte holds two codes. */
-function unpackKeys(c: PrefillConfig, m: PrefillMemory, pageStage: (page: i32) => i32, to: i32): void {
+function unpackKeys(c: PrefillConfig, m: PrefillMemory, stages: readonly i32[], to: i32): void {
   const { bits } = kvFormats[c.kv]
   const rowBytes = (c.D * bits) / 8
   const chunks = rowBytes / 16
   const thread = threadIdx.x & 127
-  for (const k of range(chunks)) {
-    const turn = thread + 128 * k
-    const token = idiv(turn, chunks)
-    const chunk = turn % chunks
-    const page = token >>> 6
-    const words = loadWords(m.raw, [pageStage(page), (token & 63) * rowBytes + 16 * chunk], 4)
-    const row = placeOf(token)
-    const wordAt = (column: i32) => row * 32 + ((column ^ (row & 7)) << 2)
+  // Threads take chunks in their order, or a token each where the chunks of a token do not divide them evenly.
+  const byChunk = 128 % chunks === 0
+  const first = byChunk ? idiv(thread, chunks) : thread
+  const place = placeOf(first)
+  const put = (row: number, chunk: i32, words: readonly u32[]): void => {
+    // Places repeat after 16 tokens, and swizzles after eight places.
+    const at = (to * UNIT + place + row) * pitch
+    const chunkAt = (i: i32) => at + ((i ^ (place & 7)) << 4)
     if (bits === 4) {
-      storeWords(m.keyWords, [to, wordAt(2 * chunk)], words.map(lowNibbles))
-      storeWords(m.keyWords, [to, wordAt(2 * chunk + 1)], words.map(highNibbles))
-    } else storeWords(m.keyWords, [to, wordAt(chunk)], words)
+      storeWords(m.keyBytes, [chunkAt(2 * chunk)], words.map(lowNibbles))
+      storeWords(m.keyBytes, [chunkAt(2 * chunk + 1)], words.map(highNibbles))
+    } else storeWords(m.keyBytes, [chunkAt(chunk)], words)
+  }
+  for (const turn of unroll(chunks)) {
+    if (byChunk) {
+      const row = (turn * 128) / chunks
+      const inPage = first + (row % PAGE_TOKENS)
+      const stage = stages[Math.floor(row / PAGE_TOKENS)]!
+      put(row, thread % chunks, loadWords(m.raw, [stage, inPage * rowBytes + 16 * (thread % chunks)], 4))
+    } else {
+      const stage = stageOf(stages, first)
+      put(0, i32(turn), loadWords(m.raw, [stage, (first & (PAGE_TOKENS - 1)) * rowBytes + 16 * turn], 4))
+    }
   }
 }
 
+/** The stage of a token's page. */
+const stageOf = (stages: readonly i32[], token: i32): i32 => (token < PAGE_TOKENS ? stages[0]! : stages[1]!)
+
 /** Values: a word is four tokens of a column already; a lane takes a quad of tokens, and four columns at a time. */
-function unpackValues(c: PrefillConfig, m: PrefillMemory, pageStage: (page: i32) => i32, to: i32): void {
+function unpackValues(c: PrefillConfig, m: PrefillMemory, stages: readonly i32[], to: i32): void {
   const { bits } = kvFormats[c.kv]
   const chunks = (c.D * bits) / 32
+  const turns = chunks / 4
   const quad = laneIdx
-  const h = quad >>> 2
-  const stage = pageStage(quad >>> 4)
-  const base = c.PB + (quad & 15) * ((c.D * bits) / 2)
-  for (const k of range(chunks / 4)) {
-    // Lanes 4 to 7 of eight take the other chunk of a pair, or the eight would meet the same banks.
-    const chunk = ((warpIdx & 3) * (chunks / 4) + k) ^ (h & 1)
-    const words = loadWords(m.raw, [stage, base + ((chunk ^ quadSwizzle(c.D, quad)) << 4)], 4)
+  const from = c.PB + (quad & 15) * ((c.D * bits) / 2)
+  const stage = stageOf(stages, 4 * quad)
+  // Lanes 4 to 7 of eight take the other chunk of a pair, or the eight would meet the same banks.
+  const other = (quad >>> 2) & 1
+  const firstChunk = (warpIdx & 3) * turns
+  for (const turn of unroll(turns)) {
+    const chunk = (firstChunk + turn) ^ other
+    const words = loadWords(m.raw, [stage, from + ((chunk ^ quadSwizzle(c.D, quad)) << 4)], 4)
+    const row = (to * c.D + 4 * chunk) * pitch + 4 * (quad & 3)
+    const swizzled = (quad >>> 2) ^ ((chunk & 1) << 2)
     words.forEach((word, i) => {
-      const column = 4 * chunk + i
-      const at = column * 32 + ((h ^ (column & 7)) << 2) + (quad & 3)
+      const at = row + i * pitch + ((swizzled ^ i) << 4)
       if (bits === 4) {
-        m.valueWords.put(lowNibbles(word), to, at)
-        m.valueWords.put(highNibbles(word), to, at + (c.D / 2) * 32)
-      } else m.valueWords.put(word, to, at)
+        storeWords(m.valueBytes, [at], [lowNibbles(word)])
+        storeWords(m.valueBytes, [at + (c.D / 2) * pitch], [highNibbles(word)])
+      } else storeWords(m.valueBytes, [at], [word])
     })
   }
 }
 
 /** Scales and minima as the softmax wants them, four tokens a lane; of tokens past the end, zeros. */
-function unpackParams(m: PrefillMemory, pageStage: (page: i32) => i32, to: i32, live: i32): void {
+function unpackParams(m: PrefillMemory, stages: readonly i32[], to: i32, live: i32): void {
   const first = 4 * laneIdx
-  const stage = pageStage(first >>> 6)
+  const stage = stageOf(stages, first)
   const pairs = (block: i32) => {
     const words = loadWords(m.rawParams, [stage, 2 * PAGE_TOKENS * block + 2 * (first & 63)], 4)
     return words.map((word, i) => {
