@@ -108,8 +108,8 @@ function familyOf(path: string, file: File): ReadFamily {
   if ((type ?? 'BPE') === 'BPE' && mentionsByteLevel !== (byteFallback ?? false))
     return mentionsByteLevel ? byteLevelFamily : sentencePieceFamily
   throw new TextError(
-    `${path} is a ${type ?? 'BPE'} tokenizer${byteFallback ? ' with byte fallback' : ''}: byte-level BPE ` +
-      '(Llama 3, Qwen, GPT-2) and SentencePiece BPE with byte fallback (Llama 2, Mistral) are supported',
+    `${path} is a ${type ?? 'BPE'} tokenizer${byteFallback ? ' with byte fallback' : ''}, which is not supported; ` +
+      'byte-level BPE (Llama 3, Qwen, GPT-2) and SentencePiece BPE with byte fallback (Llama 2, Mistral) are',
   )
 }
 
