@@ -58,8 +58,10 @@ test('the table of formats is that of the registry, and its counts those of the 
 })
 
 test('the tables of tile constants name those that there are', () => {
-  const shape = { M: 16, N: 4096, K: 4096 }
-  const tiles = defaultWgmmaTiles(weightFormats.w4a8, shape, 'i8', { sharedBytes: 227 * 1024 }) as WgmmaTiles
+  // One whose sums have slices, for all constants.
+  const shape = { M: 16, N: 4096, K: 8192 }
+  const format = weightFormats['w4a16-g128']
+  const tiles = defaultWgmmaTiles(format, shape, 'f16', { sharedBytes: 227 * 1024 }) as WgmmaTiles
   const { path: _, ...constants } = tiles
   assert.equal(
     new Set(table('tiles').map(([name]) => name)),
