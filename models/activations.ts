@@ -2,7 +2,6 @@ import type { ModelConfig } from '../checkpoint/config.ts'
 import type { LogitType } from '../kernels/sampling/groups.ts'
 import type { Device } from '../runtime/device.ts'
 import { Tensor } from '../runtime/tensor.ts'
-import { DECODE_QUERIES } from './attention.ts'
 import { layerProjections } from './projections.ts'
 import type { StepLimits } from './step.ts'
 import type { ActivationType } from './weights.ts'
@@ -22,8 +21,6 @@ export interface Activations {
   readonly ids: Tensor
   readonly positions: Tensor
   readonly slots: Tensor
-  /** Row of `pages` of each token. */
-  readonly sequences: Tensor
   readonly queryStart: Tensor
   readonly context: Tensor
   readonly pages: Tensor
@@ -47,13 +44,17 @@ export interface Activations {
   free(): void
 }
 
-/** Allocates the buffers of a model's steps; `quantized` says whether matrix products take 8-bit inputs. */
+/**
+ * Allocates the buffers of a model's steps; `quantized` says whether matrix products take 8-bit inputs, and `mostQueries` of
+ * how many query tokens the pieces are into which attention wants sequences cut.
+ */
 export function allocateActivations(
   device: Device,
   config: ModelConfig,
   limits: StepLimits,
   type: ActivationType,
   quantized: boolean,
+  mostQueries: number,
   logits: LogitType = 'f16',
 ): Activations {
   const all: Tensor[] = []
@@ -63,8 +64,7 @@ export function allocateActivations(
     return tensor
   }
   const { tokens } = limits
-  /** Sequences and pieces of them that attention may be asked about. */
-  const rows = limits.sequences + Math.ceil(tokens / DECODE_QUERIES)
+  const rows = limits.sequences + Math.ceil(tokens / mostQueries)
   const { qkv, o, gateUp, down } = layerProjections(config)
   const input = (width: number): ProductInput =>
     quantized
@@ -79,7 +79,6 @@ export function allocateActivations(
     ids: allocate('i32', [tokens]),
     positions: allocate('i32', [tokens]),
     slots: allocate('i32', [tokens]),
-    sequences: allocate('i32', [tokens]),
     queryStart: allocate('i32', [rows + 1]),
     context: allocate('i32', [rows]),
     pages: allocate('i32', [rows, limits.pagesPerSequence]),

@@ -2,14 +2,18 @@ import type { ModelConfig } from '../checkpoint/config.ts'
 import { decodeAttention } from '../kernels/attention/decode.ts'
 import { decodeConfig } from '../kernels/attention/decode-shape.ts'
 import { mostRounds, planAttention } from '../kernels/attention/plan.ts'
+import { prefillAttention } from '../kernels/attention/prefill.ts'
+import { mostPrefillTiles, planPrefill } from '../kernels/attention/prefill-plan.ts'
+import { hasPrefill, prefillConfig, tileTokens } from '../kernels/attention/prefill-shape.ts'
 import { ENTRY, ROUND_UNITS } from '../kernels/attention/rounds.ts'
-import { pagedAttention } from '../kernels/paged-attention.ts'
+import type { KvFormatName } from '../kernels/formats/kv.ts'
 import type { Device } from '../runtime/device.ts'
 import { type Launch, prepare } from '../runtime/kernel.ts'
 import { Tensor } from '../runtime/tensor.ts'
 import type { Activations } from './activations.ts'
 import type { KvCache } from './kv-cache.ts'
 import type { StepLaunch } from './layer.ts'
+import { DECODE_QUERIES, type StepKind } from './step.ts'
 import type { ActivationType } from './weights.ts'
 
 interface AttentionParts {
@@ -20,132 +24,153 @@ interface AttentionParts {
   readonly activations: Activations
 }
 
-/** The most query tokens of a sequence that one launch of decode attention takes. */
-export const DECODE_QUERIES = 8
-
 /** No window: more than any context. */
 const WHOLE_CONTEXT = 2 ** 30
 
-/** Work lists of one window, and what makes them. */
-interface Plan {
-  readonly rounds: Tensor
-  readonly roundCount: Tensor
-  readonly launch: Launch
-}
+/**
+ * Query tokens of a sequence that attention takes at most on a device: where there is no prefill attention for a cache,
+ * decode attention takes prompts, in pieces.
+ */
+export const mostQueries = (device: Device, kv: KvFormatName, { headDim }: ModelConfig): number =>
+  hasPrefill(kv, headDim, device.target) ? Infinity : DECODE_QUERIES
 
-/** Kernels for sequences of so many query tokens at most. */
+/** A kernel for all layers: what lists its work, once for each window that layers have, and each layer's launch. */
 interface Variant {
-  readonly plans: ReadonlyMap<number, Plan>
-  /** Of each layer. */
-  readonly launches: readonly Launch[]
+  readonly plans: readonly StepLaunch[]
+  readonly layers: readonly StepLaunch[]
 }
 
 /**
- * Attention of all layers. What work a step has is listed once, for each window that layers have; each layer then has one
- * launch. Kernels are prepared when a step first needs them: those for single query tokens are leaner.
+ * Attention of all layers. A step's work is listed first; each layer then has one launch for sequences of few query tokens,
+ * and one for those of many, where there are any. Kernels are prepared when a step first needs them.
  */
 export class Attention {
   readonly #parts: AttentionParts
-  readonly #variants = new Map<number, Promise<Variant>>()
+  readonly #variants = new Map<string, Promise<Variant>>()
   readonly #owned: Tensor[] = []
 
   constructor(parts: AttentionParts) {
     this.#parts = parts
   }
 
-  /** What lists the work of a step whose sequences have up to `queries` query tokens each. */
-  async planLaunches(queries: number): Promise<StepLaunch[]> {
-    const { plans } = await this.#variant(queries)
-    const sequences = this.#parts.activations.context.shape[0]!
-    return [...plans.values()].map(({ launch }) => ({ name: 'plan', launch, size: { B: sequences } }))
+  /** What lists the work of a step. */
+  async planLaunches(kind: StepKind): Promise<StepLaunch[]> {
+    return (await this.#variantsOf(kind)).flatMap(({ plans }) => plans)
   }
 
-  /** The launch of a layer. */
-  async layerLaunch(layer: number, tokens: number, queries: number): Promise<StepLaunch> {
-    const { launches } = await this.#variant(queries)
-    return { name: 'attention', launch: launches[layer]!, size: { T: tokens } }
+  /** The launches of a layer for a step of so many tokens. */
+  async layerLaunches(layer: number, tokens: number, kind: StepKind): Promise<StepLaunch[]> {
+    const variants = await this.#variantsOf(kind)
+    return variants.map(({ layers }) => ({ ...layers[layer]!, size: { T: tokens } }))
   }
 
   free(): void {
     for (const tensor of this.#owned) tensor.free()
   }
 
-  #variant(queries: number): Promise<Variant> {
-    const most = queries === 1 ? 1 : DECODE_QUERIES
-    let variant = this.#variants.get(most)
+  #variantsOf({ queries, prompts }: StepKind): Promise<Variant[]> {
+    const { device, config, cache } = this.#parts
+    const few = this.#once(`decode ${queries}`, () => this.#prepareDecode(queries))
+    if (!prompts) return Promise.all([few])
+    if (mostQueries(device, cache.constants.kv, config) === Infinity)
+      return Promise.all([few, this.#once(`prefill ${queries}`, () => this.#preparePrefill(queries))])
+    return Promise.all([this.#once(`decode ${DECODE_QUERIES}`, () => this.#prepareDecode(DECODE_QUERIES))])
+  }
+
+  #once(name: string, prepareIt: () => Promise<Variant>): Promise<Variant> {
+    let variant = this.#variants.get(name)
     if (!variant) {
-      variant = this.#prepare(most)
-      this.#variants.set(most, variant)
+      variant = prepareIt()
+      this.#variants.set(name, variant)
     }
     return variant
   }
 
-  /** Caches of 16 bits. */
-  async #prepareFloats(): Promise<Variant> {
-    const { device, config, type, cache, activations } = this.#parts
-    const { heads: Hq, kvHeads: Hkv, headDim: D } = config
-    const { q, sequences: sequence, positions, pages, attended: out } = activations
-    const c = { dtype: type, D, Hq, Hkv, HqD: Hq * D, ...cache.constants }
-    const launches = await Promise.all(
-      cache.layers.map(({ kv }) =>
-        prepare(device, pagedAttention, c, {
-          ...{ q, sequence, positions, pages, kv, out },
-          scale: 1 / Math.sqrt(D),
-        }),
-      ),
-    )
-    return { plans: new Map(), launches }
-  }
-
-  async #prepare(queries: number): Promise<Variant> {
-    if (!this.#parts.cache.constants.kvParams) return this.#prepareFloats()
-    const { device, config, type, cache, activations } = this.#parts
+  async #prepareDecode(queries: number): Promise<Variant> {
+    const { device, cache, activations } = this.#parts
     const { queryStart, context, pages, q, attended } = activations
-    const { heads: Hq, kvHeads: Hkv, headDim: D } = config
     const [sequences, maxPages] = pages.shape as [number, number]
     const rooms = mostRounds(sequences, maxPages)
-    const c = decodeConfig({
-      kv: cache.constants.kv,
-      dtype: type,
-      D,
-      Hq,
-      Hkv,
-      queries,
-      target: device.target,
-      multiprocessors: device.properties.multiprocessors,
-    })
+    const { multiprocessors } = device.properties
+    const c = decodeConfig({ ...this.#shape(), queries, target: device.target, multiprocessors })
     const partials = this.#allocate('f32', [rooms, c.PartialRows, c.PartialColumns])
     const arrivals = this.#allocate('i32', [sequences, c.Counters])
     arrivals.fill(0)
-    const widths = config.windows.map((window) => window ?? WHOLE_CONTEXT)
-    const plans = new Map<number, Plan>()
-    for (const window of new Set(widths)) {
-      const rounds = this.#allocate('i32', [rooms, ROUND_UNITS, ENTRY])
-      const roundCount = this.#allocate('i32', [1])
-      const lists = { queryStart, context, pages, window, rounds, roundCount }
-      plans.set(window, {
-        rounds,
-        roundCount,
-        launch: await prepare(device, planAttention, { queries }, lists),
-      })
-    }
-    const launches = await Promise.all(
-      widths.map((window, layer) => {
-        const { rounds, roundCount } = plans.get(window)!
-        return prepare(device, decodeAttention, c, {
-          q,
+    return this.#eachLayer(
+      'attention',
+      async (window) => {
+        const lists = {
+          rounds: this.#allocate('i32', [rooms, ROUND_UNITS, ENTRY]),
+          roundCount: this.#allocate('i32', [1]),
+        }
+        const args = { queryStart, context, pages, window, ...lists }
+        return { lists, plan: await prepare(device, planAttention, { queries }, args) }
+      },
+      (lists, window, layer) =>
+        prepare(device, decodeAttention, c, {
+          ...{ q, partials, arrivals, window, out: attended },
           ...cache.layers[layer]!,
-          rounds,
-          roundCount,
-          window,
-          scale: 1 / Math.sqrt(D),
-          partials,
-          arrivals,
-          out: attended,
-        })
-      }),
+          ...lists,
+          scale: this.#scale(),
+        }),
     )
-    return { plans, launches }
+  }
+
+  async #preparePrefill(queries: number): Promise<Variant> {
+    const { device, cache, activations } = this.#parts
+    const { queryStart, context, pages, q, attended } = activations
+    const { multiprocessors } = device.properties
+    const c = prefillConfig({ ...this.#shape(), multiprocessors })
+    const rooms = mostPrefillTiles(q.shape[0]!, context.shape[0]!, tileTokens(c))
+    return this.#eachLayer(
+      'prefill',
+      async (window) => {
+        const lists = {
+          tiles: this.#allocate('i32', [rooms, 2]),
+          tileCount: this.#allocate('i32', [1]),
+        }
+        const args = { queryStart, context, window, ...lists }
+        const constants = { queries, tileTokens: tileTokens(c) }
+        return { lists, plan: await prepare(device, planPrefill, constants, args) }
+      },
+      (lists, window, layer) =>
+        prepare(device, prefillAttention, c, {
+          ...{ q, pages, queryStart, context, window, out: attended },
+          ...cache.layers[layer]!,
+          ...lists,
+          scale: this.#scale(),
+        }),
+    )
+  }
+
+  /** Makes the lists of each window, and the launches of each layer with those of its own. */
+  async #eachLayer<Lists>(
+    name: string,
+    planOf: (window: number) => Promise<{ lists: Lists; plan: Launch }>,
+    layerOf: (lists: Lists, window: number, layer: number) => Promise<Launch>,
+  ): Promise<Variant> {
+    const { config, activations } = this.#parts
+    const windows = config.windows.map((window) => window ?? WHOLE_CONTEXT)
+    const plans = new Map<number, { lists: Lists; plan: Launch }>()
+    for (const window of new Set(windows)) plans.set(window, await planOf(window))
+    const layers = await Promise.all(
+      windows.map((window, layer) => layerOf(plans.get(window)!.lists, window, layer)),
+    )
+    const size = { B: activations.context.shape[0]! }
+    return {
+      plans: [...plans.values()].map(({ plan }) => ({ name: 'plan', launch: plan, size })),
+      layers: layers.map((launch) => ({ name, launch, size: { T: activations.q.shape[0]! } })),
+    }
+  }
+
+  #shape() {
+    const { config, type, cache } = this.#parts
+    const { heads: Hq, kvHeads: Hkv, headDim: D } = config
+    return { kv: cache.constants.kv, dtype: type, D, Hq, Hkv }
+  }
+
+  #scale(): number {
+    return 1 / Math.sqrt(this.#parts.config.headDim)
   }
 
   #allocate(dtype: 'f32' | 'i32', shape: readonly number[]): Tensor {

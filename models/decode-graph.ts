@@ -4,7 +4,7 @@ import { type Launch, prepare } from '../runtime/kernel.ts'
 import type { Tensor } from '../runtime/tensor.ts'
 import { runStepLaunch, type StepLaunch } from './layer.ts'
 import type { Model } from './model.ts'
-import type { StepInput } from './step.ts'
+import { decodeStep, type StepInput } from './step.ts'
 
 /** How a decode step chooses its tokens. */
 export interface DecodeSampling {
@@ -51,7 +51,7 @@ export class DecodeGraph {
       },
     )) as Launch
     const launches = [
-      ...(await model.launches(rows, rows)),
+      ...(await model.launches(rows, rows, decodeStep)),
       ...(await sampling.launches(rows)),
       { name: 'advance', launch: advance, size: { B: rows } },
     ]

@@ -11,6 +11,7 @@ import type { Attention } from './attention.ts'
 import type { KvCache } from './kv-cache.ts'
 import { Linear } from './linear.ts'
 import type { LayerProjections } from './projections.ts'
+import type { StepKind } from './step.ts'
 import { type ActivationType, type LinearWeights, loadFloats, loadHalf, loadProjection } from './weights.ts'
 
 /** A launch of a step and the extent of the shape word that counts its rows. */
@@ -40,8 +41,8 @@ interface LayerParts {
   readonly cosSin: Tensor
 }
 
-/** What runs between two matrix products, for so many tokens, of which a sequence has `queries` at most. */
-type Between = (tokens: number, queries: number) => Promise<readonly StepLaunch[]> | readonly StepLaunch[]
+/** What runs between two matrix products, for so many tokens. */
+type Between = (tokens: number, kind: StepKind) => Promise<readonly StepLaunch[]> | readonly StepLaunch[]
 
 /** What comes before a matrix product, and the product. */
 interface Stage {
@@ -88,9 +89,9 @@ export class DecoderLayer {
       prepareNorm(parts, norms[1]!),
       prepareSilu(parts),
     ])
-    const attend: Between = async (tokens, queries) => [
+    const attend: Between = async (tokens, kind) => [
       ...onTokens('append', append.launch)(tokens),
-      await parts.attention.layerLaunch(index, tokens, queries),
+      ...(await parts.attention.layerLaunches(index, tokens, kind)),
       ...(quantize ? onTokens('quantize', quantize)(tokens) : []),
     ]
     return new DecoderLayer(
@@ -112,11 +113,11 @@ export class DecoderLayer {
     )
   }
 
-  /** The launches for a step of that many tokens, of which a sequence has `queries` at most, in order. */
-  async launches(tokens: number, queries: number): Promise<StepLaunch[]> {
+  /** The launches for a step of that many tokens, in order. */
+  async launches(tokens: number, kind: StepKind): Promise<StepLaunch[]> {
     const stages = await Promise.all(
       this.#stages.map(async ({ between, name, product }) => [
-        ...(await between(tokens, queries)),
+        ...(await between(tokens, kind)),
         { name, launch: await product.launch(tokens), size: { M: tokens } },
       ]),
     )

@@ -7,13 +7,13 @@ import type { Device, Stream } from '../runtime/device.ts'
 import { type Launch, prepare } from '../runtime/kernel.ts'
 import { Tensor } from '../runtime/tensor.ts'
 import { type Activations, allocateActivations } from './activations.ts'
-import { Attention, DECODE_QUERIES } from './attention.ts'
+import { Attention, mostQueries } from './attention.ts'
 import { KvCache } from './kv-cache.ts'
 import { DecoderLayer, runStepLaunch, type StepLaunch } from './layer.ts'
 import { OutputHead } from './output-head.ts'
 import { layerProjections } from './projections.ts'
 import { ropeTable } from './rope.ts'
-import { cutSequences, type StepInput, type StepLimits } from './step.ts'
+import { cutSequences, kindOf, type StepInput, type StepKind, type StepLimits } from './step.ts'
 import { type ActivationType, loadHalf, takesCodes, weightFormatOf } from './weights.ts'
 
 export interface ModelOptions {
@@ -35,6 +35,7 @@ export class Model {
   /** What a step reads and writes. */
   readonly activations: Activations
   readonly #attention: Attention
+  readonly #mostQueries: number
   readonly #layers: readonly DecoderLayer[]
   readonly #embed: Launch
   readonly #head: OutputHead
@@ -47,6 +48,7 @@ export class Model {
     cache: KvCache
     activations: Activations
     attention: Attention
+    mostQueries: number
     layers: readonly DecoderLayer[]
     embed: Launch
     head: OutputHead
@@ -58,6 +60,7 @@ export class Model {
     this.cache = parts.cache
     this.activations = parts.activations
     this.#attention = parts.attention
+    this.#mostQueries = parts.mostQueries
     this.#layers = parts.layers
     this.#embed = parts.embed
     this.#head = parts.head
@@ -72,8 +75,10 @@ export class Model {
     const quantized = takesCodes(weightFormatOf(checkpoint))
     const { vocabSize: V, hiddenSize: H } = config
 
-    const cache = new KvCache(device, config, kvFormatOf(checkpoint), type, options.pages)
-    const activations = allocateActivations(device, config, limits, type, quantized, options.logits)
+    const kv = kvFormatOf(checkpoint)
+    const cache = new KvCache(device, config, kv, type, options.pages)
+    const queries = mostQueries(device, kv, config)
+    const activations = allocateActivations(device, config, limits, type, quantized, queries, options.logits)
     const attention = new Attention({ device, config, type, cache, activations })
     const positions = limits.pagesPerSequence * PAGE_TOKENS
     const cosSin = Tensor.from(device, 'f32', [positions, config.rope.columns], ropeTable(config, positions))
@@ -108,6 +113,7 @@ export class Model {
       cache,
       activations,
       attention,
+      mostQueries: queries,
       layers,
       embed: await prepare(device, embedTokens, { dtype: type, V, H }, { ids, table, out: x }),
       head,
@@ -123,20 +129,18 @@ export class Model {
   /** Enqueues one step. The logits are in `logits` when the stream gets there. Throws `RangeError` past the limits. */
   async step(input: StepInput, stream?: Stream): Promise<void> {
     this.upload(input, stream)
-    const { queryStart, ids, logitRows } = input
-    const queries = queryStart.reduce((most, end, i) => Math.max(most, end - (queryStart[i - 1] ?? 0)), 0)
-    for (const launch of await this.launches(ids.length, logitRows.length, queries))
+    for (const launch of await this.launches(input.ids.length, input.logitRows.length, kindOf(input)))
       runStepLaunch(launch, stream)
   }
 
   /**
-   * The launches of a step of so many tokens and rows of logits, in order; what they read, `upload` has put there. Of each
-   * sequence there are `queries` tokens at most: one where it decodes.
+   * The launches of a step of so many tokens and rows of logits, in order; what they read, `upload` has put there. The
+   * kind must be that of the step.
    */
-  async launches(tokens: number, rows: number, queries = 1): Promise<StepLaunch[]> {
-    const layers = await Promise.all(this.#layers.map((layer) => layer.launches(tokens, queries)))
+  async launches(tokens: number, rows: number, kind: StepKind): Promise<StepLaunch[]> {
+    const layers = await Promise.all(this.#layers.map((layer) => layer.launches(tokens, kind)))
     return [
-      ...(await this.#attention.planLaunches(queries)),
+      ...(await this.#attention.planLaunches(kind)),
       { name: 'embed', launch: this.#embed, size: { T: tokens } },
       ...layers.flat(),
       ...(rows > 0 ? await this.#head.launches(rows) : []),
@@ -154,7 +158,7 @@ export class Model {
 
   /** Enqueues the copies of what a step reads. Throws `RangeError` past the limits. */
   upload(input: StepInput, stream?: Stream): void {
-    const { ids, positions, slots, sequences, queryStart, context, pages, logitRows } = this.activations
+    const { ids, positions, slots, queryStart, context, pages, logitRows } = this.activations
     const { limits } = this
     const tokens = input.ids.length
     if (tokens < 1 || tokens > limits.tokens || input.logitRows.length > limits.logitRows)
@@ -165,7 +169,7 @@ export class Model {
     ids.slice(0, tokens).write(input.ids, stream)
     positions.slice(0, tokens).write(input.positions, stream)
     slots.slice(0, tokens).write(input.slots, stream)
-    const attended = cutSequences(input, DECODE_QUERIES)
+    const attended = cutSequences(input, this.#mostQueries)
     const count = attended.context.length
     // Rows without a sequence have no tokens.
     const starts = new Int32Array(queryStart.length).fill(attended.queryStart.at(-1)!)
@@ -175,11 +179,6 @@ export class Model {
     contexts.set(attended.context)
     context.write(contexts, stream)
     pages.slice(0, count).write(attended.pages, stream)
-    const owners = new Int32Array(tokens)
-    starts.subarray(0, count).forEach((start, row) => {
-      owners.fill(row, start)
-    })
-    sequences.slice(0, tokens).write(owners, stream)
     if (input.logitRows.length > 0) logitRows.slice(0, input.logitRows.length).write(input.logitRows, stream)
   }
 }

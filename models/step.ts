@@ -57,6 +57,29 @@ export function stepOf(parts: readonly StepPart[], pagesPerSequence: number): St
   }
 }
 
+/** The most query tokens of a sequence that decode attention takes at once. */
+export const DECODE_QUERIES = 8
+
+/** Which kernels a step needs. */
+export interface StepKind {
+  /** Sequences that decode have so many query tokens at most: kernels for one are leaner. */
+  readonly queries: 1 | typeof DECODE_QUERIES
+  /** Whether there are sequences of more query tokens than decode attention takes. */
+  readonly prompts: boolean
+}
+
+/** A step in which each sequence has one query token. */
+export const decodeStep: StepKind = { queries: 1, prompts: false }
+
+export function kindOf({ queryStart }: Pick<StepInput, 'queryStart'>): StepKind {
+  const counts = [...queryStart.subarray(1)].map((end, i) => end - queryStart[i]!)
+  const few = counts.filter((count) => count <= DECODE_QUERIES)
+  return {
+    queries: few.some((count) => count > 1) ? DECODE_QUERIES : 1,
+    prompts: few.length < counts.length,
+  }
+}
+
 /** What attention knows of the sequences of a step; the fields of a `StepInput`. */
 export type AttendedSequences = Pick<StepInput, 'queryStart' | 'context' | 'pages'>
 

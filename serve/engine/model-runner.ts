@@ -1,7 +1,7 @@
 import { PAGE_TOKENS } from '../../kernels/formats/kv.ts'
 import { runStepLaunch } from '../../models/layer.ts'
 import type { Model } from '../../models/model.ts'
-import { stepOf } from '../../models/step.ts'
+import { kindOf, stepOf } from '../../models/step.ts'
 import type { Event } from '../../runtime/device.ts'
 import { Sampler } from '../sampler.ts'
 import { MOST_TOP_LOG_PROBS } from '../sampling.ts'
@@ -61,8 +61,7 @@ export class ModelRunner implements StepRunner {
     )
     const sampler = this.#sampler
     const rows = slots.length
-    const queries = parts.reduce((most, { ids }) => Math.max(most, ids.length), 0)
-    const launches = await model.launches(input.ids.length, rows, queries)
+    const launches = await model.launches(input.ids.length, rows, kindOf(input))
     for (const { slot, request } of opened) sampler.open(slot, request)
     model.upload(input)
     for (const { row, token, count } of unread)

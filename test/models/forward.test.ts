@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'uvu'
@@ -7,10 +7,8 @@ import { openCheckpoint } from '../../checkpoint/open.ts'
 import { quantizeCheckpoint } from '../../quantize/quantize-checkpoint.ts'
 import { recipeNamed } from '../../quantize/recipe.ts'
 import { openEmulator } from '../../runtime/emulator/device.ts'
-import { loadForTest, logitsOf } from '../support/generate.ts'
-import { LlamaReference } from '../support/llama-reference.ts'
+import { checkForward } from '../support/forward-check.ts'
 import { type RandomLlamaOptions, writeRandomLlama } from '../support/random-llama.ts'
-import { rng } from '../support/rng.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'quattuor-forward-'))
 process.on('exit', () => rmSync(root, { recursive: true, force: true }))
@@ -25,18 +23,6 @@ async function makeModel(name: string, options: RandomLlamaOptions, recipe?: str
   await quantizeCheckpoint(dst, src, recipeNamed(recipe), { producer: 'quattuor test' })
   src.close()
   return dst
-}
-
-/** Root mean square of the difference over that of the expected values. */
-function relativeError(actual: readonly ArrayLike<number>[], expected: readonly Float64Array[]): number {
-  let [difference, magnitude] = [0, 0]
-  expected.forEach((row, t) => {
-    row.forEach((value, i) => {
-      difference += (actual[t]![i]! - value) ** 2
-      magnitude += value ** 2
-    })
-  })
-  return Math.sqrt(difference / magnitude)
 }
 
 const llama3 = {
@@ -68,29 +54,43 @@ for (const [format, options] of models) {
   test(`${name}: logits are those of a plain float64 forward pass, but for rounding`, async () => {
     const recipe = format === 'f16' || format === 'bf16' ? undefined : format
     const folder = await makeModel(`${format}-${options.seed}`, options, recipe)
-    const random = rng(options.seed)
-    const ids = Array.from({ length: 66 }, () => random.integer(0, 299))
-    const model = await loadForTest(device, folder, { sequences: 1, context: 128, tokens: 66 })
-    const reference = new LlamaReference(folder)
-    const exact = reference.forward(ids)
-    const rounded = reference.forward(ids, format === 'bf16' ? 'bf16' : 'f16')
-    const logits = await logitsOf(model, ids)
-    const [rounding, error, rest] = [
-      relativeError(rounded, exact),
-      relativeError(logits, exact),
-      relativeError(logits, rounded),
-    ]
-    console.log(
-      `${name}: relative error ${error.toFixed(5)}, ${rounding.toFixed(5)} of it by rounding, ${rest.toFixed(5)} besides`,
-    )
-    // What is right is as far from the exact result as rounding alone is, and no further from the rounded one, from which
-    // it differs where its f32 or 15-bit arithmetic falls on the other side of a border between two numbers or codes.
-    assert.ok(rounding < 0.05, 'the model is not so rough that rounding hides all else')
-    assert.ok(error <= 1.2 * rounding, `the relative error is ${error}, and rounding makes ${rounding}`)
-    assert.ok(rest <= rounding + 2 ** -12, `the relative error besides rounding is ${rest} of ${rounding}`)
-    reference.close()
-    model.free()
+    const stored = format === 'bf16' ? 'bf16' : 'f16'
+    await checkForward(device, folder, { name, seed: options.seed, tokens: 66, stored })
   })
+}
+
+/** What models do to queries and keys before they meet, and how far they see; one layer each, and few tokens. */
+const yarn = { rope_type: 'yarn', factor: 4, original_max_position_embeddings: 32 }
+const attentions: readonly (readonly [string, RandomLlamaOptions])[] = [
+  ['head norms', { seed: 11, dtype: 'f16', architecture: 'Qwen3ForCausalLM' }],
+  [
+    'half of a head rotated, YaRN',
+    { seed: 12, dtype: 'f16', config: { partial_rotary_factor: 0.5, rope_scaling: yarn } },
+  ],
+  ['a window', { seed: 13, dtype: 'f16', architecture: 'MistralForCausalLM', config: { sliding_window: 7 } }],
+  ['centred Hadamard keys', { seed: 14, dtype: 'f16', keyMean: true }],
+]
+
+for (const [name, options] of attentions) {
+  for (const recipe of ['w4a8kv4', 'w4a16kv16-g128']) {
+    test(`${name}, ${recipe}: logits are those of a plain float64 forward pass, but for rounding`, async () => {
+      const small = { ...options, config: { num_hidden_layers: 1, ...options.config } }
+      const folder = await makeModel(`${recipe}-${options.seed}`, small, recipe)
+      if (options.keyMean) transformKeys(join(folder, 'model.safetensors'))
+      await checkForward(device, folder, { name, seed: options.seed, tokens: 30, stored: 'f16' })
+    })
+  }
+}
+
+/** Has a checkpoint say that its keys are centred and go through a Hadamard transform. */
+function transformKeys(path: string): void {
+  const text = readFileSync(path, 'latin1')
+  const changed = ['key_mean', 'key_hadamard'].reduce(
+    (all, field) => all.replace(`"quattuor.kv.${field}":"false"`, `"quattuor.kv.${field}": "true"`),
+    text,
+  )
+  assert.is(changed.split(': "true"').length, 3)
+  writeFileSync(path, changed, 'latin1')
 }
 
 test.after(() => device.close())

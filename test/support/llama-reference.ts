@@ -81,7 +81,9 @@ export class LlamaReference {
           const own = Math.floor((head * kvHeads) / heads)
           const query = store(turned(normalized(q.slice(head * D, (head + 1) * D), 'q_norm'), position))
           const seen = [keys, values].map((all) => all[layer]![own]!.slice(first))
-          attended.set(attend(query, seen[0]!, seen[1]!), head * D)
+          // Beside caches of 16 bits, probabilities are of that type, too.
+          const weigh = kv.params ? (p: number) => p : (p: number) => store(Float64Array.of(p))[0]!
+          attended.set(attend(query, seen[0]!, seen[1]!, weigh), head * D)
         }
         const [o] = this.#products(prefix, store(attended), ['o'], 'self_attn.o_proj')
         x = store(x.map((value, i) => value + o![i]!))
@@ -254,6 +256,7 @@ function attend(
   q: Float64Array,
   keys: readonly Float64Array[],
   values: readonly Float64Array[],
+  weigh: (p: number) => number,
 ): Float64Array {
   const scores = keys.map((key) => key.reduce((sum, x, d) => sum + x * q[d]!, 0) / Math.sqrt(q.length))
   const max = Math.max(...scores)
@@ -261,7 +264,7 @@ function attend(
   const total = weights.reduce((a, b) => a + b)
   const out = new Float64Array(q.length)
   values.forEach((value, t) => {
-    for (let d = 0; d < q.length; d++) out[d]! += (weights[t]! / total) * value[d]!
+    for (let d = 0; d < q.length; d++) out[d]! += (weigh(weights[t]!) / total) * value[d]!
   })
   return out
 }

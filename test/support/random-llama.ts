@@ -9,6 +9,8 @@ export interface RandomLlamaOptions {
   readonly seed: number
   readonly dtype: HalfType
   readonly architecture?: Architecture
+  /** Whether layers have a `key_mean`, as quantized checkpoints may. */
+  readonly keyMean?: boolean
   /** Overrides fields of `config.json`. */
   readonly config?: Readonly<Record<string, unknown>>
 }
@@ -55,6 +57,9 @@ export async function writeRandomLlama(folder: string, o: RandomLlamaOptions): P
       shapes[`${prefix}${name}.weight`] = [n, k]
     for (const name of ['input_layernorm', 'post_attention_layernorm'])
       shapes[`${prefix}${name}.weight`] = [H]
+    if (architecture === 'Qwen3ForCausalLM')
+      for (const name of ['q_norm', 'k_norm']) shapes[`${prefix}self_attn.${name}.weight`] = [D]
+    if (o.keyMean) shapes[`${prefix}self_attn.key_mean`] = [config.num_key_value_heads, D]
     if (architecture === 'Qwen2ForCausalLM') {
       shapes[`${prefix}self_attn.q_proj.bias`] = [q]
       shapes[`${prefix}self_attn.k_proj.bias`] = [kv]
@@ -69,6 +74,7 @@ export async function writeRandomLlama(folder: string, o: RandomLlamaOptions): P
   for (const { name, shape } of plans) {
     const [, k] = shape
     const value = (): number => {
+      if (name.endsWith('key_mean')) return normal()
       if (k !== undefined) return (name.includes('embed') ? 1 : 1 / Math.sqrt(k)) * normal()
       return name.endsWith('.bias') ? 0.5 * normal() : 1 + 0.2 * normal()
     }

@@ -4,7 +4,6 @@ import { bytesOf } from '../../../runtime/bytes.ts'
 import { openEmulator } from '../../../runtime/emulator/device.ts'
 import { gemm16Case, w4a8Case, w4a8GroupCase, w4a16Case } from '../../kernels/cases/gemm.ts'
 import { fp8Case, smallWgmmaTiles } from '../../kernels/cases/gemm-fp8.ts'
-import { pagedAttentionCase } from '../../kernels/cases/kv.ts'
 import { logProbsCase } from '../../kernels/cases/logits.ts'
 import { ropeAppendCase } from '../../kernels/cases/rope-append.ts'
 import {
@@ -29,10 +28,6 @@ const checked = openEmulator({ checks: true })
 const gemm = { dtype: 'bf16', N: 48, K: 256, seed: 5 } as const
 
 const heads = { D: 128, Hq: 4, Hkv: 2, dtype: 'bf16', seed: 11 } as const
-const sequences = [
-  { context: 70, queries: 1 },
-  { context: 5, queries: 3 },
-]
 
 /** Products of warpgroups: in turns over K, over CTAs of a cluster, with shared activations. */
 const wgmmaTiles = [
@@ -44,7 +39,6 @@ const wgmmaTiles = [
 
 const cases = [
   ropeAppendCase({ ...heads, kv: 'kv4', runs: [1, 5] }),
-  pagedAttentionCase({ ...heads, kv: 'kv16', sequences }),
   w4a8Case({ ...gemm, M: 5, residual: true, bias: true }),
   w4a8GroupCase({ ...gemm, M: 19 }),
   gemm16Case({ ...gemm, M: 9 }),
