@@ -115,14 +115,14 @@ function unpackKeys(c: PrefillConfig, m: PrefillMemory, stages: readonly i32[], 
   const byChunk = 128 % chunks === 0
   const first = byChunk ? idiv(thread, chunks) : thread
   const place = placeOf(first)
+  // Places repeat after 16 tokens, and swizzles after eight places.
+  const firstPlace = (to * UNIT + place) * pitch
   const put = (row: number, chunk: i32, words: readonly u32[]): void => {
-    // Places repeat after 16 tokens, and swizzles after eight places.
-    const at = (to * UNIT + place + row) * pitch
-    const chunkAt = (i: i32) => at + ((i ^ (place & 7)) << 4)
+    const at = firstPlace + (((bits === 4 ? 2 * chunk : chunk) ^ (place & 7)) << 4) + row * pitch
     if (bits === 4) {
-      storeWords(m.keyBytes, [chunkAt(2 * chunk)], words.map(lowNibbles))
-      storeWords(m.keyBytes, [chunkAt(2 * chunk + 1)], words.map(highNibbles))
-    } else storeWords(m.keyBytes, [chunkAt(chunk)], words)
+      storeWords(m.keyBytes, [at], words.map(lowNibbles))
+      storeWords(m.keyBytes, [at ^ 16], words.map(highNibbles))
+    } else storeWords(m.keyBytes, [at], words)
   }
   for (const turn of unroll(chunks)) {
     if (byChunk) {
@@ -151,13 +151,16 @@ function unpackValues(c: PrefillConfig, m: PrefillMemory, stages: readonly i32[]
   // Lanes 4 to 7 of eight take the other chunk of a pair, or the eight would meet the same banks.
   const other = (quad >>> 2) & 1
   const firstChunk = (warpIdx & 3) * turns
+  const placeAt = (chunk: i32): i32 =>
+    (to * c.D + 4 * chunk) * pitch + (((quad >>> 2) ^ ((chunk & 1) << 2)) << 4) + 4 * (quad & 3)
+  const firstPlace = placeAt(firstChunk ^ other)
   for (const turn of unroll(turns)) {
     const chunk = (firstChunk + turn) ^ other
     const words = loadWords(m.raw, [stage, from + ((chunk ^ quadSwizzle(c.D, quad)) << 4)], 4)
-    const row = (to * c.D + 4 * chunk) * pitch + 4 * (quad & 3)
-    const swizzled = (quad >>> 2) ^ ((chunk & 1) << 2)
     words.forEach((word, i) => {
-      const at = row + i * pitch + ((swizzled ^ i) << 4)
+      // The bits of turn and column are all zero in the first place, where warps have a power of two of chunks.
+      const moved = (turn << 9) ^ ((turn & 1) << 6) ^ (i << 7) ^ (i << 4)
+      const at = (turns & (turns - 1)) === 0 ? firstPlace ^ moved : (placeAt(chunk) + (i << 7)) ^ (i << 4)
       if (bits === 4) {
         storeWords(m.valueBytes, [at], [lowNibbles(word)])
         storeWords(m.valueBytes, [at + (c.D / 2) * pitch], [highNibbles(word)])
