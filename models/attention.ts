@@ -5,6 +5,7 @@ import { mostRounds, planAttention } from '../kernels/attention/plan.ts'
 import { prefillAttention } from '../kernels/attention/prefill.ts'
 import { mostPrefillTiles, planPrefill } from '../kernels/attention/prefill-plan.ts'
 import { hasPrefill, prefillConfig, tileTokens } from '../kernels/attention/prefill-shape.ts'
+import { TILE_WORDS } from '../kernels/attention/prefill-tiles.ts'
 import { ENTRY, ROUND_UNITS } from '../kernels/attention/rounds.ts'
 import type { KvFormatName } from '../kernels/formats/kv.ts'
 import type { Device } from '../runtime/device.ts'
@@ -126,7 +127,7 @@ export class Attention {
       'prefill',
       async (window) => {
         const lists = {
-          tiles: this.#allocate('i32', [rooms, 2]),
+          tiles: this.#allocate('i32', [rooms, TILE_WORDS]),
           tileCount: this.#allocate('i32', [1]),
         }
         const args = { queryStart, context, window, ...lists }
