@@ -1,4 +1,7 @@
 import type { Kernel } from '../dsl/kernel.ts'
+import { prefillAttention } from './attention/prefill.ts'
+import { planPrefill } from './attention/prefill-plan.ts'
+import { hasPrefill, prefillConfig, tileTokens } from './attention/prefill-shape.ts'
 import { embedTokens } from './embed-tokens.ts'
 import { type WeightFormatName, weightFormats } from './formats/index.ts'
 import { type KvFormatName, kvConfig, kvFormats } from './formats/kv.ts'
@@ -116,6 +119,7 @@ export function builtinKernels(
     add(gemmW4A8SiluMul, gemmConstants('w4a8', gateUp, tile, ending))
   addSiluMul(defaultTiles('w4a8', gateUp, target))
   add(groupTiles, { Experts: 8, tokens: 16 })
+  add(planPrefill, { queries: 8, tileTokens: tileTokens({ D, Hq, Hkv }) })
   // wgmma is Hopper's alone.
   if (target.capability === 90) {
     addSiluMul(defaultWgmmaTiles(weightFormats.w4a8, gateUp, 'i8', target)!)
@@ -124,6 +128,9 @@ export function builtinKernels(
         const wgmma = defaultGroupedTiles(weightFormats[format], { M, N: H, K: H, experts: 8 }, target)
         return wgmma ? [{ dtype, bias: true, ...wgmma }] : []
       })
+    for (const kv of ['kv4', 'kv8'] as const)
+      if (hasPrefill(kv, D))
+        add(prefillAttention, { ...prefillConfig({ kv, dtype, D, Hq, Hkv, multiprocessors: 132 }) })
     for (const c of grouped('w8a8')) add(gemmW8A8Grouped, c)
     for (const zero of ['epilogue', 'register']) {
       for (const c of grouped('w4a8')) add(gemmW4A8Grouped, { ...c, zero })

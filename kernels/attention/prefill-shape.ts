@@ -1,4 +1,3 @@
-import type { Target } from '../../codegen/target.ts'
 import { staticAssert } from '../../dsl/index.ts'
 import { type KvConfig, type KvFormatName, kvConfig, kvFormats } from '../formats/kv.ts'
 
@@ -45,9 +44,9 @@ export const groupOf = ({ Hq, Hkv }: PrefillShape): number => Hq / Hkv
 /** Query tokens of a tile. */
 export const tileTokens = (shape: PrefillShape): number => Math.floor(tileRows / groupOf(shape))
 
-/** Whether the body on `wgmma` serves these: coded caches of heads that fill its registers. */
-export const hasPrefill = (kv: KvFormatName, D: number, target: Target): boolean =>
-  target.capability === 90 && kvFormats[kv].bits < 16 && [64, 96, 128].includes(D)
+/** Whether the kernel serves these, on `wgmma`: coded caches of heads that fill its registers. */
+export const hasPrefill = (kv: KvFormatName, D: number): boolean =>
+  kvFormats[kv].bits < 16 && [64, 96, 128].includes(D)
 
 /** The constants of prefill attention on a GPU with so many multiprocessors. */
 export function prefillConfig(o: PrefillOptions): PrefillConfig {
@@ -71,7 +70,7 @@ export function checkPrefill(shape: PrefillShape, kv: KvConfig): void {
   staticAssert(shape.Hq % shape.Hkv === 0, 'query heads must be a multiple of key/value heads')
   staticAssert(groupOf(shape) <= 16, 'at most 16 query heads share a key/value head')
   staticAssert(
-    kvFormats[kv.kv].bits < 16 && [64, 96, 128].includes(shape.D),
+    hasPrefill(kv.kv, shape.D),
     `prefill attention on wgmma takes coded caches and heads of 64, 96 or 128, not ${kv.kv} and ${shape.D}`,
   )
 }
