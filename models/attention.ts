@@ -136,7 +136,7 @@ export class Attention {
       },
       (lists, window, layer) =>
         prepare(device, prefillAttention, c, {
-          ...{ q, pages, queryStart, context, window, out: attended },
+          ...{ q, pages, window, out: attended },
           ...cache.layers[layer]!,
           ...lists,
           scale: this.#scale(),
