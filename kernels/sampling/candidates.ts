@@ -44,8 +44,8 @@ export function makeCandidates(V: number, room: number): Candidates {
   }
 }
 
-/** Pieces that a thread has under way. */
-const READS = 4
+/** Logits that a thread has under way. */
+const UNDER_WAY = 16
 
 /**
  * Device: lists the groups whose largest logit `keeps` accepts; returns how many. Holds a barrier; once for each clearing of
@@ -79,11 +79,12 @@ export function eachListed(
   const width = pieceLogits(dtype)
   // As many lanes as a group has pieces read it together.
   const lanes = groupPieces(dtype)
+  const reads = UNDER_WAY / width
   const teams = blockDim.x / lanes
   const team = idiv(threadIdx.x, lanes)
   const piece = threadIdx.x & (lanes - 1)
-  for (const start of range(0, listed, teams * READS)) {
-    const pieces = Array.from({ length: READS }, (_, read) => {
+  for (const start of range(0, listed, teams * reads)) {
+    const pieces = Array.from({ length: reads }, (_, read) => {
       const at = start + read * teams + team
       const group = pool.groups.at(Math.min(at, listed - 1))
       const first = pieceStart(dtype, group >> 5, group & 31, piece)
@@ -97,22 +98,17 @@ export function eachListed(
   }
 }
 
-/** Device: gathers the logits of the listed groups that `keeps` accepts; returns how many there are. Holds a barrier. */
-export function gather(
-  pool: Candidates,
-  logits: Logits,
-  V: number,
-  listed: i32,
-  keeps: (logit: f32) => boolean,
-  weigh: (logit: f32) => f32,
-): i32 {
+/**
+ * Device: gathers the logits of the listed groups that are not below `floor`; returns how many there are, which may be more
+ * than there is room for. Holds a barrier.
+ */
+export function gather(pool: Candidates, logits: Logits, V: number, listed: i32, floor: f32): i32 {
   eachListed(pool, logits, V, listed, (logit, id) => {
-    if (keeps(logit)) {
+    if (logit >= floor) {
       const at = atomicAdd(pool.counts, [1], i32(1))
       if (at < pool.room) {
         pool.values.put(logit, at)
         pool.ids.put(id, at)
-        pool.weights.put(weigh(logit), at)
       }
     }
   })
@@ -120,7 +116,7 @@ export function gather(
   return pool.counts.at(1)
 }
 
-/** Device: calls `use` for the calling thread's share of the first `count` candidates. */
+/** Device: calls `use` for the calling thread's share of the first `count` candidates, the same each time. */
 export function eachCandidate(count: i32, use: (at: i32) => void): void {
   for (const at of range(threadIdx.x, count, blockDim.x)) use(at)
 }

@@ -33,6 +33,7 @@ import {
 } from './candidates.ts'
 import {
   type CutScratch,
+  fixedWeight,
   floatOfBits,
   largestCut,
   makeCutScratch,
@@ -40,7 +41,7 @@ import {
   orderedBits,
   sumTallies,
   type Tally,
-  tallyWeight,
+  tallyOf,
 } from './cut.ts'
 import { eachOfGroup, type Logits, type LogitType, loadOwnGroups, rowWarps, tilesOf } from './groups.ts'
 import { BIASED, MOST_OCCURRENCES, OCCURRENCE } from './history.ts'
@@ -60,6 +61,8 @@ export interface ChooseConfig {
 
 /** Rounds of proposals before the largest logit is taken: what is kept has a chance of more than 1 in 10⁵ at each. */
 const mostRounds = 4096
+/** Of a weight's logarithm. */
+const MARGIN = 2 ** -10
 /** What random numbers are for. */
 const FOR_CANDIDATES = 0
 const FOR_PROPOSALS = 1
@@ -79,7 +82,12 @@ const FOR_PROPOSALS = 1
  */
 export const chooseTokens = kernel(
   import.meta.url,
-  { grid: (d) => [d.B!], block: (c: ChooseConfig) => [32 * rowWarps(c.V)] },
+  {
+    grid: (d) => [d.B!],
+    block: (c: ChooseConfig) => [32 * rowWarps(c.V)],
+    // 512 rows at once on 132 multiprocessors.
+    blocksPerMultiprocessor: () => 4,
+  },
   function chooseTokens(
     a: {
       logits: In<Elem<'dtype'>, 'B V'>
@@ -113,21 +121,24 @@ export const chooseTokens = kernel(
       if (temperature === 0) id = lowestLargest(pool, logits, c.V, largest, max)
       else {
         const scale = toLog2(temperature)
-        const sums = loadOwnGroups(a.sums.row(row), c.V, warps, f32(0))
-        const masses = sums.map((sum, turn) => sum * weightBelow(largest[turn]!, max, scale))
+        // The likeliest token is kept whatever is asked for.
+        const minP = Math.min(settings.minP(), 1)
+        const weigh = (logit: f32) => weightBelow(logit, max, scale)
+        const sums = a.sums.row(row)
         const r: Row = {
           logits,
           V: c.V,
           tops: a.largest.row(row),
+          sums,
           largest,
-          masses,
-          mass: blockSum(masses.reduce((x, y) => x + y)),
+          mass: blockSum(massesOf(sums, largest, c.V, weigh).reduce((x, y) => x + y)),
           max,
-          weigh: (logit) => weightBelow(logit, max, scale),
+          weigh,
           topK: settings.topK(),
           topP: settings.topP(),
-          // The likeliest token is kept whatever is asked for.
-          minP: Math.min(settings.minP(), 1),
+          minP,
+          // Beside the exact cut by weights, so that no logit is missed for rounding.
+          floor: minP > 0 ? max + (log2Exact(minP) - MARGIN) / scale : f32(f32.lowest),
           random: (index, purpose) =>
             philox([u32(a.steps.at(slot)), u32(index), u32(purpose), u32(0)], settings.seed()),
         }
@@ -152,17 +163,30 @@ interface Row {
   readonly V: number
   /** The largest logits of all groups. */
   readonly tops: In<f32, string>
-  /** Of the calling thread's groups: largest logit, and mass beside the row's largest logit, which weighs 1. */
+  /** Sums of weights of all groups, beside their largest. */
+  readonly sums: In<f32, string>
+  /** The largest logits of the calling thread's groups. */
   readonly largest: readonly f32[]
-  readonly masses: readonly f32[]
-  /** Of all groups. */
+  /** The mass of the row, beside its largest logit, which weighs 1. */
   readonly mass: f32
   readonly max: f32
   readonly topK: i32
   readonly topP: f32
   readonly minP: f32
+  /** What lies below weighs too little for min-p. */
+  readonly floor: f32
   weigh(logit: f32): f32
   random(index: i32, purpose: number): u32[]
+}
+
+/** Device: the masses of the calling thread's groups beside the row's largest logit. */
+function massesOf(
+  sums: In<f32, string>,
+  largest: readonly f32[],
+  V: number,
+  weigh: (logit: f32) => f32,
+): f32[] {
+  return loadOwnGroups(sums, V, blockDim.x / 32, f32(0)).map((sum, turn) => sum * weigh(largest[turn]!))
 }
 
 /** Device: whether top-k takes anything away. */
@@ -204,14 +228,14 @@ function chooseCandidate(r: Row, pool: Candidates, scratch: CutScratch): i32 {
     )
   else if (r.topP < 1) {
     const wanted = wantedMass(r, r.mass)
-    const tallies = r.largest.map((top) => tallyWeight(r.weigh(top)))
+    const weights = r.largest.map((top) => fixedWeight(r.weigh(top)))
     cut = largestCut(
       scratch,
       search,
       (cuts) =>
         cuts.map((each) => {
           const sum = regs(2, i32(0))
-          for (const [i, tally] of tallies.entries()) addTally(sum, tally, bits[i]! >= each)
+          for (const [i, weight] of weights.entries()) addTally(sum, tallyOf(weight), bits[i]! >= each)
           return sum
         }),
       (sums) => massOf(sums) >= wanted,
@@ -219,14 +243,13 @@ function chooseCandidate(r: Row, pool: Candidates, scratch: CutScratch): i32 {
     if (cut === 0) return i32(-1)
   }
 
-  const floor = floatOfBits(cut)
   // Top-p wants the mass of all that top-k leaves.
-  const least = byRank && r.topP < 1 ? f32(0) : r.minP
-  const keeps = (logit: f32) => logit >= floor && r.weigh(logit) >= least
-  const listed = listGroups(pool, blockDim.x / 32, r.largest, keeps)
+  const floor = byRank && r.topP < 1 ? floatOfBits(cut) : Math.max(floatOfBits(cut), r.floor)
+  const listed = listGroups(pool, blockDim.x / 32, r.largest, (top) => top >= floor)
   if (listed > mostGroups) return i32(-1)
-  const count = gather(pool, r.logits, r.V, listed, keeps, r.weigh)
+  const count = gather(pool, r.logits, r.V, listed, floor)
   if (count > pool.room) return i32(-1)
+  eachCandidate(count, (at) => pool.weights.put(r.weigh(pool.values.at(at)), at))
   return race(r, pool, count, cutCandidates(r, pool, scratch, count, floor))
 }
 
@@ -246,7 +269,7 @@ function cutCandidates(r: Row, pool: Candidates, scratch: CutScratch, count: i32
     const sums = cuts.map(() => regs(2, i32(0)))
     eachCandidate(count, (at) => {
       const bits = orderedBits(pool.values.at(at))
-      const tally = tallyWeight(pool.weights.at(at))
+      const tally = tallyOf(fixedWeight(pool.weights.at(at)))
       for (const [i, each] of cuts.entries()) addTally(sums[i]!, tally, bits >= each)
     })
     return sums
@@ -304,12 +327,7 @@ function race(r: Row, pool: Candidates, count: i32, cut: u32): i32 {
     }
   })
   const first = blockMaxI32(i32(u32.bits(best)))
-  const id = -blockMaxI32(i32(u32.bits(best)) === first ? -winner : i32(-r.V))
-  // What follows depends on it, and the compiler wants to see that it is one for all warps.
-  const shown = shared<i32>('i32', [1])
-  if (threadIdx.x === 0) shown.put(id, 0)
-  barrier()
-  return shown.at(0)
+  return -blockMaxI32(i32(u32.bits(best)) === first ? -winner : i32(-r.V))
 }
 
 /** Device: draws from the whole row until a token is kept. */
@@ -323,7 +341,7 @@ function chooseProposal(r: Row, scratch: CutScratch, scale: f32): i32 {
   }
   const wanted = wantedMass(r, whole)
   const proposals = makeProposals(r.V)
-  const total = layOutMasses(proposals, r.masses, r.mass)
+  const total = layOutMasses(proposals, massesOf(r.sums, r.largest, r.V, r.weigh), r.mass)
   const proposedIds = shared<i32>('i32', [warps])
   const proposed = shared<f32>('f32', [warps])
 
@@ -359,11 +377,13 @@ function chooseProposal(r: Row, scratch: CutScratch, scale: f32): i32 {
 
 /** Device: whether the logits above `logit` have less than the wanted mass, by what is known of the groups if that tells. */
 function liesWithin(r: Row, scratch: CutScratch, logit: f32, wanted: f32): boolean {
+  const largest = loadOwnGroups(r.tops, r.V, blockDim.x / 32, f32(Number.NEGATIVE_INFINITY))
+  const masses = massesOf(r.sums, largest, r.V, r.weigh)
   const least = regs(2, i32(0))
   let most = f32(0)
-  r.largest.forEach((top, i) => {
-    addTally(least, tallyWeight(r.weigh(top)), top > logit)
-    most += top > logit ? r.masses[i]! : 0
+  largest.forEach((top, i) => {
+    addTally(least, tallyOf(fixedWeight(r.weigh(top))), top > logit)
+    most += top > logit ? masses[i]! : 0
   })
   barrier()
   if (massOf(sumTallies(scratch, i32(0), least)) >= wanted) return false

@@ -34,11 +34,11 @@ export function floatOfBits(ordered: u32): f32 {
 /** Integers to add up over a CTA: the tallies of one cut. */
 export type Tally = readonly i32[]
 
-/** A weight of 0 to 1 in units of 2⁻³¹ as two integers, of which the sums of 2¹⁵ weights still are integers of 32 bits. */
-export function tallyWeight(weight: f32): Tally {
-  const fixed = u32(weight * 2 ** 31)
-  return [i32(fixed >>> 16), i32(fixed & 0xffff)]
-}
+/** Device: a weight of 0 to 1 in units of 2⁻³¹. */
+export const fixedWeight = (weight: f32): u32 => u32(weight * 2 ** 31)
+
+/** Device: such a weight as two integers, of which the sums of 2¹⁵ weights still are integers of 32 bits. */
+export const tallyOf = (fixed: u32): Tally => [i32(fixed >>> 16), i32(fixed & 0xffff)]
 
 /** Device: the mass whose parts were added up. */
 export function massOf(tally: Tally): f32 {

@@ -86,9 +86,8 @@ export const reportLogProbs = kernel(
       (counts) => counts[0]! >= wanted,
     )
     const floor = floatOfBits(cut)
-    const keeps = (logit: f32) => logit >= floor
-    const listed = listGroups(pool, warps, largest, keeps)
-    const count = gather(pool, logits, c.V, listed, keeps, () => f32(0))
+    const listed = listGroups(pool, warps, largest, (top) => top >= floor)
+    const count = gather(pool, logits, c.V, listed, floor)
     const tell = (place: i32, logit: f32, id: i32) => {
       if (threadIdx.x !== 0) return
       a.topIds.put(id < c.V ? id : -1, row, place)
