@@ -1,0 +1,58 @@
+import { z } from 'zod'
+
+const count = z.int().positive()
+
+/** What the steps of a process run on, as its parent asks for it. */
+export const runnerSpec = z.discriminatedUnion('kind', [
+  z.object({
+    kind: z.literal('model'),
+    folder: z.string(),
+    device: z.string().optional(),
+    /** Tokens of one step. */
+    tokens: count,
+    sequences: count,
+    /** Tokens of one sequence at most; less where the model has less. */
+    context: count,
+    /** Pages of the cache; without it, as many as all sequences need or memory has room for. */
+    pages: count.optional(),
+    waiting: count,
+  }),
+  z.object({
+    kind: z.literal('fake'),
+    vocabSize: count,
+    tokens: count,
+    sequences: count,
+    context: count,
+    pages: count,
+    waiting: count,
+    stepMilliseconds: z.number().nonnegative(),
+  }),
+])
+
+export type RunnerSpec = z.infer<typeof runnerSpec>
+
+const bounds = z.object({ vocabSize: count, biases: count })
+
+/** What a process says when it is ready. */
+export const readyMessage = z.object({
+  bounds,
+  limits: z.object({
+    tokens: count,
+    sequences: count,
+    pages: count,
+    context: count,
+    waiting: count,
+    watermark: z.int().nonnegative(),
+  }),
+  pageTokens: count,
+  device: z.string(),
+  /** Bytes of device memory by what they are for. */
+  memory: z.record(z.string(), z.number()),
+})
+
+export type ReadyMessage = z.infer<typeof readyMessage>
+
+export const progressMessage = z.object({ done: z.number(), total: z.number() })
+export type ProgressMessage = z.infer<typeof progressMessage>
+
+export const failureMessage = z.object({ name: z.string(), message: z.string() })
