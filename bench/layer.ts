@@ -6,7 +6,7 @@ import type { KvFormatName } from '../kernels/formats/kv.ts'
 import { KvCache } from '../models/kv-cache.ts'
 import { type ModelName, namedConfig, namedShapes } from '../models/shapes.ts'
 import type { ProjectionFormat } from '../models/weights.ts'
-import { formatOf, type headFormats, type Recipe } from '../quantize/recipe.ts'
+import { formatOf, headFormats, type Recipe } from '../quantize/recipe.ts'
 import { deviceSlug } from '../runtime/device-slug.ts'
 import { runBench } from './command.ts'
 import { measureStep } from './layer/measure.ts'
@@ -112,6 +112,9 @@ await runBench(
       new Option('--model <name>', 'whose shape').choices(Object.keys(namedShapes)).default('llama-3-8b'),
     )
     .option('--weights <format>', 'w4a8, w4a8-g128, w8a8, w4a16-g128, bf16, …', 'w4a8')
+    .addOption(
+      new Option('--head <format>', 'of the output head').choices(['w16', ...headFormats]).default('w16'),
+    )
     .addOption(
       new Option('--kv <bits>', 'of the cache').choices(['4', '8', '16']).default(4).argParser(Number),
     )
