@@ -234,11 +234,12 @@ const provenOrdered: readonly Wish[] = [
   { tokens: 64, rowGroups: 4, stages: 5, producers: 2 },
   { tokens: 128, stages: 7, producers: 2 },
   { tokens: 128, rowGroups: 2, stages: 6 },
+  { tokens: 128, rowGroups: 2, multicast: 2, stages: 6 },
   { tokens: 128, rowGroups: 3, units: 0.5, stages: 5, steps: 2 },
   { tokens: 256, rowGroups: 2, units: 0.5, stages: 4, steps: 2 },
   { tokens: 256, rowGroups: 2, units: 0.5, stages: 5, producers: 2 },
   { tokens: 256, rowGroups: 2, units: 0.5, multicast: 2, stages: 4, steps: 2 },
-  { tokens: 256, rowGroups: 2, units: 0.5, multicast: 2, stages: 5 },
+  { tokens: 256, rowGroups: 2, units: 0.5, multicast: 2, stages: 5, producers: 2 },
 ]
 
 /** As `provenExact`, of 8-bit floats, whose k-steps are as those of integers. */
