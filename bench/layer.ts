@@ -1,28 +1,21 @@
 import { Command, Option } from 'commander'
 import { UsageError } from '../cli/failure.ts'
 import { wholeNumber } from '../cli/options.ts'
-import { dtypeBytes } from '../dsl/dtype.ts'
-import type { KvFormatName } from '../kernels/formats/kv.ts'
 import { KvCache } from '../models/kv-cache.ts'
 import { type ModelName, namedConfig, namedShapes } from '../models/shapes.ts'
-import type { ProjectionFormat } from '../models/weights.ts'
-import { formatOf, headFormats, type Recipe } from '../quantize/recipe.ts'
+import { headFormats } from '../quantize/recipe.ts'
 import { deviceSlug } from '../runtime/device-slug.ts'
 import { runBench } from './command.ts'
-import { measureStep } from './layer/measure.ts'
-import { stepText, summaryText } from './layer/report.ts'
-import { type LayerRow, stepsOf } from './layer/rows.ts'
-import { type Contexts, cacheRoom, contextsOf, loadStack, mixedSampling } from './layer/stack.ts'
+import { measurePlans, type StackFormat, type StepPlan, stepPlan } from './layer/plans.ts'
+import { summaryText } from './layer/report.ts'
+import { cacheRoom } from './layer/stack.ts'
 import { storeLayerRows, writeLayerPage } from './layer/store.ts'
 import { openGpu } from './open-gpu.ts'
 import { resultHeader } from './results.ts'
 
-interface LayerOptions {
+interface LayerOptions extends StackFormat {
   readonly device?: string
   readonly model: ModelName
-  readonly weights: Recipe['weights']
-  readonly head: 'w16' | (typeof headFormats)[number]
-  readonly kv: 4 | 8 | 16
   readonly layers?: number
   readonly batch: readonly number[]
   readonly context: readonly number[]
@@ -37,24 +30,15 @@ const numbers = (text: string): number[] => text.split(',').map(wholeNumber(1))
 /** Memory that weights, activations and the driver are left. */
 const keptBytes = 24e9
 
-interface StepPlan {
-  readonly batch: number
-  readonly context: number
-  readonly even: boolean
-  readonly contexts: Contexts
-}
-
 /** The steps that are asked for and have room in so many pages of cache. */
 function plansOf({ batch: batches, context: contexts, uneven }: LayerOptions, pages: number): StepPlan[] {
   const plans = [
-    ...batches.flatMap((batch) => contexts.map((context) => ({ batch, context, even: true }))),
+    ...batches.flatMap((batch) => contexts.map((context) => stepPlan(batch, context, true))),
     ...uneven.filter(Boolean).map((text) => {
       const [batch, context] = text.split(':').map(wholeNumber(1))
-      return { batch: batch!, context: context!, even: false }
+      return stepPlan(batch!, context!, false)
     }),
-  ]
-    .map((plan) => ({ ...plan, contexts: contextsOf(plan.batch, plan.context, plan.even) }))
-    .filter((plan) => cacheRoom(plan.contexts).pages <= pages)
+  ].filter((plan) => cacheRoom(plan.contexts).pages <= pages)
   if (plans.length === 0) throw new UsageError('no step fits into memory; ask for fewer or shorter contexts')
   return plans
 }
@@ -64,35 +48,10 @@ async function measure(options: LayerOptions): Promise<void> {
   try {
     const named = namedConfig(options.model)
     const config = { ...named, layers: options.layers ?? named.layers }
-    const kv: KvFormatName = `kv${options.kv}`
-    const pageBytes = KvCache.pageBytes(config, kv, 'f16')
+    const { weights, head, kv } = options
+    const pageBytes = KvCache.pageBytes(config, `kv${kv}`, 'f16')
     const plans = plansOf(options, Math.floor((device.properties.memoryBytes - keptBytes) / pageBytes))
-    const most = (of: (plan: StepPlan) => number) => Math.max(...plans.map(of))
-    const started = performance.now()
-    const { head } = options
-    const recipe = { weights: options.weights, kvBits: options.kv, clip: 'none' } as const
-    const format = formatOf({ ...recipe, ...(head !== 'w16' && { head }) })
-    const model = await loadStack(device, config, format, {
-      batch: most(({ batch }) => batch),
-      pages: most(({ contexts }) => cacheRoom(contexts).pages),
-      pagesPerSequence: most(({ contexts }) => cacheRoom(contexts).pagesPerSequence),
-    })
-    await device.synchronize()
-    console.log(`loaded in ${((performance.now() - started) / 1000).toFixed(1)} s`)
-    const sampling = await mixedSampling(model)
-    const weights: ProjectionFormat = options.weights === 'bf16' ? 'w16' : options.weights
-    const rows: LayerRow[] = []
-    for (const { batch, contexts, even } of plans) {
-      const contextTokens = contexts.reduce((a, b) => a + b, 0)
-      // Only attention depends on the contexts.
-      const known = (kernel: string) =>
-        kernel === 'attention' ? undefined : rows.find((row) => row.batch === batch && row.kernel === kernel)
-      const logitBytes = dtypeBytes[model.logits.dtype]
-      const step = { config, weights, head, kv, batch, contextTokens, logitBytes, contexts, even }
-      const measured = await measureStep(model, sampling, step, known)
-      rows.push(...measured)
-      console.log(`\n${stepText(stepsOf(measured)[0]!)}`)
-    }
+    const rows = await measurePlans(device, config, { weights, head, kv }, plans, console.log)
     console.log(`\n${summaryText(rows)}`)
     if (options.dry) return
     const files = storeLayerRows(deviceSlug(device), resultHeader(device, 'layer', options), rows)

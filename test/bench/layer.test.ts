@@ -2,11 +2,11 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { attentionSection } from '../../bench/layer/attention.ts'
 import { groupTimes, stepBars } from '../../bench/layer/bars.ts'
-import { measureStep } from '../../bench/layer/measure.ts'
 import { layerPage } from '../../bench/layer/page.ts'
+import { measurePlans, stepPlan } from '../../bench/layer/plans.ts'
 import { stepText, summaryText } from '../../bench/layer/report.ts'
 import { type LayerRow, mergeRows, stepsOf } from '../../bench/layer/rows.ts'
-import { cacheRoom, contextsOf, decodeInput, loadStack, mixedSampling } from '../../bench/layer/stack.ts'
+import { cacheRoom, contextsOf, decodeInput, loadStack } from '../../bench/layer/stack.ts'
 import { stepWork } from '../../bench/layer/work.ts'
 import { namedConfig } from '../../models/shapes.ts'
 import { formatOf } from '../../quantize/recipe.ts'
@@ -141,27 +141,22 @@ test('contexts have the mean that is asked for, and sequences have pages of thei
   assert.equal(contextsOf(2, 7, true), [7, 7])
 })
 
-test('a step on the emulator has a row for each of its kernels, the layers and the whole', async () => {
+test('steps on the emulator have a row for each of their kernels, the layers and the whole', async () => {
   const device = openEmulator()
   const config = modelConfig({ heads: 4 })
-  const contexts = contextsOf(3, 40, false)
-  const format = formatOf({ weights: 'w4a8', kvBits: 4, clip: 'none' })
-  const model = await loadStack(device, config, format, { batch: 3, ...cacheRoom(contexts) })
-  const input = decodeInput(model, contexts)
-  assert.is(new Set(input.slots.map((slot) => slot >> 6)).size, 3)
-  const sampling = await mixedSampling(model)
-  const shape = {
-    config,
-    weights: 'w4a8',
-    head: 'w16',
-    kv: 'kv4',
-    batch: 3,
-    contextTokens: 120,
-    logitBytes: 4,
-  } as const
-  const measured = await measureStep(model, sampling, { ...shape, contexts, even: false })
-  const [step] = stepsOf(measured)
-  const counts = Object.fromEntries(step!.kernels.map(({ kernel, launches }) => [kernel, launches]))
+  const plans = [stepPlan(3, 40, false), stepPlan(1, 70, true)]
+  const said: string[] = []
+  const format = { weights: 'w4a8', head: 'w8a8', kv: 4 } as const
+  const measured = await measurePlans(device, config, format, plans, (text) => said.push(text))
+  const steps = stepsOf(measured)
+  assert.equal(
+    steps.map(({ batch, context, even, head }) => [batch, context, even, head]),
+    [
+      [3, 40, false, 'w8a8'],
+      [1, 70, true, 'w8a8'],
+    ],
+  )
+  const counts = Object.fromEntries(steps[0]!.kernels.map(({ kernel, launches }) => [kernel, launches]))
   for (const [kernel, count] of Object.entries({
     embed: 1,
     norm: 4,
@@ -172,8 +167,17 @@ test('a step on the emulator has a row for each of its kernels, the layers and t
   }))
     assert.is(counts[kernel], count, kernel)
   for (const row of measured) assert.ok(row.us > 0, row.kernel)
-  assert.ok(step!.layers!.us < step!.step!.us)
-  sampling.free()
+  assert.ok(steps[0]!.layers!.us < steps[0]!.step!.us)
+  assert.match(said[2]!, /1 sequence, context 70/)
+  await device.close()
+})
+
+test('pages of a step are those of its sequences alone', async () => {
+  const device = openEmulator()
+  const contexts = contextsOf(3, 40, false)
+  const format = formatOf({ weights: 'w4a8', kvBits: 4, clip: 'none' })
+  const model = await loadStack(device, modelConfig(), format, { batch: 3, ...cacheRoom(contexts) })
+  assert.is(new Set(decodeInput(model, contexts).slots.map((slot) => slot >> 6)).size, 3)
   model.free()
   await device.close()
 })
