@@ -91,11 +91,12 @@ export function cutSequences(step: AttendedSequences, most: number): AttendedSeq
   const { queryStart, context, pages } = step
   const width = pages.length / context.length
   const pieces = [...context].flatMap((end, b) => {
-    const [first, count] = [queryStart[b]!, queryStart[b + 1]! - queryStart[b]!]
-    return Array.from({ length: Math.max(1, Math.ceil(count / most)) }, (_, i) => ({
+    const count = queryStart[b + 1]! - queryStart[b]!
+    const length = Math.min(most, Math.max(count, 1))
+    return Array.from({ length: Math.max(1, Math.ceil(count / length)) }, (_, i) => ({
       sequence: b,
-      start: first + i * most,
-      context: end - Math.max(0, count - (i + 1) * most),
+      start: queryStart[b]! + i * length,
+      context: end - Math.max(0, count - (i + 1) * length),
     }))
   })
   const rows = new Int32Array(pieces.length * width)

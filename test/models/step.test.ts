@@ -1,6 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { slotOf, stepOf } from '../../models/step.ts'
+import { cutSequences, kindOf, slotOf, stepOf } from '../../models/step.ts'
 
 test('a position lies in the page of its 64 tokens, wherever that page is', () => {
   const pages = [7, 0, 3]
@@ -26,6 +26,38 @@ test('parts of a step are flattened in order, each with its place, context and r
   assert.equal([...step.context], [65, 0, 65])
   assert.equal([...step.pages], [5, 2, 0, 0, 0, 0, 1, 4, 0])
   assert.equal([...step.logitRows], [0, 2, 3])
+})
+
+test('long sequences are cut into pieces with the pages of the whole, and no others', () => {
+  const pages = [5, 6]
+  const part = (count: number, position: number) => ({
+    ids: Array.from({ length: count }, (_, i) => i),
+    position,
+    pages,
+    logits: 0,
+  })
+  const step = stepOf([part(1, 9), part(20, 3), part(0, 0), part(8, 0)], 2)
+  const cut = cutSequences(step, 8)
+  assert.equal([...cut.queryStart], [0, 1, 9, 17, 21, 21, 29])
+  assert.equal([...cut.context], [10, 11, 19, 23, 0, 8])
+  assert.equal([...cut.pages], [5, 6, 5, 6, 5, 6, 5, 6, 5, 6, 5, 6])
+  const whole = cutSequences(step, Infinity)
+  assert.equal([...whole.queryStart], [...step.queryStart])
+  assert.equal([...whole.context], [...step.context])
+})
+
+test('a step needs what its sequences need', () => {
+  const of = (...counts: number[]) =>
+    kindOf(
+      stepOf(
+        counts.map((count) => ({ ids: Array(count).fill(1), position: 0, pages: [0], logits: 0 })),
+        1,
+      ),
+    )
+  assert.equal(of(1, 0, 1), { queries: 1, prompts: false })
+  assert.equal(of(1, 8), { queries: 8, prompts: false })
+  assert.equal(of(1, 9), { queries: 1, prompts: true })
+  assert.equal(of(40, 2), { queries: 8, prompts: true })
 })
 
 test.run()
