@@ -59,7 +59,9 @@ export interface PrefillMemory {
   readonly params: Shared<f32>
   /** The value of a unit's last bit: [stage]. */
   readonly steps: Shared<f32>
-  readonly ring: Ring
+  readonly keyRing: Ring
+  /** Of values and of all parameters: those of keys are wanted as long. */
+  readonly valueRing: Ring
   /** Sums of finished splits: [warpgroup, four columns, thread, one of them]; and the state of rows, likewise by thread. */
   readonly totals: Shared<f32>
   readonly states: Shared<f32>
@@ -92,7 +94,8 @@ export function makeMemory(t: PrefillTiles, { D }: PrefillShape, kv: KvConfig): 
     valueBytes: overlay<number>(values, 'u8', [t.stages * D * pitch]),
     params: shared<f32>('f32', [t.stages, 6, unitTokens]),
     steps: shared<f32>('f32', [t.stages, 1]),
-    ring: makeRing({ stages: t.stages, producers: 4, consumers: 8, sharers: 1 }),
+    keyRing: makeRing({ stages: t.stages, producers: 4, consumers: 8, sharers: 1 }),
+    valueRing: makeRing({ stages: t.stages, producers: 4, consumers: 8, sharers: 1 }),
     totals: shared<f32>('f32', [tileRows / 64, D / 8, 128, 4]),
     states: shared<f32>('f32', [tileRows / 64, 3, 128, 2]),
   }

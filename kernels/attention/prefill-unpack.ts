@@ -59,7 +59,8 @@ export function feed(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): v
   const isCopier = (threadIdx.x & 127) === 0
   const walk = beginWalk(a, c, m, isCopier)
   const from = consumerCursor(0)
-  const to = producerCursor()
+  const key = producerCursor()
+  const value = producerCursor()
   const queries = producerCursor()
   let turn: i32 = 0
   for (;;) {
@@ -82,17 +83,23 @@ export function feed(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): v
         advance(from, m.rawRing, 1)
         return stage
       })
-      waitEmpty(m.ring, to)
-      unpackKeys(c, m, stages, to.stage)
-      unpackValues(c, m, stages, to.stage)
-      unpackParams(m, stages, to.stage, tile.context - unit * UNIT)
+      // Keys first: products of scores are a unit ahead of those of values.
+      waitEmpty(m.keyRing, key)
+      unpackKeys(c, m, stages, key.stage)
       fenceAsync()
       syncWarp()
-      if (laneIdx === 0) arrive(m.ring.full, to.stage)
+      if (laneIdx === 0) arrive(m.keyRing.full, key.stage)
+      advance(key, m.keyRing, 1)
+      waitEmpty(m.valueRing, value)
+      unpackParams(m, stages, value.stage, tile.context - unit * UNIT)
+      unpackValues(c, m, stages, value.stage)
+      fenceAsync()
+      syncWarp()
+      if (laneIdx === 0) arrive(m.valueRing.full, value.stage)
+      advance(value, m.valueRing, 1)
       for (const stage of stages) release(m.rawRing, stage)
       if (isCopier) copyNext(a, c, m, walk)
       syncWarp()
-      advance(to, m.ring, 1)
     }
     turn += 1
   }

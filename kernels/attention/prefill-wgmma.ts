@@ -73,7 +73,8 @@ export function prefillWgmma(a: PrefillArguments, c: PrefillConfig): void {
   const m = makeMemory(c, c, c)
   if (threadIdx.x === 256) {
     initRing(m.rawRing)
-    initRing(m.ring)
+    initRing(m.keyRing)
+    initRing(m.valueRing)
     initBarrier(m.fetched, 0, 1)
     initRing(m.queryRing)
   }
@@ -91,7 +92,8 @@ const halves = 2
 
 /** A warpgroup: its 64 rows of each tile. */
 function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
-  const at = consumerCursor(0)
+  const key = consumerCursor(0)
+  const value = consumerCursor(0)
   const scoreAtom = wgmmaAtom(UNIT / halves, 's8u8')
   const valueAtom = wgmmaAtom(c.D / halves, 'u8u8')
   const scores = each(halves, () => regs(scoreAtom.c.registers, i32(0)))
@@ -119,48 +121,49 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     const startScores = (half: number, part: 'high' | 'low'): void => {
       wgmmaFence()
       for (const k of unroll(c.D / 32)) {
-        const keys = matrixOperand(m.keys.row(at.stage), [(half * UNIT) / halves, 32 * k])
+        const keys = matrixOperand(m.keys.row(key.stage), [(half * UNIT) / halves, 32 * k])
         wgmma(scoreAtom, scores[half]!, bytes[part][k]!, keys, part === 'low' || k > 0)
       }
       wgmmaCommit()
     }
-    const startValues = (half: number, part: 'high' | 'low', stage: i32): void => {
+    const startValues = (half: number, part: 'high' | 'low'): void => {
       wgmmaFence()
       for (const k of unroll(UNIT / 32)) {
-        const values = matrixOperand(m.values.row(stage), [(half * c.D) / halves, 32 * k])
+        const values = matrixOperand(m.values.row(value.stage), [(half * c.D) / halves, 32 * k])
         wgmma(valueAtom, products[half]!, p[part][k]!, values, part === 'low' || k > 0)
       }
       wgmmaCommit()
     }
+    /** The second part of the scores; the other warpgroup may start as soon as all is under way. */
     const finishScores = (): void => {
       for (const half of unroll(halves)) {
         wgmmaWait(1)
         shift(scores[half]!, 7)
         startScores(half, 'low')
       }
+      passTurn(c)
       wgmmaWait(0)
+      syncWarp()
+      release(m.keyRing, key.stage)
+      advance(key, m.keyRing, 1)
     }
 
-    waitFull(m.ring, at)
+    waitFull(m.keyRing, key)
     awaitTurn(c)
     for (const half of unroll(halves)) startScores(half, 'high')
     finishScores()
-    passTurn(c)
     for (const unit of range(tile.firstUnit, tile.lastUnit + 1)) {
       const position = unit * UNIT
-      const { stage } = at
       const factors = { keep: regs(laneRows, f32(0)), own: regs(laneRows, f32(0)) }
+      waitFull(m.valueRing, value)
       softmaxUnit(p, factors, state, scores.flat(), rows, m, {
-        stage,
+        stage: value.stage,
         position,
         isDiagonal: position + UNIT - 1 > lowest,
         isEdge: position < highest - a.window + 1,
       })
-      const isLast = unit === tile.lastUnit
-      advance(at, m.ring, 1)
-      if (!isLast) waitFull(m.ring, at)
       awaitTurn(c)
-      for (const half of unroll(halves)) startValues(half, 'high', stage)
+      for (const half of unroll(halves)) startValues(half, 'high')
       // References move rarely once a few units have been seen.
       if (voteAny(factors.keep[0] !== 1 || factors.keep[1] !== 1)) {
         for (const sum of sums)
@@ -169,29 +172,35 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
       for (const half of unroll(halves)) {
         wgmmaWait(1)
         shift(products[half]!, 8)
-        startValues(half, 'low', stage)
+        startValues(half, 'low')
       }
       const addProducts = (half: number): void => {
         const sum = sums[half]!
         for (const i of unroll(sum.length))
           sum[i] = fma(f32(products[half]![i]!), factors.own[(i >> 1) & 1]!, sum[i]!)
       }
-      if (isLast) {
-        wgmmaWait(0)
-        for (const half of unroll(halves)) addProducts(half)
-      } else {
-        for (const half of unroll(halves)) {
-          wgmmaWait(1)
-          addProducts(half)
-          startScores(half, 'high')
-        }
-        finishScores()
+      const releaseValues = (): void => {
+        syncWarp()
+        release(m.valueRing, value.stage)
+        advance(value, m.valueRing, 1)
       }
-      passTurn(c)
-      syncWarp()
-      release(m.ring, stage)
-      if (!isLast && unit % splitUnits === splitUnits - 1) {
-        endSplit(m, sums, state, idiv(unit, splitUnits) === idiv(tile.firstUnit, splitUnits))
+      if (unit < tile.lastUnit) {
+        wgmmaWait(1)
+        addProducts(0)
+        waitFull(m.keyRing, key)
+        startScores(0, 'high')
+        wgmmaWait(1)
+        releaseValues()
+        addProducts(1)
+        startScores(1, 'high')
+        finishScores()
+        if (unit % splitUnits === splitUnits - 1)
+          endSplit(m, sums, state, idiv(unit, splitUnits) === idiv(tile.firstUnit, splitUnits))
+      } else {
+        passTurn(c)
+        wgmmaWait(0)
+        releaseValues()
+        for (const half of unroll(halves)) addProducts(half)
       }
     }
     joinSplit(m, sums, state, idiv(tile.lastUnit, splitUnits) === idiv(tile.firstUnit, splitUnits))
