@@ -8,13 +8,12 @@ import {
   loadWords,
   type Out,
   regs,
-  staticAssert,
   storeWords,
   u32,
   unroll,
 } from '../dsl/index.ts'
 import { columnOf, hasColumns, turnsOf } from '../dsl/std/index.ts'
-import { overlapLaunches, rowThreads } from './half-rows.ts'
+import { overlapLaunches, rowOptions, rowShare } from './half-rows.ts'
 
 export interface EmbedTokensConfig {
   readonly dtype: 'f16' | 'bf16'
@@ -27,13 +26,12 @@ export interface EmbedTokensConfig {
 /** One row of the embedding table per token; an id outside the vocabulary gives zeros. One CTA per token. */
 export const embedTokens = kernel(
   import.meta.url,
-  { grid: (d) => [d.T!], block: (c: EmbedTokensConfig) => [rowThreads(c.H)] },
+  rowOptions((c: EmbedTokensConfig) => c.H, 'halfs'),
   function embedTokens(
     a: { ids: In<i32, 'T'>; table: In<Elem<'dtype'>, 'V H'>; out: Out<Elem<'dtype'>, 'T H'> },
     c: EmbedTokensConfig,
   ) {
-    staticAssert(c.H % 8 === 0, 'the hidden size must be a multiple of 8')
-    const share = { columns: c.H, vec: 8 }
+    const share = rowShare(c.H)
     overlapLaunches()
     const id = a.ids.at(blockIdx.x)
     const known = id >= 0 && id < c.V

@@ -1,6 +1,6 @@
 import { exp2ProductReference, fmaF32, reciprocalExactReference } from '../dsl/exact-reference.ts'
 import {
-  barrier,
+  blockIdx,
   type Elem,
   f32,
   fma,
@@ -12,9 +12,9 @@ import {
   type Out,
 } from '../dsl/index.ts'
 import { exp2Product, reciprocalExact } from '../dsl/std/index.ts'
-import { eachRow, type RowConfig, rowOptions, storeFloats } from './half-rows.ts'
+import { overlapLaunches, type RowConfig, rowOptions, rowShare, storeFloats } from './half-rows.ts'
 import { storeQuantized } from './quantize-rows.ts'
-import { gated, projections } from './silu-mul.ts'
+import { gated } from './silu-mul.ts'
 
 /** x · Φ(x) with the error function, or with the hyperbolic tangent that comes near it. */
 export type GeluForm = 'erf' | 'tanh'
@@ -89,32 +89,29 @@ function normalErfReference(x: number): number {
   return x < 0 ? tail : fround(1 - tail)
 }
 
-const options = rowOptions((c: GeluMulConfig) => c.I)
+const columns = (c: GeluMulConfig) => c.I
 
 /** gelu(gate) · up of each row; `x` holds a row's gate and then its up projection. */
 export const geluMul = kernel(
   import.meta.url,
-  options,
+  rowOptions(columns, 'halfs'),
   function geluMul(a: { x: In<Elem<'dtype'>, 'T 2 I'>; out: Out<Elem<'dtype'>, 'T I'> }, c: GeluMulConfig) {
-    eachRow(a.x.dim('T'), c.I, c, projections(a.x), (row) => {
-      const y = gated(row, timesOf(c.form))
-      barrier()
-      row.release()
-      storeFloats(a.out, [row.index], row.share, c.dtype, y)
-    })
+    const share = rowShare(c.I)
+    overlapLaunches()
+    storeFloats(a.out, [blockIdx.x], share, c.dtype, gated(a.x, blockIdx.x, share, c.dtype, timesOf(c.form)))
   },
 )
 
 /** gelu(gate) · up of each row, quantized to 8 bits in the same pass. */
 export const geluMulQuantize = kernel(
   import.meta.url,
-  options,
+  rowOptions(columns, 'quantized'),
   function geluMulQuantize(
     a: { x: In<Elem<'dtype'>, 'T 2 I'>; q: Out<i8, 'T I'>; scale: Out<f32, 'T'>; sum: Out<i32, 'T'> },
     c: GeluMulConfig,
   ) {
-    eachRow(a.x.dim('T'), c.I, c, projections(a.x), (row) => {
-      storeQuantized(a, row.index, row.share, gated(row, timesOf(c.form)), row.release)
-    })
+    const share = rowShare(c.I)
+    overlapLaunches()
+    storeQuantized(a, blockIdx.x, share, gated(a.x, blockIdx.x, share, c.dtype, timesOf(c.form)))
   },
 )

@@ -1,9 +1,7 @@
 import { E4M3_LARGEST, e4m3Bits } from '../dsl/float8.ts'
 import { f16Bits, f16Value } from '../dsl/half.ts'
 import {
-  barrier,
-  clusterRank,
-  clusterSize,
+  blockIdx,
   dp4a,
   type Elem,
   type e4m3,
@@ -26,18 +24,18 @@ import {
 import { roundHalfEven } from '../dsl/math.ts'
 import {
   blockMax,
+  blockMaxI32ByLanes,
   blockSum,
-  clusterMaxI32,
-  clusterSumI32,
+  blockSumI32ByLanes,
+  columnOf,
   hasColumns,
-  indexOf,
   packBytes,
   pairwise,
   type RowShare,
   storeRow,
   turnsOf,
 } from '../dsl/std/index.ts'
-import { eachRow, type RowConfig, rowOptions } from './half-rows.ts'
+import { loadFloats, overlapLaunches, type RowConfig, rowOptions, rowShare } from './half-rows.ts'
 
 /** Where quantized activations go: codes, one scale per row, and the exact sum of a row's codes. */
 export interface QuantizedRows {
@@ -67,7 +65,7 @@ export function largestMagnitude(values: readonly f32[]): f32 {
   const magnitudes = values.map((value) => Math.abs(value))
   // As integers the bits of floats that are not negative have the floats' order.
   const bits = i32.bits(pairwise(magnitudes, (a, b) => Math.max(a, b)))
-  return Math.min(f32.bits(clusterMaxI32(bits)), MOST)
+  return Math.min(f32.bits(blockMaxI32ByLanes(bits)), MOST)
 }
 
 /**
@@ -94,7 +92,7 @@ export function storeCodes(
       return packBytes(b0!, b1!, b2!, b3!)
     })
     sums.push(words.reduce((sum: i32, word) => dp4a(word, u32(0x01010101), sum, 'i8', 'i8'), i32(0)))
-    if (hasColumns(share, turn)) storeWords(q, indexOf([row], share, turn), words)
+    if (hasColumns(share, turn)) storeWords(q, [row, columnOf(share, turn)], words)
   }
   return sums.reduce((total, sum) => total + sum)
 }
@@ -107,20 +105,12 @@ export const scaleOf = (largest: f32, factor: f32): f32 =>
  * Device: quantizes the calling thread's share of a row to 8 bits: `storeCodes`, scale and sum.
  *
  * The sum is of the codes, not of x: the GEMM's zero-point correction then cancels exactly what the products carry,
- * which cuts the error of activation quantization about threefold against summing x. `then` runs behind a barrier that all
- * threads reach with their values at hand.
+ * which cuts the error of activation quantization about threefold against summing x.
  */
-export function storeQuantized(
-  out: QuantizedRows,
-  row: i32,
-  share: RowShare,
-  values: readonly f32[],
-  then: () => void,
-): void {
+export function storeQuantized(out: QuantizedRows, row: i32, share: RowShare, values: readonly f32[]): void {
   const largest = largestMagnitude(values)
-  then()
-  const sum = clusterSumI32(storeCodes(out.q, row, share, values, largest))
-  if (threadIdx.x === 0 && (clusterSize === 1 || clusterRank === 0)) {
+  const sum = blockSumI32ByLanes(storeCodes(out.q, row, share, values, largest))
+  if (threadIdx.x === 0) {
     out.scale.put(scaleOf(largest, f32(1)), row)
     out.sum.put(sum, row)
   }
@@ -134,15 +124,14 @@ export interface QuantizeRowsConfig extends RowConfig {
 /** Quantizes each row of a matrix to 8 bits. */
 export const quantizeRows = kernel(
   import.meta.url,
-  rowOptions((c: QuantizeRowsConfig) => c.H),
+  rowOptions((c: QuantizeRowsConfig) => c.H, 'quantized'),
   function quantizeRows(
     a: { x: In<Elem<'dtype'>, 'T H'>; q: Out<i8, 'T H'>; scale: Out<f32, 'T'>; sum: Out<i32, 'T'> },
     c: QuantizeRowsConfig,
   ) {
-    const source = { src: a.x, at: (row: i32) => [row] }
-    eachRow(a.x.dim('T'), c.H, c, [source], ({ index, share, take, release }) =>
-      storeQuantized(a, index, share, take(0), release),
-    )
+    const share = rowShare(c.H)
+    overlapLaunches()
+    storeQuantized(a, blockIdx.x, share, loadFloats(a.x, [blockIdx.x], share, c.dtype))
   },
 )
 
@@ -156,32 +145,29 @@ export const quantizeRows = kernel(
  */
 export const quantizeRowsSumming = kernel(
   import.meta.url,
-  rowOptions((c: QuantizeRowsConfig) => c.H),
+  rowOptions((c: QuantizeRowsConfig) => c.H, 'quantized'),
   function quantizeRowsSumming(
     a: { x: In<Elem<'dtype'>, 'T H'>; q: Out<i8, 'T H'>; scale: Out<f32, 'T'>; inputSum: Out<f32, 'T'> },
     c: QuantizeRowsConfig,
   ) {
-    const source = { src: a.x, at: (row: i32) => [row] }
-    eachRow(a.x.dim('T'), c.H, c, [source], ({ index, share, take, release }) => {
-      const values = take(0)
-      const largest = blockMax(
-        values.map((value) => Math.abs(value)).reduce((m, value) => Math.max(m, value)),
-      )
-      release()
-      const inverse = largest > 0 ? 127 / largest : f32(1)
-      const codes = values.map((value) => Math.max(Math.min(i32.round(value * inverse), 127), -127))
-      storeRow(
-        a.q,
-        [index],
-        share,
-        codes.map((code) => i8.sat(code)),
-      )
-      const sum = blockSum(values.reduce((total, value) => total + value))
-      if (threadIdx.x === 0) {
-        a.scale.put(largest > 0 ? toF16(largest / 127) : f32(1), index)
-        a.inputSum.put(toF16(sum), index)
-      }
-    })
+    const share = rowShare(c.H)
+    overlapLaunches()
+    const row = blockIdx.x
+    const values = loadFloats(a.x, [row], share, c.dtype)
+    const largest = blockMax(values.map((value) => Math.abs(value)).reduce((m, value) => Math.max(m, value)))
+    const inverse = largest > 0 ? 127 / largest : f32(1)
+    const codes = values.map((value) => Math.max(Math.min(i32.round(value * inverse), 127), -127))
+    storeRow(
+      a.q,
+      [row],
+      share,
+      codes.map((code) => i8.sat(code)),
+    )
+    const sum = blockSum(values.reduce((total, value) => total + value))
+    if (threadIdx.x === 0) {
+      a.scale.put(largest > 0 ? toF16(largest / 127) : f32(1), row)
+      a.inputSum.put(toF16(sum), row)
+    }
   },
 )
 
@@ -202,9 +188,8 @@ export interface Fp8Rows {
  *
  *   scale = max|x| / 448 (1 for a row of zeros)      q = e4m3(x / scale), to nearest even
  */
-function storeFp8(out: Fp8Rows, row: i32, share: RowShare, values: readonly f32[], then: () => void): void {
+function storeFp8(out: Fp8Rows, row: i32, share: RowShare, values: readonly f32[]): void {
   const largest = blockMax(values.map((value) => Math.abs(value)).reduce((m, value) => Math.max(m, value)))
-  then()
   const scale = largest > 0 ? largest / E4M3_LARGEST : f32(1)
   const scaled = values.map((value) => value / scale)
   for (const turn of unroll(turnsOf(share))) {
@@ -212,24 +197,22 @@ function storeFp8(out: Fp8Rows, row: i32, share: RowShare, values: readonly f32[
       const [b0, b1, b2, b3] = scaled.slice(turn * share.vec + 4 * i, turn * share.vec + 4 * i + 4)
       return permuteBytes(packFp8('e4m3', b0!, b1!), packFp8('e4m3', b2!, b3!), 0x5410)
     })
-    if (hasColumns(share, turn)) storeWords(out.q, indexOf([row], share, turn), words)
+    if (hasColumns(share, turn)) storeWords(out.q, [row, columnOf(share, turn)], words)
   }
   if (threadIdx.x === 0) out.scale.put(scale, row)
-  barrier()
 }
 
 /** Quantizes each row of a matrix to e4m3; from sm_89 on. */
 export const quantizeRowsFp8 = kernel(
   import.meta.url,
-  rowOptions((c: QuantizeRowsConfig) => c.H),
+  rowOptions((c: QuantizeRowsConfig) => c.H, 'quantized'),
   function quantizeRowsFp8(
     a: { x: In<Elem<'dtype'>, 'T H'>; q: Out<e4m3, 'T H'>; scale: Out<f32, 'T'> },
     c: QuantizeRowsConfig,
   ) {
-    const source = { src: a.x, at: (row: i32) => [row] }
-    eachRow(a.x.dim('T'), c.H, c, [source], ({ index, share, take, release }) =>
-      storeFp8(a, index, share, take(0), release),
-    )
+    const share = rowShare(c.H)
+    overlapLaunches()
+    storeFp8(a, blockIdx.x, share, loadFloats(a.x, [blockIdx.x], share, c.dtype))
   },
 )
 

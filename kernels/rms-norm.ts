@@ -31,15 +31,13 @@ import {
   warpSum,
 } from '../dsl/std/index.ts'
 import {
-  eachRow,
-  type HalfType,
   loadFloats,
   overlapLaunches,
   type RowConfig,
+  type RowOutput,
   rowOptions,
-  rowPlan,
+  rowShare,
   rowThreads,
-  shareOf,
   storeFloats,
 } from './half-rows.ts'
 import {
@@ -55,7 +53,7 @@ export interface RmsNormConfig extends RowConfig {
   readonly H: number
 }
 
-const options = rowOptions((c: RmsNormConfig) => c.H)
+const columns = (c: RmsNormConfig) => c.H
 
 /** Device: the sum of the squares of the calling thread's share of a row: of each access, and then of neighbours. */
 function sumOfSquares(values: readonly f32[]): f32 {
@@ -63,16 +61,6 @@ function sumOfSquares(values: readonly f32[]): f32 {
     values.slice(8 * i, 8 * i + 8).reduce((total: f32, value) => fma(value, value, total), f32(0)),
   )
   return pairwise(accesses, (a, b) => a + b)
-}
-
-/**
- * Device: a row that is used again and again, from shared memory: a thread puts there what it takes, so that no barrier is
- * due. Registers would hold it at the price of fewer CTAs.
- */
-function nearby(src: In<number, string>, share: RowShare, dtype: HalfType): () => number[] {
-  const tile = shared<number>(dtype, [share.columns])
-  storeRow(tile, [], share, loadRow(src, [], share, to(dtype, 0)))
-  return () => loadRow(tile, [], share, to(dtype, 0))
 }
 
 /** Device: the calling thread's share of x · rsqrt(mean(x²) + eps) · γ, in f32. */
@@ -84,7 +72,7 @@ function normalized(values: readonly f32[], weights: readonly number[], eps: f32
 /** RMSNorm of each row. */
 export const rmsNorm = kernel(
   import.meta.url,
-  options,
+  rowOptions(columns, 'halfs'),
   function rmsNorm(
     a: {
       x: In<Elem<'dtype'>, 'T H'>
@@ -94,22 +82,18 @@ export const rmsNorm = kernel(
     },
     c: RmsNormConfig,
   ) {
-    const share = shareOf(c.H)
-    const weights = nearby(a.gamma, share, c.dtype)
-    const source = { src: a.x, at: (row: i32) => [row] }
-    eachRow(a.x.dim('T'), c.H, c, [source], ({ index, take, release }) => {
-      const y = normalized(take(0), weights(), a.eps, c.H)
-      release()
-      storeFloats(a.out, [index], share, c.dtype, y)
-      barrier()
-    })
+    const share = rowShare(c.H)
+    const weights = loadRow(a.gamma, [], share, to(c.dtype, 0))
+    overlapLaunches()
+    const values = loadFloats(a.x, [blockIdx.x], share, c.dtype)
+    storeFloats(a.out, [blockIdx.x], share, c.dtype, normalized(values, weights, a.eps, c.H))
   },
 )
 
 /** RMSNorm of the rows that `rows` names, in its order: the tokens whose logits are wanted. */
 export const rmsNormRows = kernel(
   import.meta.url,
-  { grid: (d) => [d.R!], block: (c: RmsNormConfig) => [rowThreads(c.H)] },
+  rowOptions(columns, 'halfs', 'R'),
   function rmsNormRows(
     a: {
       x: In<Elem<'dtype'>, 'T H'>
@@ -120,7 +104,7 @@ export const rmsNormRows = kernel(
     },
     c: RmsNormConfig,
   ) {
-    const share = shareOf(c.H)
+    const share = rowShare(c.H)
     const weights = loadRow(a.gamma, [], share, to(c.dtype, 0))
     overlapLaunches()
     const values = loadFloats(a.x, [a.rows.at(blockIdx.x)], share, c.dtype)
@@ -139,13 +123,11 @@ function storeNormalized(
   values: readonly f32[],
   weights: readonly number[],
   eps: f32,
-  then: () => void,
 ): void {
   // Before anything else, so that no register holds the values themselves across a barrier.
   const ownSquares = sumOfSquares(values)
   const weighted = values.map((value, i) => value * f32(weights[i]!))
   const largest = largestMagnitude(weighted)
-  then()
   const codes = storeCodes(out.q, row, share, weighted, largest)
   const { squares, sum } = blockSums(ownSquares, codes)
   if (threadIdx.x === 0) {
@@ -176,7 +158,7 @@ function blockSums(square: f32, code: i32): { squares: f32; sum: i32 } {
 /** RMSNorm of each row, quantized to 8 bits in the same pass. */
 export const rmsNormQuantize = kernel(
   import.meta.url,
-  options,
+  rowOptions(columns, 'quantized'),
   function rmsNormQuantize(
     a: {
       x: In<Elem<'dtype'>, 'T H'>
@@ -188,19 +170,18 @@ export const rmsNormQuantize = kernel(
     },
     c: RmsNormConfig,
   ) {
-    const share = shareOf(c.H)
-    const weights = nearby(a.gamma, share, c.dtype)
-    const source = { src: a.x, at: (row: i32) => [row] }
-    eachRow(a.x.dim('T'), c.H, c, [source], ({ index, take, release }) => {
-      storeNormalized(a, index, share, take(0), weights(), a.eps, release)
-    })
+    const share = rowShare(c.H)
+    const weights = loadRow(a.gamma, [], share, to(c.dtype, 0))
+    overlapLaunches()
+    const values = loadFloats(a.x, [blockIdx.x], share, c.dtype)
+    storeNormalized(a, blockIdx.x, share, values, weights, a.eps)
   },
 )
 
 /** x += delta, and the RMSNorm of what that gives, rounded as it is stored, quantized to 8 bits in the same pass. */
 export const addRmsNormQuantize = kernel(
   import.meta.url,
-  options,
+  rowOptions(columns, 'quantized'),
   function addRmsNormQuantize(
     a: {
       x: InOut<Elem<'dtype'>, 'T H'>
@@ -213,16 +194,16 @@ export const addRmsNormQuantize = kernel(
     },
     c: RmsNormConfig,
   ) {
-    const share = shareOf(c.H)
-    const weights = nearby(a.gamma, share, c.dtype)
-    const sources = [a.x, a.delta].map((src) => ({ src, at: (row: i32) => [row] }))
-    eachRow(a.x.dim('T'), c.H, c, sources, ({ index, take, release }) => {
-      const delta = take(1)
-      const sums = take(0).map((value, i) => to(c.dtype, value + delta[i]!))
-      storeRow(a.x, [index], share, sums)
-      const values = sums.map((value) => f32(value))
-      storeNormalized(a, index, share, values, weights(), a.eps, release)
-    })
+    const share = rowShare(c.H)
+    const weights = loadRow(a.gamma, [], share, to(c.dtype, 0))
+    overlapLaunches()
+    const delta = loadFloats(a.delta, [blockIdx.x], share, c.dtype)
+    const sums = loadFloats(a.x, [blockIdx.x], share, c.dtype).map((value, i) =>
+      to(c.dtype, value + delta[i]!),
+    )
+    storeRow(a.x, [blockIdx.x], share, sums)
+    const values = sums.map((value) => f32(value))
+    storeNormalized(a, blockIdx.x, share, values, weights, a.eps)
   },
 )
 
@@ -231,9 +212,9 @@ export const addRmsNormQuantize = kernel(
  * eight neighbours at a time, those of a thread then by pairs, those of the lanes of a warp by pairs, and those of warps in
  * their order.
  */
-export function rmsFactorsReference(x: Float64Array, H: number, eps: number): Float32Array {
+function factorsReference(x: Float64Array, H: number, eps: number, output: RowOutput): Float32Array {
   const { fround } = Math
-  const { threads } = rowPlan(H, { dtype: 'f16' })
+  const threads = rowThreads(H, output)
   const turns = Math.ceil(H / 8 / threads)
   return Float32Array.from({ length: x.length / H }, (_, row) => {
     const accesses = Array.from({ length: turns * threads }, (_, i) => {
@@ -269,7 +250,7 @@ const warpTotal = (lanes: readonly number[]): number =>
 /** RMSNorm of rows as wide as `gamma`, bit for bit as `rmsNorm`, before the result is rounded to 16 bits. */
 export function rmsNormReference(x: Float64Array, gamma: Float64Array, eps: number): Float64Array {
   const H = gamma.length
-  const factors = rmsFactorsReference(x, H, eps)
+  const factors = factorsReference(x, H, eps, 'halfs')
   return x.map((value, i) => Math.fround(Math.fround(value * factors[Math.floor(i / H)]!) * gamma[i % H]!))
 }
 
@@ -281,5 +262,5 @@ export function rmsNormQuantizeReference(
 ): ReturnType<typeof quantizeRowsReference> {
   const H = gamma.length
   const weighted = x.map((value, i) => Math.fround(value * gamma[i % H]!))
-  return quantizeRowsReference(weighted, H, rmsFactorsReference(x, H, eps))
+  return quantizeRowsReference(weighted, H, factorsReference(x, H, eps, 'quantized'))
 }

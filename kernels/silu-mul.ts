@@ -1,6 +1,6 @@
 import { exp2ProductReference, reciprocalExactReference } from '../dsl/exact-reference.ts'
 import {
-  barrier,
+  blockIdx,
   type Elem,
   type f32,
   type In,
@@ -10,16 +10,22 @@ import {
   LOG2E,
   type Out,
 } from '../dsl/index.ts'
-import { exp2Product, reciprocalExact } from '../dsl/std/index.ts'
-import { eachRow, type Row, type RowConfig, rowOptions, storeFloats } from './half-rows.ts'
+import { exp2Product, type RowShare, reciprocalExact } from '../dsl/std/index.ts'
+import {
+  type HalfType,
+  loadFloats,
+  overlapLaunches,
+  type RowConfig,
+  rowOptions,
+  rowShare,
+  storeFloats,
+} from './half-rows.ts'
 import { storeQuantized } from './quantize-rows.ts'
 
 export interface SiluMulConfig extends RowConfig {
   /** Intermediate size, a multiple of 8. */
   readonly I: number
 }
-
-const options = rowOptions((c: SiluMulConfig) => c.I)
 
 /** Gates below −`STEEPEST` are taken for it, whose silu is −4·10⁻³⁶; the exponents of those above `STEEPEST` end there. */
 const STEEPEST = 86
@@ -38,41 +44,42 @@ export function siluTimesReference(gate: number, up: number): number {
   return fround(fround(x * reciprocalExactReference(fround(1 + power))) * up)
 }
 
-/** Device: `times(gate, up)` for the calling thread's share of a row of `projections`, in f32. */
-export function gated({ take }: Row, times: (gate: f32, up: f32) => f32): f32[] {
-  const up = take(1)
-  return take(0).map((gate, i) => times(gate, up[i]!))
+/** Device: `times(gate, up)` for the calling thread's share of a row, in f32. */
+export function gated(
+  x: In<number, 'T 2 I'>,
+  row: i32,
+  share: RowShare,
+  dtype: HalfType,
+  times: (gate: f32, up: f32) => f32,
+): f32[] {
+  const up = loadFloats(x, [row, 1], share, dtype)
+  return loadFloats(x, [row, 0], share, dtype).map((gate, i) => times(gate, up[i]!))
 }
 
-/** Device: both projections of a row. */
-export const projections = (x: In<number, 'T 2 I'>) =>
-  [0, 1].map((part) => ({ src: x, at: (row: i32) => [row, part] }))
+const columns = (c: SiluMulConfig) => c.I
 
 /** silu(gate) · up of each row; `x` holds a row's gate and then its up projection. */
 export const siluMul = kernel(
   import.meta.url,
-  options,
+  rowOptions(columns, 'halfs'),
   function siluMul(a: { x: In<Elem<'dtype'>, 'T 2 I'>; out: Out<Elem<'dtype'>, 'T I'> }, c: SiluMulConfig) {
-    eachRow(a.x.dim('T'), c.I, c, projections(a.x), (row) => {
-      const y = gated(row, siluTimes)
-      barrier()
-      row.release()
-      storeFloats(a.out, [row.index], row.share, c.dtype, y)
-    })
+    const share = rowShare(c.I)
+    overlapLaunches()
+    storeFloats(a.out, [blockIdx.x], share, c.dtype, gated(a.x, blockIdx.x, share, c.dtype, siluTimes))
   },
 )
 
 /** silu(gate) · up of each row, quantized to 8 bits in the same pass. */
 export const siluMulQuantize = kernel(
   import.meta.url,
-  options,
+  rowOptions(columns, 'quantized'),
   function siluMulQuantize(
     a: { x: In<Elem<'dtype'>, 'T 2 I'>; q: Out<i8, 'T I'>; scale: Out<f32, 'T'>; sum: Out<i32, 'T'> },
     c: SiluMulConfig,
   ) {
-    eachRow(a.x.dim('T'), c.I, c, projections(a.x), (row) => {
-      storeQuantized(a, row.index, row.share, gated(row, siluTimes), row.release)
-    })
+    const share = rowShare(c.I)
+    overlapLaunches()
+    storeQuantized(a, blockIdx.x, share, gated(a.x, blockIdx.x, share, c.dtype, siluTimes))
   },
 )
 

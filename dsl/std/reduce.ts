@@ -8,12 +8,10 @@ import {
   reduxMax,
   shared,
   shuffleXor,
-  staticAssert,
   unroll,
   warpIdx,
 } from '../intrinsics.ts'
 import { type f32, i32 } from '../scalars.ts'
-import { clusterBarrier, clusterRank, clusterSize } from '../warpgroups.ts'
 
 /**
  * Reductions over the lanes of a warp and the threads of a CTA. Every thread gets the result, and the order of the
@@ -108,33 +106,6 @@ export function blockSumI32ByLanes(value: i32): i32 {
 export function blockMaxI32ByLanes(value: i32): i32 {
   const top = reduxMax(value)
   return blockDim.x === 32 ? top : reduxMax(ofWarp(top))
-}
-
-/**
- * The maximum over all threads of the cluster. Before the first of these two all CTAs must have begun (`clusterBarrier()`),
- * and a cluster may have 32 warps. Each holds one barrier: two calls in turns may stand in a run-time loop.
- */
-export function clusterMaxI32(value: i32): i32 {
-  const top = reduxMax(value)
-  return clusterSize === 1 ? blockMaxI32ByLanes(value) : reduxMax(ofCluster(top))
-}
-
-/** The sum over all threads of the cluster: see `clusterMaxI32`. */
-export function clusterSumI32(value: i32): i32 {
-  const sum = reduxAdd(value)
-  if (clusterSize === 1) return blockSumI32ByLanes(value)
-  const mine = ofCluster(sum)
-  return reduxAdd(laneIdx < (clusterSize * blockDim.x) / 32 ? mine : i32(0))
-}
-
-/** To each lane the value of the first lane of the cluster's warp with its number, or of the last. */
-function ofCluster(value: i32): i32 {
-  const warps = blockDim.x / 32
-  staticAssert(clusterSize * warps <= 32, 'a cluster that is reduced may have 32 warps')
-  const slots = shared<i32>('i32', [clusterSize * warps])
-  if (laneIdx < clusterSize) slots.peer(laneIdx).put(value, clusterRank * warps + warpIdx)
-  clusterBarrier()
-  return slots.at(Math.min(laneIdx, clusterSize * warps - 1))
 }
 
 /** To each lane the value of the first lane of the warp with its number, or of the last warp. */

@@ -19,8 +19,6 @@ export interface RowShare {
   readonly columns: number
   /** Elements of one access: `columns` must be a multiple. */
   readonly vec: number
-  /** Where the row begins in its tensor; 0 unless given. */
-  readonly first?: i32
   /** Threads that take part, from thread 0; all of the CTA unless given. */
   readonly threads?: number
 }
@@ -42,12 +40,6 @@ const isFull = (share: RowShare, turn: number): boolean =>
 export const hasColumns = (share: RowShare, turn: number): boolean =>
   isFull(share, turn) || (columnOf(share, turn) < share.columns && threadIdx.x < threadsOf(share))
 
-/** The index of what begins at the calling thread's column of a turn. */
-export const indexOf = (row: readonly i32[], share: RowShare, turn: number): i32[] => {
-  const column = columnOf(share, turn)
-  return [...row, share.first === undefined ? column : share.first + column]
-}
-
 /** A row that ends within an access would be read, and written, past its end. */
 const checkWhole = (share: RowShare): void =>
   staticAssert(
@@ -67,10 +59,10 @@ export function loadRow<T extends number>(
 ): T[] {
   checkWhole(share)
   return each(turnsOf(share), (turn) => {
-    if (isFull(share, turn)) return load(src, indexOf(row, share, turn), share.vec)
+    if (isFull(share, turn)) return load(src, [...row, columnOf(share, turn)], share.vec)
     const values = regs(share.vec, fallback)
     if (hasColumns(share, turn)) {
-      const loaded = load(src, indexOf(row, share, turn), share.vec)
+      const loaded = load(src, [...row, columnOf(share, turn)], share.vec)
       for (const i of unroll(share.vec)) values[i] = loaded[i]!
     }
     return values
@@ -87,7 +79,7 @@ export function storeRow<T extends number>(
   checkWhole(share)
   for (const turn of unroll(turnsOf(share))) {
     const mine = values.slice(turn * share.vec, (turn + 1) * share.vec)
-    if (hasColumns(share, turn)) store(dst, indexOf(row, share, turn), mine)
+    if (hasColumns(share, turn)) store(dst, [...row, columnOf(share, turn)], mine)
   }
 }
 
