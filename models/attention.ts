@@ -33,7 +33,7 @@ const WHOLE_CONTEXT = 2 ** 30
  * decode attention takes prompts, in pieces.
  */
 export const mostQueries = (device: Device, kv: KvFormatName, { headDim }: ModelConfig): number =>
-  hasPrefill(kv, headDim, device.target) ? Infinity : DECODE_QUERIES
+  device.target.name === 'sm_90a' && hasPrefill(kv, headDim) ? Infinity : DECODE_QUERIES
 
 /** A kernel for all layers: what lists its work, once for each window that layers have, and each layer's launch. */
 interface Variant {
