@@ -8,6 +8,7 @@ import {
   loadWords,
   mma,
   permuteBytes,
+  range,
   regs,
   store,
   syncWarp,
@@ -20,7 +21,7 @@ import { highNibbles, lowNibbles } from '../../dsl/std/index.ts'
 import { KEYS, quadSwizzle, VALUES } from '../formats/kv-pages.ts'
 import { score, splitProbabilities } from './arithmetic.ts'
 import { granulesOf, leaveGranule, type Stream, waitGranule } from './decode-copies.ts'
-import { type Decode, giveRows, laneToken, PAIR, type RowWords, takeRow } from './decode-lanes.ts'
+import { type Decode, giveRows, laneToken, PAIR, takeRow } from './decode-lanes.ts'
 import { partOf } from './decode-memory.ts'
 import type { RoundUnit } from './rounds.ts'
 
@@ -108,21 +109,42 @@ function multiplyKeys({ c, d, granules }: Decode, s: Stream, query: CodedQuery, 
 // ---- values ---------------------------------------------------------------------------------------------------------
 
 /**
- * Probabilities as fragments of the second product, for each part (high bytes, low bytes) and 32 tokens: words of four
- * tokens in the lower 16 and four in the upper. `bits` are those of `probabilityBits`.
+ * Gives a granule's probabilities, as `probabilityBits`, of rows 2t and 2t + 1: a word of high bytes and one of low bytes
+ * for each 32 tokens, of which a lane has four.
  */
-function exchangeCodes(o: Decode, bits: readonly (readonly u32[])[]): u32[][][] {
-  const rows = bits.map((row): RowWords => {
-    const words = each(4, (step) => {
+export function giveCodes(o: Decode, granule: i32, rows: readonly (readonly u32[])[]): void {
+  const steps = o.c.granule / 32
+  const words = rows.map((row) =>
+    each(steps, (step) => {
       const [b0, b1, b2, b3] = row.slice(4 * step, 4 * step + 4)
       return splitProbabilities([b0!, b1!, b2!, b3!])
-    })
-    return [words.map((word) => word.high), words.map((word) => word.low)]
-  })
-  giveRows(o, rows)
+    }),
+  )
+  giveRows(
+    o,
+    i32(0),
+    granule * steps,
+    words.map((row) => row.map(({ high }) => high)),
+  )
+  giveRows(
+    o,
+    i32(1),
+    granule * steps,
+    words.map((row) => row.map(({ low }) => low)),
+  )
+}
+
+/**
+ * A granule's probabilities as fragments of the second product, for each part (high bytes, low bytes) and 32 tokens: words
+ * of four tokens in the lower 16 and four in the upper.
+ */
+function takeCodes(o: Decode, granule: i32): u32[][][] {
+  const steps = o.c.granule / 32
   // Tokens of neighbouring lane groups take turns: bytes 0 and 1 are tokens t and t + 2 of the lower 16, and so on.
   return PARTS.map((part) => {
-    const [even, odd] = [0, 1].map((next) => takeRow(o, part, 2 * (laneIdx & 3) + next))
+    const [even, odd] = [0, 1].map((next) =>
+      takeRow(o, i32(part), 2 * (laneIdx & 3) + next, granule * steps, steps),
+    )
     return even!.map((word, step) => [
       permuteBytes(word, odd![step]!, 0x5140),
       permuteBytes(word, odd![step]!, 0x7362),
@@ -144,14 +166,8 @@ function columnRuns(D: number): ColumnRun[] {
 }
 
 /** Sums of values of the unit's tokens, of each row and column, exactly; stores them as floats. */
-export function multiplyValueCodes(
-  o: Decode,
-  s: Stream,
-  unit: RoundUnit,
-  bits: readonly (readonly u32[])[],
-): void {
+export function multiplyValueCodes(o: Decode, s: Stream, unit: RoundUnit): void {
   const { c, d, m } = o
-  const fragments = exchangeCodes(o, bits)
   const t = laneIdx & 3
   const quadBytes = (c.D * d.bits) / 2
   const runs = columnRuns(c.D)
@@ -161,31 +177,29 @@ export function multiplyValueCodes(
   const sums = PARTS.map(() => each(c.D / 16, () => regs(4, i32(0))))
   const { from, end } = granulesOf(c, unit.live)
 
-  for (const granule of unroll(d.granules)) {
-    if (granule >= from && granule < end) {
-      waitGranule(c, o.granules, s)
-      for (const step of unroll(c.granule / 32)) {
-        const index = (granule * c.granule) / 32 + step
-        runs.forEach(({ words }, i) => {
-          const [near, far] = [0, 4].map((quad) => {
-            const at = (8 * step + quad) * quadBytes
-            const load = (place: i32) => loadWords(o.granules.data, [warpIdx, s.slot, place + at], words)
-            const first = load(places[i]!.first)
-            // Upper nibbles stay where they are, 16 times what they stand for.
-            if (d.bits === 4)
-              return { first: first.map(lowNibbles), second: first.map((word) => word & 0xf0f0f0f0) }
-            return { first, second: load(places[i]!.second) }
-          })
-          for (const word of unroll(words)) {
-            const codes = [near!.first[word]!, near!.second[word]!, far!.first[word]!, far!.second[word]!]
-            PARTS.forEach((part) => {
-              mma(atoms.m16n8k32.u8u8, sums[part]![4 * i + word]!, codes, fragments[part]![index]!)
-            })
-          }
+  for (const granule of range(from, end)) {
+    const fragments = takeCodes(o, granule)
+    waitGranule(c, o.granules, s)
+    for (const step of unroll(c.granule / 32)) {
+      runs.forEach(({ words }, i) => {
+        const [near, far] = [0, 4].map((quad) => {
+          const at = (8 * step + quad) * quadBytes
+          const load = (place: i32) => loadWords(o.granules.data, [warpIdx, s.slot, place + at], words)
+          const first = load(places[i]!.first)
+          // Upper nibbles stay where they are, 16 times what they stand for.
+          if (d.bits === 4)
+            return { first: first.map(lowNibbles), second: first.map((word) => word & 0xf0f0f0f0) }
+          return { first, second: load(places[i]!.second) }
         })
-      }
-      leaveGranule(o.a, c, d, o.granules, s)
+        for (const word of unroll(words)) {
+          const codes = [near!.first[word]!, near!.second[word]!, far!.first[word]!, far!.second[word]!]
+          PARTS.forEach((part) => {
+            mma(atoms.m16n8k32.u8u8, sums[part]![4 * i + word]!, codes, fragments[part]![step]!)
+          })
+        }
+      })
     }
+    leaveGranule(o.a, c, d, o.granules, s)
   }
 
   // Everybody has taken the probabilities, in whose place the sums go.

@@ -13,10 +13,12 @@ import {
   idiv,
   initBarrier,
   laneIdx,
+  range,
   type Shared,
   shared,
   syncWarp,
   target,
+  u32,
   unroll,
   waitBarrier,
   waitCopies,
@@ -87,7 +89,8 @@ export interface Stream {
 
 /** A turn's place: turns go through key/value heads, then rounds, then passes. */
 export function placeOf(d: DecodeShape, c: DecodeConfig, rounds: i32, turn: i32) {
-  const index = idiv(turn, c.Hkv)
+  // Turns are not negative, which the compiler does not know of a register.
+  const index = i32(idiv(u32(turn), u32(c.Hkv)))
   const pass = d.passes === 1 ? 0 : idiv(index, rounds)
   return { head: turn - index * c.Hkv, pass, round: d.passes === 1 ? index : index - pass * rounds }
 }
@@ -118,7 +121,7 @@ export function startStream(
     parity: i32(0),
   }
   readAhead(a, c, d, s)
-  for (const slot of unroll(c.slots)) copyNext(a, c, d, g, s, i32(slot))
+  for (const slot of range(c.slots)) copyNext(a, c, d, g, s, slot)
   return s
 }
 
@@ -137,8 +140,8 @@ function readAhead(a: CopySource, c: DecodeConfig, d: DecodeShape, s: Stream): v
 
 /** The first live granule of a unit, and the end. */
 export const granulesOf = (c: DecodeConfig, live: i32) => ({
-  from: idiv(live & 0xffff, c.granule),
-  end: idiv((live >>> 16) + (c.granule - 1), c.granule),
+  from: (live & 0xffff) >>> Math.log2(c.granule),
+  end: ((live >>> 16) + (c.granule - 1)) >>> Math.log2(c.granule),
 })
 
 /** Starts the copy of the stream's next granule, if there is one, into a slot that nobody reads any more. */

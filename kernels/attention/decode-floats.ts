@@ -10,6 +10,7 @@ import {
   mma,
   packBf16,
   packF16,
+  range,
   regs,
   storeWords,
   syncWarp,
@@ -19,7 +20,7 @@ import {
 } from '../../dsl/index.ts'
 import type { TileScores } from './decode-codes.ts'
 import { granulesOf, hasEngine, leaveGranule, type Stream, waitGranule } from './decode-copies.ts'
-import { type Decode, giveRows, laneToken, PAIR, type RowWords, takeRow } from './decode-lanes.ts'
+import { type Decode, giveRows, laneToken, PAIR, takeRow } from './decode-lanes.ts'
 import type { RoundUnit } from './rounds.ts'
 
 /**
@@ -60,58 +61,48 @@ export function scoreFloats(
 export const packPair = (dtype: 'f16' | 'bf16', low: f32, high: f32): u32 =>
   dtype === 'f16' ? u32.bits(packF16(low, high)) : u32.bits(packBf16(low, high))
 
-/**
- * Probabilities as fragments of the second product, for each 16 tokens: k = 2G and 2G + 1 are the two tokens of lane
- * group G.
- */
-function exchangeFloats(o: Decode, probabilities: readonly (readonly f32[])[]): u32[][] {
-  const rows = probabilities.map((row): RowWords => {
-    const words = each(8, (tile) => packPair(o.c.dtype, row[2 * tile]!, row[2 * tile + 1]!))
-    return [words.slice(0, 4), words.slice(4)]
-  })
-  giveRows(o, rows)
+/** Gives a granule's probabilities of rows 2t and 2t + 1: a word of two tokens for each 16. */
+export function giveFloats(o: Decode, granule: i32, rows: readonly (readonly f32[])[]): void {
+  for (const tile of unroll(o.c.granule / 16)) {
+    const at = granule * (o.c.granule / 16) + tile
+    const words = rows.map((row) => [packPair(o.c.dtype, row[2 * tile]!, row[2 * tile + 1]!)])
+    giveRows(o, at >>> 2, at & 3, words)
+  }
+}
+
+/** As fragments of the second product, for 16 tokens: k = 2G and 2G + 1 are the two tokens of lane group G. */
+function takeFloats(o: Decode, at: i32): u32[] {
   const t = laneIdx & 3
-  return [0, 1].flatMap((part) => {
-    const [near, far] = [takeRow(o, part, t), takeRow(o, part, t + 4)]
-    return near.map((word, i) => [word, far[i]!])
-  })
+  return [t, t + 4].map((from) => takeRow(o, at >>> 2, from, at & 3, 1)[0]!)
 }
 
 /** Sums of values of the unit's tokens, of each row and column, from zero; stores them. */
-export function multiplyValues(
-  o: Decode,
-  s: Stream,
-  unit: RoundUnit,
-  probabilities: readonly (readonly f32[])[],
-): void {
+export function multiplyValues(o: Decode, s: Stream, unit: RoundUnit): void {
   const { c, d, m } = o
-  const fragments = exchangeFloats(o, probabilities)
   const sums = each(c.D / 16, () => regs(4, f32(0)))
   const { from, end } = granulesOf(c, unit.live)
-  // Lanes give the rows of four 8x8 tiles: eight tokens (in the order of `exchangeFloats`), eight columns, and so on.
+  // Lanes give the rows of four 8x8 tiles: eight tokens (in the order of `takeFloats`), eight columns, and so on.
   const inTile = laneIdx & 7
   const order = ((laneIdx & 16) >>> 1) + inTile
   const token = 4 * (order >>> 2) + ((order >>> 1) & 1) + 2 * (order & 1)
   const column = laneIdx & 8
 
-  for (const granule of unroll(d.granules)) {
-    if (granule >= from && granule < end) {
-      waitGranule(c, o.granules, s)
-      clearUnseen(o, s, unit, granule * c.granule)
-      for (const step of unroll(c.granule / 16)) {
-        const weights = fragments[(granule * c.granule) / 16 + step]!
-        sums.forEach((acc, tile) => {
-          const at = (16 * step + token) * c.D + 16 * tile + column
-          mma(
-            atoms.m16n8k16[c.dtype],
-            acc,
-            ldmatrix(o.granules.data, [warpIdx, s.slot, at], 4, { transposed: true }),
-            weights,
-          )
-        })
-      }
-      leaveGranule(o.a, c, d, o.granules, s)
+  for (const granule of range(from, end)) {
+    waitGranule(c, o.granules, s)
+    clearUnseen(o, s, unit, granule * c.granule)
+    for (const step of unroll(c.granule / 16)) {
+      const weights = takeFloats(o, granule * (c.granule / 16) + step)
+      sums.forEach((acc, tile) => {
+        const at = (16 * step + token) * c.D + 16 * tile + column
+        mma(
+          atoms.m16n8k16[c.dtype],
+          acc,
+          ldmatrix(o.granules.data, [warpIdx, s.slot, at], 4, { transposed: true }),
+          weights,
+        )
+      })
     }
+    leaveGranule(o.a, c, d, o.granules, s)
   }
 
   // Everybody has taken the probabilities, in whose place the sums go.
@@ -132,7 +123,7 @@ export function multiplyValues(
  * Zeros for values of the granule in hand that no query sees, which may be anything: a probability of 0 would not save a
  * sum from what is not a number.
  */
-function clearUnseen(o: Decode, s: Stream, unit: RoundUnit, first: number): void {
+function clearUnseen(o: Decode, s: Stream, unit: RoundUnit, first: i32): void {
   const { c } = o
   const [from, end] = [(unit.live & 0xffff) - first, (unit.live >>> 16) - first]
   if (from > 0 || end < c.granule) {

@@ -5,11 +5,10 @@ import {
   loadWords,
   shuffleXor,
   storeWords,
-  syncWarp,
   type u32,
   warpIdx,
 } from '../../dsl/index.ts'
-import { fragmentToken, UNIT } from './arithmetic.ts'
+import { fragmentToken } from './arithmetic.ts'
 import type { CopySource, Granules } from './decode-copies.ts'
 import type { DecodeMemory } from './decode-memory.ts'
 import type { DecodeConfig, DecodeShape } from './decode-shape.ts'
@@ -24,9 +23,6 @@ export interface Decode {
 }
 
 // ---- what a lane has ------------------------------------------------------------------------------------------------
-
-/** Tokens of a unit that a lane has scores of. */
-export const LANE_TOKENS = UNIT / 8
 
 /** The rows, 2t and 2t + 1 of a pass, whose scores a lane has. */
 export const PAIR = [0, 1]
@@ -54,22 +50,17 @@ function overStrands(value: f32, join: (x: f32, y: f32) => f32): f32 {
 
 // ---- from lane to lane ----------------------------------------------------------------------------------------------
 
-/** Four words of a row, in two parts, that a lane group has made. */
-export type RowWords = readonly [readonly u32[], readonly u32[]]
+/** Word `word` of the four of part `part` that lane group `from` has for row `row`; xored for different banks. */
+const wordAt = (part: i32, row: i32, from: i32, word: i32): i32 =>
+  (part * 64 + row * 8 + (from ^ row)) * 4 + word
 
-/** Where row `row` of part `part` from lane group `from` lies; xored so that lanes meet different banks on both sides. */
-const chunkAt = (part: number, row: i32, from: i32) => (part * 64 + row * 8 + (from ^ row)) * 4
-
-/** Puts down what lanes have of rows 2t and 2t + 1. */
-export function giveRows({ m }: Decode, rows: readonly RowWords[]): void {
-  rows.forEach((parts, j) => {
-    parts.forEach((words, part) => {
-      storeWords(m.exchange, [warpIdx, chunkAt(part, 2 * (laneIdx & 3) + j, laneIdx >>> 2)], words)
-    })
+/** Puts down words of rows 2t and 2t + 1. */
+export function giveRows({ m }: Decode, part: i32, word: i32, rows: readonly (readonly u32[])[]): void {
+  rows.forEach((words, j) => {
+    storeWords(m.exchange, [warpIdx, wordAt(part, 2 * (laneIdx & 3) + j, laneIdx >>> 2, word)], words)
   })
-  syncWarp()
 }
 
-/** What lane group `from` has put down of row g. */
-export const takeRow = ({ m }: Decode, part: number, from: i32): u32[] =>
-  loadWords(m.exchange, [warpIdx, chunkAt(part, laneIdx >>> 2, from)], 4)
+/** `n` of the words that lane group `from` has put down of row g. */
+export const takeRow = ({ m }: Decode, part: i32, from: i32, word: i32, n: number): u32[] =>
+  loadWords(m.exchange, [warpIdx, wordAt(part, laneIdx >>> 2, from, word)], n)
