@@ -66,7 +66,11 @@ export function prefillConfig(o: PrefillOptions): PrefillConfig {
 }
 
 /** Refuses shapes that the body on `wgmma` has no way to compute. */
-export function checkPrefill(shape: PrefillShape, kv: KvConfig): void {
+export function checkPrefill(shape: PrefillShape & PrefillTiles, kv: KvConfig): void {
+  staticAssert(
+    shape.stages === 2 || shape.stages === 4,
+    'units have 2 or 4 stages, so that a count says which',
+  )
   staticAssert(shape.Hq % shape.Hkv === 0, 'query heads must be a multiple of key/value heads')
   staticAssert(groupOf(shape) <= 16, 'at most 16 query heads share a key/value head')
   staticAssert(

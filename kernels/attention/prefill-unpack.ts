@@ -59,14 +59,13 @@ export function feed(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): v
   const isCopier = (threadIdx.x & 127) === 0
   const walk = beginWalk(a, c, m, isCopier)
   const from = consumerCursor(0)
-  const key = producerCursor()
-  const value = producerCursor()
-  const queries = producerCursor()
+  /** Keys and values have the same places in their rings. */
+  const to = producerCursor()
   let turn: i32 = 0
   for (;;) {
     waitFull(m.rawRing, from)
     const tile = takeTile(m.tiles, turn & (WALK_TILES - 1))
-    waitEmpty(m.queryRing, queries)
+    waitEmpty(m.queryRing, { stage: i32(0), parity: (turn & 1) ^ 1 })
     if (isCopier) {
       const place = turn & (WALK_TILES - 1)
       for (const word of [0, 4]) store(m.tile, [0, word], load(m.tiles, [place, word], 4))
@@ -74,7 +73,6 @@ export function feed(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): v
     if (tile.tokens > 0) putQueries(a, c, m, tile)
     syncWarp()
     if (laneIdx === 0) arrive(m.queryRing.full, 0)
-    advance(queries, m.queryRing, 1)
     if (tile.tokens === 0) break
     for (const unit of range(tile.firstUnit, tile.lastUnit + 1)) {
       const stages = each(unitPages, () => {
@@ -84,19 +82,18 @@ export function feed(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): v
         return stage
       })
       // Keys first: products of scores are a unit ahead of those of values.
-      waitEmpty(m.keyRing, key)
-      unpackKeys(c, m, stages, key.stage)
+      waitEmpty(m.keyRing, to)
+      unpackKeys(c, m, stages, to.stage)
       fenceAsync()
       syncWarp()
-      if (laneIdx === 0) arrive(m.keyRing.full, key.stage)
-      advance(key, m.keyRing, 1)
-      waitEmpty(m.valueRing, value)
-      unpackParams(m, stages, value.stage, tile.context - unit * UNIT)
-      unpackValues(c, m, stages, value.stage)
+      if (laneIdx === 0) arrive(m.keyRing.full, to.stage)
+      waitEmpty(m.valueRing, to)
+      unpackParams(m, stages, to.stage, tile.context - unit * UNIT)
+      unpackValues(c, m, stages, to.stage)
       fenceAsync()
       syncWarp()
-      if (laneIdx === 0) arrive(m.valueRing.full, value.stage)
-      advance(value, m.valueRing, 1)
+      if (laneIdx === 0) arrive(m.valueRing.full, to.stage)
+      advance(to, m.valueRing, 1)
       for (const stage of stages) release(m.rawRing, stage)
       if (isCopier) copyNext(a, c, m, walk)
       syncWarp()

@@ -1,6 +1,7 @@
 import {
   advance,
   barrier,
+  type Cursor,
   consumerCursor,
   each,
   f32,
@@ -92,8 +93,8 @@ const halves = 2
 
 /** A warpgroup: its 64 rows of each tile. */
 function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
-  const key = consumerCursor(0)
-  const value = consumerCursor(0)
+  /** Units of all tiles that are done with: the place of the next in both rings. */
+  let done: i32 = 0
   const scoreAtom = wgmmaAtom(UNIT / halves, 's8u8')
   const valueAtom = wgmmaAtom(c.D / halves, 'u8u8')
   const scores = each(halves, () => regs(scoreAtom.c.registers, i32(0)))
@@ -118,10 +119,10 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     const state = rowState()
     for (const sum of sums) for (const i of unroll(sum.length)) sum[i] = 0
 
-    const startScores = (half: number, part: 'high' | 'low'): void => {
+    const startScores = (unit: i32, half: number, part: 'high' | 'low'): void => {
       wgmmaFence()
       for (const k of unroll(c.D / 32)) {
-        const keys = matrixOperand(m.keys.row(key.stage), [(half * UNIT) / halves, 32 * k])
+        const keys = matrixOperand(m.keys.row(stageOf(c, unit)), [(half * UNIT) / halves, 32 * k])
         wgmma(scoreAtom, scores[half]!, bytes[part][k]!, keys, part === 'low' || k > 0)
       }
       wgmmaCommit()
@@ -129,35 +130,34 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     const startValues = (half: number, part: 'high' | 'low'): void => {
       wgmmaFence()
       for (const k of unroll(UNIT / 32)) {
-        const values = matrixOperand(m.values.row(value.stage), [(half * c.D) / halves, 32 * k])
+        const values = matrixOperand(m.values.row(stageOf(c, done)), [(half * c.D) / halves, 32 * k])
         wgmma(valueAtom, products[half]!, p[part][k]!, values, part === 'low' || k > 0)
       }
       wgmmaCommit()
     }
     /** The second part of the scores; the other warpgroup may start as soon as all is under way. */
-    const finishScores = (): void => {
+    const finishScores = (unit: i32): void => {
       for (const half of unroll(halves)) {
         wgmmaWait(1)
         shift(scores[half]!, 7)
-        startScores(half, 'low')
+        startScores(unit, half, 'low')
       }
       passTurn(c)
       wgmmaWait(0)
       syncWarp()
-      release(m.keyRing, key.stage)
-      advance(key, m.keyRing, 1)
+      release(m.keyRing, stageOf(c, unit))
     }
 
-    waitFull(m.keyRing, key)
+    waitFull(m.keyRing, cursorOf(c, done))
     awaitTurn(c)
-    for (const half of unroll(halves)) startScores(half, 'high')
-    finishScores()
+    for (const half of unroll(halves)) startScores(done, half, 'high')
+    finishScores(done)
     for (const unit of range(tile.firstUnit, tile.lastUnit + 1)) {
       const position = unit * UNIT
       const factors = { keep: regs(laneRows, f32(0)), own: regs(laneRows, f32(0)) }
-      waitFull(m.valueRing, value)
+      waitFull(m.valueRing, cursorOf(c, done))
       softmaxUnit(p, factors, state, scores.flat(), rows, m, {
-        stage: value.stage,
+        stage: stageOf(c, done),
         position,
         isDiagonal: position + UNIT - 1 > lowest,
         isEdge: position < highest - a.window + 1,
@@ -181,19 +181,19 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
       }
       const releaseValues = (): void => {
         syncWarp()
-        release(m.valueRing, value.stage)
-        advance(value, m.valueRing, 1)
+        release(m.valueRing, stageOf(c, done))
+        done += 1
       }
       if (unit < tile.lastUnit) {
         wgmmaWait(1)
         addProducts(0)
-        waitFull(m.keyRing, key)
-        startScores(0, 'high')
+        waitFull(m.keyRing, cursorOf(c, done + 1))
+        startScores(done + 1, 0, 'high')
         wgmmaWait(1)
         releaseValues()
         addProducts(1)
-        startScores(1, 'high')
-        finishScores()
+        startScores(done, 1, 'high')
+        finishScores(done)
         if (unit % splitUnits === splitUnits - 1)
           endSplit(m, sums, state, idiv(unit, splitUnits) === idiv(tile.firstUnit, splitUnits))
       } else {
@@ -208,6 +208,13 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
   }
   if (warpgroupIdx === 0) awaitTurn(c)
 }
+
+/** The place of a unit in a ring, of those of all tiles: without a register for either part of it. */
+const stageOf = (c: PrefillConfig, unit: i32): i32 => unit & (c.stages - 1)
+const cursorOf = (c: PrefillConfig, unit: i32): Cursor => ({
+  stage: stageOf(c, unit),
+  parity: (unit >>> Math.log2(c.stages)) & 1,
+})
 
 /** Makes room for the lower bits of a product's second part. */
 function shift(acc: i32[], bits: number): void {
