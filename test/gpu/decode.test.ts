@@ -1,4 +1,5 @@
 import {
+  compileDecode,
   type DecodeOptions,
   decodeName,
   decodeStep,
@@ -31,6 +32,9 @@ const heads = [
 /** Decode attention: the cases of the emulator's tests over all head sizes and ratios, and larger batches. */
 await testOnGpu('decode attention on CUDA', anyGpu, (_, device, test) => {
   let seed = 1
+  const cases: DecodeOptions[] = []
+  /** All programs, at the first test's. */
+  let compiled: Promise<void> | undefined
   for (const kv of ['kv4', 'kv8', 'kv16'] as const) {
     for (const D of [64, 96, 128, 256]) {
       // Two programs each: what is compiled is most of the time.
@@ -41,7 +45,14 @@ await testOnGpu('decode attention on CUDA', anyGpu, (_, device, test) => {
         { ...o, ...other, sequences: wide },
         { ...o, ...other, queries: 8, sequences: singles(1, 65, 130, 1025), window: 100 },
       ]
-      for (const each of all) test(decodeName(each), () => runDecodeCase(device, each))
+      cases.push(...all)
+      for (const each of all) {
+        test(decodeName(each), async () => {
+          compiled ??= compileDecode(device, cases)
+          await compiled
+          await runDecodeCase(device, each)
+        })
+      }
     }
     test(`${kv}: a sequence alone gives what it gives among 512`, async () => {
       const o: DecodeOptions = {

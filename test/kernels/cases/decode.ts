@@ -1,5 +1,5 @@
 import { decodeAttention } from '../../../kernels/attention/decode.ts'
-import { decodeConfig } from '../../../kernels/attention/decode-shape.ts'
+import { type DecodeConfig, decodeConfig } from '../../../kernels/attention/decode-shape.ts'
 import { mostRounds, planAttention } from '../../../kernels/attention/plan.ts'
 import {
   attentionReference,
@@ -11,6 +11,7 @@ import { type KvFormatName, kvFormats, PAGE_TOKENS } from '../../../kernels/form
 import { KEYS, KvPages, VALUES } from '../../../kernels/formats/kv-pages.ts'
 import type { Device } from '../../../runtime/device.ts'
 import { prepare } from '../../../runtime/kernel.ts'
+import { loadProgram } from '../../../runtime/program-cache.ts'
 import { Tensor } from '../../../runtime/tensor.ts'
 import {
   assertNear,
@@ -108,13 +109,26 @@ export function decodeStep(o: DecodeOptions): DecodeStep {
   }
 }
 
+/** The constants of a case. */
+function configOf({ target }: Device, o: DecodeOptions): DecodeConfig {
+  const { kv, dtype, D, Hq, Hkv, sequences } = o
+  const queries = o.queries ?? Math.max(1, ...sequences.map((sequence) => sequence.queries))
+  return decodeConfig({ kv, dtype, D, Hq, Hkv, queries, target, multiprocessors: 5 })
+}
+
+/** Compiles the programs of many cases at once, for a device that has threads for it. */
+export async function compileDecode(device: Device, cases: readonly DecodeOptions[]): Promise<void> {
+  const programs = []
+  for (const o of cases) programs.push(await loadProgram(decodeAttention, configOf(device, o), device.target))
+  await device.loadAll(programs)
+}
+
 /** The outputs' bits, [T, Hq·D], and the plan. */
 export async function runDecode(device: Device, o: DecodeStep) {
-  const { kv, dtype, D, Hq, Hkv, sequences, pages, window = NO_WINDOW } = o
+  const { dtype, D, Hq, sequences, pages, window = NO_WINDOW } = o
   const T = o.queryStart.at(-1)!
-  const queries = o.queries ?? Math.max(1, ...sequences.map((sequence) => sequence.queries))
-  const { target } = device
-  const config = decodeConfig({ kv, dtype, D, Hq, Hkv, queries, target, multiprocessors: 5 })
+  const config = configOf(device, o)
+  const { queries } = config
   const B = sequences.length
   const room = mostRounds(B, o.maxPages)
   const tensors = {
