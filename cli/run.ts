@@ -11,6 +11,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   check: async () => (await import('./check.ts')).checkCommand(),
   draw: async () => (await import('./draw.ts')).drawCommand(),
   tune: async () => (await import('./tune.ts')).tuneCommand(),
+  serve: async () => (await import('./serve.ts')).serveCommand(),
   doctor: async () => (await import('./doctor.ts')).doctorCommand(),
 }
 

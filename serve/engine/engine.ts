@@ -126,6 +126,11 @@ export class Engine {
     return this.#closed
   }
 
+  /** Ends when the engine is closed or has given up, or has drained. */
+  get finished(): Promise<void> {
+    return this.#loop
+  }
+
   /** Whether it has given up, because steps fail over and over. */
   get failed(): boolean {
     return this.#failed

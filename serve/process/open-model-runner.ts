@@ -39,13 +39,13 @@ export async function openModelRunner(
   })
   checkpoint.close()
   const runner = await ModelRunner.create(model)
-  const { waiting } = spec
-  const watermark = watermarkOf(pages, spec.sequences)
+  const { waiting, context } = spec
+  const loaded = scheduleLimitsOf(model, { waiting, watermark: watermarkOf(pages, spec.sequences) })
   return {
     runner,
     ready: {
       bounds: runner.bounds,
-      limits: scheduleLimitsOf(model, { waiting, watermark }),
+      limits: { ...loaded, context: Math.min(context, loaded.context) },
       pageTokens: PAGE_TOKENS,
       device: `${device.name} (${device.properties.description})`,
       memory: { weights: weightBytes, pages: pages * pageBytes },

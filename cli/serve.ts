@@ -1,0 +1,142 @@
+import type { Server } from 'node:http'
+import { Command } from 'commander'
+import { pino } from 'pino'
+import { Metrics } from '../serve/http/metrics.ts'
+import { createHttpServer } from '../serve/http/server.ts'
+import { serveModel } from '../serve/serve-model.ts'
+import { UsageError } from './failure.ts'
+import { collect, deviceOption, wholeNumber } from './options.ts'
+import { packageVersion } from './package-info.ts'
+import { bytesText, progressBar } from './progress.ts'
+import { tableText } from './table.ts'
+
+interface ServeOptions {
+  readonly host: string
+  readonly port: number
+  readonly device?: string
+  readonly name?: string
+  readonly apiKey: readonly string[]
+  readonly sequences: number
+  readonly stepTokens: number
+  readonly context: number
+  readonly pages?: number
+  readonly waiting: number
+  readonly stepTimeout: number
+  readonly drainTimeout: number
+  readonly maxBody: number
+  readonly logLevel: string
+}
+
+export const serveCommand = (): Command =>
+  new Command('serve')
+    .description('Serve a model over HTTP, as the OpenAI API does.')
+    .argument('<model>', 'folder of a checkpoint, quantized by this program or floating-point')
+    .option('--host <address>', 'address to listen on; 0.0.0.0 lets other machines in', '127.0.0.1')
+    .option('-p, --port <n>', 'port to listen on; 0 takes any', wholeNumber(0), 8000)
+    .addOption(deviceOption())
+    .option('--name <name>', "what clients call the model (default: its folder's name)")
+    .option('--api-key <key>', 'key that clients send; may be repeated; also QUATTUOR_API_KEY', collect, [])
+    .option('--sequences <n>', 'sequences that run at once', wholeNumber(1), 32)
+    .option(
+      '--step-tokens <n>',
+      'tokens of one step, of which prompts get what decoding leaves',
+      wholeNumber(1),
+      512,
+    )
+    .option('--context <n>', 'tokens of one sequence, prompt and output', wholeNumber(1), 8192)
+    .option(
+      '--pages <n>',
+      'pages of 64 tokens in the cache (default: what is needed, or what fits)',
+      wholeNumber(1),
+    )
+    .option('--waiting <n>', 'requests that may wait; more get 429', wholeNumber(1), 1024)
+    .option('--step-timeout <s>', 'seconds after which a step has failed', wholeNumber(1), 120)
+    .option('--drain-timeout <s>', 'seconds that requests have to end after SIGTERM', wholeNumber(0), 30)
+    .option('--max-body <MiB>', 'size of a request', wholeNumber(1), 4)
+    .option('--log-level <level>', 'fatal, error, warn, info, debug or silent', 'info')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ quattuor serve examples/models/nano-w4a8kv4
+  $ curl http://127.0.0.1:8000/v1/completions -H 'content-type: application/json' \\
+      -d '{"model": "nano-w4a8kv4", "prompt": "Once upon a time", "max_tokens": 40}'`,
+    )
+    .action(serve)
+
+async function serve(folder: string, options: ServeOptions): Promise<void> {
+  const started = performance.now()
+  const logger = pino({ level: options.logLevel })
+  const bar = progressBar('Loading')
+  const { model, ready } = await serveModel(folder, {
+    ...options,
+    stepMilliseconds: 1000 * options.stepTimeout,
+    onProgress: ({ done, total }) => bar.update(done, total),
+  }).finally(bar.stop)
+  const { engine } = model
+  const { limits, memory } = ready
+  const cells = Object.entries(memory).map(([part, bytes]) => [part, bytesText(bytes)] as const)
+  console.error(
+    tableText(
+      ['device', ready.device],
+      [
+        ...cells,
+        ['cache', `${limits.pages} pages of ${ready.pageTokens} tokens`],
+        ['context', `${limits.context} tokens`],
+        ['at once', `${limits.sequences} sequences, ${limits.tokens} tokens a step`],
+      ],
+    ),
+  )
+  const server = createHttpServer({
+    model,
+    metrics: new Metrics(model.name, engine),
+    version: packageVersion(),
+    maxBodyBytes: options.maxBody * 2 ** 20,
+    apiKeys: [...options.apiKey, ...(process.env.QUATTUOR_API_KEY ? [process.env.QUATTUOR_API_KEY] : [])],
+    logger,
+  })
+  const url = await listen(server, options).catch(async (error: Error) => {
+    await engine.close()
+    throw error
+  })
+  const seconds = ((performance.now() - started) / 1000).toFixed(1)
+  console.error(`${model.name} is ready on ${url} after ${seconds} s`)
+  const signal = await Promise.race([nextSignal(), engine.finished.then(() => undefined)])
+  if (signal !== undefined) {
+    logger.info({ signal }, 'no more requests are taken; those that run may end')
+    server.close()
+    await Promise.race([engine.drain(), nextSignal(), wait(options.drainTimeout)])
+  }
+  await engine.close()
+  server.closeAllConnections()
+  server.close()
+  if (engine.failed) throw new Error(engine.closed!.message)
+}
+
+function listen(server: Server, { host, port }: ServeOptions): Promise<string> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) =>
+      reject(
+        error.code === 'EADDRINUSE'
+          ? new UsageError(`port ${port} of ${host} is taken; choose another with --port`)
+          : error,
+      ),
+    )
+    server.listen(port, host, () => {
+      const address = server.address()
+      resolve(`http://${host}:${typeof address === 'object' ? address!.port : port}`)
+    })
+  })
+}
+
+const nextSignal = (): Promise<NodeJS.Signals> =>
+  new Promise((resolve) => {
+    const take = (signal: NodeJS.Signals) => {
+      process.off('SIGTERM', take).off('SIGINT', take)
+      resolve(signal)
+    }
+    process.on('SIGTERM', take).on('SIGINT', take)
+  })
+
+const wait = (seconds: number): Promise<void> =>
+  new Promise((resolve) => setTimeout(resolve, 1000 * seconds).unref())

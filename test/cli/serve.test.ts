@@ -1,0 +1,75 @@
+import { type ChildProcess, execFileSync } from 'node:child_process'
+import { join } from 'node:path'
+import OpenAI from 'openai'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { assertRefused, runCli, spawnCli, temporaryFolder } from '../support/run-cli.ts'
+import { writeTinyModel } from '../support/tiny-model.ts'
+
+const root = temporaryFolder()
+const model = join(root, 'tiny')
+await runCli('quantize', await writeTinyModel(join(root, 'float')), model, '--format', 'w4a8kv4')
+const small = ['--device', 'emulator', '--context', '100', '--sequences', '2', '--step-tokens', '16']
+
+/** Starts the command on any port; returns its address when it is ready, and what it said until then. */
+async function startServing(
+  ...options: string[]
+): Promise<{ url: string; child: ChildProcess; said: string }> {
+  const child = spawnCli(['serve', model, '--port', '0', ...small, ...options])
+  let said = ''
+  return new Promise((resolve, reject) => {
+    child.stderr!.setEncoding('utf8').on('data', (piece: string) => {
+      said += piece
+      const [, url] = /is ready on (http:\S+)/.exec(said) ?? []
+      if (url !== undefined) resolve({ url, child, said })
+    })
+    child.once('close', () => reject(new Error(`it ended: ${said}`)))
+  })
+}
+
+/** Numbers of the processes that run steps for `child`. */
+function engineProcesses(child: ChildProcess): number[] {
+  return execFileSync('ps', ['-A', '-o', 'pid=,ppid=,args='], { encoding: 'utf8' })
+    .split('\n')
+    .map((line) => /^\s*(\d+)\s+(\d+)\s+(.*)$/.exec(line))
+    .filter(
+      (match) => match !== null && Number(match[2]) === child.pid && match[3]!.includes('process/child'),
+    )
+    .map((match) => Number(match![1]))
+}
+
+test('a model is served without a GPU, through the death of its process, until SIGTERM', async () => {
+  const { url, child, said } = await startServing('--api-key', 'secret', '--log-level', 'silent')
+  const ended = new Promise((resolve) => child.once('close', (code) => resolve(code)))
+  try {
+    assert.match(said, /device +emulator/)
+    assert.match(said, /context +100 tokens/)
+    const client = new OpenAI({ baseURL: `${url}/v1`, apiKey: 'secret', maxRetries: 0 })
+    const body = { model: 'tiny', prompt: 'Once', max_tokens: 60, temperature: 0, ignore_eos: true }
+    const whole = await client.completions.create(body)
+    assert.is(whole.usage!.completion_tokens, 60)
+    let text = ''
+    let killed = 0
+    for await (const chunk of await client.completions.create({ ...body, stream: true })) {
+      text += chunk.choices[0]!.text
+      if (killed === 0 && text.length > 10)
+        for (const pid of engineProcesses(child)) {
+          process.kill(pid, 'SIGKILL')
+          killed++
+        }
+    }
+    assert.is(killed, 1)
+    assert.is(text, whole.choices[0]!.text)
+  } finally {
+    child.kill('SIGTERM')
+  }
+  assert.is(await ended, 0)
+})
+
+test('what cannot be served is said in a sentence', async () => {
+  assertRefused(await runCli('serve', '/nonexistent', ...small), '/nonexistent is not a folder')
+  assertRefused(await runCli('serve', model, '--device', 'abacus'), 'abacus')
+  assertRefused(await runCli('serve', model, '--sequences', '0'), 'whole number of at least 1')
+})
+
+test.run()
