@@ -34,13 +34,14 @@ const CUBIC = 0.044715 * LINEAR
 const MOST_EXPONENT = 125
 
 /**
- * erfc z = t · exp(−z² + P(t)) with t = 1 / (1 + z/2), to 1.2·10⁻⁷ of itself: coefficients of P, highest first, by
- * W. H. Press et al., Numerical Recipes.
+ * Φ(−x) for 0 ≤ x ≤ 12.7 is t · P(t) · exp(−x²/2) with t = 1 / (1 + TAIL_POLE · x), to 6·10⁻⁷ of itself: coefficients of P,
+ * highest first, by Remez's exchange for several poles.
  */
-const ERFC = [
-  ...[0.17087277, -0.82215223, 1.48851587, -1.13520398, 0.27886807, -0.18628806, 0.09678418, 0.37409196],
-  ...[1.00002368, -1.26551223],
-]
+const TAIL = [
+  ...[-0.14354085515311923, 0.439259008590904, -0.19169016674583952, 0.3213417389141303, 0.15106902305985237],
+  ...[0.21520847818843086, 0.20835332070377796],
+].map((coefficient) => coefficient / 2)
+const TAIL_POLE = 0.37 * Math.SQRT1_2
 
 /** Device: gelu(gate) · up, each operation rounded to f32. */
 const timesOf =
@@ -57,10 +58,10 @@ function normalTanh(x: f32): f32 {
 }
 
 function normalErf(x: f32): f32 {
-  const z = Math.min(Math.abs(x), STEEPEST.erf) * Math.SQRT1_2
-  const t = reciprocalExact(fma(z, f32(0.5), f32(1)))
-  const logarithm = ERFC.slice(1).reduce((sum: f32, term) => fma(sum, t, f32(term)), f32(ERFC[0]!))
-  const tail = 0.5 * t * exp2Product(fma(-z, z, logarithm), LOG2E)
+  const distance = Math.min(Math.abs(x), STEEPEST.erf)
+  const t = reciprocalExact(fma(distance, f32(TAIL_POLE), f32(1)))
+  const polynomial = TAIL.slice(1).reduce((sum: f32, term) => fma(sum, t, f32(term)), f32(TAIL[0]!))
+  const tail = t * polynomial * exp2Product(distance * distance, -LOG2E / 2)
   return x < 0 ? tail : 1 - tail
 }
 
@@ -81,11 +82,11 @@ function normalTanhReference(x: number): number {
 
 function normalErfReference(x: number): number {
   const { fround } = Math
-  const z = fround(Math.min(Math.abs(x), fround(STEEPEST.erf)) * fround(Math.SQRT1_2))
-  const t = reciprocalExactReference(fmaF32(z, 0.5, 1))
-  const logarithm = ERFC.slice(1).reduce((sum, term) => fmaF32(sum, t, fround(term)), fround(ERFC[0]!))
-  const power = exp2ProductReference(fmaF32(-z, z, logarithm), LOG2E)
-  const tail = fround(fround(0.5 * t) * power)
+  const distance = Math.min(Math.abs(x), fround(STEEPEST.erf))
+  const t = reciprocalExactReference(fmaF32(distance, fround(TAIL_POLE), 1))
+  const polynomial = TAIL.slice(1).reduce((sum, term) => fmaF32(sum, t, fround(term)), fround(TAIL[0]!))
+  const power = exp2ProductReference(fround(distance * distance), -LOG2E / 2)
+  const tail = fround(fround(t * polynomial) * power)
   return x < 0 ? tail : fround(1 - tail)
 }
 
