@@ -207,7 +207,7 @@ export function barrier(): void {
 export function syncWarp(): void {
   deviceOnly('syncWarp')
 }
-/** `membar.gl` */
+/** `fence.acq_rel.gpu`: what this thread wrote before is visible to other CTAs before what it writes after. */
 export function threadFence(): void {
   deviceOnly('threadFence')
 }

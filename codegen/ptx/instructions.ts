@@ -278,7 +278,7 @@ const writers: Readonly<Record<string, Write>> = {
   atomic,
   barrier: (w) => w.line('bar.sync', '0'),
   syncWarp: (w) => w.line('bar.warp.sync', fullWarp),
-  threadFence: (w) => w.line('membar.gl'),
+  threadFence: (w) => w.line('fence.acq_rel.gpu'),
   shuffle,
   vote: (w, { results, args, attributes }) =>
     w.line(`vote.sync.${attributes.mode}.pred`, w.name(results[0]!), w.inRegister(args[0]!), fullWarp),

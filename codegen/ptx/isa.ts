@@ -125,7 +125,7 @@ const table: readonly (readonly [
   ['bar.sync', 'a, b?'],
   ['bar.arrive', 'a, b'],
   ['bar.warp.sync', 'mask'],
-  ['membar.gl', ''],
+  ['fence.acq_rel.gpu', ''],
   ['fence.proxy.async.shared::cta', '', 80, 90],
   ['fence.mbarrier_init.release.cluster', '', 80, 90],
   ['mbarrier.init.shared::cta.b64', '[a], count', 78, 90],
