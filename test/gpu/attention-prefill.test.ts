@@ -49,5 +49,3 @@ await testOnGpu('prefill attention on CUDA', hopperGpu, (add) => {
     addCase({ ...grouped, sequences: pieces.slice(2), turns: 'none', compared: some(71) })
   }
 })
-  }
-})
