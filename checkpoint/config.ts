@@ -213,17 +213,11 @@ export function readGenerationConfig(path: string): GenerationConfig {
   }
 }
 
-/** Throws `CheckpointError` when the model cannot attend exactly over `tokens` positions. */
+/** Throws `CheckpointError` when the model was not made for `tokens` positions. */
 export function checkContext(config: ModelConfig, tokens: number): void {
   if (tokens > config.maxPositions)
     throw new CheckpointError(
       `a context of ${tokens} tokens was asked for, and the model was made for ${config.maxPositions}; ask for less`,
-    )
-  const window = Math.min(...config.windows.map((width) => width ?? Infinity))
-  if (tokens > window)
-    throw new CheckpointError(
-      `a context of ${tokens} tokens needs sliding-window attention, which is not supported yet; ` +
-        `ask for at most ${window}`,
     )
 }
 
