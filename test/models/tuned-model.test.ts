@@ -86,7 +86,8 @@ test('a model takes the tiles on record, those of the nearest product where ther
       launched.some((config) => Object.entries(each).every(([key, value]) => config[key] === value)),
       `${JSON.stringify(each)} was not launched`,
     )
-  assert.is(launched.filter(({ path, out }) => path === 'mma' && out !== 'f32').length, 0, 'none by default')
+  // The 300 rows of the output head are no multiple of 8, and `wgmma` cannot have them.
+  assert.is(launched.filter(({ path, N }) => path === 'mma' && N !== 300).length, 0, 'none by default')
 })
 
 test.after(() => emulator.close())
