@@ -1,8 +1,9 @@
-import { Command, Option } from 'commander'
+import { Command, InvalidArgumentError, Option } from 'commander'
 import { UsageError } from '../cli/failure.ts'
 import { wholeNumber } from '../cli/options.ts'
 import { KvCache } from '../models/kv-cache.ts'
 import { type ModelName, namedConfig, namedShapes } from '../models/shapes.ts'
+import { projectionFormats } from '../models/weights.ts'
 import { headFormats } from '../quantize/recipe.ts'
 import { deviceSlug } from '../runtime/device-slug.ts'
 import { runBench } from './command.ts'
@@ -19,13 +20,30 @@ interface LayerOptions extends StackFormat {
   readonly layers?: number
   readonly batch: readonly number[]
   readonly context: readonly number[]
-  readonly uneven: readonly string[]
+  readonly uneven: readonly (readonly [batch: number, context: number])[]
   readonly commit?: string
   readonly dry?: boolean
   readonly report?: string
 }
 
 const numbers = (text: string): number[] => text.split(',').map(wholeNumber(1))
+
+/** `64:1280,512:1280` as numbers; nothing for an empty text. */
+const pairs = (text: string): [number, number][] =>
+  text === ''
+    ? []
+    : text.split(',').map((pair) => {
+        const [batch, context, ...more] = pair.split(':').map(wholeNumber(1))
+        if (context === undefined || more.length > 0)
+          throw new InvalidArgumentError('Give sequences and their mean context as 64:1280.')
+        return [batch!, context]
+      })
+
+function cacheBits(text: string): 4 | 8 | 16 {
+  const bits = Number(text)
+  if (bits === 4 || bits === 8 || bits === 16) return bits
+  throw new InvalidArgumentError('Give 4, 8 or 16.')
+}
 
 /** Memory that weights, activations and the driver are left. */
 const keptBytes = 24e9
@@ -34,10 +52,7 @@ const keptBytes = 24e9
 function plansOf({ batch: batches, context: contexts, uneven }: LayerOptions, pages: number): StepPlan[] {
   const plans = [
     ...batches.flatMap((batch) => contexts.map((context) => stepPlan(batch, context, true))),
-    ...uneven.filter(Boolean).map((text) => {
-      const [batch, context] = text.split(':').map(wholeNumber(1))
-      return stepPlan(batch!, context!, false)
-    }),
+    ...uneven.map(([batch, context]) => stepPlan(batch, context, false)),
   ].filter((plan) => cacheRoom(plan.contexts).pages <= pages)
   if (plans.length === 0) throw new UsageError('no step fits into memory; ask for fewer or shorter contexts')
   return plans
@@ -70,21 +85,23 @@ await runBench(
     .addOption(
       new Option('--model <name>', 'whose shape').choices(Object.keys(namedShapes)).default('llama-3-8b'),
     )
-    .option('--weights <format>', 'w4a8, w4a8-g128, w8a8, w4a16-g128, bf16, …', 'w4a8')
+    .addOption(
+      new Option('--weights <format>', 'of the projections')
+        .choices([...projectionFormats, 'bf16'])
+        .default('w4a8'),
+    )
     .addOption(
       new Option('--head <format>', 'of the output head').choices(['w16', ...headFormats]).default('w16'),
     )
-    .addOption(
-      new Option('--kv <bits>', 'of the cache').choices(['4', '8', '16']).default(4).argParser(Number),
-    )
+    .addOption(new Option('--kv <bits>', 'of the cache: 4, 8 or 16').argParser(cacheBits).default(4))
     .option('--layers <n>', 'decoder layers (default: all of the model)', wholeNumber(1))
     .option('--batch <n,...>', 'sequences', numbers, [1, 4, 16, 64, 128, 256, 512, 1024])
     .option('--context <n,...>', 'mean tokens of a sequence', numbers, [128, 1280, 4096, 32768])
     .option(
       '--uneven <batch:context,...>',
       'steps of contexts spread from 1 to twice the mean',
-      (text: string) => text.split(','),
-      ['64:1280', '512:1280'],
+      pairs,
+      pairs('64:1280,512:1280'),
     )
     .option('--report <gpu>', 'measure nothing, and draw the page of the results of nvidia-h200, …')
     .option('--dry', 'print the table and write nothing')

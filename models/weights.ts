@@ -34,7 +34,7 @@ export const quantizedTensors = {
 } as const
 
 /** The formats that a checkpoint's widths may mean. */
-const projectionFormats = [
+export const projectionFormats = [
   'w8a8',
   'w4a8',
   'w4a8-g128',
