@@ -2,6 +2,7 @@ import { Command, Option } from 'commander'
 import { collect } from '../cli/options.ts'
 import type { KvFormatName } from '../kernels/formats/kv.ts'
 import { type DecodePoint, measureDecode } from './attention/decode.ts'
+import { measurePrefill, type PrefillPoint } from './attention/prefill.ts'
 import { runBench } from './command.ts'
 import { openGpu } from './open-gpu.ts'
 import { type Row, writeResults } from './results.ts'
@@ -48,6 +49,14 @@ function pointsOf(kv: KvFormatName): DecodePoint[] {
   ]
 }
 
+/** Prompts that are measured: several, one long one, and a piece of one behind the rest. */
+const prompts = (kv: 'kv4' | 'kv8'): PrefillPoint[] => [
+  { kv, batch: 8, context: 1024, queries: 1024 },
+  { kv, batch: 1, context: 16_384, queries: 16_384 },
+  { kv, batch: 1, context: 8192, queries: 8192 },
+  { kv, batch: 1, context: 8192, queries: 1024 },
+]
+
 async function run(options: AttentionOptions): Promise<void> {
   const device = await openGpu('bench:attention', options.device)
   const rows: Row[] = []
@@ -57,12 +66,24 @@ async function run(options: AttentionOptions): Promise<void> {
       rows.push(row)
       console.log(lineOf(row))
     }
+    if (kv === 'kv16' || device.target.name !== 'sm_90a') continue
+    for (const point of prompts(kv)) {
+      const row = await measurePrefill(device, point)
+      rows.push(row)
+      console.log(lineOf(row))
+    }
   }
   console.log(writeResults(device, 'attention', rows, options))
   await device.close()
 }
 
-const lineOf = (row: Row): string =>
+const lineOf = (row: Row): string => (row.kernel === 'prefill' ? promptLine(row) : stepLine(row))
+
+const promptLine = (row: Row): string =>
+  `prefill ${row.kv} ${row.batch} x ${row.context}, the last ${row.queries} tokens: ${Number(row.us).toFixed(1)} µs, ` +
+  `${Number(row.tflops).toFixed(0)} TFLOPS`
+
+const stepLine = (row: Row): string =>
   `${row.kernel} ${row.kv} ${row.batch} x ${row.context}${row.even ? '' : ' uneven'}` +
   `${row.queries === 1 ? '' : `, ${row.queries} queries`}: ${Number(row.us).toFixed(1)} µs, ` +
   `${Number(row.ratio).toFixed(2)} times the floor, ${Number(row.tbPerS).toFixed(2)} TB/s`
