@@ -21,6 +21,7 @@ interface ServeOptions {
   readonly context: number
   readonly pages?: number
   readonly waiting: number
+  readonly textThreads: number
   readonly stepTimeout: number
   readonly drainTimeout: number
   readonly maxBody: number
@@ -50,6 +51,7 @@ export const serveCommand = (): Command =>
       wholeNumber(1),
     )
     .option('--waiting <n>', 'requests that may wait; more get 429', wholeNumber(1), 1024)
+    .option('--text-threads <n>', 'threads that make tokens of prompts', wholeNumber(1), 1)
     .option('--step-timeout <s>', 'seconds after which a step has failed', wholeNumber(1), 120)
     .option('--drain-timeout <s>', 'seconds that requests have to end after SIGTERM', wholeNumber(0), 30)
     .option('--max-body <MiB>', 'size of a request', wholeNumber(1), 4)
@@ -96,7 +98,7 @@ async function serve(folder: string, options: ServeOptions): Promise<void> {
     logger,
   })
   const url = await listen(server, options).catch(async (error: Error) => {
-    await engine.close()
+    await Promise.all([engine.close(), model.text.close()])
     throw error
   })
   const seconds = ((performance.now() - started) / 1000).toFixed(1)
@@ -107,7 +109,7 @@ async function serve(folder: string, options: ServeOptions): Promise<void> {
     server.close()
     await Promise.race([engine.drain(), nextSignal(), wait(options.drainTimeout)])
   }
-  await engine.close()
+  await Promise.all([engine.close(), model.text.close()])
   server.closeAllConnections()
   server.close()
   if (engine.failed) throw new Error(engine.closed!.message)

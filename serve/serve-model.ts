@@ -5,6 +5,7 @@ import { ServedModel } from './http/served-model.ts'
 import { ChildRunner } from './process/child-runner.ts'
 import type { ProgressMessage, ReadyMessage } from './process/runner-spec.ts'
 import { loadChatTemplate } from './text/chat-template.ts'
+import { TextThreads } from './text/text-threads.ts'
 import { loadTokenizer } from './text/tokenizer.ts'
 
 export interface ServeModelOptions {
@@ -21,6 +22,8 @@ export interface ServeModelOptions {
   readonly pages?: number | undefined
   /** Requests that may wait. */
   readonly waiting: number
+  /** Threads that make tokens of prompts. */
+  readonly textThreads: number
   /** A step that takes longer has failed. */
   readonly stepMilliseconds: number
   /** Called while weights are loaded, at the start and whenever the engine's process is started anew. */
@@ -69,6 +72,7 @@ export async function serveModel(
     name: options.name ?? basename(resolve(folder)),
     engine,
     tokenizer,
+    text: new TextThreads(folder, { threads: options.textThreads }),
     chatTemplate,
     endIds: config.eosIds,
     suggested: generationConfig,

@@ -24,7 +24,7 @@ export interface ChoiceSettings {
 /** What the engine is asked for: `n` choices for each prompt, which differ in their seeds. */
 export function choiceRequests(
   model: ServedModel,
-  prompts: readonly (readonly number[])[],
+  prompts: readonly ArrayLike<number>[],
   { body, maxTokens, topLogProbs, client, text }: ChoiceSettings,
 ): ChoiceRequest[] {
   const n = body.n ?? 1

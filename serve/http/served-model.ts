@@ -1,16 +1,18 @@
 import type { GenerationConfig } from '../../checkpoint/config.ts'
 import { PAGE_TOKENS } from '../../kernels/formats/kv.ts'
 import type { Engine } from '../engine/engine.ts'
-import type { ChatMessage, ChatTemplate } from '../text/chat-template.ts'
+import type { ChatTemplate } from '../text/chat-template.ts'
+import type { TextService } from '../text/text-service.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
 import { type ToolFormat, toolFormatOf } from '../text/tools/tool-format.ts'
-import { HttpError } from './errors.ts'
 
 export interface ServedModelParts {
   /** What clients call it. */
   readonly name: string
   readonly engine: Engine
   readonly tokenizer: Tokenizer
+  /** Makes tokens of prompts. */
+  readonly text: TextService
   readonly chatTemplate: ChatTemplate | undefined
   /** Tokens that end a text. */
   readonly endIds: readonly number[]
@@ -23,6 +25,7 @@ export class ServedModel {
   readonly name: string
   readonly engine: Engine
   readonly tokenizer: Tokenizer
+  readonly text: TextService
   readonly endIds: readonly number[]
   readonly suggested: GenerationConfig | undefined
   readonly toolFormat: ToolFormat | undefined
@@ -30,7 +33,6 @@ export class ServedModel {
   readonly toolTokens: ReadonlySet<number>
   /** When it began to be served, in seconds since 1970. */
   readonly created = Math.floor(Date.now() / 1000)
-  readonly #chatTemplate: ChatTemplate | undefined
 
   constructor(parts: ServedModelParts) {
     this.name = parts.name
@@ -38,7 +40,7 @@ export class ServedModel {
     this.tokenizer = parts.tokenizer
     this.endIds = parts.endIds
     this.suggested = parts.suggested
-    this.#chatTemplate = parts.chatTemplate
+    this.text = parts.text
     this.toolFormat = parts.chatTemplate && toolFormatOf(parts.chatTemplate.source)
     this.toolTokens = specialTokensOf(this.toolFormat, parts.tokenizer)
   }
@@ -53,19 +55,6 @@ export class ServedModel {
     const { context, pages } = this.engine.limits
     // The last token needs no place in the cache.
     return Math.min(context, pages * PAGE_TOKENS + 1) - promptTokens
-  }
-
-  /** The ids of a text as it stands, with what the model wants around every text. */
-  encodeText(text: string): readonly number[] {
-    return this.tokenizer.encode(text)
-  }
-
-  /** The ids of a conversation. Throws `HttpError`, or `TextError` in the words of the template. */
-  encodeChat(messages: readonly ChatMessage[], tools: readonly unknown[] | undefined): readonly number[] {
-    if (this.#chatTemplate === undefined)
-      throw new HttpError(400, `the model ${this.name} has no chat template; use /v1/completions`)
-    const text = this.#chatTemplate.render(messages, tools ? { tools } : {})
-    return this.tokenizer.encode(text, { addSpecial: false })
   }
 }
 

@@ -10,6 +10,7 @@ import { ServedModel } from '../../serve/http/served-model.ts'
 import { createHttpServer } from '../../serve/http/server.ts'
 import type { ScheduleLimits } from '../../serve/schedule/request.ts'
 import { type ChatTemplate, loadChatTemplate } from '../../serve/text/chat-template.ts'
+import { localTextService } from '../../serve/text/text-service.ts'
 import { loadTokenizer } from '../../serve/text/tokenizer.ts'
 
 export const nanoFolder = fileURLToPath(new URL('../../examples/models/nano-w4a8kv4/', import.meta.url))
@@ -52,11 +53,13 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     pageTokens: 64,
     openRunner: async () => options.openRunner(limits),
   })
+  const chatTemplate = options.chatTemplate ?? loadChatTemplate(nanoFolder)
   const model = new ServedModel({
     name: 'nano',
     engine,
     tokenizer: nanoTokenizer,
-    chatTemplate: options.chatTemplate ?? loadChatTemplate(nanoFolder),
+    text: localTextService(nanoTokenizer, chatTemplate),
+    chatTemplate,
     endIds: [nanoEnd],
     suggested: undefined,
   })

@@ -19,7 +19,7 @@ export async function chat(exchange: Exchange): Promise<void> {
   exchange.requireModel(body.model)
   const { model } = exchange.context
   const tools = toolsOf(body, model)
-  const prompt = model.encodeChat(templateMessages(body.messages), tools ? body.tools! : undefined)
+  const prompt = await model.text.encodeChat(templateMessages(body.messages), tools ? body.tools! : undefined)
   const requests = choiceRequests(model, [prompt], {
     body,
     maxTokens: body.max_completion_tokens ?? body.max_tokens ?? undefined,

@@ -16,8 +16,10 @@ export async function completions(exchange: Exchange): Promise<void> {
   const body = await exchange.body(completionRequest)
   exchange.requireModel(body.model)
   const { model } = exchange.context
-  const prompts = promptsOf(body.prompt).map((prompt) =>
-    typeof prompt === 'string' ? model.encodeText(prompt) : prompt,
+  const prompts = await Promise.all(
+    promptsOf(body.prompt).map((prompt) =>
+      typeof prompt === 'string' ? model.text.encodeText(prompt, true) : prompt,
+    ),
   )
   const n = body.n ?? 1
   if (prompts.length * n > mostChoices)

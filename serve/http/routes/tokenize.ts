@@ -5,8 +5,8 @@ import { detokenizeRequest, tokenizeRequest } from '../schemas/tokenize.ts'
 export async function tokenize(exchange: Exchange): Promise<void> {
   const body = await exchange.body(tokenizeRequest)
   if (body.model != null) exchange.requireModel(body.model)
-  const { tokenizer, context } = exchange.context.model
-  const tokens = tokenizer.encode(body.prompt, { addSpecial: body.add_special_tokens ?? true })
+  const { text, context } = exchange.context.model
+  const tokens = Array.from(await text.encodeText(body.prompt, body.add_special_tokens ?? true))
   exchange.json(200, { tokens, count: tokens.length, max_model_len: context })
 }
 

@@ -145,7 +145,10 @@ test('tokenizers of other kinds are refused by name', () => {
     copy.pre_tokenizer = null
     copy.decoder = null
   })
-  assert.match(refusal(characters), 'dir/tokenizer.json is a BPE tokenizer, which is not supported; byte-level BPE')
+  assert.match(
+    refusal(characters),
+    'dir/tokenizer.json is a BPE tokenizer, which is not supported; byte-level BPE',
+  )
   assert.match(
     refusal(changed((copy) => (copy.model = { type: 'Unigram', vocab: [] }))),
     'is a Unigram tokenizer',
