@@ -94,7 +94,7 @@ function multiplyKeys({ c, d, granules }: Decode, s: Stream, query: CodedQuery, 
       if (d.bits === 4) {
         const [a, b] = [upper![step]!, lower![step]!]
         const codes = [lowNibbles(a), lowNibbles(b), highNibbles(a), highNibbles(b)]
-        mma(atoms.m16n8k32.u8s8, acc, codes, [words[step]!, words[c.D / 32 + step]!])
+        mma(atoms.m16n8k32.u8s8, acc, codes, [words[2 * step]!, words[2 * step + 1]!])
       } else {
         const [near, far] = [2 * step, 2 * step + 1]
         const codes = [upper![near]!, lower![near]!, upper![far]!, lower![far]!]

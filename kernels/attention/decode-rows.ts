@@ -130,15 +130,16 @@ export function prepareQueries(o: Decode & { readonly a: RowArguments }, rows: T
   }
 }
 
-/** Where a word of four columns goes, so that each quarter of a row's words are the columns of a lane's keys. */
-function queryPlace({ c, d }: Decode, word: i32): i32 {
+/**
+ * Where a word of four columns goes, so that each quarter of a row's words are the columns of a lane's keys, and the two
+ * words of a step are neighbours.
+ */
+function queryPlace({ d }: Decode, word: i32): i32 {
   if (d.bits !== 4) return word
   // Of 32 columns words 0 to 3 are lower nibbles, and 4 to 7 the upper ones of the same words.
   const keyWord = 4 * (word >>> 3) + (word & 3)
-  const own = c.D / 32
-  const lane = idiv(keyWord, own)
   const upper = (word >>> 2) & 1
-  return lane * (2 * own) + upper * own + (keyWord - lane * own)
+  return 2 * keyWord + upper
 }
 
 // ---- sums -----------------------------------------------------------------------------------------------------------
