@@ -32,7 +32,7 @@ export interface RowConfig {
  * Elements of a row that a thread takes. What is quantized waits for the largest of the row; more elements a thread make
  * fewer threads that wait, and more CTAs beside each other. Other kernels stream with the more threads.
  */
-export const rowElements = { quantized: 32, halfs: 16 } as const
+const rowElements = { quantized: 32, halfs: 16 } as const
 
 export type RowOutput = keyof typeof rowElements
 
