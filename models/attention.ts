@@ -1,4 +1,5 @@
 import type { ModelConfig } from '../checkpoint/config.ts'
+import { SPLIT } from '../kernels/attention/arithmetic.ts'
 import { decodeAttention } from '../kernels/attention/decode.ts'
 import { decodeConfig } from '../kernels/attention/decode-shape.ts'
 import { mostRounds, planAttention } from '../kernels/attention/plan.ts'
@@ -7,7 +8,7 @@ import { mostPrefillTiles, planPrefill } from '../kernels/attention/prefill-plan
 import { hasPrefill, prefillConfig, tileTokens } from '../kernels/attention/prefill-shape.ts'
 import { TILE_WORDS } from '../kernels/attention/prefill-tiles.ts'
 import { ENTRY, ROUND_UNITS } from '../kernels/attention/rounds.ts'
-import type { KvFormatName } from '../kernels/formats/kv.ts'
+import { type KvFormatName, PAGE_TOKENS } from '../kernels/formats/kv.ts'
 import type { Device } from '../runtime/device.ts'
 import { type Launch, prepare } from '../runtime/kernel.ts'
 import { Tensor } from '../runtime/tensor.ts'
@@ -54,6 +55,16 @@ export class Attention {
     this.#parts = parts
   }
 
+  /** Throws `RangeError` where sequences of such contexts have more splits than there is room for. */
+  checkContexts(contexts: Int32Array): void {
+    const splits = contexts.reduce((sum, context) => sum + Math.ceil(context / SPLIT), 0)
+    if (splits > this.#rooms())
+      throw new RangeError(
+        `the sequences of a step have ${splits} times ${SPLIT} tokens of context and there is room for ` +
+          `${this.#rooms()}: load the model with more pages, or run fewer sequences at once`,
+      )
+  }
+
   /** What lists the work of a step. */
   async planLaunches(kind: StepKind): Promise<StepLaunch[]> {
     return (await this.#variantsOf(kind)).flatMap(({ plans }) => plans)
@@ -87,11 +98,23 @@ export class Attention {
     return variant
   }
 
+  /**
+   * Splits of all sequences: those of twice as many tokens as the cache has, for sequences may share pages. Pieces of a
+   * sequence share all.
+   */
+  #rooms(): number {
+    const { device, config, cache, activations } = this.#parts
+    const [sequences, maxPages] = activations.pages.shape as [number, number]
+    const most = mostRounds(sequences, maxPages)
+    if (mostQueries(device, cache.constants.kv, config) < Infinity) return most
+    return Math.min(most, sequences + Math.ceil((2 * cache.pages * PAGE_TOKENS) / SPLIT))
+  }
+
   async #prepareDecode(queries: number): Promise<Variant> {
     const { device, cache, activations } = this.#parts
     const { queryStart, context, pages, q, attended } = activations
-    const [sequences, maxPages] = pages.shape as [number, number]
-    const rooms = mostRounds(sequences, maxPages)
+    const sequences = pages.shape[0]!
+    const rooms = this.#rooms()
     const { multiprocessors } = device.properties
     const c = decodeConfig({ ...this.#shape(), queries, target: device.target, multiprocessors })
     const partials = this.#allocate('f32', [rooms, c.PartialRows, c.PartialColumns])

@@ -170,6 +170,7 @@ export class Model {
     positions.slice(0, tokens).write(input.positions, stream)
     slots.slice(0, tokens).write(input.slots, stream)
     const attended = cutSequences(input, this.#mostQueries)
+    this.#attention.checkContexts(attended.context)
     const count = attended.context.length
     // Rows without a sequence have no tokens.
     const starts = new Int32Array(queryStart.length).fill(attended.queryStart.at(-1)!)
