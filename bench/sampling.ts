@@ -47,7 +47,8 @@ const modes: Readonly<Record<string, Partial<Sampling>>> = {
 function languageLogits(random: Rng, V: number): Float32Array {
   const power = 1 + 1.2 * random.uniform()
   const logits = new Float32Array(V)
-  const step = 2 * random.integer(V / 8, V / 2) + 1
+  // Prime, and no divisor of a vocabulary: all ids come.
+  const step = 1_000_003
   for (let rank = 0, id = random.integer(0, V - 1); rank < V; rank++, id = (id + step) % V)
     logits[id] = 12 - power * Math.log(rank + 1) + 0.3 * random.normal()
   return logits

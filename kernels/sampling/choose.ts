@@ -48,8 +48,8 @@ import { BIASED, MOST_OCCURRENCES, OCCURRENCE } from './history.ts'
 import { log2Exact } from './logarithm.ts'
 import { philox } from './philox.ts'
 import { layOutMasses, makeProposals, propose } from './proposals.ts'
-import { decodeSettings, type SettingsTable } from './settings.ts'
-import { toLog2, weightBelow } from './weigh.ts'
+import { decodeSettings, FEW, needsSums, type SettingsTable } from './settings.ts'
+import { toLog2, weightBelow, weightBeside } from './weigh.ts'
 
 export interface ChooseConfig {
   /** Vocabulary. */
@@ -93,7 +93,7 @@ export const chooseTokens = kernel(
       logits: In<Elem<'dtype'>, 'B V'>
       slots: In<i32, 'B'>
       largest: In<f32, 'B Groups'>
-      sums: In<f32, 'B Groups'>
+      sums: InOut<f32, 'B Groups'>
       settings: SettingsTable
       steps: InOut<i32, 'Slots'>
       touched: InOut<u32, 'Slots Words'>
@@ -108,7 +108,7 @@ export const chooseTokens = kernel(
     const slot = a.slots.at(row)
     if (slot < 0) return
     const settings = decodeSettings(a.settings, slot)
-    const temperature = settings.temperature()
+    const temperature = settings.temperature
     const pool = makeCandidates(c.V, c.candidates)
     if (threadIdx.x < 2) pool.counts.put(0, threadIdx.x)
     barrier()
@@ -122,25 +122,29 @@ export const chooseTokens = kernel(
       else {
         const scale = toLog2(temperature)
         // The likeliest token is kept whatever is asked for.
-        const minP = Math.min(settings.minP(), 1)
+        const minP = Math.min(settings.minP, 1)
         const weigh = (logit: f32) => weightBelow(logit, max, scale)
         const sums = a.sums.row(row)
+        const isSummed = needsSums(settings, c.V)
+        let mass = f32(0)
+        if (isSummed) mass = blockSum(massesOf(sums, largest, c.V, weigh).reduce((x, y) => x + y))
         const r: Row = {
           logits,
           V: c.V,
           tops: a.largest.row(row),
           sums,
+          isSummed,
           largest,
-          mass: blockSum(massesOf(sums, largest, c.V, weigh).reduce((x, y) => x + y)),
+          mass,
           max,
           weigh,
-          topK: settings.topK(),
-          topP: settings.topP(),
+          topK: settings.topK,
+          topP: settings.topP,
           minP,
           // Beside the exact cut by weights, so that no logit is missed for rounding.
           floor: minP > 0 ? max + (log2Exact(minP) - MARGIN) / scale : f32(f32.lowest),
           random: (index, purpose) =>
-            philox([u32(a.steps.at(slot)), u32(index), u32(purpose), u32(0)], settings.seed()),
+            philox([u32(a.steps.at(slot)), u32(index), u32(purpose), u32(0)], settings.seed),
         }
         const scratch = makeCutScratch()
         id = -1
@@ -152,7 +156,7 @@ export const chooseTokens = kernel(
       a.ids.put(id, row)
       a.lastIds.put(id, slot)
       a.steps.put(a.steps.at(slot) + 1, slot)
-      if (settings.penalized()) note(a, slot, id)
+      if (settings.isPenalized) note(a, slot, id)
     }
   },
 )
@@ -163,11 +167,12 @@ interface Row {
   readonly V: number
   /** The largest logits of all groups. */
   readonly tops: In<f32, string>
-  /** Sums of weights of all groups, beside their largest. */
-  readonly sums: In<f32, string>
+  /** Sums of weights of all groups, beside their largest, and whether the survey has made them. */
+  readonly sums: InOut<f32, string>
+  readonly isSummed: boolean
   /** The largest logits of the calling thread's groups. */
   readonly largest: readonly f32[]
-  /** The mass of the row, beside its largest logit, which weighs 1. */
+  /** The mass of the row, beside its largest logit, which weighs 1; 0 where the survey has not summed. */
   readonly mass: f32
   readonly max: f32
   readonly topK: i32
@@ -181,12 +186,14 @@ interface Row {
 
 /** Device: the masses of the calling thread's groups beside the row's largest logit. */
 function massesOf(
-  sums: In<f32, string>,
+  sums: InOut<f32, string>,
   largest: readonly f32[],
   V: number,
   weigh: (logit: f32) => f32,
 ): f32[] {
-  return loadOwnGroups(sums, V, blockDim.x / 32, f32(0)).map((sum, turn) => sum * weigh(largest[turn]!))
+  return loadOwnGroups(sums as In<f32, string>, V, blockDim.x / 32, f32(0)).map(
+    (sum, turn) => sum * weigh(largest[turn]!),
+  )
 }
 
 /** Device: whether top-k takes anything away. */
@@ -213,7 +220,7 @@ function addTally(sum: i32[], tally: Tally, counts: boolean): void {
 function chooseCandidate(r: Row, pool: Candidates, scratch: CutScratch): i32 {
   const mostGroups = pool.room / 2
   const byRank = cutsByRank(r)
-  if (byRank && r.topK > mostGroups) return i32(-1)
+  if (byRank && r.topK > Math.min(FEW, mostGroups)) return i32(-1)
 
   // Groups whose largest logit is k-th stand for k logits at least as large; those whose largest weigh enough, for the mass.
   const search = { prefix: u32(0), turns: i32(16), end: 8 }
@@ -333,15 +340,17 @@ function race(r: Row, pool: Candidates, count: i32, cut: u32): i32 {
 /** Device: draws from the whole row until a token is kept. */
 function chooseProposal(r: Row, scratch: CutScratch, scale: f32): i32 {
   const warps = blockDim.x / 32
+  if (!r.isSummed) sumGroups(r, scale)
+  const mass = blockSum(massesOf(r.sums, r.largest, r.V, r.weigh).reduce((x, y) => x + y))
   let cut = u32(0)
-  let whole = r.mass
+  let whole = mass
   if (cutsByRank(r)) {
     cut = cutRow(r, scratch)
     whole = massAbove(r, floatOfBits(cut - 1))
   }
   const wanted = wantedMass(r, whole)
   const proposals = makeProposals(r.V)
-  const total = layOutMasses(proposals, massesOf(r.sums, r.largest, r.V, r.weigh), r.mass)
+  const total = layOutMasses(proposals, massesOf(r.sums, r.largest, r.V, r.weigh), mass)
   const proposedIds = shared<i32>('i32', [warps])
   const proposed = shared<f32>('f32', [warps])
 
@@ -389,6 +398,21 @@ function liesWithin(r: Row, scratch: CutScratch, logit: f32, wanted: f32): boole
   if (massOf(sumTallies(scratch, i32(0), least)) >= wanted) return false
   if (blockSum(most) < wanted) return true
   return massAbove(r, logit) < wanted
+}
+
+/** Device: the sums of the calling thread's groups, which the survey left out. */
+function sumGroups(r: Row, scale: f32): void {
+  for (const tile of range(warpIdx, tilesOf(r.V), blockDim.x / 32)) {
+    const group = 32 * tile + laneIdx
+    const top = r.tops.at(group)
+    let sum = f32(0)
+    eachOfGroup(r.logits, r.V, tile, (logit) => {
+      sum += weightBeside(logit, top, scale)
+    })
+    r.sums.put(top > Number.NEGATIVE_INFINITY ? Math.max(sum, 1) : 0, group)
+  }
+  // Who has fewer groups than others reads some of theirs, and forgets it.
+  barrier()
 }
 
 /** Device: the mass of all logits above one. */

@@ -11,8 +11,7 @@ import {
   laneIdx,
   load,
   range,
-  regs,
-  unroll,
+  to,
   warpIdx,
 } from '../../dsl/index.ts'
 
@@ -65,25 +64,28 @@ export function loadNeighbours(logits: Logits, V: number, first: i32, width: num
   })
 }
 
-/** Device: the 64 logits of the calling lane's group of a tile, −∞ behind the row's end. */
-export function loadGroup(logits: Logits, V: number, tile: i32): f32[] {
+/**
+ * Device: passes the 64 logits of the calling lane's group of a tile on to `use`, ids rising: in their own type, as 16-bit
+ * ones take half the registers, and −∞ behind the row's end. `use` is there twice, for whole tiles and for the last.
+ */
+export function withGroup(
+  logits: Logits,
+  V: number,
+  tile: i32,
+  use: (values: readonly number[]) => void,
+): void {
   const { dtype } = logits
+  const row = logits as In<number, string>
   const width = pieceLogits(dtype)
-  const values = regs(GROUP_LOGITS, f32(Number.NEGATIVE_INFINITY))
-  const pieces = (loadPiece: (first: i32) => number[]) => {
-    for (const piece of unroll(groupPieces(dtype))) {
-      const loaded = loadPiece(pieceStart(dtype, tile, laneIdx, piece))
-      for (const i of unroll(width)) values[width * piece + i] = f32(loaded[i]!)
-    }
-  }
+  const pieces = (loadPiece: (first: i32) => number[]) =>
+    each(groupPieces(dtype), (piece) => loadPiece(pieceStart(dtype, tile, laneIdx, piece))).flat()
   if ((tile + 1) * TILE_LOGITS <= V)
-    pieces((first) =>
-      V % width === 0
-        ? load(logits as In<number, string>, [first], width)
-        : each(width, (i) => logits.at(first + i)),
+    use(
+      pieces((first) =>
+        V % width === 0 ? load(row, [first], width) : each(width, (i) => row.at(first + i)),
+      ),
     )
-  else pieces((first) => loadNeighbours(logits, V, first, width))
-  return values
+  else use(pieces((first) => loadNeighbours(logits, V, first, width).map((value) => to(dtype, value))))
 }
 
 /** Device: calls `use` for the logits of the calling lane's group of a tile, ids rising, sixteen of them loaded at a time. */

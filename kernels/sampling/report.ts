@@ -60,7 +60,7 @@ export const reportLogProbs = kernel(
     const row = blockIdx.x
     const slot = a.slots.at(row)
     if (slot < 0) return
-    const wanted = Math.min(decodeSettings(a.settings, slot).reported() - 1, c.most)
+    const wanted = Math.min(decodeSettings(a.settings, slot).reported - 1, c.most)
     if (wanted < 0) return
     const pool = makeCandidates(c.V, c.candidates)
     if (threadIdx.x < 2) pool.counts.put(0, threadIdx.x)

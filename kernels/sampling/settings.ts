@@ -1,4 +1,4 @@
-import { f32, type In, i32, type u32 } from '../../dsl/index.ts'
+import { f32, type In, i32, load, type u32 } from '../../dsl/index.ts'
 
 /** How tokens of a request are chosen. Numbers that change nothing are those of `neutral`. */
 export interface SamplingSettings {
@@ -72,23 +72,36 @@ export function encodeSettings(
 
 export type SettingsTable = In<u32, 'Slots 12'>
 
-/** Device: the record of a slot, read where it is used. */
+/** Device: the record of a slot, read at once. */
 export function decodeSettings(table: SettingsTable, slot: i32) {
-  const word = (at: number): u32 => table.at(slot, at)
-  const float = (at: number): f32 => f32.bits(word(at))
+  const words = load(table, [slot, 0], SETTINGS_WORDS)
+  const float = (at: number): f32 => f32.bits(words[at]!)
   return {
-    temperature: () => float(0),
-    topK: () => i32(word(1)),
-    topP: () => float(2),
-    minP: () => float(3),
-    repetitionPenalty: () => float(4),
-    presencePenalty: () => float(5),
-    frequencyPenalty: () => float(6),
-    seed: () => [word(7), word(8)] as const,
-    biases: () => i32(word(9)),
-    penalized: () => (word(10) & 1) === 1,
-    masked: () => (word(10) & 2) === 2,
+    temperature: float(0),
+    topK: i32(words[1]!),
+    topP: float(2),
+    minP: float(3),
+    repetitionPenalty: float(4),
+    presencePenalty: float(5),
+    frequencyPenalty: float(6),
+    seed: [words[7]!, words[8]!] as const,
+    biases: i32(words[9]!),
+    isPenalized: (words[10]! & 1) === 1,
+    isMasked: (words[10]! & 2) === 2,
     /** 0: nothing is reported, else one more than the most likely tokens that are. */
-    reported: () => i32(word(11)),
+    reported: i32(words[11]!),
   }
+}
+
+/** The largest top-k for which the candidates of a row are few by all means but ties. */
+export const FEW = 1024
+
+/**
+ * Device: whether the choice of a token looks at the sums of weights at all: top-k and min-p name their candidates without.
+ * Where the candidates turn out to be too many, the sums are made then.
+ */
+export function needsSums(s: ReturnType<typeof decodeSettings>, V: number): boolean {
+  const topK = s.topK
+  const isRanked = topK > 0 && topK < V
+  return s.temperature > 0 && (isRanked ? topK > FEW : s.topP < 1 || s.minP <= 0)
 }

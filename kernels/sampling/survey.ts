@@ -19,9 +19,9 @@ import {
   warpIdx,
 } from '../../dsl/index.ts'
 import { overlapLaunches } from '../half-rows.ts'
-import { idOfGroupBit, type LogitType, loadGroup, loadGroupBits, tilesOf } from './groups.ts'
+import { idOfGroupBit, type LogitType, loadGroupBits, tilesOf, withGroup } from './groups.ts'
 import { BIASED, IN_PROMPT, OCCURRENCE } from './history.ts'
-import { decodeSettings, type SettingsTable } from './settings.ts'
+import { decodeSettings, needsSums, type SettingsTable } from './settings.ts'
 import { toLog2, weightBeside } from './weigh.ts'
 
 export interface SurveyConfig {
@@ -46,8 +46,8 @@ export interface Adjustments {
   readonly biasSteps: In<i32, 'Slots Biases'>
 }
 
-/** Warps of a CTA, each with a tile. */
-const surveyWarps = (V: number): number => Math.min(4, tilesOf(V))
+const mostWarps = 4
+const warpsOf = (V: number): number => Math.min(mostWarps, tilesOf(V))
 
 /**
  * The one pass over rows of logits that sampling needs. Changes logits in place as penalties, biases and the bitmask of
@@ -59,8 +59,9 @@ const surveyWarps = (V: number): number => Math.min(4, tilesOf(V))
 export const surveyLogits = kernel(
   import.meta.url,
   {
-    grid: (d, c: SurveyConfig) => [ceilDiv(tilesOf(c.V), surveyWarps(c.V)), d.B!],
-    block: (c: SurveyConfig) => [32 * surveyWarps(c.V)],
+    grid: (d, c: SurveyConfig) => [ceilDiv(tilesOf(c.V), warpsOf(c.V)), d.B!],
+    block: (c: SurveyConfig) => [32 * warpsOf(c.V)],
+    blocksPerMultiprocessor: (c: SurveyConfig) => (c.dtype === 'f16' ? 8 : 5),
   },
   function surveyLogits(
     a: Adjustments & {
@@ -75,33 +76,48 @@ export const surveyLogits = kernel(
     overlapLaunches()
     const row = blockIdx.y
     const slot = a.slots.at(row)
-    const tile = blockIdx.x * surveyWarps(c.V) + warpIdx
-    if (slot < 0 || tile >= tilesOf(c.V)) return
-    const logits = a.logits.row(row)
+    if (slot < 0) return
     const settings = decodeSettings(a.settings, slot)
-    if (settings.penalized() || settings.biases() > 0) {
-      eachBit(c.dtype, tile, loadGroupBits(a.touched, slot, c.dtype, tile), (id) => {
-        logits.put(to(c.dtype, adjusted(a, slot, id, f32(logits.at(id)))), id)
+    const isTouched = settings.isPenalized || settings.biases > 0
+    const wantsSums = needsSums(settings, c.V)
+    const isReported = settings.reported > 0
+    const scale = toLog2(settings.temperature)
+    const logits = a.logits.row(row)
+    const warps = warpsOf(c.V)
+    const tile = blockIdx.x * warps + warpIdx
+    if (tile < tilesOf(c.V)) {
+      if (isTouched)
+        eachBit(c.dtype, tile, loadGroupBits(a.touched, slot, c.dtype, tile), (id) => {
+          logits.put(to(c.dtype, adjusted(a, slot, id, f32(logits.at(id)))), id)
+        })
+      if (settings.isMasked) {
+        const disallowed = loadGroupBits(a.allowed, slot, c.dtype, tile).map((bits) => ~bits)
+        eachBit(c.dtype, tile, disallowed, (id) => {
+          if (id < c.V) logits.put(to(c.dtype, f32(Number.NEGATIVE_INFINITY)), id)
+        })
+      }
+      // Loads past the row's end read its last piece instead, which another lane may have changed.
+      syncWarp()
+      withGroup(logits, c.V, tile, (values) => {
+        const largest = largestOf(values, c.dtype)
+        const at = 32 * tile + laneIdx
+        a.largest.put(largest, row, at)
+        if (wantsSums) a.sums.put(sumOfWeights(values, largest, scale), row, at)
       })
+      // Seldom wanted, and read again: both sums at once take more registers than there are.
+      if (isReported)
+        withGroup(logits, c.V, tile, (values) => {
+          const sum = sumOfWeights(values, largestOf(values, c.dtype), f32(LOG2E))
+          a.plainSums.put(sum, row, 32 * tile + laneIdx)
+        })
     }
-    if (settings.masked()) {
-      const disallowed = loadGroupBits(a.allowed, slot, c.dtype, tile).map((bits) => ~bits)
-      eachBit(c.dtype, tile, disallowed, (id) => {
-        if (id < c.V) logits.put(to(c.dtype, f32(Number.NEGATIVE_INFINITY)), id)
-      })
-    }
-
-    // Loads past the row's end read its last quad instead, which another lane may have changed.
-    syncWarp()
-    const values = loadGroup(logits, c.V, tile)
-    const largest = values.reduce((a, b) => Math.max(a, b), f32(Number.NEGATIVE_INFINITY))
-    const at = 32 * tile + laneIdx
-    a.largest.put(largest, row, at)
-    const temperature = settings.temperature()
-    if (temperature > 0) a.sums.put(sumOfWeights(values, largest, toLog2(temperature)), row, at)
-    if (settings.reported() > 0) a.plainSums.put(sumOfWeights(values, largest, f32(LOG2E)), row, at)
   },
 )
+
+/** Device: the largest of a group's logits, −∞ where none is a number. */
+export function largestOf(values: readonly number[], dtype: LogitType): f32 {
+  return f32(values.reduce((a, b) => Math.max(a, b), to(dtype, f32(Number.NEGATIVE_INFINITY))))
+}
 
 /** Device: calls `use` for the ids of a group whose bits are set. */
 function eachBit(dtype: LogitType, tile: i32, halves: readonly i32[], use: (id: i32) => void): void {
@@ -121,16 +137,16 @@ function adjusted(a: Adjustments, slot: i32, id: i32, logit: f32): f32 {
   const past = (a.history.at(slot, id >> 1) >>> (16 * (id & 1))) & 0xffff
   const occurrences = i32((past & (BIASED - 1)) >>> 1)
   let value = logit
-  if (s.penalized()) {
-    const penalty = s.repetitionPenalty()
+  if (s.isPenalized) {
+    const penalty = s.repetitionPenalty
     const seen = (past & (IN_PROMPT | (BIASED - OCCURRENCE))) !== 0
     value = seen ? (logit > 0 ? logit / penalty : logit * penalty) : logit
-    const once = occurrences > 0 ? s.presencePenalty() : f32(0)
-    value = value - once - f32(occurrences) * s.frequencyPenalty()
+    const once = occurrences > 0 ? s.presencePenalty : f32(0)
+    value = value - once - f32(occurrences) * s.frequencyPenalty
   }
   if ((past & BIASED) !== 0) {
     const step = a.steps.at(slot)
-    for (const i of range(s.biases())) {
+    for (const i of range(s.biases)) {
       const applies = a.biasIds.at(slot, i) === id && step < a.biasSteps.at(slot, i)
       value += applies ? a.biases.at(slot, i) : f32(0)
     }
@@ -139,10 +155,13 @@ function adjusted(a: Adjustments, slot: i32, id: i32, logit: f32): f32 {
 }
 
 /** Device: weights of a group's logits beside its largest, at least 1 where that is a number; four at a time, ids rising. */
-function sumOfWeights(values: readonly f32[], largest: f32, scale: f32): f32 {
-  const weights = values.map((value) => weightBeside(value, largest, scale))
-  const [a, b, c, d] = [0, 1, 2, 3].map((first) =>
-    weights.filter((_, i) => i % 4 === first).reduce((sum, weight) => sum + weight),
-  ) as [f32, f32, f32, f32]
+export function sumOfWeights(values: readonly number[], largest: f32, scale: f32): f32 {
+  let [a, b, c, d] = [f32(0), f32(0), f32(0), f32(0)]
+  for (const i of unroll(0, values.length, 4)) {
+    a += weightBeside(f32(values[i]!), largest, scale)
+    b += weightBeside(f32(values[i + 1]!), largest, scale)
+    c += weightBeside(f32(values[i + 2]!), largest, scale)
+    d += weightBeside(f32(values[i + 3]!), largest, scale)
+  }
   return largest > Number.NEGATIVE_INFINITY ? Math.max(a + b + (c + d), 1) : f32(0)
 }
