@@ -1,9 +1,10 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { rmsNorm } from '../../kernels/rms-norm.ts'
+import { rmsNorm, rmsNormQuantizeReference, rmsNormReference } from '../../kernels/rms-norm.ts'
 import { assertSameInParts, eachRow } from '../support/batch-invariance.ts'
 import { checkedEmulator } from '../support/checked-emulator.ts'
 import { halfTypes, halfValues } from '../support/halfs.ts'
+import { rng } from '../support/rng.ts'
 import { runCase, runKernel } from '../support/run-kernel.ts'
 import { addRmsNormQuantizeCase, rmsNormCase, rmsNormQuantizeCase, rmsNormRowsCase } from './cases/rows.ts'
 
@@ -30,6 +31,23 @@ for (const dtype of halfTypes) {
     test(c.name, () => runCase(device, c))
   }
 }
+
+test('the references are near the norm in float64', () => {
+  const random = rng(21)
+  const H = 1408
+  const values = (n: number) => Float64Array.from({ length: n }, () => Math.fround(3 * random.normal()))
+  const [x, gamma] = [values(3 * H), values(H)]
+  const normalized = rmsNormReference(x, gamma, 1e-5)
+  const { q, scale } = rmsNormQuantizeReference(x, gamma, 1e-5)
+  x.forEach((value, i) => {
+    const row = Math.floor(i / H)
+    const squares = x.subarray(row * H, (row + 1) * H).reduce((sum, v) => sum + v * v, 0)
+    const wanted = (value / Math.sqrt(squares / H + 1e-5)) * gamma[i % H]!
+    // Chains of at most 2⁴ roundings of f32, and half a step of the codes.
+    assert.ok(Math.abs(normalized[i]! - wanted) <= Math.abs(wanted) * 2 ** -20, `x[${i}]`)
+    assert.ok(Math.abs(q[i]! * scale[row]! - wanted) <= scale[row]! * (0.5 + 2 ** -12), `code ${i}`)
+  })
+})
 
 test('squares beyond f32 give no NaN', async () => {
   const { kernel, config, args } = rmsNormCase({ T: 2, H: 64, dtype: 'bf16', seed: 1 })

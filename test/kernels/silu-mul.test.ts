@@ -1,4 +1,6 @@
 import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { siluTimesReference } from '../../kernels/silu-mul.ts'
 import { assertSameInParts, eachRow } from '../support/batch-invariance.ts'
 import { checkedEmulator } from '../support/checked-emulator.ts'
 import { halfTypes } from '../support/halfs.ts'
@@ -22,6 +24,21 @@ for (const dtype of halfTypes) {
     }
   }
 }
+
+test('the reference is near silu in float64, far out too', () => {
+  for (let gate = Math.fround(-80); gate < 200; gate = Math.fround(gate + 0.0173)) {
+    const wanted = (gate / (1 + Math.exp(-gate))) * 1.5
+    const actual = siluTimesReference(gate, 1.5)
+    assert.ok(Math.abs(actual - wanted) <= Math.abs(wanted) * 5e-7, `${gate}: ${actual}, expected ${wanted}`)
+  }
+  for (const gate of [-(2 ** 120), -1e4, -88, 1e4, 2 ** 120]) {
+    const actual = siluTimesReference(Math.fround(gate), 1)
+    assert.ok(
+      gate > 0 ? Math.abs(actual / gate - 1) < 2e-7 : actual <= 0 && actual > -1e-35,
+      `${gate}: ${actual}`,
+    )
+  }
+})
 
 test('a row alone gives what it gives in a batch', async () => {
   const options = { T: 12, H: 1408, dtype: 'f16', seed: 5 } as const
