@@ -98,7 +98,11 @@ export class LlamaReference {
         x = store(x.map((value, i) => value + down![i]!))
       }
       const head = config.tieEmbeddings ? 'model.embed_tokens.weight' : 'lm_head.weight'
-      return multiply({ rows: config.vocabSize, values: this.#vector(head) }, store(norm('model.norm')))
+      const logits = multiply(
+        { rows: config.vocabSize, values: this.#vector(head) },
+        store(norm('model.norm')),
+      )
+      return stored ? logits.map((value) => halfValue.f16(halfBits.f16(value))) : logits
     })
   }
 
@@ -259,7 +263,8 @@ function attend(
   weigh: (p: number) => number,
 ): Float64Array {
   const scores = keys.map((key) => key.reduce((sum, x, d) => sum + x * q[d]!, 0) / Math.sqrt(q.length))
-  const max = Math.max(...scores)
+  // Relative to a power of two, as kernels have them: where they are rounded, the largest is, too.
+  const max = Math.LN2 * Math.ceil(Math.max(...scores) / Math.LN2)
   const weights = scores.map((score) => Math.exp(score - max))
   const total = weights.reduce((a, b) => a + b)
   const out = new Float64Array(q.length)
