@@ -29,7 +29,8 @@ test('the reference is near silu in float64, far out too', () => {
   for (let gate = Math.fround(-80); gate < 200; gate = Math.fround(gate + 0.0173)) {
     const wanted = (gate / (1 + Math.exp(-gate))) * 1.5
     const actual = siluTimesReference(gate, 1.5)
-    assert.ok(Math.abs(actual - wanted) <= Math.abs(wanted) * 5e-7, `${gate}: ${actual}, expected ${wanted}`)
+    // The f32 of log2 e errs by 1.3e-8 of an exponent of up to 116.
+    assert.ok(Math.abs(actual - wanted) <= Math.abs(wanted) * 2e-6, `${gate}: ${actual}, expected ${wanted}`)
   }
   for (const gate of [-(2 ** 120), -1e4, -88, 1e4, 2 ** 120]) {
     const actual = siluTimesReference(Math.fround(gate), 1)
