@@ -126,7 +126,8 @@ export async function sampleRows(
     touched,
     history,
   }
-  const values = Float32Array.from(rows.flatMap((row) => [...row.logits]))
+  const values = new Float32Array(B * V)
+  for (const [i, row] of rows.entries()) values.set(row.logits, i * V)
   const logits = own(Tensor.from(device, dtype, [B, V], values))
   const groups = groupsOf(V)
   const largest = make('f32', [B, groups])

@@ -251,24 +251,25 @@ const oddCase = ({ V, ...how }: Room): SamplingCase => ({
 /** All cases; `large` are those of a GPU. */
 export function samplingCases({ large }: { readonly large: boolean }): SamplingCase[] {
   // Room for few candidates leads to proposals, which else only flat rows do. A program is compiled for each pair.
-  const rooms: readonly Room[] = large
-    ? [1, 7, 300, 4101, 8192, 32000, 128256].flatMap((V) =>
-        [2048, 8].flatMap((candidates) =>
-          (['f32', 'f16'] as const).map((dtype) => ({ V, candidates, dtype })),
-        ),
-      )
-    : [
-        { V: 300, candidates: 8, dtype: 'f16' },
-        { V: 4101, candidates: 2048, dtype: 'f32' },
-      ]
-  const distributions: readonly (Room & { readonly draws: number })[] = large
-    ? [41, 300, 8192].flatMap((V) =>
-        [2048, 8].map((candidates) => ({ V, candidates, dtype: 'f16' as const, draws: 4000 })),
-      )
-    : [
-        { V: 300, candidates: 8, dtype: 'f16', draws: 300 },
-        { V: 41, candidates: 2048, dtype: 'f32', draws: 500 },
-      ]
+  const rooms: readonly Room[] = [
+    { V: 300, candidates: 8, dtype: 'f16' },
+    { V: 4101, candidates: 2048, dtype: 'f32' },
+    ...(large
+      ? ([
+          { V: 7, candidates: 2048, dtype: 'f16' },
+          { V: 32000, candidates: 8, dtype: 'f16' },
+          { V: 128256, candidates: 2048, dtype: 'f32' },
+          { V: 128256, candidates: 2048, dtype: 'f16' },
+        ] as const)
+      : []),
+  ]
+  const distributions: readonly (Room & { readonly draws: number })[] = [
+    { V: 300, candidates: 8, dtype: 'f16', draws: large ? 4000 : 300 },
+    { V: 41, candidates: 2048, dtype: 'f32', draws: large ? 4000 : 500 },
+    ...(large
+      ? [8, 2048].map((candidates) => ({ V: 8192, candidates, dtype: 'f16', draws: 2000 }) as const)
+      : []),
+  ]
   return [
     ...rooms.map((room) => greedyCase(room, 5)),
     ...Object.keys(ways).flatMap((way) =>
