@@ -6,6 +6,7 @@ import type { Event } from '../../runtime/device.ts'
 import { Sampler } from '../sampler.ts'
 import { MOST_TOP_LOG_PROBS } from '../sampling.ts'
 import type { ScheduleLimits } from '../schedule/request.ts'
+import { DecodeGraphs, padDecodeStep } from './decode-graphs.ts'
 import type { EngineStep } from './engine-step.ts'
 import type { ModelBounds } from './request.ts'
 import type { StepLogProbs, StepResult, StepRunner } from './step-runner.ts'
@@ -14,12 +15,13 @@ import type { StepLogProbs, StepResult, StepRunner } from './step-runner.ts'
 const BIASES = 512
 
 /**
- * Runs steps on a model. Sampled tokens go into the next step on the device, and are read while that runs.
+ * Runs steps on a model: those that only decode as graphs, others launch by launch. Sampled tokens go into the next step on the device, and are read while that runs.
  */
 export class ModelRunner implements StepRunner {
   readonly bounds: ModelBounds
   readonly #model: Model
   readonly #sampler: Sampler
+  readonly #graphs: DecodeGraphs
   readonly #event: Event
   /** Ends when everything submitted so far has been enqueued. */
   #enqueued: Promise<unknown> = Promise.resolve()
@@ -27,6 +29,7 @@ export class ModelRunner implements StepRunner {
   private constructor(model: Model, sampler: Sampler) {
     this.#model = model
     this.#sampler = sampler
+    this.#graphs = new DecodeGraphs(model, sampler)
     this.#event = model.device.createEvent()
     this.bounds = { vocabSize: model.config.vocabSize, biases: BIASES }
   }
@@ -40,6 +43,11 @@ export class ModelRunner implements StepRunner {
     )
   }
 
+  /** Captures the decode steps of all sizes, which otherwise are when they first come. */
+  prepare(onProgress: (done: number, total: number) => void = () => {}): Promise<void> {
+    return this.#graphs.captureAll(onProgress)
+  }
+
   submit(step: EngineStep): Promise<StepResult> {
     const enqueued = this.#enqueued.then(() => this.#enqueue(step))
     this.#enqueued = enqueued.catch(() => {})
@@ -49,34 +57,38 @@ export class ModelRunner implements StepRunner {
 
   async close(): Promise<void> {
     await this.#enqueued
+    this.#graphs.destroy()
     this.#sampler.free()
     this.#event.destroy()
   }
 
   async #enqueue({ parts, unread, opened, slots }: EngineStep): Promise<{ result: Promise<StepResult> }> {
-    const model = this.#model
+    const { device, activations, limits } = this.#model
+    const sampler = this.#sampler
     const input = stepOf(
       parts.map(({ samples, ...part }) => ({ ...part, logits: samples ? 1 : 0 })),
-      model.limits.pagesPerSequence,
+      limits.pagesPerSequence,
     )
-    const sampler = this.#sampler
     const rows = slots.length
-    const launches = await model.launches(input.ids.length, rows, kindOf(input))
+    const decodes = rows === input.ids.length
+    // What has to be waited for comes first; then everything is enqueued at once.
+    const captured = decodes ? await this.#graphs.stepFor(rows) : undefined
+    const launches = captured ? [] : await this.#model.launches(input.ids.length, rows, kindOf(input))
     for (const { slot, request } of opened) sampler.open(slot, request)
-    model.upload(input)
+    this.#model.upload(captured ? padDecodeStep(input, captured.rows, limits.pagesPerSequence) : input)
     for (const { row, token, count } of unread)
-      model.device.copy(
-        model.activations.ids.slice(token, token + count),
-        sampler.ids.slice(row, row + count),
-      )
-    for (const launch of launches) runStepLaunch(launch)
-    if (rows === 0) {
-      this.#event.record()
-      return { result: this.#event.synchronize().then(() => ({ ids: [] })) }
+      device.copy(activations.ids.slice(token, token + count), sampler.ids.slice(row, row + count))
+    if (rows > 0) sampler.assign(captured ? [...slots, ...new Array(captured.rows - rows).fill(-1)] : slots)
+    if (captured) {
+      captured.graph.launch()
+      if (sampler.reports) runStepLaunch(sampler.launches(captured.rows, true).at(-1)!)
+    } else {
+      for (const launch of launches) runStepLaunch(launch)
+      if (rows > 0) sampler.run(rows)
     }
-    sampler.assign(slots)
-    sampler.run(rows)
-    return { result: this.#read(rows) }
+    if (rows > 0) return { result: this.#read(rows) }
+    this.#event.record()
+    return { result: this.#event.synchronize().then(() => ({ ids: [] })) }
   }
 
   async #read(rows: number): Promise<StepResult> {

@@ -39,6 +39,8 @@ export async function openModelRunner(
   })
   checkpoint.close()
   const runner = await ModelRunner.create(model)
+  // The emulator gains nothing from graphs, and would compile kernels for sizes that never come.
+  if (device.properties.driver !== null) await runner.prepare()
   const { waiting, context } = spec
   const loaded = scheduleLimitsOf(model, { waiting, watermark: watermarkOf(pages, spec.sequences) })
   return {

@@ -13,6 +13,7 @@ import { Engine } from '../../../serve/engine/engine.ts'
 import { ModelRunner, scheduleLimitsOf } from '../../../serve/engine/model-runner.ts'
 import type { EngineRequest } from '../../../serve/engine/request.ts'
 import { greedy } from '../../../serve/sequence.ts'
+import { continueGreedily, loadForTest } from '../../support/generate.ts'
 import { rng } from '../../support/rng.ts'
 import { writeTinyModel } from '../../support/tiny-model.ts'
 
@@ -95,6 +96,18 @@ const requests: readonly EngineRequest[] = [3, 60, 72, 1, 62, 64].map((length, i
 const roomy: Room = { tokens: 256, sequences: 8, pages: 24 }
 const alone: number[][] = []
 for (const request of requests) alone.push((await generate([request], roomy)).outcomes[0]!.tokens)
+
+test('the tokens are those of a loop that runs launch by launch and reads each step before the next', async () => {
+  const picked = requests.filter(({ sampling }) => sampling.temperature === 0)
+  const model = await loadForTest(device, folder, { sequences: 4, context: 128 })
+  const prompts = picked.map(({ prompt }) => Array.from(prompt))
+  const outputs = await continueGreedily(model, prompts, 10, [257])
+  model.free()
+  assert.equal(
+    outputs,
+    picked.map((request) => alone[requests.indexOf(request)]!.filter((id) => id !== 257)),
+  )
+})
 
 const arrangements: Readonly<Record<string, Room>> = {
   'all at once': roomy,
