@@ -185,17 +185,25 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
         done += 1
       }
       if (unit < tile.lastUnit) {
-        wgmmaWait(1)
-        addProducts(0)
-        waitFull(m.keyRing, cursorOf(c, done + 1))
-        startScores(done + 1, 0, 'high')
-        wgmmaWait(1)
-        releaseValues()
-        addProducts(1)
-        startScores(done, 1, 'high')
-        finishScores(done)
-        if (unit % splitUnits === splitUnits - 1)
+        if (unit % splitUnits === splitUnits - 1) {
+          wgmmaWait(0)
+          releaseValues()
+          for (const half of unroll(halves)) addProducts(half)
+          // Before the next scores: their registers and those of the sums' totals would be too many.
           endSplit(m, sums, state, idiv(unit, splitUnits) === idiv(tile.firstUnit, splitUnits))
+          waitFull(m.keyRing, cursorOf(c, done))
+          for (const half of unroll(halves)) startScores(done, half, 'high')
+        } else {
+          wgmmaWait(1)
+          addProducts(0)
+          waitFull(m.keyRing, cursorOf(c, done + 1))
+          startScores(done + 1, 0, 'high')
+          wgmmaWait(1)
+          releaseValues()
+          addProducts(1)
+          startScores(done, 1, 'high')
+        }
+        finishScores(done)
       } else {
         passTurn(c)
         wgmmaWait(0)
