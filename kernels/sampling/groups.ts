@@ -88,10 +88,10 @@ export function withGroup(
   else use(pieces((first) => loadNeighbours(logits, V, first, width).map((value) => to(dtype, value))))
 }
 
-/** Device: calls `use` for the logits of the calling lane's group of a tile, ids rising, sixteen of them loaded at a time. */
+/** Device: calls `use` for the logits of the calling lane's group of a tile, ids rising, 32 of them loaded at a time. */
 export function eachOfGroup(logits: Logits, V: number, tile: i32, use: (logit: f32) => void): void {
   const width = pieceLogits(logits.dtype)
-  const together = 16 / width
+  const together = 32 / width
   for (const first of range(0, groupPieces(logits.dtype), together)) {
     const pieces = each(together, (i) =>
       loadNeighbours(logits, V, pieceStart(logits.dtype, tile, laneIdx, first + i), width),
