@@ -20,6 +20,7 @@ interface SamplingOptions {
   readonly rows: readonly string[]
   readonly vocabulary: number
   readonly logits: LogitType
+  readonly modes: readonly string[]
   readonly commit?: string
 }
 
@@ -81,7 +82,11 @@ async function open(
   return sampler
 }
 
-async function measure(device: Device, rows: number, V: number, dtype: LogitType): Promise<Row[]> {
+async function measure(
+  device: Device,
+  rows: number,
+  { vocabulary: V, logits: dtype, modes: wanted }: SamplingOptions,
+): Promise<Row[]> {
   const result: Row[] = []
   const random = rng(V)
   const floorUs = (rows * V * dtypeBytes[dtype]) / BANDWIDTH / 1e-6
@@ -104,6 +109,7 @@ async function measure(device: Device, rows: number, V: number, dtype: LogitType
       ['top-k, bitmask', ['top-k'], { masked: true }],
     ]
     for (const [mode, names, options] of cases) {
+      if (wanted.length > 0 && !wanted.includes(mode)) continue
       // A bitmask leaves its mark on the logits: it comes last.
       const samplers: Sampler[] = []
       for (const logits of tensors) samplers.push(await open(device, logits, names, options))
@@ -134,6 +140,7 @@ await runBench(
     .option('--device <name>', 'cuda:0, cuda:1, … (default: the first GPU)')
     .option('--rows <n>', 'rows of logits; may be repeated (default: 1, 64, 512)', collect, [])
     .addOption(new Option('--logits <type>', 'their type').choices(['f16', 'f32']).default('f16'))
+    .option('--modes <name>', 'only these settings; may be repeated', collect, [])
     .option('--vocabulary <n>', 'tokens of the vocabulary', wholeNumber(1), 128256)
     .option('--commit <id>', 'the commit, where git is not there (default: QUATTUOR_COMMIT)')
     .action(async (options: SamplingOptions) => {
@@ -141,7 +148,7 @@ await runBench(
       try {
         const rows: Row[] = []
         for (const count of options.rows.length > 0 ? options.rows.map(Number) : [1, 64, 512])
-          rows.push(...(await measure(device, count, options.vocabulary, options.logits)))
+          rows.push(...(await measure(device, count, options)))
         console.log(table(rows))
         console.log(`wrote ${writeResults(device, 'sampling', rows, options)}`)
       } finally {
