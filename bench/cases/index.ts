@@ -28,13 +28,17 @@ export function kernelCases(shape: BuiltinShape, device: TunedDevice, quick: boo
     ...(T <= 256 ? [{ kind: 'decode', tokens: T, context: 1024 } as const] : []),
     ...(T >= 256 ? [{ kind: 'prompt', tokens: T, context: T } as const] : []),
   ])
+  const large: Context[] = [
+    { kind: 'decode', tokens: 512, context: 1024 },
+    ...[4096, 16384].map((T) => ({ kind: 'prompt', tokens: T, context: T }) as const),
+  ]
   const few = tokens.filter((T) => T <= 64)
   return [
     ...variants.flatMap((v) => products.flatMap((p) => tokens.map((M) => gemmCase(p, M, v, device)))),
     ...tokens.map((M) => gemmCase(gateUp, M, { ...variants[0]!, activation: 'silu-mul' }, device)),
     ...(quick ? [] : [scaledGemmCase(products[0]!, 16, device)]),
     ...few.map((M) => gemmCase(headProduct(shape), M, { format: 'w16' }, device)),
-    ...kvs.flatMap((kv) => steps.map((step) => cacheCase(shape, kv, step))),
+    ...kvs.flatMap((kv) => [...steps, ...(quick ? [] : large)].map((step) => cacheCase(shape, kv, step))),
     ...[...tokens, ...(quick ? [] : [4096, 16384])].flatMap((T) => rowCases(shape, T, device.target)),
     ...few.flatMap((T) => logitCases(shape, T)),
     ...groupedCases(device),
