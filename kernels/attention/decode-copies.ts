@@ -6,7 +6,6 @@ import {
   copyAsync,
   copyBulk,
   type f16,
-  fenceBarrierInit,
   gridDim,
   type In,
   i32,
@@ -59,11 +58,10 @@ export function makeGranules(c: DecodeConfig, d: DecodeShape): Granules {
   }
 }
 
-/** By one thread; a barrier of the CTA must follow. */
+/** By one thread, before `fenceBarrierInit` and a barrier of the CTA. */
 export function initGranules(c: DecodeConfig, { full }: Granules): void {
   if (full === undefined) return
   for (const i of unroll(ROUND_UNITS * c.slots)) initBarrier(full, i, 1)
-  fenceBarrierInit()
 }
 
 /** What a warp copies next, and the granule that it reads next. */

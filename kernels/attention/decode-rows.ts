@@ -38,7 +38,7 @@ import {
   splitQuery,
 } from './arithmetic.ts'
 import { packPair } from './decode-floats.ts'
-import type { Decode } from './decode-lanes.ts'
+import type { DecodeRound } from './decode-lanes.ts'
 import { partOf } from './decode-memory.ts'
 import { SLICES } from './decode-shape.ts'
 import type { RoundUnit } from './rounds.ts'
@@ -66,9 +66,9 @@ function teamOf({ team }: RoundUnit) {
 }
 
 /** The query token (in the step) and the column of a row's first element. */
-function placeOfRow({ c, d }: Decode, { unit, head, pass }: TeamRows, row: i32) {
+function placeOfRow({ c, d }: DecodeRound, { unit, head, pass }: TeamRows, row: i32) {
   const index = pass * d.rows + row
-  const query = idiv(index, d.group)
+  const query = i32(idiv(u32(index), u32(d.group)))
   return {
     token: unit.token + query,
     column: (head * d.group + (index - query * d.group)) * c.D,
@@ -82,9 +82,10 @@ function placeOfRow({ c, d }: Decode, { unit, head, pass }: TeamRows, row: i32) 
  * Quantizes the queries of a team's rows, which its warps deal out; beside 16-bit keys they stay as they are. Rows past the
  * last are zeros.
  */
-export function prepareQueries(o: Decode & { readonly a: RowArguments }, rows: TeamRows): void {
+export function prepareQueries(o: DecodeRound & { readonly a: RowArguments }, rows: TeamRows): void {
   const { a, c, d, m } = o
   const team = teamOf(rows.unit)
+  const place = o.buffers.queries + team.first
   for (const row of range(team.own, d.rows, team.warps)) {
     const { token, column, isLive } = placeOfRow(o, rows, row)
     const turns = ceilDiv(c.D, 128)
@@ -104,9 +105,9 @@ export function prepareQueries(o: Decode & { readonly a: RowArguments }, rows: T
         const word = laneIdx + 32 * turn
         const own = values.slice(4 * turn, 4 * turn + 4)
         const words = [packPair(c.dtype, own[0]!, own[1]!), packPair(c.dtype, own[2]!, own[3]!)]
-        if (c.D % 128 === 0 || word < c.D / 4) storeWords(m.queries, [team.first, row, 2 * word], words)
+        if (c.D % 128 === 0 || word < c.D / 4) storeWords(m.queries, [place, row, 2 * word], words)
       }
-      if (laneIdx === 0) store(m.rowInfo, [team.first, row, 0], [a.scale * LOG2E, f32(0)])
+      if (laneIdx === 0) store(m.rowInfo, [place, row, 0], [a.scale * LOG2E, f32(0)])
       continue
     }
     // Magnitudes are in the order of their bits.
@@ -118,15 +119,15 @@ export function prepareQueries(o: Decode & { readonly a: RowArguments }, rows: T
       const word = laneIdx + 32 * turn
       if (c.D % 128 === 0 || word < c.D / 4) {
         const parts = codes.slice(4 * turn, 4 * turn + 4).map(splitQuery)
-        const place = queryPlace(o, word)
+        const at = queryPlace(o, word)
         const [p0, p1, p2, p3] = parts
         const high = packBytes(p0!.high, p1!.high, p2!.high, p3!.high)
         const low = packBytes(p0!.low, p1!.low, p2!.low, p3!.low)
-        m.queries.put(high, team.first, row, partOf(c, 0) + place)
-        m.queries.put(low, team.first, row, partOf(c, 1) + place)
+        m.queries.put(high, place, row, partOf(c, 0) + at)
+        m.queries.put(low, place, row, partOf(c, 1) + at)
       }
     }
-    if (laneIdx === 0) store(m.rowInfo, [team.first, row, 0], [queryStep(largest, a.scale), f32(sum)])
+    if (laneIdx === 0) store(m.rowInfo, [place, row, 0], [queryStep(largest, a.scale), f32(sum)])
   }
 }
 
@@ -134,7 +135,7 @@ export function prepareQueries(o: Decode & { readonly a: RowArguments }, rows: T
  * Where a word of four columns goes, so that each quarter of a row's words are the columns of a lane's keys, and the two
  * words of a step are neighbours.
  */
-function queryPlace({ d }: Decode, word: i32): i32 {
+function queryPlace({ d }: DecodeRound, word: i32): i32 {
   if (d.bits !== 4) return word
   // Of 32 columns words 0 to 3 are lower nibbles, and 4 to 7 the upper ones of the same words.
   const keyWord = 4 * (word >>> 3) + (word & 3)
@@ -148,7 +149,7 @@ function queryPlace({ d }: Decode, word: i32): i32 {
 const TOGETHER = 4
 
 /** Adds up a team's units in their order, and gives out its rows, or the split's part of them. */
-export function mergeUnits(o: Decode & { readonly a: RowArguments }, rows: TeamRows): void {
+export function mergeUnits(o: DecodeRound & { readonly a: RowArguments }, rows: TeamRows): void {
   const { a, c, d, m } = o
   const { unit } = rows
   const team = teamOf(unit)
@@ -161,7 +162,7 @@ export function mergeUnits(o: Decode & { readonly a: RowArguments }, rows: TeamR
     const sums = noSums()
     for (const begin of range(0, team.warps, TOGETHER)) {
       const parts = each(TOGETHER, (i) => {
-        const warp = team.first + Math.min(begin + i, team.warps - 1)
+        const warp = o.buffers.sums + team.first + Math.min(begin + i, team.warps - 1)
         return {
           statistics: load(m.statistics, [warp, item.row, 0], 4),
           codes: load(m.sums, [warp, item.row * d.sumPitch + column], 4),
@@ -191,7 +192,7 @@ interface Item {
 }
 
 /** Deals four columns at a time of all rows of `slices` slices out to lanes; rows past the last are left out. */
-function eachItem(o: Decode, rows: TeamRows, slices: i32, body: (item: Item) => void): void {
+function eachItem(o: DecodeRound, rows: TeamRows, slices: i32, body: (item: Item) => void): void {
   const quads = o.c.D / (4 * SLICES)
   const items = o.d.rows * quads
   for (const at of range(laneIdx, slices * items, 32)) {
@@ -236,11 +237,11 @@ function putRow(a: RowArguments, dtype: 'f16' | 'bf16', token: i32, column: i32,
 /** A slice of a row of `partials`: its columns, then reference, total and offset. */
 const sliceWidth = (D: number): number => D / SLICES + 4
 
-const partialRow = ({ d }: Decode, { head, pass }: TeamRows, row: i32): i32 =>
+const partialRow = ({ d }: DecodeRound, { head, pass }: TeamRows, row: i32): i32 =>
   (head * d.passes + pass) * d.rows + row
 
 function putPartial(
-  o: Decode & { readonly a: RowArguments },
+  o: DecodeRound & { readonly a: RowArguments },
   rows: TeamRows,
   { slice, row, column }: Item,
   sums: Sums,
@@ -258,7 +259,7 @@ function putPartial(
 const AHEAD = 8
 
 /** Of the warps that have a slice of a split, the last to arrive adds all of them up in order. */
-function mergeSplits(o: Decode & { readonly a: RowArguments }, rows: TeamRows): void {
+function mergeSplits(o: DecodeRound & { readonly a: RowArguments }, rows: TeamRows): void {
   const { a, c } = o
   const { unit } = rows
   const team = teamOf(unit)

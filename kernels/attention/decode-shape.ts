@@ -2,7 +2,7 @@ import type { Target } from '../../codegen/target.ts'
 import { staticAssert } from '../../dsl/index.ts'
 import { type KvConfig, type KvFormatName, kvConfig, kvFormats, PAGE_TOKENS } from '../formats/kv.ts'
 import { UNIT } from './arithmetic.ts'
-import { ROUND_UNITS } from './rounds.ts'
+import { QUERY_BUFFERS, ROUND_UNITS, SUM_BUFFERS } from './rounds.ts'
 
 /** How decode attention is laid out, all of it static. */
 export interface DecodeConfig extends KvConfig {
@@ -94,8 +94,14 @@ const RESERVED_BYTES = 1024
 /** Shared memory beside the granules: queries, probabilities and sums, statistics, barriers. */
 const fixedBytes = (D: number, rows: number) =>
   ROUND_UNITS *
-    (rows * (2 * D + 16) + 4 * Math.max(EXCHANGE_WORDS, rows * (D + 4)) + rows * (8 + 16) + 8 * 16) +
-  1024
+    (QUERY_BUFFERS * rows * (2 * D + 16 + 8) +
+      SUM_BUFFERS * (4 * Math.max(EXCHANGE_WORDS, rows * (D + 4)) + 16 * rows) +
+      8 * MOST_SLOTS) +
+  8 * (QUERY_BUFFERS + 2 * SUM_BUFFERS) +
+  16
+
+/** Granules of a warp under way at most; more do not help. */
+const MOST_SLOTS = 8
 
 /**
  * The constants for a GPU: granules of 4 KiB at most, and as many of them as its shared memory takes.
@@ -125,7 +131,7 @@ export function decodeConfig(o: {
     const share = (o.target.sharedBytes + RESERVED_BYTES) / ctas - RESERVED_BYTES
     const room = (share - fixedBytes(D, rows)) / ROUND_UNITS
     const granule = [64, 32].find((n) => bytesOf(n) <= 4608 && 2 * bytesOf(n) <= room) ?? least
-    return { ctas, granule, slots: Math.min(8, Math.floor(room / bytesOf(granule))) }
+    return { ctas, granule, slots: Math.min(MOST_SLOTS, Math.floor(room / bytesOf(granule))) }
   }
   const wanted = placing(o.ctasPerMultiprocessor ?? 2)
   const { ctas, granule, slots } = wanted.slots >= 2 ? wanted : placing(1)

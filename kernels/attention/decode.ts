@@ -4,10 +4,11 @@ import {
   type Elem,
   type f16,
   type f32,
+  fenceBarrierInit,
   gridDim,
   type In,
   type InOut,
-  type i32,
+  i32,
   kernel,
   launchDependents,
   type Out,
@@ -17,11 +18,23 @@ import {
   warpIdx,
 } from '../../dsl/index.ts'
 import { hasEngine, initGranules, liveIn, makeGranules, placeOf, startStream } from './decode-copies.ts'
-import { makeDecodeMemory } from './decode-memory.ts'
+import {
+  awaitQueries,
+  awaitSums,
+  firstTurn,
+  initDecodeMemory,
+  makeDecodeMemory,
+  nextTurn,
+  queryAhead,
+  signalQueries,
+  signalRoom,
+  signalSums,
+  sumBuffer,
+} from './decode-memory.ts'
 import { mergeUnits, prepareQueries } from './decode-rows.ts'
 import { checkDecode, DECODE_THREADS, type DecodeConfig, decodeShape } from './decode-shape.ts'
 import { attendUnit } from './decode-unit.ts'
-import { loadUnit } from './rounds.ts'
+import { loadUnit, ROUND_UNITS } from './rounds.ts'
 
 /**
  * Attention over paged keys and values for sequences with few query tokens: query heads and tokens that share a key/value
@@ -61,7 +74,11 @@ export const decodeAttention = kernel(
     const d = decodeShape(c)
     const granules = makeGranules(c, d)
     const o = { a, c, d, m: makeDecodeMemory(d), granules }
-    if (threadIdx.x === 0) initGranules(c, granules)
+    if (threadIdx.x === 0) {
+      initGranules(c, granules)
+      initDecodeMemory(o.m)
+      if (hasEngine()) fenceBarrierInit()
+    }
     barrier()
     if (hasEngine()) {
       waitForPrevious()
@@ -76,22 +93,40 @@ export const decodeAttention = kernel(
       const unit = loadUnit(a.rounds, round, warpIdx)
       return { head, pass, unit, live: liveIn(d, pass, unit.live, unit.count) }
     }
-    if (blockIdx.x < turns) {
-      const rows = rowsOf(blockIdx.x)
-      if (rows.live !== 0) prepareQueries(o, rows)
+    const withBuffers = (query: i32, count: i32) => ({
+      ...o,
+      buffers: { queries: query * ROUND_UNITS, sums: sumBuffer(count) * ROUND_UNITS },
+    })
+    const prepare = (turn: i32, query: i32) => {
+      if (turn >= turns) return
+      const rows = rowsOf(turn)
+      if (rows.live !== 0) prepareQueries(withBuffers(query, i32(0)), rows)
+      signalQueries(o.m, query)
     }
-    barrier()
+    const finish = (turn: i32, count: i32) => {
+      const rows = rowsOf(turn)
+      awaitSums(o.m, count)
+      if (rows.live !== 0) mergeUnits(withBuffers(i32(0), count), rows)
+      signalRoom(o.m, count)
+    }
+
+    prepare(blockIdx.x, i32(0))
+    prepare(blockIdx.x + gridDim.x, i32(1))
+    if (!hasEngine()) barrier()
+    const at = firstTurn()
     for (const turn of range(blockIdx.x, turns, gridDim.x)) {
       const rows = rowsOf(turn)
-      if (rows.live !== 0) attendUnit(o, stream, rows.unit, rows.pass)
-      barrier()
-      if (rows.live !== 0) mergeUnits(o, rows)
-      const next = turn + gridDim.x
-      if (next < turns) {
-        const following = rowsOf(next)
-        if (following.live !== 0) prepareQueries(o, following)
-      }
-      barrier()
+      awaitQueries(o.m, at)
+      if (rows.live !== 0) attendUnit(withBuffers(at.query, at.count), stream, rows.unit, rows.pass, at.count)
+      signalSums(o.m, at.count)
+      // One round late where warps do not meet, so that a warp finds the others' sums.
+      if (!hasEngine()) finish(turn, at.count)
+      else if (at.count > 0) finish(turn - gridDim.x, at.count - 1)
+      prepare(turn + 2 * gridDim.x, queryAhead(at))
+      nextTurn(at)
+    }
+    if (hasEngine()) {
+      if (at.count > 0) finish(blockIdx.x + (at.count - 1) * gridDim.x, at.count - 1)
     }
   },
 )

@@ -8,6 +8,10 @@ import { type In, type i32, load } from '../../dsl/index.ts'
 /** Units of a round. */
 export const ROUND_UNITS = 8
 
+/** Rounds whose queries, and whose sums, a CTA has room for. */
+export const QUERY_BUFFERS = 3
+export const SUM_BUFFERS = 2
+
 /** Words of an entry. */
 export const ENTRY = 12
 
