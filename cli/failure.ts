@@ -14,11 +14,13 @@ export class Reported extends Error {
 /** Errors whose message is one clear sentence for the user, by name: their classes live in modules loaded on demand. */
 const expected = new Set([
   'ArgumentError',
+  'BatchError',
   'CheckpointError',
   'DeviceError',
   'DriverError',
   'LayoutError',
   'QuantizeError',
+  'ProcessError',
   'RequestError',
   'TensorError',
   'TextError',

@@ -12,6 +12,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   draw: async () => (await import('./draw.ts')).drawCommand(),
   tune: async () => (await import('./tune.ts')).tuneCommand(),
   serve: async () => (await import('./serve.ts')).serveCommand(),
+  batch: async () => (await import('./batch.ts')).batchCommand(),
   doctor: async () => (await import('./doctor.ts')).doctorCommand(),
 }
 

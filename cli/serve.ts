@@ -112,7 +112,7 @@ async function serve(folder: string, options: ServeOptions): Promise<void> {
   await Promise.all([engine.close(), model.text.close()])
   server.closeAllConnections()
   server.close()
-  if (engine.failed) throw new Error(engine.closed!.message)
+  if (engine.failed) throw engine.closed!.cause
 }
 
 function listen(server: Server, { host, port }: ServeOptions): Promise<string> {

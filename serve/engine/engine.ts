@@ -256,7 +256,8 @@ export class Engine {
     this.#failures++
     if (this.#failures > (this.#options.failures ?? 3)) {
       this.#failed = true
-      this.#end(new EngineError(`steps fail over and over: ${cause.message}`))
+      // The cause is for the log; clients have no use for it.
+      this.#end(new EngineError('steps fail over and over', { cause }))
       return
     }
     this.#restarts++

@@ -60,6 +60,12 @@ function deepest(issue: z.core.$ZodIssue): { path: readonly PropertyKey[]; messa
   return { path: [...issue.path, ...best.path], message: best.message }
 }
 
+/** What went wrong in full, for the log. */
+export function reasonOf(error: unknown): string {
+  const { message, cause } = error as Error
+  return cause instanceof Error ? `${message}: ${reasonOf(cause)}` : message
+}
+
 /** The answer for whatever went wrong; what is not the client's fault is not explained to it. */
 export function httpErrorOf(error: unknown): HttpError {
   if (error instanceof HttpError) return error

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import { httpErrorOf } from './errors.ts'
+import { httpErrorOf, reasonOf } from './errors.ts'
 import type { Exchange } from './exchange.ts'
 
 /** What a client may leave unread before it is dropped. */
@@ -32,7 +32,7 @@ export class EventStream {
     try {
       await run()
     } catch (error) {
-      exchange.log.error = (error as Error).message
+      exchange.log.error = reasonOf(error)
       this.send(httpErrorOf(error).body)
     }
     this.#end()

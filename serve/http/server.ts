@@ -1,7 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Logger } from 'pino'
-import { HttpError, httpErrorOf } from './errors.ts'
+import { HttpError, httpErrorOf, reasonOf } from './errors.ts'
 import { Exchange, type ServerContext } from './exchange.ts'
 import { openApiDocument } from './openapi.ts'
 import { chat } from './routes/chat.ts'
@@ -111,7 +111,7 @@ function requireKey(request: IncomingMessage, path: string, keys: readonly Buffe
 function fail(exchange: Exchange, error: unknown, logger: Logger): void {
   const told = httpErrorOf(error)
   const { request, response } = exchange
-  exchange.log.error = told.message
+  exchange.log.error = reasonOf(error)
   if (told.status >= 500 && error !== told) logger.error({ id: exchange.id, err: error }, 'a request failed')
   if (response.headersSent || response.destroyed) {
     response.destroy()

@@ -1,4 +1,5 @@
 import { type ChildProcess, execFileSync } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import OpenAI from 'openai'
 import { test } from 'uvu'
@@ -64,6 +65,31 @@ test('a model is served without a GPU, through the death of its process, until S
     child.kill('SIGTERM')
   }
   assert.is(await ended, 0)
+})
+
+test('a batch is answered, and goes on from what it has', async () => {
+  const [input, output] = [join(root, 'in.jsonl'), join(root, 'out.jsonl')]
+  const body = { model: 'tiny', max_tokens: 3, temperature: 0 }
+  const line = (id: string, more: object) =>
+    JSON.stringify({ custom_id: id, method: 'POST', url: '/v1/completions', body: { ...body, ...more } })
+  writeFileSync(
+    input,
+    [line('a', { prompt: 'x' }), line('b', { prompt: '' }), line('c', { n: 0 })].join('\n'),
+  )
+  const batch = () => runCli('batch', input, output, '--model', model, ...small)
+  const first = await batch()
+  assert.equal([first.code, first.out], [0, ''])
+  assert.match(first.err, '3 requests answered; 2 with an error')
+  const answers = readFileSync(output, 'utf8')
+  const [a] = answers.split('\n').filter((text) => text.includes('"custom_id":"a"'))
+  assert.is(JSON.parse(a!).response.body.usage.completion_tokens, 3)
+  const second = await batch()
+  assert.match(second.err, '3 requests answered, 3 of them before')
+  assert.is(readFileSync(output, 'utf8'), answers)
+  assertRefused(
+    await runCli('batch', join(root, 'none'), output, '--model', model, ...small),
+    'does not exist',
+  )
 })
 
 test('what cannot be served is said in a sentence', async () => {

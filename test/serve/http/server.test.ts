@@ -207,9 +207,11 @@ test('an engine whose steps fail for good is not healthy', () =>
         close: async () => {},
       }),
     },
-    async ({ url }) => {
+    async ({ url, log }) => {
       const response = await post(`${url}/v1/completions`, completion)
       assert.is(response.status, 503)
+      assert.not.match(await response.text(), 'no GPU')
+      await until(() => log.some(({ error }) => /over and over: no GPU/.test(String(error))))
       assert.is((await fetch(`${url}/health`)).status, 503)
     },
   ))

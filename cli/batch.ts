@@ -1,0 +1,110 @@
+import { randomBytes } from 'node:crypto'
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { Command } from 'commander'
+import { pino } from 'pino'
+import { type BatchRequest, countLines } from '../serve/batch/batch-file.ts'
+import { type BatchAnswer, runBatch } from '../serve/batch/run-batch.ts'
+import { Metrics } from '../serve/http/metrics.ts'
+import { createHttpServer } from '../serve/http/server.ts'
+import { serveModel } from '../serve/serve-model.ts'
+import { deviceOption, wholeNumber } from './options.ts'
+import { packageVersion } from './package-info.ts'
+import { progressBar } from './progress.ts'
+
+interface BatchOptions {
+  readonly model: string
+  readonly name?: string
+  readonly device?: string
+  readonly sequences: number
+  readonly stepTokens: number
+  readonly context: number
+  readonly pages?: number
+}
+
+export const batchCommand = (): Command =>
+  new Command('batch')
+    .description('Answer the requests of an OpenAI Batch file. Run again, it goes on where it ended.')
+    .argument('<input>', 'file of one request a line: {"custom_id", "method", "url", "body"}')
+    .argument('<output>', 'file of one answer a line, in any order; what it has is not asked again')
+    .requiredOption('--model <folder>', 'folder of a checkpoint')
+    .option('--name <name>', "what requests call the model (default: its folder's name)")
+    .addOption(deviceOption())
+    .option('--sequences <n>', 'sequences that run at once', wholeNumber(1), 64)
+    .option('--step-tokens <n>', 'tokens of one step', wholeNumber(1), 1024)
+    .option('--context <n>', 'tokens of one sequence, prompt and output', wholeNumber(1), 8192)
+    .option(
+      '--pages <n>',
+      'pages of 64 tokens in the cache (default: what is needed, or what fits)',
+      wholeNumber(1),
+    )
+    .addHelpText(
+      'after',
+      `
+Example:
+  $ quattuor batch in.jsonl out.jsonl --model models/llama-w4a8kv4`,
+    )
+    .action(batch)
+
+async function batch(input: string, output: string, options: BatchOptions): Promise<void> {
+  // What is wrong with the file is told before a model is loaded.
+  await countLines(input)
+  const loading = progressBar('Loading')
+  // Twice as many requests as run, so that none of them ends without another to take its place.
+  const concurrency = 2 * options.sequences
+  const { model } = await serveModel(options.model, {
+    ...options,
+    waiting: 128 * concurrency,
+    textThreads: 1,
+    stepMilliseconds: 120_000,
+    onProgress: ({ done, total }) => loading.update(done, total),
+  }).finally(loading.stop)
+  const key = randomBytes(16).toString('hex')
+  // The requests go through the server, so that they are checked and answered as they would be by `serve`.
+  const server = createHttpServer({
+    model,
+    metrics: new Metrics(model.name, model.engine),
+    version: packageVersion(),
+    maxBodyBytes: 64 * 2 ** 20,
+    apiKeys: [key],
+    logger: pino({ level: 'error' }, process.stderr),
+  })
+  const bar = progressBar('Answering')
+  try {
+    const url = await listen(server)
+    const answer = (request: BatchRequest) => post(url, key, request)
+    const { total, resumed, failed } = await runBatch(input, output, {
+      concurrency,
+      answer,
+      onProgress: bar.update,
+    })
+    bar.stop()
+    const before = resumed > 0 ? `, ${resumed} of them before` : ''
+    console.error(`${total} requests answered${before}; ${failed} with an error`)
+  } finally {
+    bar.stop()
+    server.closeAllConnections()
+    server.close()
+    await Promise.all([model.engine.close(), model.text.close()])
+  }
+}
+
+const listen = (server: Server): Promise<string> =>
+  new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(0, '127.0.0.1', () => resolve(`http://127.0.0.1:${(server.address() as AddressInfo).port}`))
+  })
+
+async function post(url: string, key: string, request: BatchRequest): Promise<BatchAnswer> {
+  const response = await fetch(url + request.url, {
+    method: request.method,
+    headers: { authorization: `Bearer ${key}` },
+    // An answer is one object, whatever the request says.
+    body: JSON.stringify({ ...request.body, stream: false }),
+  })
+  return {
+    status: response.status,
+    requestId: response.headers.get('x-request-id') ?? '',
+    body: await response.json(),
+  }
+}
