@@ -3,6 +3,7 @@ import {
   type DType,
   dtypeBytes,
   each,
+  f16x2,
   f32,
   type In,
   type InOut,
@@ -10,8 +11,13 @@ import {
   idiv,
   laneIdx,
   load,
+  loadWords,
+  pack2,
   range,
-  to,
+  regs,
+  u32,
+  unpack2,
+  unroll,
   warpIdx,
 } from '../../dsl/index.ts'
 
@@ -65,28 +71,47 @@ export function loadNeighbours(logits: Logits, V: number, first: i32, width: num
 }
 
 /**
- * Device: passes the 64 logits of the calling lane's group of a tile on to `use`, ids rising: in their own type, as 16-bit
- * ones take half the registers, and −∞ behind the row's end. `use` is there twice, for whole tiles and for the last.
+ * Device: reads the calling lane's group of a tile into registers, as words: 16-bit logits take half as many. What lies
+ * behind the row's end is what `groupValues` makes −∞.
  */
-export function withGroup(
-  logits: Logits,
-  V: number,
-  tile: i32,
-  use: (values: readonly number[]) => void,
-): void {
+export function loadGroupWords(words: u32[], logits: Logits, V: number, tile: i32): void {
   const { dtype } = logits
   const row = logits as In<number, string>
   const width = pieceLogits(dtype)
-  const pieces = (loadPiece: (first: i32) => number[]) =>
-    each(groupPieces(dtype), (piece) => loadPiece(pieceStart(dtype, tile, laneIdx, piece))).flat()
-  if ((tile + 1) * TILE_LOGITS <= V)
-    use(
-      pieces((first) =>
-        V % width === 0 ? load(row, [first], width) : each(width, (i) => row.at(first + i)),
-      ),
-    )
-  else use(pieces((first) => loadNeighbours(logits, V, first, width).map((value) => to(dtype, value))))
+  for (const piece of unroll(groupPieces(dtype))) {
+    const first = pieceStart(dtype, tile, laneIdx, piece)
+    const element = (i: number) => row.at(Math.min(first + i, V - 1))
+    const loaded =
+      V % width === 0
+        ? loadWords(row, [Math.min(first, V - width)], 4)
+        : each(4, (i) =>
+            dtype === 'f32' ? u32.bits(element(i)) : u32.bits(pack2(element(2 * i), element(2 * i + 1))),
+          )
+    for (const i of unroll(4)) words[4 * piece + i] = loaded[i]!
+  }
 }
+
+/** Registers for a group's words. */
+export const groupWords = (dtype: DType): u32[] => regs(4 * groupPieces(dtype), u32(0))
+
+/** Device: the logits in a group's words, ids rising, in their own type; −∞ behind the row's end. */
+export function groupValues(words: u32[], dtype: DType, V: number, tile: i32): number[] {
+  if ((tile + 1) * TILE_LOGITS > V) {
+    for (const piece of unroll(groupPieces(dtype))) {
+      for (const i of unroll(4)) {
+        const perWord = pieceLogits(dtype) / 4
+        const first = pieceStart(dtype, tile, laneIdx, piece) + perWord * i
+        const own = words[4 * piece + i]!
+        words[4 * piece + i] =
+          first + perWord <= V ? own : first < V ? (own & 0xffff) | 0xfc000000 : u32(OUTSIDE[perWord - 1]!)
+      }
+    }
+  }
+  return words.flatMap((word): number[] => (dtype === 'f32' ? [f32.bits(word)] : unpack2(f16x2.bits(word))))
+}
+
+/** −∞ as f32, and twice as f16. */
+const OUTSIDE = [0xff800000, 0xfc00fc00]
 
 /** Device: calls `use` for the logits of the calling lane's group of a tile, ids rising, 32 of them loaded at a time. */
 export function eachOfGroup(logits: Logits, V: number, tile: i32, use: (logit: f32) => void): void {

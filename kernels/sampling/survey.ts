@@ -19,7 +19,15 @@ import {
   warpIdx,
 } from '../../dsl/index.ts'
 import { overlapLaunches } from '../half-rows.ts'
-import { idOfGroupBit, type LogitType, loadGroupBits, tilesOf, withGroup } from './groups.ts'
+import {
+  groupValues,
+  groupWords,
+  idOfGroupBit,
+  type LogitType,
+  loadGroupBits,
+  loadGroupWords,
+  tilesOf,
+} from './groups.ts'
 import { BIASED, IN_PROMPT, OCCURRENCE } from './history.ts'
 import { decodeSettings, needsSums, type SettingsTable } from './settings.ts'
 import { toLog2, weightBeside } from './weigh.ts'
@@ -61,7 +69,7 @@ export const surveyLogits = kernel(
   {
     grid: (d, c: SurveyConfig) => [ceilDiv(tilesOf(c.V), warpsOf(c.V)), d.B!],
     block: (c: SurveyConfig) => [32 * warpsOf(c.V)],
-    blocksPerMultiprocessor: (c: SurveyConfig) => (c.dtype === 'f16' ? 8 : 5),
+    blocksPerMultiprocessor: (c: SurveyConfig) => (c.dtype === 'f16' ? 6 : 4),
   },
   function surveyLogits(
     a: Adjustments & {
@@ -75,17 +83,19 @@ export const surveyLogits = kernel(
   ) {
     overlapLaunches()
     const row = blockIdx.y
+    const tile = blockIdx.x * warpsOf(c.V) + warpIdx
+    if (tile >= tilesOf(c.V)) return
+    const logits = a.logits.row(row)
+    // On their way while it is found out what is to be done with them.
+    const words = groupWords(c.dtype)
+    loadGroupWords(words, logits, c.V, tile)
     const slot = a.slots.at(row)
     if (slot < 0) return
     const settings = decodeSettings(a.settings, slot)
     const isTouched = settings.isPenalized || settings.biases > 0
-    const wantsSums = needsSums(settings, c.V)
-    const isReported = settings.reported > 0
-    const scale = toLog2(settings.temperature)
-    const logits = a.logits.row(row)
-    const warps = warpsOf(c.V)
-    const tile = blockIdx.x * warps + warpIdx
-    if (tile < tilesOf(c.V)) {
+    if (isTouched || settings.isMasked) {
+      // Loads past the row's end read its last piece instead, which another lane may change.
+      syncWarp()
       if (isTouched)
         eachBit(c.dtype, tile, loadGroupBits(a.touched, slot, c.dtype, tile), (id) => {
           logits.put(to(c.dtype, adjusted(a, slot, id, f32(logits.at(id)))), id)
@@ -96,21 +106,17 @@ export const surveyLogits = kernel(
           if (id < c.V) logits.put(to(c.dtype, f32(Number.NEGATIVE_INFINITY)), id)
         })
       }
-      // Loads past the row's end read its last piece instead, which another lane may have changed.
       syncWarp()
-      withGroup(logits, c.V, tile, (values) => {
-        const largest = largestOf(values, c.dtype)
-        const at = 32 * tile + laneIdx
-        a.largest.put(largest, row, at)
-        if (wantsSums) a.sums.put(sumOfWeights(values, largest, scale), row, at)
-      })
-      // Seldom wanted, and read again: both sums at once take more registers than there are.
-      if (isReported)
-        withGroup(logits, c.V, tile, (values) => {
-          const sum = sumOfWeights(values, largestOf(values, c.dtype), f32(LOG2E))
-          a.plainSums.put(sum, row, 32 * tile + laneIdx)
-        })
+      loadGroupWords(words, logits, c.V, tile)
     }
+
+    const values = groupValues(words, c.dtype, c.V, tile)
+    const largest = largestOf(values, c.dtype)
+    const at = 32 * tile + laneIdx
+    a.largest.put(largest, row, at)
+    if (needsSums(settings, c.V))
+      a.sums.put(sumOfWeights(values, largest, toLog2(settings.temperature)), row, at)
+    if (settings.reported > 0) a.plainSums.put(sumOfWeights(values, largest, f32(LOG2E)), row, at)
   },
 )
 
