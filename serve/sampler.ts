@@ -197,7 +197,7 @@ export class Sampler {
     const biases = [
       ...[...(sampling.logitBias ?? [])].map(([id, value]) => ({ id, value, until: ALWAYS })),
       ...held.map((id) => ({ id, value: Number.NEGATIVE_INFINITY, until: sampling.minTokens! })),
-    ]
+    ].sort((one, other) => one.id - other.id)
     const state = this.#state
     const [, room] = state.biasIds.shape as [number, number]
     if (biases.length > room)

@@ -77,6 +77,8 @@ export class Engine {
   readonly #entries = new Map<number, Entry>()
   /** Requests by their number in the present scheduler. */
   #scheduledIds = new Map<number, number>()
+  /** Why what runs steps is lost, when it was lost while nothing ran. */
+  #lost: Error | undefined
   #nextId = 0
   #closed: Error | undefined
   #failed = false
@@ -95,6 +97,7 @@ export class Engine {
     this.#options = options
     this.#runner = runner
     this.#scheduler = new Scheduler(options.limits, options.pageTokens)
+    this.#watch(runner)
     this.#loop = this.#run()
   }
 
@@ -182,11 +185,21 @@ export class Engine {
         running = next
         if (previous) await this.#collect(previous)
         else if (!next) await this.#untilWoken()
+        if (this.#lost) throw this.#lost
       } catch (error) {
         running = undefined
         await this.#restart(error as Error)
       }
     }
+  }
+
+  #watch(runner: StepRunner): void {
+    this.#lost = undefined
+    runner.failure?.catch((error: Error) => {
+      if (runner !== this.#runner) return
+      this.#lost = error
+      this.#wake()
+    })
   }
 
   #submit(plan: StepPlan<EngineRequest>): RunningStep {
@@ -264,6 +277,7 @@ export class Engine {
     await this.#runner.close().catch(() => {})
     try {
       this.#runner = await this.#options.openRunner()
+      this.#watch(this.#runner)
     } catch (error) {
       await this.#restart(error as Error)
       return

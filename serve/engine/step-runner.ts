@@ -28,5 +28,7 @@ export interface StepRunner {
    * while the one before it runs. A rejection means that nothing can be run any more.
    */
   submit(step: EngineStep): Promise<StepResult>
+  /** Rejects when nothing can be run any more, where that is known before a step is submitted. */
+  readonly failure?: Promise<never>
   close(): Promise<void>
 }

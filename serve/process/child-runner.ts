@@ -35,12 +35,19 @@ export class ChildRunner implements StepRunner {
   readonly #onProgress: (progress: ProgressMessage) => void
   #ready: ReadyMessage | undefined
   #onReady!: Pick<Pending, 'reject'> & { readonly resolve: () => void }
+  readonly failure: Promise<never>
+  #onFailure!: (error: Error) => void
   #failure: Error | undefined
 
   private constructor(spec: RunnerSpec, onProgress: (progress: ProgressMessage) => void) {
     const extension = import.meta.url.endsWith('.ts') ? '.ts' : '.js'
     const file = fileURLToPath(new URL(`./child${extension}`, import.meta.url))
     this.#onProgress = onProgress
+    this.failure = new Promise((_, reject) => {
+      this.#onFailure = reject
+    })
+    // Whoever waits for it hears of it.
+    this.failure.catch(() => {})
     this.#child = spawn(process.execPath, [...process.execArgv, file, JSON.stringify(spec)], {
       stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
     })
@@ -132,6 +139,7 @@ export class ChildRunner implements StepRunner {
   /** The first reason is the one that is told. */
   #fail(error: Error): void {
     this.#failure ??= error
+    this.#onFailure(this.#failure)
     this.#onReady.reject(this.#failure)
     for (const { reject } of this.#pending.splice(0)) reject(this.#failure)
   }

@@ -89,6 +89,23 @@ test('a model runs in a process of its own', async () => {
   await engine.close()
 })
 
+test('a process that dies while nothing runs is replaced at once', async () => {
+  const opened: ChildRunner[] = []
+  const engine = await Engine.start({
+    limits: { tokens: 8, sequences: 2, pages: 9, context: 64, waiting: 9, watermark: 0 },
+    pageTokens: 64,
+    openRunner: async () => {
+      opened.push(await ChildRunner.open(fake))
+      return opened.at(-1)!
+    },
+  })
+  process.kill(opened[0]!.pid!, 'SIGKILL')
+  while (opened.length < 2) await new Promise((resolve) => setTimeout(resolve, 10))
+  const request = { ...requestOf(3), maxTokens: 5 }
+  assert.equal(await tokensOf(engine, request), fakeOutput(request, vocabSize))
+  await engine.close()
+})
+
 test('a process that cannot begin says why', async () => {
   const failure = async (spec: RunnerSpec): Promise<Error> => {
     try {
