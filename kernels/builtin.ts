@@ -1,4 +1,7 @@
 import type { Kernel } from '../dsl/kernel.ts'
+import { decodeAttention } from './attention/decode.ts'
+import { decodeConfig } from './attention/decode-shape.ts'
+import { planAttention } from './attention/plan.ts'
 import { prefillAttention } from './attention/prefill.ts'
 import { planPrefill } from './attention/prefill-plan.ts'
 import { hasPrefill, prefillConfig, tileTokens } from './attention/prefill-shape.ts'
@@ -101,7 +104,13 @@ export function builtinKernels(
   for (const kv of Object.keys(kvFormats) as KvFormatName[]) {
     const heads = { dtype, D, Hq, Hkv, HqD: Hq * D, ...kvConfig(kv, dtype, D) }
     add(ropeAppend, { ...heads, R: D, QKV: (Hq + 2 * Hkv) * D })
+    for (const queries of [1, 8]) {
+      const parts = { kv, dtype, D, Hq, Hkv, queries, target, multiprocessors: 132 }
+      const c = decodeConfig(parts)
+      if (c.slots >= 2) add(decodeAttention, { ...c })
+    }
   }
+  for (const queries of [1, 8]) add(planAttention, { queries })
   const gemm = { dtype, N: H, K: H, bias: true, residual: true }
   for (const tile of tiles('w16')) add(gemm16, { ...gemm, ...tile, out: 'f32' })
   for (const format of ['w4a16-g128', 'w4a16-g64', 'w4a16-g32'] as const)
@@ -119,7 +128,6 @@ export function builtinKernels(
     add(gemmW4A8SiluMul, gemmConstants('w4a8', gateUp, tile, ending))
   addSiluMul(defaultTiles('w4a8', gateUp, target))
   add(groupTiles, { Experts: 8, tokens: 16 })
-  add(planPrefill, { queries: 8, tileTokens: tileTokens({ D, Hq, Hkv }) })
   // wgmma is Hopper's alone.
   if (target.capability === 90) {
     addSiluMul(defaultWgmmaTiles(weightFormats.w4a8, gateUp, 'i8', target)!)
@@ -128,6 +136,7 @@ export function builtinKernels(
         const wgmma = defaultGroupedTiles(weightFormats[format], { M, N: H, K: H, experts: 8 }, target)
         return wgmma ? [{ dtype, bias: true, ...wgmma }] : []
       })
+    add(planPrefill, { queries: 8, tileTokens: tileTokens({ D, Hq, Hkv }) })
     for (const kv of ['kv4', 'kv8'] as const)
       if (hasPrefill(kv, D))
         add(prefillAttention, { ...prefillConfig({ kv, dtype, D, Hq, Hkv, multiprocessors: 132 }) })

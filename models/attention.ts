@@ -29,12 +29,31 @@ interface AttentionParts {
 /** No window: more than any context. */
 const WHOLE_CONTEXT = 2 ** 30
 
+/** The constants of decode attention for sequences of up to `queries` query tokens. */
+function decodeConstants(
+  { target, properties }: Device,
+  shape: { readonly kv: KvFormatName; readonly dtype: ActivationType },
+  { heads: Hq, kvHeads: Hkv, headDim: D }: ModelConfig,
+  queries: number,
+) {
+  const { multiprocessors } = properties
+  return decodeConfig({ ...shape, D, Hq, Hkv, queries, target, multiprocessors })
+}
+
 /**
- * Query tokens of a sequence that attention takes at most on a device: where there is no prefill attention for a cache,
- * decode attention takes prompts, in pieces.
+ * Query tokens of a sequence that attention takes at most on a device. Where there is no prefill attention for a cache,
+ * decode attention takes prompts, in pieces as long as its shared memory allows.
  */
-export const mostQueries = (device: Device, kv: KvFormatName, { headDim }: ModelConfig): number =>
-  device.target.name === 'sm_90a' && hasPrefill(kv, headDim) ? Infinity : DECODE_QUERIES
+export function mostQueries(
+  device: Device,
+  kv: KvFormatName,
+  dtype: ActivationType,
+  config: ModelConfig,
+): number {
+  if (device.target.name === 'sm_90a' && hasPrefill(kv, config.headDim)) return Infinity
+  const lengths = [DECODE_QUERIES, 4, 2]
+  return lengths.find((queries) => decodeConstants(device, { kv, dtype }, config, queries).slots >= 2) ?? 1
+}
 
 /** A kernel for all layers: what lists its work, once for each window that layers have, and each layer's launch. */
 interface Variant {
@@ -51,8 +70,12 @@ export class Attention {
   readonly #variants = new Map<string, Promise<Variant>>()
   readonly #owned: Tensor[] = []
 
+  /** Query tokens of a sequence that attention takes at once. */
+  readonly #most: number
+
   constructor(parts: AttentionParts) {
     this.#parts = parts
+    this.#most = mostQueries(parts.device, parts.cache.constants.kv, parts.type, parts.config)
   }
 
   /** Throws `RangeError` where sequences of such contexts have more splits than there is room for. */
@@ -81,12 +104,11 @@ export class Attention {
   }
 
   #variantsOf({ queries, prompts }: StepKind): Promise<Variant[]> {
-    const { device, config, cache } = this.#parts
-    const few = this.#once(`decode ${queries}`, () => this.#prepareDecode(queries))
-    if (!prompts) return Promise.all([few])
-    if (mostQueries(device, cache.constants.kv, config) === Infinity)
-      return Promise.all([few, this.#once(`prefill ${queries}`, () => this.#preparePrefill(queries))])
-    return Promise.all([this.#once(`decode ${DECODE_QUERIES}`, () => this.#prepareDecode(DECODE_QUERIES))])
+    const decode = (most: number) => this.#once(`decode ${most}`, () => this.#prepareDecode(most))
+    if (queries === 1 && !prompts) return Promise.all([decode(1)])
+    if (this.#most < Infinity) return Promise.all([decode(this.#most)])
+    const prefill = () => this.#once(`prefill ${queries}`, () => this.#preparePrefill(queries))
+    return Promise.all(prompts ? [decode(queries), prefill()] : [decode(queries)])
   }
 
   #once(name: string, prepareIt: () => Promise<Variant>): Promise<Variant> {
@@ -103,20 +125,19 @@ export class Attention {
    * sequence share all.
    */
   #rooms(): number {
-    const { device, config, cache, activations } = this.#parts
+    const { cache, activations } = this.#parts
     const [sequences, maxPages] = activations.pages.shape as [number, number]
     const most = mostRounds(sequences, maxPages)
-    if (mostQueries(device, cache.constants.kv, config) < Infinity) return most
+    if (this.#most < Infinity) return most
     return Math.min(most, sequences + Math.ceil((2 * cache.pages * PAGE_TOKENS) / SPLIT))
   }
 
   async #prepareDecode(queries: number): Promise<Variant> {
-    const { device, cache, activations } = this.#parts
+    const { device, config, cache, activations } = this.#parts
     const { queryStart, context, pages, q, attended } = activations
     const sequences = pages.shape[0]!
     const rooms = this.#rooms()
-    const { multiprocessors } = device.properties
-    const c = decodeConfig({ ...this.#shape(), queries, target: device.target, multiprocessors })
+    const c = decodeConstants(device, this.#shape(), config, queries)
     const partials = this.#allocate('f32', [rooms, c.PartialRows, c.PartialColumns])
     const arrivals = this.#allocate('i32', [sequences, c.Counters])
     arrivals.fill(0)

@@ -77,7 +77,7 @@ export class Model {
 
     const kv = kvFormatOf(checkpoint)
     const cache = new KvCache(device, config, kv, type, options.pages)
-    const queries = mostQueries(device, kv, config)
+    const queries = mostQueries(device, kv, type, config)
     const activations = allocateActivations(device, config, limits, type, quantized, queries, options.logits)
     const attention = new Attention({ device, config, type, cache, activations })
     const positions = limits.pagesPerSequence * PAGE_TOKENS
