@@ -25,8 +25,8 @@ export interface GeluMulConfig extends RowConfig {
   readonly form: GeluForm
 }
 
-/** Gates below are taken for this, whose gelu is −10⁻³⁶ at most. */
-const STEEPEST = { erf: 12.7, tanh: 20 } as const
+/** Gates further out are taken for this far out, whose gelu is the gate itself or −10⁻³⁶ at most. */
+const FARTHEST = { erf: 12.7, tanh: 20 } as const
 
 /** ½ (1 + tanh u) is a sigmoid of 2u, and u is √(2/π) (x + 0.044715 x³): in powers of two, x (CUBIC · x² + LINEAR). */
 const LINEAR = -2 * Math.sqrt(2 / Math.PI) * LOG2E
@@ -46,48 +46,46 @@ const TAIL_POLE = 0.37 * Math.SQRT1_2
 /** Device: gelu(gate) · up, each operation rounded to f32. */
 const timesOf =
   (form: GeluForm) =>
-  (gate: f32, up: f32): f32 => {
-    const x = Math.max(gate, -STEEPEST[form])
-    return x * (form === 'tanh' ? normalTanh(x) : normalErf(x)) * up
-  }
+  (gate: f32, up: f32): f32 =>
+    (form === 'tanh' ? geluTanh(gate) : geluErf(gate)) * up
 
-function normalTanh(x: f32): f32 {
-  const within = Math.min(x, STEEPEST.tanh)
+function geluTanh(gate: f32): f32 {
+  const x = Math.max(gate, -FARTHEST.tanh)
+  const within = Math.min(x, FARTHEST.tanh)
   const exponent = within * fma(within * within, f32(CUBIC), f32(LINEAR))
-  return reciprocalExact(1 + exp2Product(Math.max(Math.min(exponent, MOST_EXPONENT), -MOST_EXPONENT), 1))
+  return x * reciprocalExact(1 + exp2Product(Math.max(Math.min(exponent, MOST_EXPONENT), -MOST_EXPONENT), 1))
 }
 
-function normalErf(x: f32): f32 {
-  const distance = Math.min(Math.abs(x), STEEPEST.erf)
+/** max(x, 0) − |x| · Φ(−|x|), which is x · Φ(x) on both sides of 0. */
+function geluErf(x: f32): f32 {
+  const distance = Math.min(Math.abs(x), FARTHEST.erf)
   const t = reciprocalExact(fma(distance, f32(TAIL_POLE), f32(1)))
   const polynomial = TAIL.slice(1).reduce((sum: f32, term) => fma(sum, t, f32(term)), f32(TAIL[0]!))
   const tail = t * polynomial * exp2Product(distance * distance, -LOG2E / 2)
-  return x < 0 ? tail : 1 - tail
+  return fma(-distance, tail, Math.max(x, 0))
 }
 
 /** gelu(gate) · up of the kernels on the host, bit for bit. */
-export function geluTimesReference(form: GeluForm, gate: number, up: number): number {
-  const { fround, max } = Math
-  const x = max(gate, fround(-STEEPEST[form]))
-  return fround(fround(x * (form === 'tanh' ? normalTanhReference(x) : normalErfReference(x))) * up)
-}
+export const geluTimesReference = (form: GeluForm, gate: number, up: number): number =>
+  Math.fround((form === 'tanh' ? geluTanhReference(gate) : geluErfReference(gate)) * up)
 
-function normalTanhReference(x: number): number {
+function geluTanhReference(gate: number): number {
   const { fround, max, min } = Math
-  const within = min(x, STEEPEST.tanh)
+  const x = max(gate, -FARTHEST.tanh)
+  const within = min(x, FARTHEST.tanh)
   const exponent = fround(within * fmaF32(fround(within * within), fround(CUBIC), fround(LINEAR)))
   const power = exp2ProductReference(max(min(exponent, MOST_EXPONENT), -MOST_EXPONENT), 1)
-  return reciprocalExactReference(fround(1 + power))
+  return fround(x * reciprocalExactReference(fround(1 + power)))
 }
 
-function normalErfReference(x: number): number {
+function geluErfReference(x: number): number {
   const { fround } = Math
-  const distance = Math.min(Math.abs(x), fround(STEEPEST.erf))
+  const distance = Math.min(Math.abs(x), fround(FARTHEST.erf))
   const t = reciprocalExactReference(fmaF32(distance, fround(TAIL_POLE), 1))
   const polynomial = TAIL.slice(1).reduce((sum, term) => fmaF32(sum, t, fround(term)), fround(TAIL[0]!))
   const power = exp2ProductReference(fround(distance * distance), -LOG2E / 2)
   const tail = fround(fround(t * polynomial) * power)
-  return x < 0 ? tail : fround(1 - tail)
+  return fmaF32(-distance, tail, Math.max(x, 0))
 }
 
 const columns = (c: GeluMulConfig) => c.I
