@@ -180,7 +180,6 @@ export function mergeUnits(o: DecodeRound & { readonly a: RowArguments }, rows: 
     if (unit.splits === 1) putRow(a, c.dtype, place.token, place.column + column, sums)
     else putPartial(o, rows, { ...item, slice }, sums)
   })
-  if (unit.splits > 1) mergeSplits(o, rows)
 }
 
 /** Four columns of a row of a slice. */
@@ -258,22 +257,62 @@ function putPartial(
 /** Splits whose parts are under way at once. */
 const AHEAD = 8
 
-/** Of the warps that have a slice of a split, the last to arrive adds all of them up in order. */
-function mergeSplits(o: DecodeRound & { readonly a: RowArguments }, rows: TeamRows): void {
-  const { a, c } = o
+/**
+ * A split's part that a warp has stored, and not yet told of. It does so a round later, when the stores are done, and looks
+ * at the answer still later: neither is then waited for.
+ */
+export interface Pending {
+  /** Its turn; -1 where there is none. */
+  turn: i32
+  splits: i32
+  sequence: i32
+  /** The counter of the lane's slice; -1 for lanes without one. */
+  counter: i32
+  /** Parts that were there before. */
+  before: i32
+}
+
+export const noPending = (): Pending => ({
+  turn: i32(-1),
+  splits: i32(0),
+  sequence: i32(0),
+  counter: i32(-1),
+  before: i32(-1),
+})
+
+/** Notes the part that the calling warp has stored of a round, if any. */
+export function notePart({ d }: DecodeRound, pending: Pending, rows: TeamRows, turn: i32): void {
   const { unit } = rows
   const team = teamOf(unit)
-  const counter = (rows.head * o.d.passes + rows.pass) * SLICES
-  threadFence()
-  syncWarp()
-  let isLast = i32(0)
-  if (laneIdx < SLICES && laneIdx >= team.own && (laneIdx - team.own) % team.warps === 0) {
-    const before = atomicAdd(a.arrivals, [unit.sequence, counter + laneIdx], i32(1))
-    isLast = i32(before === unit.splits - 1)
-    if (before === unit.splits - 1) a.arrivals.put(0, unit.sequence, counter + laneIdx)
+  const has = unit.splits > 1
+  const isOwn = laneIdx < SLICES && laneIdx >= team.own && (laneIdx - team.own) % team.warps === 0
+  pending.turn = has ? turn : -1
+  pending.splits = unit.splits
+  pending.sequence = unit.sequence
+  pending.counter = isOwn ? (rows.head * d.passes + rows.pass) * SLICES + laneIdx : -1
+}
+
+/** Tells of the part that is pending. */
+export function announcePart({ a }: { readonly a: RowArguments }, pending: Pending): void {
+  if (pending.turn >= 0) {
+    threadFence()
+    syncWarp()
+    if (pending.counter >= 0)
+      pending.before = atomicAdd(a.arrivals, [pending.sequence, pending.counter], i32(1))
   }
-  const last = ballot(isLast === 1)
-  if (last === 0) return
+}
+
+/** The slices, a bit each, of which the part was the last to arrive. */
+export function lastSlices({ a }: { readonly a: RowArguments }, pending: Pending): u32 {
+  const isLast = pending.counter >= 0 && pending.before === pending.splits - 1
+  if (isLast) a.arrivals.put(0, pending.sequence, pending.counter)
+  return ballot(isLast)
+}
+
+/** Adds up all splits of a sequence in order, of the slices of which all parts are there. */
+export function mergeSplits(o: DecodeRound & { readonly a: RowArguments }, rows: TeamRows, last: u32): void {
+  const { a, c } = o
+  const { unit } = rows
   threadFence()
   eachItem(o, rows, i32(SLICES), (item) => {
     const { slice, row, column } = item

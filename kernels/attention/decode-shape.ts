@@ -14,6 +14,8 @@ export interface DecodeConfig extends KvConfig {
   readonly HqD: number
   /** Query tokens of a sequence at most. */
   readonly queries: number
+  /** Rows (query tokens and heads) that are multiplied at once. */
+  readonly rows: number
   /** Rows and columns of a slot of `partials`, and counters of a sequence: see `decodeConfig`. */
   readonly PartialRows: number
   readonly PartialColumns: number
@@ -58,19 +60,16 @@ export const SLICES = 8
 /** Words in which a unit's probabilities change lanes: eight rows of 128 two-byte numbers. */
 const EXCHANGE_WORDS = (MOST_ROWS * UNIT * 2) / 4
 
-const rowsOf = (group: number, queries: number) => Math.min(MOST_ROWS, group * queries)
-const passesOf = (group: number, queries: number) => Math.ceil((group * queries) / MOST_ROWS)
-
 export function decodeShape(c: DecodeConfig): DecodeShape {
   const { bits } = kvFormats[c.kv]
   const group = c.Hq / c.Hkv
-  const rows = rowsOf(group, c.queries)
+  const { rows } = c
   const sumPitch = c.D + 4
   return {
     bits,
     group,
     rows,
-    passes: passesOf(group, c.queries),
+    passes: Math.ceil((group * c.queries) / rows),
     granules: UNIT / c.granule,
     granuleElements: (c.PB / PAGE_TOKENS) * c.granule,
     granuleBytes: (c.granule * c.D * bits) / 8,
@@ -123,18 +122,21 @@ export function decodeConfig(o: {
   const { kv, dtype, D, Hq, Hkv, queries } = o
   const { bits } = kvFormats[kv]
   const group = Hq / Hkv
-  const rows = rowsOf(group, queries)
-  const passes = passesOf(group, queries)
   const bytesOf = (granule: number) => (granule * D * bits) / 8 + (bits < 16 ? 8 * granule : 0)
   const least = bits === 16 ? 16 : 32
-  const placing = (ctas: number) => {
+  const placing = (rows: number, ctas: number) => {
     const share = (o.target.sharedBytes + RESERVED_BYTES) / ctas - RESERVED_BYTES
     const room = (share - fixedBytes(D, rows)) / ROUND_UNITS
     const granule = [64, 32].find((n) => bytesOf(n) <= 4608 && 2 * bytesOf(n) <= room) ?? least
-    return { ctas, granule, slots: Math.min(MOST_SLOTS, Math.floor(room / bytesOf(granule))) }
+    return { rows, ctas, granule, slots: Math.min(MOST_SLOTS, Math.floor(room / bytesOf(granule))) }
   }
-  const wanted = placing(o.ctasPerMultiprocessor ?? 2)
-  const { ctas, granule, slots } = wanted.slots >= 2 ? wanted : placing(1)
+  const most = Math.min(MOST_ROWS, group * queries)
+  const placings = [
+    placing(most, o.ctasPerMultiprocessor ?? 2),
+    ...[most, Math.ceil(most / 2), Math.ceil(most / 4), 1].map((rows) => placing(rows, 1)),
+  ]
+  const { rows, ctas, granule, slots } = placings.find((each) => each.slots >= 2) ?? placings.at(-1)!
+  const passes = Math.ceil((group * queries) / rows)
   return {
     ...kvConfig(kv, dtype, D),
     dtype,
@@ -143,6 +145,7 @@ export function decodeConfig(o: {
     Hkv,
     queries,
     HqD: Hq * D,
+    rows,
     PartialRows: Hkv * passes * rows,
     PartialColumns: D + 4 * SLICES,
     Counters: Hkv * passes * SLICES,

@@ -31,7 +31,15 @@ import {
   signalSums,
   sumBuffer,
 } from './decode-memory.ts'
-import { mergeUnits, prepareQueries } from './decode-rows.ts'
+import {
+  announcePart,
+  lastSlices,
+  mergeSplits,
+  mergeUnits,
+  noPending,
+  notePart,
+  prepareQueries,
+} from './decode-rows.ts'
 import { checkDecode, DECODE_THREADS, type DecodeConfig, decodeShape } from './decode-shape.ts'
 import { attendUnit } from './decode-unit.ts'
 import { loadUnit, ROUND_UNITS } from './rounds.ts'
@@ -93,6 +101,7 @@ export const decodeAttention = kernel(
       const unit = loadUnit(a.rounds, round, warpIdx)
       return { head, pass, unit, live: liveIn(d, pass, unit.live, unit.count) }
     }
+    const pending = noPending()
     const withBuffers = (query: i32, count: i32) => ({
       ...o,
       buffers: { queries: query * ROUND_UNITS, sums: sumBuffer(count) * ROUND_UNITS },
@@ -106,7 +115,10 @@ export const decodeAttention = kernel(
     const finish = (turn: i32, count: i32) => {
       const rows = rowsOf(turn)
       awaitSums(o.m, count)
-      if (rows.live !== 0) mergeUnits(withBuffers(i32(0), count), rows)
+      if (rows.live !== 0) {
+        mergeUnits(withBuffers(i32(0), count), rows)
+        notePart(withBuffers(i32(0), count), pending, rows, turn)
+      }
       signalRoom(o.m, count)
     }
 
@@ -114,19 +126,27 @@ export const decodeAttention = kernel(
     prepare(blockIdx.x + gridDim.x, i32(1))
     if (!hasEngine()) barrier()
     const at = firstTurn()
-    for (const turn of range(blockIdx.x, turns, gridDim.x)) {
-      const rows = rowsOf(turn)
-      awaitQueries(o.m, at)
-      if (rows.live !== 0) attendUnit(withBuffers(at.query, at.count), stream, rows.unit, rows.pass, at.count)
-      signalSums(o.m, at.count)
+    // Two turns more than there are, for what is left over: sums of the last round, and parts of splits.
+    for (const turn of range(blockIdx.x, turns + 2 * gridDim.x, gridDim.x)) {
+      announcePart(o, pending)
+      if (turn < turns) {
+        const rows = rowsOf(turn)
+        awaitQueries(o.m, at)
+        if (rows.live !== 0)
+          attendUnit(withBuffers(at.query, at.count), stream, rows.unit, rows.pass, at.count)
+        signalSums(o.m, at.count)
+      }
+      if (pending.turn >= 0) {
+        const last = lastSlices(o, pending)
+        if (last !== 0) mergeSplits(withBuffers(i32(0), i32(0)), rowsOf(pending.turn), last)
+        pending.turn = -1
+      }
       // One round late where warps do not meet, so that a warp finds the others' sums.
-      if (!hasEngine()) finish(turn, at.count)
-      else if (at.count > 0) finish(turn - gridDim.x, at.count - 1)
+      if (!hasEngine()) {
+        if (turn < turns) finish(turn, at.count)
+      } else if (at.count > 0 && turn - gridDim.x < turns) finish(turn - gridDim.x, at.count - 1)
       prepare(turn + 2 * gridDim.x, queryAhead(at))
       nextTurn(at)
-    }
-    if (hasEngine()) {
-      if (at.count > 0) finish(blockIdx.x + (at.count - 1) * gridDim.x, at.count - 1)
     }
   },
 )

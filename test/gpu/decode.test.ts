@@ -64,7 +64,7 @@ await testOnGpu('decode attention on CUDA', anyGpu, (_, device, test) => {
       }
       const step = decodeStep(o)
       const together = await runDecode(device, step)
-      for (const s of [1, 5, 100, 255, 256, 511]) {
+      for (const s of [1, 5, 100, 255, 256, 510]) {
         const rows = [step.queryStart[s]!, step.queryStart[s + 1]!]
         const alone = await runDecode(device, {
           ...step,
