@@ -20,7 +20,7 @@ interface LayerOptions extends StackFormat {
   readonly layers?: number
   readonly batch: readonly number[]
   readonly context: readonly number[]
-  readonly uneven: readonly (readonly [batch: number, context: number])[]
+  readonly spread: readonly (readonly [batch: number, context: number, percent: number])[]
   readonly commit?: string
   readonly dry?: boolean
   readonly report?: string
@@ -28,15 +28,15 @@ interface LayerOptions extends StackFormat {
 
 const numbers = (text: string): number[] => text.split(',').map(wholeNumber(1))
 
-/** `64:1280,512:1280` as numbers; nothing for an empty text. */
-const pairs = (text: string): [number, number][] =>
+/** `64:1280:20,512:1280:100` as numbers; nothing for an empty text. */
+const spreads = (text: string): [number, number, number][] =>
   text === ''
     ? []
-    : text.split(',').map((pair) => {
-        const [batch, context, ...more] = pair.split(':').map(wholeNumber(1))
-        if (context === undefined || more.length > 0)
-          throw new InvalidArgumentError('Give sequences and their mean context as 64:1280.')
-        return [batch!, context]
+    : text.split(',').map((part) => {
+        const [batch, context, percent, ...more] = part.split(':').map(wholeNumber(1))
+        if (percent === undefined || percent > 100 || more.length > 0)
+          throw new InvalidArgumentError('Give sequences, mean context and a percentage as 64:1280:20.')
+        return [batch!, context!, percent]
       })
 
 function cacheBits(text: string): 4 | 8 | 16 {
@@ -49,10 +49,10 @@ function cacheBits(text: string): 4 | 8 | 16 {
 const keptBytes = 24e9
 
 /** The steps that are asked for and have room in so many pages of cache. */
-function plansOf({ batch: batches, context: contexts, uneven }: LayerOptions, pages: number): StepPlan[] {
+function plansOf({ batch: batches, context: contexts, spread }: LayerOptions, pages: number): StepPlan[] {
   const plans = [
-    ...batches.flatMap((batch) => contexts.map((context) => stepPlan(batch, context, true))),
-    ...uneven.map(([batch, context]) => stepPlan(batch, context, false)),
+    ...batches.flatMap((batch) => contexts.map((context) => stepPlan(batch, context))),
+    ...spread.map(([batch, context, percent]) => stepPlan(batch, context, percent / 100)),
   ].filter((plan) => cacheRoom(plan.contexts).pages <= pages)
   if (plans.length === 0) throw new UsageError('no step fits into memory; ask for fewer or shorter contexts')
   return plans
@@ -98,10 +98,10 @@ await runBench(
     .option('--batch <n,...>', 'sequences', numbers, [1, 4, 16, 64, 128, 256, 512, 1024])
     .option('--context <n,...>', 'mean tokens of a sequence', numbers, [128, 1280, 4096, 32768])
     .option(
-      '--uneven <batch:context,...>',
-      'steps of contexts spread from 1 to twice the mean',
-      pairs,
-      pairs('64:1280,512:1280'),
+      '--spread <batch:context:percent,...>',
+      'steps of contexts that differ from their mean by up to so much',
+      spreads,
+      spreads('64:1280:20,512:1280:20,512:1280:100'),
     )
     .option('--report <gpu>', 'measure nothing, and draw the page of the results of nvidia-h200, …')
     .option('--dry', 'print the table and write nothing')

@@ -4,7 +4,7 @@ import { groupColor, groupOf, kernelGroups } from './groups.ts'
 import { type StepRows, totalUs } from './rows.ts'
 
 const width = 980
-const left = 64
+const left = 84
 const right = 250
 const barHeight = 22
 const rowHeight = 34
@@ -54,7 +54,7 @@ export function stepBars(steps: readonly StepRows[], title: string): string {
     })
     const text = `${micros(whole * floor)}, ${Math.round((1e6 * each.batch) / each.step!.us)} tokens/s`
     return (
-      `<text class="tick" x="${left - 8}" y="${y + 15}" text-anchor="end">${each.batch}${each.even ? '' : ' uneven'}</text>` +
+      `<text class="tick" x="${left - 8}" y="${y + 15}" text-anchor="end">${each.batch}${each.spread === 0 ? '' : ` ± ${Math.round(100 * each.spread)} %`}</text>` +
       `${rects.join('')}<path class="whole" d="M${px(along(whole))} ${y - 4}V${y + barHeight + 4}"/>` +
       `<text class="figure" x="${px(along(Math.max(whole, from)) + 8)}" y="${y + 15}">${text}</text>`
     )

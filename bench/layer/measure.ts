@@ -12,7 +12,7 @@ import { type StepShape, stepWork } from './work.ts'
 
 const patience: Patience = { replays: 7, leastMicroseconds: 1500, mostMicroseconds: 12_000 }
 /** Replays that are timed: of a whole step, and of one that lacks a kernel. */
-const replays = { whole: 9, partial: 3 } as const
+const replays = { whole: 9, partial: 4 } as const
 /** Launches of the decoder layers. */
 const inside = new Set([
   ...['norm', 'qkv', 'append', 'attention', 'quantize', 'o', 'gate_up', 'silu_mul', 'down'],
@@ -21,7 +21,9 @@ const inside = new Set([
 /** What is measured of a step. */
 export interface MeasuredStep extends StepShape {
   readonly contexts: Contexts
-  readonly even: boolean
+  /** The mean that was asked for, and how far from it contexts lie at most, by the mean. */
+  readonly context: number
+  readonly spread: number
 }
 
 /**
@@ -36,71 +38,53 @@ export async function measureStep(
   known: (kernel: string) => LayerRow | undefined = () => undefined,
 ): Promise<LayerRow[]> {
   const { device } = model
-  const { batch, contexts } = step
-  const input = decodeInput(model, contexts)
-  const graph = await DecodeGraph.capture(model, batch, sampling)
+  const input = decodeInput(model, step.contexts, replays.whole + 1)
+  const graph = await DecodeGraph.capture(model, step.batch, sampling)
+  const { launches } = graph
+  const reset = () => graph.start(input)
   const work = stepWork(step)
   const ceiling = ceilings[deviceSlug(device)]
-  const floorOf = (each: Work) => (ceiling ? floorMicroseconds(each, ceiling) : null)
-  const common = {
-    weights: step.weights,
-    head: step.head,
-    kv: step.kv,
-    batch,
-    context: step.contextTokens / batch,
-    even: step.even,
+  const row = (kernel: string, parts: readonly StepLaunch[], us: number, marginalUs: number | null) => {
+    const total = (of: (each: Work) => number) =>
+      parts.reduce((sum, { name }) => sum + of(work[name] ?? nothing), 0)
+    const whole = marginalUs === null
+    const each = whole ? 1 : parts.length
+    return {
+      ...{ weights: step.weights, head: step.head, kv: step.kv },
+      ...{ batch: step.batch, context: step.context, spread: step.spread },
+      ...{ kernel, launches: whole ? 1 : parts.length, us, marginalUs },
+      bytes: total(({ bytes }) => bytes) / each,
+      ops: total(({ ops }) => ops) / each,
+      floorUs: ceiling ? total((one) => floorMicroseconds(one, ceiling)) / each : null,
+    }
   }
-  const row = (
-    kernel: string,
-    launches: number,
-    us: number,
-    each: Work,
-    marginalUs: number | null = null,
-  ): LayerRow => ({
-    ...{ ...common, kernel, launches, us, marginalUs },
-    ...{ bytes: each.bytes, ops: each.ops, floorUs: floorOf(each) },
-  })
-  try {
-    const reset = () => graph.start(input)
-    const names = [...new Set(graph.launches.map(({ name }) => name))]
-    const of = (name: string) => graph.launches.filter((launch) => launch.name === name)
-    const layers = graph.launches.filter(({ name }) => inside.has(name))
-    /** What launches take as one graph. */
-    const together = async (launches: readonly StepLaunch[], times: number): Promise<number> => {
-      const part = captureLaunches(device, launches)
-      reset()
-      const us = await replayMicroseconds(device, part, times)
-      part.destroy()
-      return us
-    }
+  /** What a graph takes, and what some launches take as another, in turns, so that both find the GPU equally warm. */
+  const besides = async (others: readonly StepLaunch[], times: number): Promise<[number, number]> => {
+    const part = captureLaunches(device, others)
     reset()
-    const wholeUs = await replayMicroseconds(device, graph, replays.whole)
-    const layersUs = await together(layers, replays.whole)
-
+    const both = await replayMicroseconds(device, [graph, part], times)
+    part.destroy()
+    return [median(both[0]!), median(both[1]!)]
+  }
+  try {
+    reset()
+    const [whole] = await replayMicroseconds(device, [graph], replays.whole)
+    const layers = launches.filter(({ name }) => inside.has(name))
+    const [, layersUs] = await besides(layers, replays.partial)
     const rows: LayerRow[] = []
-    for (const name of names) {
-      const launches = of(name)
-      const each = work[name] ?? nothing
-      const before = known(name)
-      // A step makes sure that what the kernel reads is what a step leaves.
-      reset()
-      graph.launch()
-      const us = before?.us ?? (await launchMicroseconds(device, launches.map(runnable), patience))
-      const others = graph.launches.filter((launch) => launch.name !== name)
-      const marginal = (wholeUs - (await together(others, replays.partial))) / launches.length
-      rows.push(row(name, launches.length, us, each, marginal))
+    for (const name of new Set(launches.map((launch) => launch.name))) {
+      const own = launches.filter((launch) => launch.name === name)
+      const [withUs, withoutUs] = await besides(
+        launches.filter((launch) => launch.name !== name),
+        replays.partial,
+      )
+      const us = known(name)?.us ?? (await launchMicroseconds(device, own.map(runnable), patience))
+      rows.push(row(name, own, us, (withUs - withoutUs) / own.length))
     }
-    const sum = (names: readonly StepLaunch[]): Work => ({
-      bytes: names.reduce((total, { name }) => total + (work[name]?.bytes ?? 0), 0),
-      ops: names.reduce((total, { name }) => total + (work[name]?.ops ?? 0), 0),
-      unit: 'int8',
-    })
-    const floorSum = (list: readonly StepLaunch[]) =>
-      ceiling ? list.reduce((total, { name }) => total + (floorOf(work[name] ?? nothing) ?? 0), 0) : null
     return [
       ...rows,
-      { ...row(wholeNames.layers, 1, layersUs, sum(layers)), floorUs: floorSum(layers) },
-      { ...row(wholeNames.step, 1, wholeUs, sum(graph.launches)), floorUs: floorSum(graph.launches) },
+      row(wholeNames.layers, layers, layersUs, null),
+      row(wholeNames.step, launches, median(whole!), null),
     ]
   } finally {
     graph.destroy()
@@ -114,18 +98,22 @@ const runnable = (launch: StepLaunch) => ({
 })
 
 /**
- * The median microseconds of replays that follow each other, so that the host is ahead of the device; each is a token
- * further than the one before.
+ * Microseconds of replays of each of some graphs, which take turns without a pause, so that the host is ahead of the
+ * device; the first turn is not timed.
  */
-async function replayMicroseconds(device: Device, graph: { launch(): void }, times: number): Promise<number> {
-  const events = Array.from({ length: times + 1 }, () => device.createEvent())
-  graph.launch()
+async function replayMicroseconds(
+  device: Device,
+  graphs: readonly { launch(): void }[],
+  times: number,
+): Promise<number[][]> {
+  const events = Array.from({ length: times * graphs.length + 1 }, () => device.createEvent())
+  for (const graph of graphs) graph.launch()
   for (const [i, event] of events.entries()) {
-    if (i > 0) graph.launch()
+    if (i > 0) graphs[(i - 1) % graphs.length]!.launch()
     event.record()
   }
   await device.synchronize()
   const spans = events.slice(1).map((event, i) => 1000 * event.elapsedSince(events[i]!))
   for (const event of events) event.destroy()
-  return median(spans)
+  return graphs.map((_, g) => spans.filter((_, i) => i % graphs.length === g))
 }

@@ -4,7 +4,7 @@ import { micros } from '../gemm/page.ts'
 import { pageStyle } from '../gemm/page-style.ts'
 import type { ResultHeader } from '../results.ts'
 import { groupLegend, stepBars } from './bars.ts'
-import { formatText, titleOf } from './report.ts'
+import { contextText, formatText, titleOf } from './report.ts'
 import { layerRoofline } from './roofline.ts'
 import { type LayerRow, type StepRows, stepsOf, totalUs } from './rows.ts'
 
@@ -67,7 +67,7 @@ function headSection(header: ResultHeader, steps: readonly StepRows[]): string {
     const floor = whole.floorUs ? [`<li><b>${(whole.us / whole.floorUs).toFixed(2)}×</b> the floor</li>`] : []
     const rate = `<li><b>${Math.round((1e6 * step.batch) / whole.us)}</b> tokens/s</li>`
     return [
-      `<div class="tile"><div class="label">${step.batch} × ${step.context}${step.even ? '' : ' uneven'}</div>` +
+      `<div class="tile"><div class="label">${step.batch} × ${contextText(step)}</div>` +
         `<div class="value">${micros(whole.us)}</div><ul>${floor.join('')}${rate}</ul></div>`,
     ]
   })

@@ -14,13 +14,14 @@ export interface StepPlan {
   readonly batch: number
   /** Mean tokens of a sequence. */
   readonly context: number
-  readonly even: boolean
+  /** How far contexts lie from it at most, by the mean. */
+  readonly spread: number
   readonly contexts: Contexts
 }
 
-export const stepPlan = (batch: number, context: number, even: boolean): StepPlan => ({
-  ...{ batch, context, even },
-  contexts: contextsOf(batch, context, even),
+export const stepPlan = (batch: number, context: number, spread = 0): StepPlan => ({
+  ...{ batch, context, spread },
+  contexts: contextsOf(batch, context, spread),
 })
 
 /** In which formats a model has its numbers. */
@@ -52,12 +53,12 @@ export async function measurePlans(
   const format: ProjectionFormat = weights === 'bf16' ? 'w16' : weights
   const cache: KvFormatName = `kv${kv}`
   const rows: LayerRow[] = []
-  for (const { batch, contexts, even } of plans) {
+  for (const { batch, context, contexts, spread } of plans) {
     const contextTokens = contexts.reduce((a, b) => a + b, 0)
     const known = (kernel: string) =>
       ofContexts.has(kernel) ? undefined : rows.find((row) => row.batch === batch && row.kernel === kernel)
     const step = {
-      ...{ config, weights: format, head, kv: cache, batch, contextTokens, contexts, even },
+      ...{ config, weights: format, head, kv: cache, batch, context, contextTokens, contexts, spread },
       logitBytes: dtypeBytes[model.logits.dtype],
     }
     const measured = await measureStep(model, sampling, step, known)

@@ -39,7 +39,7 @@ export function summaryText(rows: readonly LayerRow[]): string {
         format: formatText(step),
         batch,
         context: step.context,
-        lengths: step.even ? 'even' : 'uneven',
+        'spread %': 100 * step.spread,
         'step ms': whole.us / 1000,
         'floor ms': whole.floorUs === null ? null : whole.floorUs / 1000,
         'step / floor': whole.floorUs ? whole.us / whole.floorUs : null,
@@ -53,9 +53,13 @@ export function summaryText(rows: readonly LayerRow[]): string {
 }
 
 export const titleOf = (step: StepRows): string => {
-  const { batch, context, even } = step
-  return `${formatText(step)}, ${batch} ${batch === 1 ? 'sequence' : 'sequences'}, ${even ? '' : 'mean '}context ${context}`
+  const { batch } = step
+  return `${formatText(step)}, ${batch} ${batch === 1 ? 'sequence' : 'sequences'}, context ${contextText(step)}`
 }
+
+/** `1280`, `1280 ± 20 %`. */
+export const contextText = ({ context, spread }: Pick<StepRows, 'context' | 'spread'>): string =>
+  `${context}${spread === 0 ? '' : ` ± ${Math.round(100 * spread)} %`}`
 
 /** `w4a8 kv4`, and the format of the head where it is quantized. */
 export const formatText = ({ weights, head, kv }: Pick<StepRows, 'weights' | 'head' | 'kv'>): string =>

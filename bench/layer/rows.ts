@@ -12,8 +12,8 @@ export const layerRow = z.object({
   batch: z.int().positive(),
   /** Mean tokens that a sequence attends to. */
   context: z.number(),
-  /** Whether all sequences have that many, or from 1 to twice as many. */
-  even: z.boolean(),
+  /** How far contexts lie from their mean at most, by the mean: 0 where all are alike. */
+  spread: z.number(),
   kernel: z.string(),
   /** Launches of it in a step. */
   launches: z.int().positive(),
@@ -36,7 +36,7 @@ export interface StepRows {
   readonly kv: string
   readonly batch: number
   readonly context: number
-  readonly even: boolean
+  readonly spread: number
   readonly kernels: readonly LayerRow[]
   readonly layers: LayerRow | undefined
   readonly step: LayerRow | undefined
@@ -53,9 +53,9 @@ export function stepsOf(rows: readonly LayerRow[]): StepRows[] {
     else groups.set(keyOf(row), [row])
   }
   return [...groups.values()].map((group) => {
-    const { weights, head, kv, batch, context, even } = group[0]!
+    const { weights, head, kv, batch, context, spread } = group[0]!
     return {
-      ...{ weights, head, kv, batch, context, even },
+      ...{ weights, head, kv, batch, context, spread },
       kernels: group.filter((row) => !isWhole(row)),
       layers: group.find(({ kernel }) => kernel === wholeNames.layers),
       step: group.find(({ kernel }) => kernel === wholeNames.step),
@@ -63,8 +63,8 @@ export function stepsOf(rows: readonly LayerRow[]): StepRows[] {
   })
 }
 
-const keyOf = ({ weights, head, kv, batch, context, even }: LayerRow): string =>
-  [weights, head, kv, batch, context, even].join(' ')
+const keyOf = ({ weights, head, kv, batch, context, spread }: LayerRow): string =>
+  [weights, head, kv, batch, context, spread].join(' ')
 
 /** Newer rows in place of the older ones of the same steps. */
 export function mergeRows(older: readonly LayerRow[], newer: readonly LayerRow[]): LayerRow[] {

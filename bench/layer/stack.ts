@@ -17,15 +17,14 @@ import { Sampler } from '../../serve/sampler.ts'
 /** Lengths of the contexts of a decode step's sequences, the new token included. */
 export type Contexts = readonly number[]
 
-/** `batch` contexts of a mean: all alike, or evenly spread from 1 to twice the mean, in random order. */
-export function contextsOf(batch: number, mean: number, even: boolean): Contexts {
-  if (even) return new Array<number>(batch).fill(mean)
+/** `batch` contexts evenly spread from mean · (1 − spread) to mean · (1 + spread), in random order. */
+export function contextsOf(batch: number, mean: number, spread: number): Contexts {
   const random = uniform(batch)
-  const spread = Array.from({ length: batch }, (_, i) => ({
-    length: Math.max(1, Math.round((2 * mean * (i + 0.5)) / batch)),
+  const lengths = Array.from({ length: batch }, (_, i) => ({
+    length: Math.max(1, Math.round(mean * (1 + (spread * (2 * i + 1 - batch)) / batch))),
     order: random(),
   }))
-  return spread.sort((a, b) => a.order - b.order).map(({ length }) => length)
+  return lengths.sort((a, b) => a.order - b.order).map(({ length }) => length)
 }
 
 /** A random permutation of the numbers below `count`. */
@@ -40,11 +39,8 @@ function shuffled(count: number, random: () => number): Int32Array {
   return list
 }
 
-/** Tokens that a sequence may grow while its step is measured: one a replay. */
-const growth = 32
-
-/** Pages of a sequence, with room to grow. */
-const pageCount = (length: number): number => Math.ceil((length + growth) / PAGE_TOKENS)
+/** Pages of a sequence, and of the token that a last step would be followed by. */
+const pageCount = (length: number): number => Math.ceil((length + 1) / PAGE_TOKENS)
 
 /** What the cache needs for sequences. */
 export const cacheRoom = (
@@ -81,8 +77,11 @@ export async function loadStack(
   return model
 }
 
-/** A decode step of sequences with such contexts, their pages anywhere in the cache. */
-export function decodeInput(model: Model, contexts: Contexts): StepInput {
+/**
+ * A decode step of sequences that have such contexts some steps later, their pages anywhere in the cache: one a replay of
+ * a graph. So that measuring a context does not go past it, behind which attention may have more work to do at once.
+ */
+export function decodeInput(model: Model, contexts: Contexts, stepsBefore: number): StepInput {
   const { pagesPerSequence } = model.limits
   const random = uniform(contexts.length)
   const order = shuffled(model.cache.pages, random)
@@ -91,7 +90,12 @@ export function decodeInput(model: Model, contexts: Contexts): StepInput {
     const first = taken
     taken += pageCount(length)
     const ids = [Math.floor(model.config.vocabSize * random())]
-    return { ids, position: length - 1, pages: [...order.subarray(first, taken)], logits: 1 }
+    return {
+      ids,
+      position: Math.max(0, length - 1 - stepsBefore),
+      pages: [...order.subarray(first, taken)],
+      logits: 1,
+    }
   })
   return stepOf(parts, pagesPerSequence)
 }

@@ -28,7 +28,7 @@ const rows: LayerRow[] = [1, 64].flatMap((batch) =>
     kv: 'kv4',
     batch,
     context: 1280,
-    even: batch === 1,
+    spread: batch === 1 ? 0 : 0.2,
     ...row,
   })),
 )
@@ -36,7 +36,7 @@ const rows: LayerRow[] = [1, 64].flatMap((batch) =>
 test('a table has each kernel, their sum, the layers and the step as one, with their shares of the step', () => {
   const [title, head, norm, attention, , sum, layers, step] = stepText(stepsOf(rows)[1]!).split('\n')
   const words = (line: string | undefined) => line!.trim().split(/\s{2,}/)
-  assert.is(title, 'w4a8 kv4, 64 sequences, mean context 1280')
+  assert.is(title, 'w4a8 kv4, 64 sequences, context 1280 ± 20 %')
   assert.equal(words(head), [
     ...[
       'kernel',
@@ -57,8 +57,8 @@ test('a table has each kernel, their sum, the layers and the step as one, with t
   assert.equal(words(layers).slice(0, 3), ['layers as one', '1', '60'])
   assert.equal(words(step).slice(0, 3), ['step as one', '1', '100'])
   const [, one, many] = summaryText(rows).split('\n')
-  assert.match(one!, /w4a8 kv4 +1 +1280 +even +0\.10 +0\.07 +1\.45 +0\.06 +0\.11 +10000$/)
-  assert.match(many!, /uneven .* 640000$/)
+  assert.match(one!, /w4a8 kv4 +1 +1280 +0 +0\.10 +0\.07 +1\.45 +0\.06 +0\.11 +10000$/)
+  assert.match(many!, /1280 +20 .* 640000$/)
 })
 
 test('newer rows take the place of all rows of their step', () => {
@@ -135,25 +135,25 @@ test('the work of a step of Llama 3 8B is that of its shape', () => {
 })
 
 test('contexts have the mean that is asked for, and sequences have pages of their own', () => {
-  const uneven = contextsOf(64, 1280, false)
+  const uneven = contextsOf(64, 1280, 1)
   assert.is(uneven.reduce((a, b) => a + b) / 64, 1280)
   assert.ok(Math.min(...uneven) < 64 && Math.max(...uneven) > 2496)
-  assert.equal(contextsOf(2, 7, true), [7, 7])
+  assert.equal(contextsOf(2, 7, 0), [7, 7])
 })
 
 test('steps on the emulator have a row for each of their kernels, the layers and the whole', async () => {
   const device = openEmulator()
   const config = modelConfig({ heads: 4 })
-  const plans = [stepPlan(3, 40, false), stepPlan(1, 70, true)]
+  const plans = [stepPlan(3, 40, 1), stepPlan(1, 70)]
   const said: string[] = []
   const format = { weights: 'w4a8', head: 'w8a8', kv: 4 } as const
   const measured = await measurePlans(device, config, format, plans, (text) => said.push(text))
   const steps = stepsOf(measured)
   assert.equal(
-    steps.map(({ batch, context, even, head }) => [batch, context, even, head]),
+    steps.map(({ batch, context, spread, head }) => [batch, context, spread, head]),
     [
-      [3, 40, false, 'w8a8'],
-      [1, 70, true, 'w8a8'],
+      [3, 40, 1, 'w8a8'],
+      [1, 70, 0, 'w8a8'],
     ],
   )
   const counts = Object.fromEntries(steps[0]!.kernels.map(({ kernel, launches }) => [kernel, launches]))
@@ -174,10 +174,10 @@ test('steps on the emulator have a row for each of their kernels, the layers and
 
 test('pages of a step are those of its sequences alone', async () => {
   const device = openEmulator()
-  const contexts = contextsOf(3, 40, false)
+  const contexts = contextsOf(3, 40, 1)
   const format = formatOf({ weights: 'w4a8', kvBits: 4, clip: 'none' })
   const model = await loadStack(device, modelConfig(), format, { batch: 3, ...cacheRoom(contexts) })
-  assert.is(new Set(decodeInput(model, contexts).slots.map((slot) => slot >> 6)).size, 3)
+  assert.is(new Set(decodeInput(model, contexts, 0).slots.map((slot) => slot >> 6)).size, 3)
   model.free()
   await device.close()
 })
