@@ -243,9 +243,18 @@ export class Scheduler<R extends ScheduleRequest = ScheduleRequest> {
       const sequence = this.#waiting.first
       // A token that has not been read stands at the end of what has to be computed again.
       if (sequence === undefined || sequence.pending > 0) return
-      if (this.#promptTokensBefore(sequence) >= room) return
+      if (this.#promptTokensBefore(sequence) >= room || this.#isBeingComputed(sequence)) return
       if (!this.#begin(sequence)) return
     }
+  }
+
+  /**
+   * Whether a running sequence of the very same prompt, such as another choice of its request, has yet to make pages of it
+   * known, which it is cheaper to wait for than to compute again.
+   */
+  #isBeingComputed({ request: { prompt } }: ScheduledSequence<R>): boolean {
+    const pages = Math.floor((prompt.length - 1) / this.cache.pageTokens)
+    return this.#running.items.some((other) => other.request.prompt === prompt && other.nodes.length < pages)
   }
 
   /** Tokens of prompts that running sequences which rank before this one have still to compute. */

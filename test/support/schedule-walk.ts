@@ -47,6 +47,7 @@ export class ScheduleWalk {
   /** Ids that steps gave and that have not been collected. */
   readonly #results: { plan: StepPlan<EngineRequest>; ids: Int32Array }[] = []
   readonly #pageTokens: number
+  readonly #prompts = new Map<string, readonly number[]>()
   finished = 0
 
   constructor(limits: ScheduleLimits, pageTokens: number) {
@@ -101,10 +102,13 @@ export class ScheduleWalk {
 
   #add(operation: Extract<ScheduleOperation, { kind: 'add' }>): void {
     const { theme, shared, own, maxTokens, minTokens, stops, priority, client, seed } = operation
-    const prompt = [
+    const fresh = [
       ...Array.from({ length: shared }, (_, i) => (theme * 7 + i * (theme + 1)) % walkVocabulary),
       ...Array.from({ length: own }, (_, i) => (seed * 11 + i * 5) % walkVocabulary),
     ]
+    // Requests of equal prompts share one, as choices do.
+    const prompt = this.#prompts.get(String(fresh)) ?? fresh
+    this.#prompts.set(String(prompt), prompt)
     const sampling = { ...greedy, seed, minTokens }
     const stopIds = stops ? [3, 17] : []
     const request: EngineRequest = { prompt, maxTokens, stopIds, priority, client, sampling }

@@ -142,6 +142,30 @@ test('pages that two sequences computed at once become one', () => {
   assert.is(scheduler.stats.heldPages, 4)
 })
 
+test('choices of one prompt wait until it has been computed once', () => {
+  const scheduler = schedulerOf({ tokens: 10 })
+  const shared = prompt(1, 19)
+  for (let i = 0; i < 3; i++) scheduler.add({ ...request(1, 1), prompt: shared, maxTokens: 9 })
+  scheduler.add(request(2, 3))
+  const shares = Array.from({ length: 4 }, () => sharesOf(step(scheduler)))
+  assert.equal(shares, [
+    [[0, 0, 10]],
+    [[0, 10, 9]],
+    [
+      [0, 19, 1],
+      [1, 16, 3],
+      [2, 16, 3],
+      [3, 0, 3],
+    ],
+    [
+      [0, 20, 1],
+      [1, 19, 1],
+      [2, 19, 1],
+      [3, 3, 1],
+    ],
+  ])
+})
+
 test('when pages are wanted, the prefix that was used least recently goes, from its end', () => {
   const hits = (kind: number) => {
     const scheduler = schedulerOf({ pages: 6 })
