@@ -9,6 +9,9 @@ export interface PrefillTiles {
   readonly rawStages: number
   /** Units of bytes that the warpgroups multiply. */
   readonly stages: number
+  /** Of each four scores, and sums of values, how many are made floats by bits. */
+  readonly scoreBits: number
+  readonly sumBits: number
   /** What the warpgroups take turns with: all products, those of scores, or nothing. */
   readonly turns: 'products' | 'scores' | 'none'
 }
@@ -62,6 +65,8 @@ export function prefillConfig(o: PrefillOptions): PrefillConfig {
     rawStages: kv === 'kv4' ? 5 : 3,
     stages: 2,
     turns: 'scores',
+    scoreBits: 4,
+    sumBits: 4,
   }
 }
 

@@ -41,6 +41,7 @@ import {
   wgmmaWait,
 } from '../../dsl/index.ts'
 import { rescale, SPLIT, UNIT } from './arithmetic.ts'
+import { floatOfSigned, floatOfUnsigned } from './integer-to-float.ts'
 import type { CacheArguments } from './prefill-copies.ts'
 import { makeMemory, type PrefillMemory } from './prefill-memory.ts'
 import { type QueryArguments, takeQueries } from './prefill-queries.ts'
@@ -105,6 +106,8 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
   const row = 64 * warpgroupIdx + 16 * (warpIdx & 3) + (laneIdx >>> 2)
   const queries = consumerCursor(0)
   if (warpgroupIdx === 1) passTurn(c)
+  const scoreToFloat = (x: i32, i: number): f32 => (i % 4 < c.scoreBits ? floatOfSigned(x) : f32(x))
+  const sumToFloat = (x: i32, i: number): f32 => (i % 4 < c.sumBits ? floatOfUnsigned(x) : f32(x))
   for (;;) {
     waitFull(m.queryRing, queries)
     const tile = takeTile(m.tile, 0)
@@ -156,12 +159,21 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
       const position = unit * UNIT
       const factors = { keep: regs(laneRows, f32(0)), own: regs(laneRows, f32(0)) }
       waitFull(m.valueRing, cursorOf(c, done))
-      softmaxUnit(p, factors, state, scores.flat(), rows, m, {
-        stage: stageOf(c, done),
-        position,
-        isDiagonal: position + UNIT - 1 > lowest,
-        isEdge: position < highest - a.window + 1,
-      })
+      softmaxUnit(
+        p,
+        factors,
+        state,
+        scores.flat(),
+        rows,
+        m,
+        {
+          stage: stageOf(c, done),
+          position,
+          isDiagonal: position + UNIT - 1 > lowest,
+          isEdge: position < highest - a.window + 1,
+        },
+        scoreToFloat,
+      )
       awaitTurn(c)
       for (const half of unroll(halves)) startValues(half, 'high')
       // References move rarely once a few units have been seen.
@@ -177,7 +189,7 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
       const addProducts = (half: number): void => {
         const sum = sums[half]!
         for (const i of unroll(sum.length))
-          sum[i] = fma(f32(products[half]![i]!), factors.own[(i >> 1) & 1]!, sum[i]!)
+          sum[i] = fma(sumToFloat(products[half]![i]!, i), factors.own[(i >> 1) & 1]!, sum[i]!)
       }
       const releaseValues = (): void => {
         syncWarp()

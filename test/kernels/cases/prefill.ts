@@ -120,6 +120,8 @@ export function prefillCase(o: PrefillOptions): KernelCase {
       rawStages: o.rawStages ?? 3,
       stages: o.stages ?? 2,
       turns: o.turns ?? 'scores',
+      scoreBits: 4,
+      sumBits: 4,
     },
     args: {
       q: { dtype, shape: [T, Hq * D], data: q },
