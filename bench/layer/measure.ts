@@ -11,8 +11,10 @@ import { type Contexts, decodeInput } from './stack.ts'
 import { type StepShape, stepWork } from './work.ts'
 
 const patience: Patience = { replays: 7, leastMicroseconds: 1500, mostMicroseconds: 12_000 }
-/** Replays that are timed: of a whole step, and of one that lacks a kernel. */
-const replays = { whole: 9, partial: 4 } as const
+/** Replays of a whole step that are timed. */
+const replays = 9
+/** Replays of a step that lacks a kernel: fewer where a step is long. */
+const partialReplays = (stepUs: number): number => Math.max(1, Math.min(4, Math.round(60_000 / stepUs)))
 /** Launches of the decoder layers. */
 const inside = new Set([
   ...['norm', 'qkv', 'append', 'attention', 'quantize', 'o', 'gate_up', 'silu_mul', 'down'],
@@ -38,7 +40,7 @@ export async function measureStep(
   known: (kernel: string) => LayerRow | undefined = () => undefined,
 ): Promise<LayerRow[]> {
   const { device } = model
-  const input = decodeInput(model, step.contexts, replays.whole + 1)
+  const input = decodeInput(model, step.contexts, replays + 1)
   const graph = await DecodeGraph.capture(model, step.batch, sampling)
   const { launches } = graph
   const reset = () => graph.start(input)
@@ -68,15 +70,17 @@ export async function measureStep(
   }
   try {
     reset()
-    const [whole] = await replayMicroseconds(device, [graph], replays.whole)
+    const [whole] = await replayMicroseconds(device, [graph], replays)
+    const wholeUs = median(whole!)
+    const turns = partialReplays(wholeUs)
     const layers = launches.filter(({ name }) => inside.has(name))
-    const [, layersUs] = await besides(layers, replays.partial)
+    const [, layersUs] = await besides(layers, turns)
     const rows: LayerRow[] = []
     for (const name of new Set(launches.map((launch) => launch.name))) {
       const own = launches.filter((launch) => launch.name === name)
       const [withUs, withoutUs] = await besides(
         launches.filter((launch) => launch.name !== name),
-        replays.partial,
+        turns,
       )
       const us = known(name)?.us ?? (await launchMicroseconds(device, own.map(runnable), patience))
       rows.push(row(name, own, us, (withUs - withoutUs) / own.length))
@@ -84,7 +88,7 @@ export async function measureStep(
     return [
       ...rows,
       row(wholeNames.layers, layers, layersUs, null),
-      row(wholeNames.step, launches, median(whole!), null),
+      row(wholeNames.step, launches, wholeUs, null),
     ]
   } finally {
     graph.destroy()
