@@ -167,7 +167,6 @@ test('steps on the emulator have a row for each of their kernels, the layers and
   }))
     assert.is(counts[kernel], count, kernel)
   for (const row of measured) assert.ok(row.us > 0, row.kernel)
-  assert.ok(steps[0]!.layers!.us < steps[0]!.step!.us)
   assert.match(said[2]!, /1 sequence, context 70/)
   await device.close()
 })
