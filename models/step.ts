@@ -89,6 +89,7 @@ export type AttendedSequences = Pick<StepInput, 'queryStart' | 'context' | 'page
  */
 export function cutSequences(step: AttendedSequences, most: number): AttendedSequences {
   const { queryStart, context, pages } = step
+  if (context.every((_, b) => queryStart[b + 1]! - queryStart[b]! <= most)) return step
   const width = pages.length / context.length
   const pieces = [...context].flatMap((end, b) => {
     const count = queryStart[b + 1]! - queryStart[b]!
