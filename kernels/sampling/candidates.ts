@@ -35,7 +35,7 @@ export interface Candidates {
 /** Room for candidates of rows of `V` logits. `counts` must be cleared, and a barrier passed, before they are gathered. */
 export function makeCandidates(V: number, room: number): Candidates {
   return {
-    values: shared<f32>('f32', [room]),
+    values: shared<f32>('f32', [room + PADDING]),
     ids: shared<i32>('i32', [room]),
     weights: shared<f32>('f32', [room]),
     groups: shared<i32>('i32', [groupsOf(V)]),
@@ -44,6 +44,8 @@ export function makeCandidates(V: number, room: number): Candidates {
   }
 }
 
+/** Values are read by fours. */
+const PADDING = 4
 /** Logits that a thread has under way. */
 const UNDER_WAY = 16
 

@@ -2,7 +2,6 @@ import {
   barrier,
   blockDim,
   blockIdx,
-  blockMax,
   blockMaxI32,
   blockSum,
   type Elem,
@@ -12,7 +11,7 @@ import {
   i32,
   kernel,
   laneIdx,
-  leadingZeros,
+  load,
   type Out,
   range,
   regs,
@@ -33,12 +32,15 @@ import {
 } from './candidates.ts'
 import {
   type CutScratch,
+  extentOf,
   fixedWeight,
   floatOfBits,
+  LEAST_BITS,
   largestCut,
   makeCutScratch,
   massOf,
   orderedBits,
+  searchBetween,
   sumTallies,
   type Tally,
   tallyOf,
@@ -114,9 +116,11 @@ export const chooseTokens = kernel(
     barrier()
     const warps = blockDim.x / 32
     const largest = loadOwnGroups(a.largest.row(row), c.V, warps, f32(Number.NEGATIVE_INFINITY))
-    const max = blockMax(largest.reduce((x, y) => Math.max(x, y)))
+    const scratch = makeCutScratch()
+    const extent = extentOf(scratch, largest.map(orderedBits))
+    const max = floatOfBits(extent.largest)
     let id: i32 = 0
-    if (max > Number.NEGATIVE_INFINITY) {
+    if (extent.largest >= LEAST_BITS) {
       const logits = a.logits.row(row)
       if (temperature === 0) id = lowestLargest(pool, logits, c.V, largest, max)
       else {
@@ -135,6 +139,7 @@ export const chooseTokens = kernel(
           sums,
           isSummed,
           largest,
+          extent,
           mass,
           max,
           weigh,
@@ -146,7 +151,6 @@ export const chooseTokens = kernel(
           random: (index, purpose) =>
             philox([u32(a.steps.at(slot)), u32(index), u32(purpose), u32(0)], settings.seed),
         }
-        const scratch = makeCutScratch()
         id = -1
         if (cutsByRank(r) || r.topP < 1 || r.minP > 0) id = chooseCandidate(r, pool, scratch)
         if (id < 0) id = chooseProposal(r, scratch, scale)
@@ -172,6 +176,8 @@ interface Row {
   readonly isSummed: boolean
   /** The largest logits of the calling thread's groups. */
   readonly largest: readonly f32[]
+  /** Ordered bits of the largest and the smallest of all groups' largest. */
+  readonly extent: { readonly largest: u32; readonly smallest: u32 }
   /** The mass of the row, beside its largest logit, which weighs 1; 0 where the survey has not summed. */
   readonly mass: f32
   readonly max: f32
@@ -223,7 +229,7 @@ function chooseCandidate(r: Row, pool: Candidates, scratch: CutScratch): i32 {
   if (byRank && r.topK > Math.min(FEW, mostGroups)) return i32(-1)
 
   // Groups whose largest logit is k-th stand for k logits at least as large; those whose largest weigh enough, for the mass.
-  const search = { prefix: u32(0), turns: i32(16), end: 8 }
+  const search = { ...searchBetween(r.extent.largest, r.extent.smallest), end: 8 }
   const bits = r.largest.map(orderedBits)
   let cut = u32(0)
   if (byRank)
@@ -236,6 +242,10 @@ function chooseCandidate(r: Row, pool: Candidates, scratch: CutScratch): i32 {
   else if (r.topP < 1) {
     const wanted = wantedMass(r, r.mass)
     const weights = r.largest.map((top) => fixedWeight(r.weigh(top)))
+    const all = regs(2, i32(0))
+    for (const weight of weights) addTally(all, tallyOf(weight), true)
+    barrier()
+    if (massOf(sumTallies(scratch, i32(0), all)) < wanted) return i32(-1)
     cut = largestCut(
       scratch,
       search,
@@ -247,7 +257,6 @@ function chooseCandidate(r: Row, pool: Candidates, scratch: CutScratch): i32 {
         }),
       (sums) => massOf(sums) >= wanted,
     )
-    if (cut === 0) return i32(-1)
   }
 
   // Top-p wants the mass of all that top-k leaves.
@@ -256,6 +265,7 @@ function chooseCandidate(r: Row, pool: Candidates, scratch: CutScratch): i32 {
   if (listed > mostGroups) return i32(-1)
   const count = gather(pool, r.logits, r.V, listed, floor)
   if (count > pool.room) return i32(-1)
+  if (count <= blockDim.x) return raceFew(r, pool, scratch, count)
   eachCandidate(count, (at) => pool.weights.put(r.weigh(pool.values.at(at)), at))
   return race(r, pool, count, cutCandidates(r, pool, scratch, count, floor))
 }
@@ -267,11 +277,7 @@ function wantedMass(r: Row, whole: f32): f32 {
 
 /** Device: the cut by top-k and top-p among candidates at or above `floor`, as ordered bits. */
 function cutCandidates(r: Row, pool: Candidates, scratch: CutScratch, count: i32, floor: f32): u32 {
-  // Bits that the largest and the smallest candidate share need no search.
-  const topBits = orderedBits(r.max)
-  const turns = 16 - (leadingZeros(topBits ^ orderedBits(floor)) >> 1)
-  const prefix = topBits & ~((u32(1) << u32(2 * turns)) - 1)
-  const search = { prefix, turns }
+  const search = searchBetween(r.extent.largest, orderedBits(floor))
   const massFrom = (cuts: readonly u32[]) => {
     const sums = cuts.map(() => regs(2, i32(0)))
     eachCandidate(count, (at) => {
@@ -282,7 +288,7 @@ function cutCandidates(r: Row, pool: Candidates, scratch: CutScratch, count: i32
     return sums
   }
 
-  let cut = prefix
+  let cut = search.prefix
   let whole = r.mass
   if (cutsByRank(r)) {
     cut = largestCut(
@@ -317,7 +323,48 @@ function cutCandidates(r: Row, pool: Candidates, scratch: CutScratch, count: i32
   return cut
 }
 
-/** Device: the candidate that the cuts leave whose waiting time, exponential with its weight, is shortest. */
+/**
+ * Device: the race among candidates of which each thread has one at most. Who is kept follows from how many are above, and
+ * what they weigh, which each thread counts: less work than a search.
+ */
+function raceFew(r: Row, pool: Candidates, scratch: CutScratch, count: i32): i32 {
+  const own = Math.min(threadIdx.x, count - 1)
+  const value = pool.values.at(own)
+  const id = pool.ids.at(own)
+  const weight = r.weigh(value)
+  const fixed = fixedWeight(weight)
+  const weights = shared<u32>('u32', [blockDim.x + 4])
+  weights.put(threadIdx.x < count ? fixed : u32(0), threadIdx.x)
+  if (threadIdx.x < 4) {
+    weights.put(0, blockDim.x + threadIdx.x)
+    pool.values.put(Number.NEGATIVE_INFINITY, count + threadIdx.x)
+  }
+  barrier()
+  let above: i32 = 0
+  const mass = regs(2, i32(0))
+  for (const first of range(0, count, 4)) {
+    const others = load(pool.values, [first], 4)
+    const tallies = load(weights, [first], 4).map((other) => tallyOf(other))
+    for (const i of unroll(4)) {
+      const isAbove = others[i]! > value
+      above += i32(isAbove)
+      addTally(mass, tallies[i]!, isAbove)
+    }
+  }
+  let kept = threadIdx.x < count
+  let whole = r.mass
+  if (cutsByRank(r)) {
+    kept = kept && above < r.topK
+    const sums = regs(2, i32(0))
+    addTally(sums, tallyOf(fixed), kept)
+    whole = massOf(sumTallies(scratch, i32(0), sums))
+  }
+  if (r.topP < 1) kept = kept && massOf(mass) < wantedMass(r, whole)
+  const speed = kept && weight >= r.minP ? speedOf(r, id, weight) : f32(0)
+  return winnerOf(speed, speed > 0 ? id : i32(r.V), r.V)
+}
+
+/** Device: the race among more candidates: the winner of those at or above the cut. */
 function race(r: Row, pool: Candidates, count: i32, cut: u32): i32 {
   let best = f32(0)
   let winner = i32(r.V)
@@ -325,16 +372,27 @@ function race(r: Row, pool: Candidates, count: i32, cut: u32): i32 {
     const weight = pool.weights.at(at)
     if (orderedBits(pool.values.at(at)) >= cut && weight >= r.minP) {
       const id = pool.ids.at(at)
-      // Odd multiples of 2⁻²⁴: between 0 and 1, and exact.
-      const uniform = (f32(i32(r.random(id, FOR_CANDIDATES)[0]! >>> 9)) + 0.5) * 2 ** -23
-      const speed = weight / -log2Exact(uniform)
+      const speed = speedOf(r, id, weight)
       const better = speed > best || (speed === best && id < winner)
       best = better ? speed : best
       winner = better ? id : winner
     }
   })
-  const first = blockMaxI32(i32(u32.bits(best)))
-  return -blockMaxI32(i32(u32.bits(best)) === first ? -winner : i32(-r.V))
+  return winnerOf(best, winner, r.V)
+}
+
+/** Device: the inverse of a candidate's waiting time, which is exponential with its weight. */
+function speedOf(r: Row, id: i32, weight: f32): f32 {
+  // Odd multiples of 2⁻²⁴: between 0 and 1, and exact.
+  const uniform = (f32(i32(r.random(id, FOR_CANDIDATES)[0]! >>> 9)) + 0.5) * 2 ** -23
+  return weight / -log2Exact(uniform)
+}
+
+/** Device: the id of the thread that is fastest, to every thread; the lowest of several. */
+function winnerOf(speed: f32, id: i32, V: number): i32 {
+  const bits = i32(u32.bits(speed))
+  const first = blockMaxI32(bits)
+  return -blockMaxI32(bits === first ? -id : i32(-V))
 }
 
 /** Device: draws from the whole row until a token is kept. */
@@ -406,7 +464,7 @@ function sumGroups(r: Row, scale: f32): void {
     const group = 32 * tile + laneIdx
     const top = r.tops.at(group)
     let sum = f32(0)
-    eachOfGroup(r.logits, r.V, tile, (logit) => {
+    eachOfGroup(r.logits, r.V, tile, 2, (logit) => {
       sum += weightBeside(logit, top, scale)
     })
     r.sums.put(top > Number.NEGATIVE_INFINITY ? Math.max(sum, 1) : 0, group)
@@ -420,7 +478,7 @@ function massAbove(r: Row, logit: f32): f32 {
   let mass = f32(0)
   for (const tile of range(warpIdx, tilesOf(r.V), blockDim.x / 32)) {
     if (r.tops.at(32 * tile + laneIdx) > logit) {
-      eachOfGroup(r.logits, r.V, tile, (value) => {
+      eachOfGroup(r.logits, r.V, tile, 8, (value) => {
         mass += value > logit ? r.weigh(value) : f32(0)
       })
     }
@@ -438,7 +496,7 @@ function cutRow(r: Row, scratch: CutScratch): u32 {
     (cuts) => {
       const sums = regs(cuts.length, i32(0))
       for (const tile of range(warpIdx, tilesOf(r.V), blockDim.x / 32)) {
-        eachOfGroup(r.logits, r.V, tile, (value) => {
+        eachOfGroup(r.logits, r.V, tile, 2, (value) => {
           const bits = orderedBits(value)
           for (const i of unroll(cuts.length)) sums[i] = sums[i]! + i32(bits >= cuts[i]!)
         })

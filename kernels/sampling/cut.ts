@@ -4,9 +4,11 @@ import {
   f32,
   i32,
   laneIdx,
+  leadingZeros,
   load,
   range,
   reduxAdd,
+  reduxMax,
   type Shared,
   shared,
   u32,
@@ -25,9 +27,12 @@ export function orderedBits(x: f32): u32 {
   return x === 0 ? u32(0x80000000) : bits >>> 31 === u32(1) ? ~bits : bits | 0x80000000
 }
 
+/** Ordered bits of the least finite number. */
+export const LEAST_BITS = 0x00800000
+
 /** Device: the float of ordered bits; what lies below the least finite number gives that. */
 export function floatOfBits(ordered: u32): f32 {
-  const bits = Math.max(ordered, u32(0x00800000))
+  const bits = Math.max(ordered, u32(LEAST_BITS))
   return f32.bits(bits >>> 31 === u32(1) ? bits ^ 0x80000000 : ~bits)
 }
 
@@ -62,6 +67,29 @@ export function sumTallies(scratch: CutScratch, half: i32, tallies: readonly i32
   if (laneIdx === 0) for (const i of unroll(sums.length)) scratch.put(sums[i]!, half, i, warpIdx)
   barrier()
   return sums.map((_, i) => load(scratch, [half, i, 0], warps).reduce((a, b) => a + b))
+}
+
+/** Device: the largest of the threads' ordered bits, and the smallest above −∞; holds a barrier. */
+export function extentOf(scratch: CutScratch, bits: readonly u32[]): { largest: u32; smallest: u32 } {
+  const most = bits.reduce((a, b) => Math.max(a, b))
+  // Of complements the largest is that of the smallest; what is −∞ or nothing counts as above all.
+  const least = bits.map((each) => (each >= LEAST_BITS ? ~each : u32(0))).reduce((a, b) => Math.max(a, b))
+  const warps = blockDim.x / 32
+  const each = [reduxMax(most), reduxMax(least)]
+  if (laneIdx === 0) for (const i of unroll(2)) scratch.put(i32(each[i]!), 0, i, warpIdx)
+  barrier()
+  const [largest, smallest] = each.map((_, i) =>
+    load(scratch, [0, i, 0], warps)
+      .map((value) => u32(value))
+      .reduce((a, b) => Math.max(a, b)),
+  ) as [u32, u32]
+  return { largest, smallest: ~smallest }
+}
+
+/** Device: what of a search is left between two ordered bits: leading bits that they share need none. */
+export function searchBetween(largest: u32, smallest: u32): { prefix: u32; turns: i32 } {
+  const turns = 16 - (leadingZeros(largest ^ smallest) >> 1)
+  return { prefix: largest & ~((u32(1) << u32(2 * turns)) - 1), turns }
 }
 
 /**

@@ -15,6 +15,8 @@ import {
   pack2,
   range,
   regs,
+  storeWords,
+  to,
   u32,
   unpack2,
   unroll,
@@ -110,13 +112,56 @@ export function groupValues(words: u32[], dtype: DType, V: number, tile: i32): n
   return words.flatMap((word): number[] => (dtype === 'f32' ? [f32.bits(word)] : unpack2(f16x2.bits(word))))
 }
 
+/**
+ * Device: makes those logits of a group −∞ whose bits (of `loadGroupBits`) are not set, in its words and in the row, and
+ * stores no piece of which all stay.
+ */
+export function maskGroup(
+  words: u32[],
+  halves: readonly u32[],
+  logits: InOut<number, string>,
+  V: number,
+  tile: i32,
+): void {
+  const { dtype } = logits
+  const width = pieceLogits(dtype)
+  const perWord = width / 4
+  for (const piece of unroll(groupPieces(dtype))) {
+    const place = piece * width
+    const bits = (halves[Math.floor(place / 32)]! >>> (place % 32)) & (2 ** width - 1)
+    const first = pieceStart(dtype, tile, laneIdx, piece)
+    if (bits !== 2 ** width - 1 && first < V) {
+      for (const i of unroll(4)) {
+        const own = words[4 * piece + i]!
+        const outside = u32(OUTSIDE[perWord - 1]!)
+        const kept =
+          perWord === 1 ? ones(bits, i) : (ones(bits, 2 * i) & 0xffff) | (ones(bits, 2 * i + 1) & 0xffff0000)
+        words[4 * piece + i] = (own & kept) | (outside & ~kept)
+      }
+      if (V % width === 0) storeWords(logits, [first], words.slice(4 * piece, 4 * piece + 4))
+      else
+        for (const i of unroll(width))
+          if (first + i < V && ((bits >>> i) & 1) === 0)
+            logits.put(to(dtype, f32(Number.NEGATIVE_INFINITY)), first + i)
+    }
+  }
+}
+
+/** Device: all ones where a bit is set, else 0. */
+const ones = (bits: u32, bit: number): u32 => (((bits >>> bit) & 1) === 1 ? u32(0xffffffff) : u32(0))
+
 /** −∞ as f32, and twice as f16. */
 const OUTSIDE = [0xff800000, 0xfc00fc00]
 
-/** Device: calls `use` for the logits of the calling lane's group of a tile, ids rising, 32 of them loaded at a time. */
-export function eachOfGroup(logits: Logits, V: number, tile: i32, use: (logit: f32) => void): void {
+/** Device: calls `use` for the logits of the calling lane's group of a tile, ids rising, `together` pieces loaded at a time. */
+export function eachOfGroup(
+  logits: Logits,
+  V: number,
+  tile: i32,
+  together: number,
+  use: (logit: f32) => void,
+): void {
   const width = pieceLogits(logits.dtype)
-  const together = 32 / width
   for (const first of range(0, groupPieces(logits.dtype), together)) {
     const pieces = each(together, (i) =>
       loadNeighbours(logits, V, pieceStart(logits.dtype, tile, laneIdx, first + i), width),
@@ -131,7 +176,7 @@ export function loadGroupBits(
   slot: i32,
   dtype: DType,
   tile: i32,
-): i32[] {
+): u32[] {
   const width = pieceLogits(dtype)
   const pieces = each(groupPieces(dtype), (piece) => {
     // A piece's bits lie in one word.

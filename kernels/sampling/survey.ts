@@ -11,7 +11,6 @@ import {
   laneIdx,
   leadingZeros,
   type Out,
-  range,
   syncWarp,
   to,
   u32,
@@ -26,6 +25,7 @@ import {
   type LogitType,
   loadGroupBits,
   loadGroupWords,
+  maskGroup,
   tilesOf,
 } from './groups.ts'
 import { BIASED, IN_PROMPT, OCCURRENCE } from './history.ts'
@@ -48,7 +48,7 @@ export interface Adjustments {
   readonly history: In<u32, 'Slots Halves'>
   /** A bit for each token that may be drawn. */
   readonly allowed: In<u32, 'Slots Words'>
-  /** What is added to the logit of a token in the slot's first steps. */
+  /** What is added to the logit of a token in the slot's first steps, ids rising. */
   readonly biasIds: In<i32, 'Slots Biases'>
   readonly biases: In<f32, 'Slots Biases'>
   readonly biasSteps: In<i32, 'Slots Biases'>
@@ -93,21 +93,18 @@ export const surveyLogits = kernel(
     if (slot < 0) return
     const settings = decodeSettings(a.settings, slot)
     const isTouched = settings.isPenalized || settings.biases > 0
-    if (isTouched || settings.isMasked) {
-      // Loads past the row's end read its last piece instead, which another lane may change.
-      syncWarp()
-      if (isTouched)
-        eachBit(c.dtype, tile, loadGroupBits(a.touched, slot, c.dtype, tile), (id) => {
-          logits.put(to(c.dtype, adjusted(a, slot, id, f32(logits.at(id)))), id)
-        })
-      if (settings.isMasked) {
-        const disallowed = loadGroupBits(a.allowed, slot, c.dtype, tile).map((bits) => ~bits)
-        eachBit(c.dtype, tile, disallowed, (id) => {
-          if (id < c.V) logits.put(to(c.dtype, f32(Number.NEGATIVE_INFINITY)), id)
-        })
-      }
+    // Loads past the row's end read its last piece instead, which another lane may change.
+    if (isTouched || settings.isMasked) syncWarp()
+    if (isTouched) {
+      eachBit(c.dtype, tile, loadGroupBits(a.touched, slot, c.dtype, tile), (id) => {
+        logits.put(to(c.dtype, adjusted(a, slot, id, f32(logits.at(id)))), id)
+      })
       syncWarp()
       loadGroupWords(words, logits, c.V, tile)
+    }
+    if (settings.isMasked) {
+      syncWarp()
+      maskGroup(words, loadGroupBits(a.allowed, slot, c.dtype, tile), logits, c.V, tile)
     }
 
     const values = groupValues(words, c.dtype, c.V, tile)
@@ -126,9 +123,9 @@ export function largestOf(values: readonly number[], dtype: LogitType): f32 {
 }
 
 /** Device: calls `use` for the ids of a group whose bits are set. */
-function eachBit(dtype: LogitType, tile: i32, halves: readonly i32[], use: (id: i32) => void): void {
+function eachBit(dtype: LogitType, tile: i32, halves: readonly u32[], use: (id: i32) => void): void {
   for (const half of unroll(2)) {
-    let bits = u32(halves[half]!)
+    let bits = halves[half]!
     while (bits !== 0) {
       const bit = 31 - leadingZeros(bits)
       bits = bits ^ (u32(1) << bit)
@@ -152,12 +149,23 @@ function adjusted(a: Adjustments, slot: i32, id: i32, logit: f32): f32 {
   }
   if ((past & BIASED) !== 0) {
     const step = a.steps.at(slot)
-    for (const i of range(s.biases)) {
-      const applies = a.biasIds.at(slot, i) === id && step < a.biasSteps.at(slot, i)
-      value += applies ? a.biases.at(slot, i) : f32(0)
-    }
+    for (let i: i32 = firstBias(a, slot, id, s.biases); i < s.biases && a.biasIds.at(slot, i) === id; i++)
+      value += step < a.biasSteps.at(slot, i) ? a.biases.at(slot, i) : f32(0)
   }
   return value
+}
+
+/** Device: the first entry of a token in a slot's list, whose ids rise. */
+function firstBias(a: Adjustments, slot: i32, id: i32, count: i32): i32 {
+  let low: i32 = 0
+  let high = i32(count)
+  while (low < high) {
+    const middle = (low + high) >> 1
+    const isBelow = a.biasIds.at(slot, middle) < id
+    low = isBelow ? middle + 1 : low
+    high = isBelow ? high : middle
+  }
+  return low
 }
 
 /** Device: weights of a group's logits beside its largest, at least 1 where that is a number; four at a time, ids rising. */

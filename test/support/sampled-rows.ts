@@ -98,7 +98,8 @@ export async function sampleRows(
     steps[slot] = row.step ?? output.length
     if (allows)
       for (let id = 0; id < V; id++) if (allows(id)) allowed[slot * words + (id >> 5)]! |= 1 << (id & 31)
-    list.forEach((bias, at) => {
+    const sorted = list.toSorted((one, other) => one.id - other.id)
+    sorted.forEach((bias, at) => {
       biasIds[slot * entries + at] = bias.id
       biases[slot * entries + at] = bias.value
       biasSteps[slot * entries + at] = bias.until

@@ -265,7 +265,7 @@ export function samplingCases({ large }: { readonly large: boolean }): SamplingC
   ]
   const distributions: readonly (Room & { readonly draws: number })[] = [
     { V: 300, candidates: 8, dtype: 'f16', draws: large ? 4000 : 300 },
-    { V: 41, candidates: 2048, dtype: 'f32', draws: large ? 4000 : 500 },
+    { V: 300, candidates: 2048, dtype: 'f32', draws: large ? 4000 : 300 },
     ...(large
       ? [8, 2048].map((candidates) => ({ V: 8192, candidates, dtype: 'f16', draws: 2000 }) as const)
       : []),
