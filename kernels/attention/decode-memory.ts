@@ -17,13 +17,13 @@ import {
 } from '../../dsl/index.ts'
 import { hasEngine } from './decode-copies.ts'
 import type { DecodeConfig, DecodeShape } from './decode-shape.ts'
-import { QUERY_BUFFERS, ROUND_UNITS, SUM_BUFFERS } from './rounds.ts'
+import { MOST_TEAMS, QUERY_BUFFERS, ROUND_UNITS, SUM_BUFFERS } from './rounds.ts'
 
 /**
  * What the warps of a CTA give each other. Queries are ready two rounds ahead, and sums are added up one round late, so that
  * no warp waits for the others of its own round.
  *
- * Places of a team are those of its first warp; buffers come before them.
+ * Places are by team, or by warp, of a buffer.
  */
 export interface DecodeMemory {
   /** Queries as bytes, high and low ones, in the order of the keys' words: [buffer and team, row, word]. */
@@ -45,8 +45,8 @@ export interface DecodeMemory {
 export function makeDecodeMemory(d: DecodeShape): DecodeMemory {
   const exchange = shared<u32>('u32', [SUM_BUFFERS * ROUND_UNITS, d.warpWords])
   return {
-    queries: shared<u32>('u32', [QUERY_BUFFERS * ROUND_UNITS, d.rows, d.queryPitch]),
-    rowInfo: shared<f32>('f32', [QUERY_BUFFERS * ROUND_UNITS, d.rows, 2]),
+    queries: shared<u32>('u32', [QUERY_BUFFERS * MOST_TEAMS, d.rows, d.queryPitch]),
+    rowInfo: shared<f32>('f32', [QUERY_BUFFERS * MOST_TEAMS, d.rows, 2]),
     exchange,
     sums: overlay<f32>(exchange, 'f32', [SUM_BUFFERS * ROUND_UNITS, d.warpWords]),
     statistics: shared<f32>('f32', [SUM_BUFFERS * ROUND_UNITS, d.rows, 4]),

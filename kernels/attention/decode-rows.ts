@@ -41,7 +41,7 @@ import { packPair } from './decode-floats.ts'
 import type { DecodeRound } from './decode-lanes.ts'
 import { partOf } from './decode-memory.ts'
 import { SLICES } from './decode-shape.ts'
-import type { RoundUnit } from './rounds.ts'
+import { type RoundUnit, teamOf } from './rounds.ts'
 
 /** What goes into rows and comes out. */
 export interface RowArguments {
@@ -57,12 +57,6 @@ interface TeamRows {
   readonly unit: RoundUnit
   readonly head: i32
   readonly pass: i32
-}
-
-/** A team's first warp, its warps, and which of them the calling one is. */
-function teamOf({ team }: RoundUnit) {
-  const first = team & 0xff
-  return { first, warps: team >>> 8, own: warpIdx - first }
 }
 
 /** The query token (in the step) and the column of a row's first element. */
@@ -85,8 +79,8 @@ function placeOfRow({ c, d }: DecodeRound, { unit, head, pass }: TeamRows, row: 
 export function prepareQueries(o: DecodeRound & { readonly a: RowArguments }, rows: TeamRows): void {
   const { a, c, d, m } = o
   const team = teamOf(rows.unit)
-  const place = o.buffers.queries + team.first
-  for (const row of range(team.own, d.rows, team.warps)) {
+  const place = o.buffers.queries + team.number
+  for (const row of range(warpIdx - team.first, d.rows, team.warps)) {
     const { token, column, isLive } = placeOfRow(o, rows, row)
     const turns = ceilDiv(c.D, 128)
     const values = regs(4 * turns, f32(0))
@@ -153,8 +147,8 @@ export function mergeUnits(o: DecodeRound & { readonly a: RowArguments }, rows: 
   const { a, c, d, m } = o
   const { unit } = rows
   const team = teamOf(unit)
-  eachItem(o, rows, idiv(SLICES - 1 - team.own, team.warps) + 1, (item) => {
-    const slice = team.own + item.slice * team.warps
+  eachItem(o, rows, idiv(SLICES - 1 - (warpIdx - team.first), team.warps) + 1, (item) => {
+    const slice = warpIdx - team.first + item.slice * team.warps
     const column = slice * (c.D / SLICES) + item.column
     const place = placeOfRow(o, rows, item.row)
     // Sums of upper nibbles are 16 times what they stand for.
@@ -285,7 +279,10 @@ export function notePart({ d }: DecodeRound, pending: Pending, rows: TeamRows, t
   const { unit } = rows
   const team = teamOf(unit)
   const has = unit.splits > 1
-  const isOwn = laneIdx < SLICES && laneIdx >= team.own && (laneIdx - team.own) % team.warps === 0
+  const isOwn =
+    laneIdx < SLICES &&
+    laneIdx >= warpIdx - team.first &&
+    (laneIdx - (warpIdx - team.first)) % team.warps === 0
   pending.turn = has ? turn : -1
   pending.splits = unit.splits
   pending.sequence = unit.sequence

@@ -2,7 +2,7 @@ import type { Target } from '../../codegen/target.ts'
 import { staticAssert } from '../../dsl/index.ts'
 import { type KvConfig, type KvFormatName, kvConfig, kvFormats, PAGE_TOKENS } from '../formats/kv.ts'
 import { UNIT } from './arithmetic.ts'
-import { QUERY_BUFFERS, ROUND_UNITS, SUM_BUFFERS } from './rounds.ts'
+import { MOST_TEAMS, QUERY_BUFFERS, ROUND_UNITS, SUM_BUFFERS } from './rounds.ts'
 
 /** How decode attention is laid out, all of it static. */
 export interface DecodeConfig extends KvConfig {
@@ -92,10 +92,8 @@ const RESERVED_BYTES = 1024
 
 /** Shared memory beside the granules: queries, probabilities and sums, statistics, barriers. */
 const fixedBytes = (D: number, rows: number) =>
-  ROUND_UNITS *
-    (QUERY_BUFFERS * rows * (2 * D + 16 + 8) +
-      SUM_BUFFERS * (4 * Math.max(EXCHANGE_WORDS, rows * (D + 4)) + 16 * rows) +
-      8 * MOST_SLOTS) +
+  QUERY_BUFFERS * MOST_TEAMS * rows * (2 * D + 16 + 8) +
+  ROUND_UNITS * (SUM_BUFFERS * (4 * Math.max(EXCHANGE_WORDS, rows * (D + 4)) + 16 * rows) + 8 * MOST_SLOTS) +
   8 * (QUERY_BUFFERS + 2 * SUM_BUFFERS) +
   16
 

@@ -29,7 +29,7 @@ import { granulesOf, leaveGranule, type Stream, waitGranule } from './decode-cop
 import { giveFloats, loadFloatQuery, multiplyValues, scoreFloats } from './decode-floats.ts'
 import { type Decode, type DecodeRound, laneToken, PAIR, strandMax, strandSum } from './decode-lanes.ts'
 import { awaitRoom } from './decode-memory.ts'
-import type { RoundUnit } from './rounds.ts'
+import { type RoundUnit, teamOf } from './rounds.ts'
 
 /** What a lane has of a granule's tokens, of both rows of the pair. */
 interface Chunk {
@@ -53,7 +53,7 @@ interface Chunk {
  */
 export function attendUnit(o: DecodeRound, s: Stream, unit: RoundUnit, pass: i32, count: i32): void {
   const { c, d, m } = o
-  const team = o.buffers.queries + (unit.team & 0xff)
+  const team = o.buffers.queries + teamOf(unit).number
   const { from, end } = granulesOf(c, unit.live)
   const mine = PAIR.map((j) => Math.min(2 * (laneIdx & 3) + j, d.rows - 1))
   const steps = mine.map((row) => m.rowInfo.at(team, row, 0))

@@ -42,7 +42,7 @@ import {
 } from './decode-rows.ts'
 import { checkDecode, DECODE_THREADS, type DecodeConfig, decodeShape } from './decode-shape.ts'
 import { attendUnit } from './decode-unit.ts'
-import { loadUnit, ROUND_UNITS } from './rounds.ts'
+import { loadUnit, MOST_TEAMS, ROUND_UNITS } from './rounds.ts'
 
 /**
  * Attention over paged keys and values for sequences with few query tokens: query heads and tokens that share a key/value
@@ -104,7 +104,7 @@ export const decodeAttention = kernel(
     const pending = noPending()
     const withBuffers = (query: i32, count: i32) => ({
       ...o,
-      buffers: { queries: query * ROUND_UNITS, sums: sumBuffer(count) * ROUND_UNITS },
+      buffers: { queries: query * MOST_TEAMS, sums: sumBuffer(count) * ROUND_UNITS },
     })
     const prepare = (turn: i32, query: i32) => {
       if (turn >= turns) return

@@ -1,12 +1,15 @@
 import { i32, idiv, range, type Shared, shared, unroll } from '../../dsl/index.ts'
-import { ROUND_UNITS } from './rounds.ts'
+import { MOST_TEAMS, ROUND_UNITS } from './rounds.ts'
+
+/** Where the number of a team lies in a place. */
+export const TEAM_BIT = 28
 
 /**
  * How splits of fewer than eight units share rounds. A run is a number of rounds with the same pattern, such as 5 + 3, as
  * seen by one of its places: so many splits of one length, the first of which is in the run's first round, and so on.
  */
 export interface Runs {
-  /** [run, word]: length, rank of the first split among those of its length, splits, first round, first warp. */
+  /** [run, word]: length, rank of the first split among those of its length, splits, first round, first warp and team. */
   readonly words: Shared<i32>
   /** Runs, and rounds of all kinds. */
   readonly count: Shared<i32>
@@ -48,25 +51,35 @@ export function packRuns(runs: Runs, totals: Shared<i32>): void {
     while (runs.left.at(longest) > 0) {
       // The pattern: of each length as many as there are and as fit.
       let room: i32 = ROUND_UNITS
+      let teams: i32 = MOST_TEAMS
       let repeats: i32 = 2 ** 30
       for (const at of unroll(longest)) {
         const length = longest - at
         const left = runs.left.at(length)
-        const uses = Math.min(left, idiv(room, i32(length)))
+        const uses = Math.min(left, Math.min(teams, idiv(room, i32(length))))
         runs.uses.put(uses, length)
         room = room - uses * length
+        teams = teams - uses
         if (uses > 0) repeats = Math.min(repeats, idiv(left, Math.max(uses, 1)))
       }
       let warp: i32 = 0
+      let team: i32 = 0
       for (const at of unroll(longest)) {
         const length = longest - at
         const uses = runs.uses.at(length)
         const left = runs.left.at(length)
         const taken = totals.at(length) - left
         for (const place of range(uses)) {
-          putRun(runs, count, [i32(length), taken + place * repeats, repeats, rounds, warp])
+          putRun(runs, count, [
+            i32(length),
+            taken + place * repeats,
+            repeats,
+            rounds,
+            warp | (team << TEAM_BIT),
+          ])
           count = count + 1
           warp = warp + length
+          team = team + 1
         }
         runs.left.put(left - uses * repeats, length)
       }
@@ -87,7 +100,10 @@ function putRun({ words }: Runs, run: i32, values: readonly i32[]): void {
   })
 }
 
-/** Eight times the round, plus the first warp, of the split of `length` units with rank `rank` among those. */
+/**
+ * Eight times the round, plus the first warp, of the split of `length` units with rank `rank` among those; from `TEAM_BIT` on
+ * which team of the round it is.
+ */
 export function placeIn({ words, count }: Runs, length: i32, rank: i32): i32 {
   let place: i32 = 0
   for (const run of range(count.at(0))) {

@@ -26,7 +26,7 @@ import {
 import { PAGE_TOKENS } from '../formats/kv.ts'
 import { SPLIT, UNIT } from './arithmetic.ts'
 import { hasEngine } from './decode-copies.ts'
-import { eachIdle, makeRuns, packRuns, placeIn, type Runs } from './plan-runs.ts'
+import { eachIdle, makeRuns, packRuns, placeIn, type Runs, TEAM_BIT } from './plan-runs.ts'
 import { ENTRY, ROUND_UNITS } from './rounds.ts'
 
 export interface PlanConfig {
@@ -307,10 +307,11 @@ function writeOthers(a: PlanArguments, list: Shared<i32>): void {
     const length = list.at(index, S_HEAD + i32(isTail))
     const own = at & 7
     if (own < length) {
-      const place = list.at(index, S_HEAD_PLACE + i32(isTail))
+      const placeAndTeam = list.at(index, S_HEAD_PLACE + i32(isTail))
+      const place = placeAndTeam & (2 ** TEAM_BIT - 1)
       const lastUnit = (list.at(index, S_END) - 1) >>> UNIT_BITS
       const first = isTail ? lastUnit - length + 1 : list.at(index, S_FROM) >>> UNIT_BITS
-      const team = (place & 7) | (length << 8)
+      const team = (place & 7) | ((placeAndTeam >>> TEAM_BIT) << 4) | (length << 8)
       writeUnit(a, list, { index, unit: first + own, place: place + own, team })
     }
   }

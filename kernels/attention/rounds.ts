@@ -8,6 +8,9 @@ import { type In, type i32, load } from '../../dsl/index.ts'
 /** Units of a round. */
 export const ROUND_UNITS = 8
 
+/** Splits that share a round at most. */
+export const MOST_TEAMS = 4
+
 /** Rounds whose queries, and whose sums, a CTA has room for. */
 export const QUERY_BUFFERS = 3
 export const SUM_BUFFERS = 2
@@ -42,7 +45,7 @@ export interface UnitPages {
 export interface RoundUnit extends UnitPages {
   /** Which unit of the sequence. */
   readonly unit: i32
-  /** The first warp of the team, and its warps in the upper half. */
+  /** The first warp of the team; from bit 4 on which team of the round it is, and from bit 8 on its warps. */
   readonly team: i32
   /** The sequence's first query token in the step, and its position. */
   readonly token: i32
@@ -77,3 +80,10 @@ export function loadUnit(rounds: Rounds, round: i32, warp: i32): RoundUnit {
     splits: words[SPLITS]!,
   }
 }
+
+/** A team's first warp, which of the round it is, and its warps. */
+export const teamOf = ({ team }: RoundUnit) => ({
+  first: team & 15,
+  number: (team >>> 4) & 15,
+  warps: team >>> 8,
+})
