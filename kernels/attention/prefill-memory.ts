@@ -84,7 +84,7 @@ export function makeMemory(t: PrefillTiles, { D }: PrefillShape, kv: KvConfig): 
     tiles: shared<i32>('i32', [WALK_TILES, TILE_WORDS]),
     fetchedTile: shared<i32>('i32', [TILE_WORDS]),
     fetched: barriers(1),
-    queries: shared<u32>('u32', [tileRows / 16, 2, D / 32, 128]),
+    queries: shared<u32>('u32', t.feedQueries ? [tileRows / 16, 2, D / 32, 128] : [1, 1, 1, 4]),
     queryRows: shared<f32>('f32', [tileRows, 2]),
     tile: shared<i32>('i32', [1, TILE_WORDS]),
     queryRing: makeRing({ stages: 1, producers: 4, consumers: 8, sharers: 1 }),

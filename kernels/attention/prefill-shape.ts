@@ -9,6 +9,8 @@ export interface PrefillTiles {
   readonly rawStages: number
   /** Units of bytes that the warpgroups multiply. */
   readonly stages: number
+  /** Whether the warpgroup that feeds rounds the queries. */
+  readonly feedQueries: boolean
   /** Of each four scores, and sums of values, how many are made floats by bits. */
   readonly scoreBits: number
   readonly sumBits: number
@@ -65,6 +67,7 @@ export function prefillConfig(o: PrefillOptions): PrefillConfig {
     rawStages: kv === 'kv4' ? 5 : 3,
     stages: 2,
     turns: 'scores',
+    feedQueries: false,
     scoreBits: 4,
     sumBits: 4,
   }

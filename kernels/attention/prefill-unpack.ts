@@ -70,7 +70,7 @@ export function feed(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): v
       const place = turn & (WALK_TILES - 1)
       for (const word of [0, 4]) store(m.tile, [0, word], load(m.tiles, [place, word], 4))
     }
-    if (tile.tokens > 0) putQueries(a, c, m, tile)
+    if (c.feedQueries && tile.tokens > 0) putQueries(a, c, m, tile)
     syncWarp()
     if (laneIdx === 0) arrive(m.queryRing.full, 0)
     if (tile.tokens === 0) break

@@ -44,7 +44,7 @@ import { rescale, SPLIT, UNIT } from './arithmetic.ts'
 import { floatOfSigned, floatOfUnsigned } from './integer-to-float.ts'
 import type { CacheArguments } from './prefill-copies.ts'
 import { makeMemory, type PrefillMemory } from './prefill-memory.ts'
-import { type QueryArguments, takeQueries } from './prefill-queries.ts'
+import { type QueryArguments, roundQueries, takeQueries } from './prefill-queries.ts'
 import { checkPrefill, groupOf, type PrefillConfig, tileTokens } from './prefill-shape.ts'
 import {
   laneRows,
@@ -112,7 +112,7 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     waitFull(m.queryRing, queries)
     const tile = takeTile(m.tile, 0)
     if (tile.tokens === 0) break
-    const { bytes, rows } = takeQueries(a, c, m, tile, row)
+    const { bytes, rows } = c.feedQueries ? takeQueries(a, c, m, tile, row) : roundQueries(a, c, tile, row)
     syncWarp()
     release(m.queryRing, 0)
     advance(queries, m.queryRing, 1)
