@@ -464,7 +464,7 @@ function sumGroups(r: Row, scale: f32): void {
     const group = 32 * tile + laneIdx
     const top = r.tops.at(group)
     let sum = f32(0)
-    eachOfGroup(r.logits, r.V, tile, 2, (logit) => {
+    eachOfGroup(r.logits, r.V, tile, 8, (logit) => {
       sum += weightBeside(logit, top, scale)
     })
     r.sums.put(top > Number.NEGATIVE_INFINITY ? Math.max(sum, 1) : 0, group)
