@@ -67,7 +67,13 @@ const attentions: readonly (readonly [string, RandomLlamaOptions])[] = [
     'half of a head rotated, YaRN',
     { seed: 12, dtype: 'f16', config: { partial_rotary_factor: 0.5, rope_scaling: yarn } },
   ],
-  ['a window', { seed: 13, dtype: 'f16', architecture: 'MistralForCausalLM', config: { sliding_window: 7 } }],
+  [
+    'a window in the second of two layers',
+    {
+      ...{ seed: 13, dtype: 'f16', architecture: 'Qwen2ForCausalLM' },
+      config: { num_hidden_layers: 2, use_sliding_window: true, sliding_window: 7, max_window_layers: 1 },
+    },
+  ],
   ['centred Hadamard keys', { seed: 14, dtype: 'f16', keyMean: true }],
 ]
 
