@@ -15,13 +15,12 @@ import {
   unroll,
   waitBarrier,
 } from '../../dsl/index.ts'
-import { hasEngine } from './decode-copies.ts'
 import type { DecodeConfig, DecodeShape } from './decode-shape.ts'
-import { MOST_TEAMS, QUERY_BUFFERS, ROUND_UNITS, SUM_BUFFERS } from './rounds.ts'
+import { MOST_TEAMS, ROUND_UNITS } from './rounds.ts'
 
 /**
- * What the warps of a CTA give each other. Queries are ready two rounds ahead, and sums are added up one round late, so that
- * no warp waits for the others of its own round.
+ * What the warps of a CTA give each other. Unless they go together, queries are ready two rounds ahead, and sums are added up
+ * one round late, so that no warp waits for the others of its own round.
  *
  * Places are by team, or by warp, of a buffer.
  */
@@ -36,31 +35,31 @@ export interface DecodeMemory {
   readonly sums: Shared<f32>
   /** Of a unit and row: reference, sum of probabilities, sum of minima, and the step of `sums`. */
   readonly statistics: Shared<f32>
-  /** By buffer, where the GPU has such barriers: queries are ready, sums have been written, and have been read. */
+  /** By buffer, unless warps go together: queries are ready, sums have been written, and have been read. */
   readonly barriers:
     | { readonly ready: Barriers; readonly written: Barriers; readonly free: Barriers }
     | undefined
 }
 
-export function makeDecodeMemory(d: DecodeShape): DecodeMemory {
-  const exchange = shared<u32>('u32', [SUM_BUFFERS * ROUND_UNITS, d.warpWords])
+export function makeDecodeMemory(c: DecodeConfig, d: DecodeShape): DecodeMemory {
+  const exchange = shared<u32>('u32', [d.sumBuffers * ROUND_UNITS, d.warpWords])
   return {
-    queries: shared<u32>('u32', [QUERY_BUFFERS * MOST_TEAMS, d.rows, d.queryPitch]),
-    rowInfo: shared<f32>('f32', [QUERY_BUFFERS * MOST_TEAMS, d.rows, 2]),
+    queries: shared<u32>('u32', [d.queryBuffers * MOST_TEAMS, d.rows, d.queryPitch]),
+    rowInfo: shared<f32>('f32', [d.queryBuffers * MOST_TEAMS, d.rows, 2]),
     exchange,
-    sums: overlay<f32>(exchange, 'f32', [SUM_BUFFERS * ROUND_UNITS, d.warpWords]),
-    statistics: shared<f32>('f32', [SUM_BUFFERS * ROUND_UNITS, d.rows, 4]),
-    barriers: hasEngine()
-      ? { ready: barriers(QUERY_BUFFERS), written: barriers(SUM_BUFFERS), free: barriers(SUM_BUFFERS) }
-      : undefined,
+    sums: overlay<f32>(exchange, 'f32', [d.sumBuffers * ROUND_UNITS, d.warpWords]),
+    statistics: shared<f32>('f32', [d.sumBuffers * ROUND_UNITS, d.rows, 4]),
+    barriers: c.lockstep
+      ? undefined
+      : { ready: barriers(d.queryBuffers), written: barriers(d.sumBuffers), free: barriers(d.sumBuffers) },
   }
 }
 
 /** By one thread, before `fenceBarrierInit` and a barrier of the CTA. */
-export function initDecodeMemory({ barriers: all }: DecodeMemory): void {
+export function initDecodeMemory(d: DecodeShape, { barriers: all }: DecodeMemory): void {
   if (all === undefined) return
-  for (const i of unroll(QUERY_BUFFERS)) initBarrier(all.ready, i, ROUND_UNITS)
-  for (const i of unroll(SUM_BUFFERS)) {
+  for (const i of unroll(d.queryBuffers)) initBarrier(all.ready, i, ROUND_UNITS)
+  for (const i of unroll(d.sumBuffers)) {
     initBarrier(all.written, i, ROUND_UNITS)
     initBarrier(all.free, i, ROUND_UNITS)
   }
@@ -81,18 +80,23 @@ export interface Turn {
 
 export const firstTurn = (): Turn => ({ count: i32(0), query: i32(0), queryParity: i32(0) })
 
-export function nextTurn(turn: Turn): void {
-  const wraps = turn.query === QUERY_BUFFERS - 1
+export function nextTurn(d: DecodeShape, turn: Turn): void {
+  const wraps = turn.query === d.queryBuffers - 1
   turn.count += 1
   turn.query = wraps ? 0 : turn.query + 1
   turn.queryParity = wraps ? 1 - turn.queryParity : turn.queryParity
 }
 
-/** The buffer of queries of the round after the next. */
-export const queryAhead = ({ query }: Turn): i32 => (query === 0 ? i32(QUERY_BUFFERS - 1) : query - 1)
+/** Rounds after the present one until that whose queries are prepared next, and their buffer. */
+export const roundsAhead = (d: DecodeShape): number => Math.max(1, d.queryBuffers - 1)
+export const queryAhead = (d: DecodeShape, { query }: Turn): i32 =>
+  query === 0 ? i32(d.queryBuffers - 1) : query - 1
 
 /** The buffer of sums of the `count`-th round. */
-export const sumBuffer = (count: i32): i32 => count & 1
+export const sumBuffer = (d: DecodeShape, count: i32): i32 => count & (d.sumBuffers - 1)
+
+/** The same where there are two. */
+const half = (count: i32): i32 => count & 1
 
 /** One arrival of a warp, for all that its lanes have done. */
 function signal(at: Barriers, index: i32): void {
@@ -112,21 +116,21 @@ export function awaitQueries({ barriers: all }: DecodeMemory, turn: Turn): void 
 
 /** Waits until the sums that were in the place of a round's have been added up. */
 export function awaitRoom({ barriers: all }: DecodeMemory, count: i32): void {
-  if (all !== undefined) waitBarrier(all.free, sumBuffer(count), 1 - ((count >>> 1) & 1))
+  if (all !== undefined) waitBarrier(all.free, half(count), 1 - ((count >>> 1) & 1))
 }
 
-/** A warp's sums of a round are written. Without such barriers, all warps' are. */
+/** A warp's sums of a round are written; where warps go together, those of all are. */
 export function signalSums({ barriers: all }: DecodeMemory, count: i32): void {
-  if (all !== undefined) signal(all.written, sumBuffer(count))
+  if (all !== undefined) signal(all.written, half(count))
   else barrier()
 }
 
 /** Waits for the sums of a round. */
 export function awaitSums({ barriers: all }: DecodeMemory, count: i32): void {
-  if (all !== undefined) waitBarrier(all.written, sumBuffer(count), (count >>> 1) & 1)
+  if (all !== undefined) waitBarrier(all.written, half(count), (count >>> 1) & 1)
 }
 
 /** A warp has added up its part of a round's sums. */
 export function signalRoom({ barriers: all }: DecodeMemory, count: i32): void {
-  if (all !== undefined) signal(all.free, sumBuffer(count))
+  if (all !== undefined) signal(all.free, half(count))
 }

@@ -26,6 +26,7 @@ import {
   makeDecodeMemory,
   nextTurn,
   queryAhead,
+  roundsAhead,
   signalQueries,
   signalRoom,
   signalSums,
@@ -81,10 +82,10 @@ export const decodeAttention = kernel(
     checkDecode(c)
     const d = decodeShape(c)
     const granules = makeGranules(c, d)
-    const o = { a, c, d, m: makeDecodeMemory(d), granules }
+    const o = { a, c, d, m: makeDecodeMemory(c, d), granules }
     if (threadIdx.x === 0) {
       initGranules(c, granules)
-      initDecodeMemory(o.m)
+      initDecodeMemory(d, o.m)
       if (hasEngine()) fenceBarrierInit()
     }
     barrier()
@@ -104,7 +105,7 @@ export const decodeAttention = kernel(
     const pending = noPending()
     const withBuffers = (query: i32, count: i32) => ({
       ...o,
-      buffers: { queries: query * MOST_TEAMS, sums: sumBuffer(count) * ROUND_UNITS },
+      buffers: { queries: query * MOST_TEAMS, sums: sumBuffer(d, count) * ROUND_UNITS },
     })
     const prepare = (turn: i32, query: i32) => {
       if (turn >= turns) return
@@ -123,8 +124,8 @@ export const decodeAttention = kernel(
     }
 
     prepare(blockIdx.x, i32(0))
-    prepare(blockIdx.x + gridDim.x, i32(1))
-    if (!hasEngine()) barrier()
+    if (c.lockstep) barrier()
+    else prepare(blockIdx.x + gridDim.x, i32(1))
     const at = firstTurn()
     // Two turns more than there are, for what is left over: sums of the last round, and parts of splits.
     for (const turn of range(blockIdx.x, turns + 2 * gridDim.x, gridDim.x)) {
@@ -142,11 +143,12 @@ export const decodeAttention = kernel(
         pending.turn = -1
       }
       // One round late where warps do not meet, so that a warp finds the others' sums.
-      if (!hasEngine()) {
+      if (c.lockstep) {
         if (turn < turns) finish(turn, at.count)
       } else if (at.count > 0 && turn - gridDim.x < turns) finish(turn - gridDim.x, at.count - 1)
-      prepare(turn + 2 * gridDim.x, queryAhead(at))
-      nextTurn(at)
+      prepare(turn + roundsAhead(d) * gridDim.x, queryAhead(d, at))
+      if (c.lockstep) barrier()
+      nextTurn(d, at)
     }
   },
 )

@@ -11,10 +11,6 @@ export const ROUND_UNITS = 8
 /** Splits that share a round at most. */
 export const MOST_TEAMS = 4
 
-/** Rounds whose queries, and whose sums, a CTA has room for. */
-export const QUERY_BUFFERS = 3
-export const SUM_BUFFERS = 2
-
 /** Words of an entry. */
 export const ENTRY = 12
 

@@ -1,4 +1,5 @@
 import { test } from 'uvu'
+import { openEmulator } from '../../../runtime/emulator/device.ts'
 import { checkedEmulator } from '../../support/checked-emulator.ts'
 import type { Rng } from '../../support/rng.ts'
 import { assertSame } from '../../support/run-kernel.ts'
@@ -43,6 +44,17 @@ const cases: DecodeOptions[] = [
   { kv: 'kv16', dtype: 'bf16', D: 128, Hq: 1, Hkv: 1, sequences: singles(200), window: 100, seed: 14 },
 ] as DecodeOptions[]
 for (const o of cases) test(decodeName(o), () => runDecodeCase(device, o))
+
+// Without copy engine and mbarriers; and where warps go together.
+const ampere = openEmulator({ checks: true, target: 'sm_80' })
+for (const [i, kv] of (['kv4', 'kv8', 'kv16'] as const).entries()) {
+  const o: DecodeOptions = {
+    ...{ kv, dtype: 'f16', D: 64, Hq: 2, Hkv: 1, seed: 15 + i },
+    sequences: [{ context: 140, queries: 2 }, ...singles(1100, 5)],
+  }
+  test(`sm_80: ${decodeName(o)}`, () => runDecodeCase(ampere, o))
+  if (kv !== 'kv16') test(`in step: ${decodeName(o)}`, () => runDecodeCase(device, { ...o, lockstep: true }))
+}
 
 /** Vectors of all kinds, by token: constant ones, huge ones, tiny ones, zeros, single spikes. */
 function unusual(random: Rng, D: number, token: number): Float64Array {
