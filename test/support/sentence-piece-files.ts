@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { rng } from './rng.ts'
 import { type TrainedBpe, trainBpe } from './train-bpe.ts'
 
 const special = (id: number, content: string) => ({
@@ -17,19 +17,47 @@ export interface SentencePieceOptions {
   readonly merges?: number
 }
 
+/** Words of syllables, short ones more often, with marks, digits and runs of spaces. */
+function madeUpText(length: number): string {
+  const { integer, uniform } = rng(91)
+  const syllables = [
+    'the',
+    'an',
+    'in',
+    'er',
+    'on',
+    're',
+    'st',
+    'en',
+    'at',
+    'ing',
+    'o',
+    'a',
+    'ed',
+    'th',
+    'Qu',
+    'fox',
+    'll',
+  ]
+  const seldom = ['  ', '    ', ', ', '(', ') ', '1', '20', ' = ', "'s ", '-']
+  let text = ''
+  while (text.length < length) {
+    const count = 1 + Math.floor(3 * uniform() ** 2)
+    for (let i = 0; i < count; i++) text += syllables[Math.floor(syllables.length * uniform() ** 2)]
+    text += uniform() < 0.2 ? seldom[integer(0, seldom.length - 1)] : ' '
+  }
+  return text
+}
+
 const learnt = new Map<string, TrainedBpe>()
 
-/** Learns from the documents of the repository and a few words in other scripts, once for each choice. */
+/** Learns from made-up words and a few in other scripts, once for each choice. */
 function learn({ crossWords = false, merges = 400 }: SentencePieceOptions): TrainedBpe {
   const key = `${crossWords} ${merges}`
   const known = learnt.get(key)
   if (known) return known
-  const text = ['tour', 'language', 'layouts']
-    .map((name) => readFileSync(new URL(`../../docs/${name}.md`, import.meta.url), 'utf8'))
-    .join(' ')
-    .replace(/[^\x20-\x7e]/g, ' ')
   const scripts = 'Жизнь Жизнь naïve naïve 中文 中文 中文字 한국 한국 ☝🏽 😀😀 😀😀 '.repeat(3)
-  const spelled = (text.slice(0, 60_000) + scripts).replaceAll(' ', '▁')
+  const spelled = (madeUpText(60_000) + scripts).replaceAll(' ', '▁')
   const pieces = spelled.match(crossWords ? /.{1,40}/gu : /▁+[^▁]*|[^▁]+/gu)!
   // Digits stay single, as in these models.
   const trained = trainBpe(
@@ -41,8 +69,8 @@ function learn({ crossWords = false, merges = 400 }: SentencePieceOptions): Trai
 }
 
 /**
- * The `tokenizer.json` of a SentencePiece BPE with byte fallback, learnt from the documents of the repository, laid out as
- * the files of Llama 2 are: `<unk> <s> </s>`, 256 bytes, then entries; a space is put before each text by the normalizer.
+ * The `tokenizer.json` of a SentencePiece BPE with byte fallback, laid out as the files of
+ * Llama 2 are: `<unk> <s> </s>`, 256 bytes, then entries; a space is put before each text by the normalizer.
  */
 export function llama2File(options: SentencePieceOptions = {}) {
   const trained = learn(options)

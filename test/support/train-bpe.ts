@@ -19,13 +19,13 @@ export function trainBpe(pieces: Iterable<string>, count: number): TrainedBpe {
     const pairs = new Map<string, number>()
     for (const { symbols, times } of words)
       for (let i = 0; i + 1 < symbols.length; i++) {
-        const pair = `${symbols[i]}\n${symbols[i + 1]}`
+        const pair = `${symbols[i]}\0${symbols[i + 1]}`
         pairs.set(pair, (pairs.get(pair) ?? 0) + times)
       }
     let best = ''
     for (const [pair, times] of pairs) if (times > (pairs.get(best) ?? 1)) best = pair
     if (best === '') break
-    const [left, right] = best.split('\n') as [string, string]
+    const [left, right] = best.split('\0') as [string, string]
     merges.push([left, right])
     entries.add(left + right)
     for (const word of words) word.symbols = joinPairs(word.symbols, left, right)
