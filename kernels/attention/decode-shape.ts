@@ -125,7 +125,7 @@ export function decodeConfig(o: {
   readonly Hq: number
   readonly Hkv: number
   readonly queries: number
-  readonly target: Pick<Target, 'sharedBytes' | 'capability'>
+  readonly target: Pick<Target, 'sharedBytes'> & Partial<Pick<Target, 'capability'>>
   readonly multiprocessors: number
   readonly ctasPerMultiprocessor?: number
   readonly lockstep?: boolean
@@ -135,7 +135,7 @@ export function decodeConfig(o: {
   const group = Hq / Hkv
   const bytesOf = (granule: number) => (granule * D * bits) / 8 + (bits < 16 ? 8 * granule : 0)
   const least = bits === 16 ? 16 : 32
-  const lockstep = o.lockstep ?? o.target.capability < 90
+  const lockstep = o.lockstep ?? (o.target.capability ?? 0) < 90
   const placing = (rows: number, ctas: number) => {
     const share = (o.target.sharedBytes + RESERVED_BYTES) / ctas - RESERVED_BYTES
     const room = (share - fixedBytes(D, rows, lockstep)) / ROUND_UNITS
