@@ -50,6 +50,11 @@ export function massOf(tally: Tally): f32 {
   return f32(tally[0]!) * 2 ** -15 + f32(tally[1]!) * 2 ** -31
 }
 
+/** Device: adds tallies of one kind. */
+export function addTally(sum: i32[], tally: Tally, counts: boolean): void {
+  for (const i of unroll(tally.length)) sum[i] = sum[i]! + (counts ? tally[i]! : 0)
+}
+
 /** Shared memory for the sums of one cut's search. */
 export type CutScratch = Shared<i32>
 
