@@ -18,6 +18,8 @@ export interface ChoiceToken {
 }
 
 export interface ChoiceListener {
+  /** The engine begins with it; again after it had to wait once more. */
+  onBegin?(): void
   /**
    * A token, and the text that it makes certain: none, as when a character waits for its last token. At the end there may
    * be text without a token.
@@ -50,6 +52,10 @@ export class Choice implements RequestListener {
   cancel(): void {
     this.#ended = true
     this.#engine.cancel(this.#id)
+  }
+
+  onBegin(): void {
+    this.#listener.onBegin?.()
   }
 
   onToken(id: number, finished: FinishReason | undefined, logProbs: TokenLogProbs | undefined): void {

@@ -11,6 +11,8 @@ import type { StepLogProbs, StepResult, StepRunner } from './step-runner.ts'
  * listener that throws ends its request.
  */
 export interface RequestListener {
+  /** A step is planned that begins with it: the first time, and after it gave up its pages. */
+  onBegin?(): void
   /** The next token. With `stop` it is a stop token, which is no text. */
   onToken(token: number, finished: FinishReason | undefined, logProbs: TokenLogProbs | undefined): void
   /** No token will come any more; with an error the request was not completed. */
@@ -204,6 +206,8 @@ export class Engine {
 
   #submit(plan: StepPlan<EngineRequest>): RunningStep {
     const result = this.#runner.submit(engineStepOf(plan))
+    for (const { sequence, begins } of plan.shares)
+      if (begins) this.#tell(this.#scheduledIds.get(sequence.id)!, (listener) => listener.onBegin?.())
     // It is waited for one step later; until then a failure is nobody's.
     result.catch(() => {})
     return { plan, result }
@@ -241,9 +245,21 @@ export class Engine {
     entry.generated.push(token)
     this.#generatedTokens++
     if (finished) this.#forget(id, entry)
+    this.#tell(
+      id,
+      (listener) => {
+        listener.onToken(token, finished, logProbs && tokenLogProbs(event, logProbs))
+        if (finished) listener.onEnd()
+      },
+      entry,
+    )
+  }
+
+  /** Calls a request's listener, whose errors are its own. */
+  #tell(id: number, call: (listener: RequestListener) => void, entry = this.#entries.get(id)): void {
+    if (entry === undefined) return
     try {
-      entry.listener.onToken(token, finished, logProbs && tokenLogProbs(event, logProbs))
-      if (finished) entry.listener.onEnd()
+      call(entry.listener)
     } catch (error) {
       this.cancel(id)
       entry.listener.onEnd(error as Error)

@@ -5,6 +5,14 @@ const prefix = 'quattuor:'
 const seconds = [0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120]
 const tokenCounts = [1, 4, 16, 64, 256, 1024, 4096, 16_384, 65_536]
 
+/** One choice, as it is measured. */
+export interface FollowedChoice {
+  /** Its first step is planned. */
+  begin(): void
+  token(): void
+  end(reason: string, tokens: number): void
+}
+
 /** Prometheus metrics, named as those of other engines but for the prefix, each with the model's name. */
 export class Metrics {
   readonly #registry = new Registry()
@@ -14,6 +22,9 @@ export class Metrics {
   readonly #firstToken: Histogram
   readonly #interToken: Histogram
   readonly #endToEnd: Histogram
+  readonly #queue: Histogram
+  readonly #prefill: Histogram
+  readonly #decode: Histogram
 
   constructor(modelName: string, engine: Engine) {
     this.#registry.setDefaultLabels({ model_name: modelName })
@@ -43,24 +54,40 @@ export class Metrics {
     this.#firstToken = this.#histogram('time_to_first_token_seconds', 'From request to first token', seconds)
     this.#interToken = this.#histogram('inter_token_latency_seconds', 'From token to token', seconds)
     this.#endToEnd = this.#histogram('e2e_request_latency_seconds', 'From request to last token', seconds)
+    this.#queue = this.#histogram('request_queue_time_seconds', 'From request to its first step', seconds)
+    this.#prefill = this.#histogram('request_prefill_time_seconds', 'From first step to first token', seconds)
+    this.#decode = this.#histogram('request_decode_time_seconds', 'From first token to last', seconds)
   }
 
   /** Follows one choice, from now on. */
-  follow(promptTokens: number): { token(): void; end(reason: string, tokens: number): void } {
+  follow(promptTokens: number): FollowedChoice {
     const start = performance.now()
+    let began: number | undefined
+    let first: number | undefined
     let last: number | undefined
     this.#promptTokens.observe(promptTokens)
+    const since = (from: number, now: number) => (now - from) / 1000
     return {
+      begin: () => {
+        if (began !== undefined) return
+        began = performance.now()
+        this.#queue.observe(since(start, began))
+      },
       token: () => {
         const now = performance.now()
-        if (last === undefined) this.#firstToken.observe((now - start) / 1000)
-        else this.#interToken.observe((now - last) / 1000)
+        if (last === undefined) {
+          first = now
+          this.#firstToken.observe(since(start, now))
+          this.#prefill.observe(since(began ?? start, now))
+        } else this.#interToken.observe(since(last, now))
         last = now
       },
       end: (reason, tokens) => {
+        const now = performance.now()
         this.#success.inc({ finished_reason: reason })
         this.#generatedTokens.observe(tokens)
-        this.#endToEnd.observe((performance.now() - start) / 1000)
+        this.#endToEnd.observe(since(start, now))
+        if (first !== undefined) this.#decode.observe(since(first, now))
       },
     }
   }

@@ -31,6 +31,7 @@ export function runChoices(
   const cancel = startChoices(model, requests, (index) => {
     const measured = metrics.follow(requests[index]!.request.prompt.length)
     return {
+      onBegin: () => measured.begin(),
       onText: (text, token) => {
         if (token) measured.token()
         listener.onText(index, text, token)

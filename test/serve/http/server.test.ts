@@ -175,6 +175,8 @@ test('metrics count what was done', () =>
     assert.is(value('num_requests_running'), 0)
     assert.is(value('time_to_first_token_seconds_count'), 2)
     assert.is(value('inter_token_latency_seconds_count'), 6)
+    for (const part of ['queue', 'prefill', 'decode'])
+      assert.is(value(`request_${part}_time_seconds_count`), 2)
     assert.match(text, /request_success_total\{finished_reason="length",model_name="nano"\} 2/)
   }))
 
