@@ -70,13 +70,15 @@ export interface Stream {
   readonly turns: i32
   /** Rounds of a pass. */
   readonly rounds: i32
-  /** The turn whose unit is being copied. */
+  /** The turn whose unit is being copied, and its key/value head. */
   turn: i32
+  head: i32
   /** Its pages, and those of the turn after it, which are read long before they are needed. */
   page: i32[]
   live: i32
   nextPage: i32[]
   nextLive: i32
+  nextHead: i32
   /** The next granule: 0 for keys or 1 for values, and which of the unit. */
   block: i32
   granule: i32
@@ -109,6 +111,8 @@ export function startStream(
     turns: o.turns,
     rounds: o.rounds,
     turn: o.first - gridDim.x,
+    head: i32(0),
+    nextHead: i32(0),
     page: [i32(0), i32(0)],
     live: i32(0),
     nextPage: [i32(0), i32(0)],
@@ -128,7 +132,8 @@ function readAhead(a: CopySource, c: DecodeConfig, d: DecodeShape, s: Stream): v
   const turn = s.turn + gridDim.x
   s.nextLive = 0
   if (turn < s.turns) {
-    const { pass, round } = placeOf(d, c, s.rounds, turn)
+    const { head, pass, round } = placeOf(d, c, s.rounds, turn)
+    s.nextHead = head
     const { live, pages, count } = loadPages(a.rounds, round, warpIdx)
     s.nextLive = liveIn(d, pass, live, count)
     s.nextPage[0] = pages[0]
@@ -152,6 +157,7 @@ function copyNext(a: CopySource, c: DecodeConfig, d: DecodeShape, g: Granules, s
       while (s.live === 0 && s.turn < s.turns) {
         s.turn += gridDim.x
         s.live = s.nextLive
+        s.head = s.nextHead
         s.page[0] = s.nextPage[0]!
         s.page[1] = s.nextPage[1]!
         readAhead(a, c, d, s)
@@ -161,11 +167,10 @@ function copyNext(a: CopySource, c: DecodeConfig, d: DecodeShape, g: Granules, s
     s.granule = granulesOf(c, s.live).from
   }
   if (s.turn < s.turns) {
-    const { head } = placeOf(d, c, s.rounds, s.turn)
     const perPage = PAGE_TOKENS / c.granule
     const page = s.granule < perPage ? s.page[0]! : s.page[1]!
     const token = perPage === 1 ? 0 : (s.granule & (perPage - 1)) * c.granule
-    copyGranule(a, c, d, g, slot, [page, head, s.block, token])
+    copyGranule(a, c, d, g, slot, [page, s.head, s.block, token])
     s.granule += 1
   }
   if (g.full === undefined) commitCopies()
