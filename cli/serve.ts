@@ -74,6 +74,7 @@ async function serve(folder: string, options: ServeOptions): Promise<void> {
     ...options,
     stepMilliseconds: 1000 * options.stepTimeout,
     onProgress: ({ done, total }) => bar.update(done, total),
+    onRestart: ({ message }) => logger.error({ reason: message }, 'the engine is started anew'),
   }).finally(bar.stop)
   const { engine } = model
   const { limits, memory } = ready

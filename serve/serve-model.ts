@@ -26,6 +26,8 @@ export interface ServeModelOptions {
   readonly textThreads: number
   /** A step that takes longer has failed. */
   readonly stepMilliseconds: number
+  /** Called when the engine's process is started anew, with the reason. */
+  readonly onRestart?: (cause: Error) => void
   /** Called while weights are loaded, at the start and whenever the engine's process is started anew. */
   readonly onProgress?: (progress: ProgressMessage) => void
 }
@@ -41,7 +43,8 @@ export async function serveModel(
   const { config, generationConfig } = readCheckpoint(folder)
   const tokenizer = loadTokenizer(folder)
   const chatTemplate = loadChatTemplate(folder)
-  const { device, sequences, stepTokens, context, pages, waiting, stepMilliseconds, onProgress } = options
+  const { device, sequences, stepTokens, context, pages, waiting, stepMilliseconds, onRestart, onProgress } =
+    options
   const open = () =>
     ChildRunner.open(
       {
@@ -62,6 +65,7 @@ export async function serveModel(
     limits: ready.limits,
     pageTokens: ready.pageTokens,
     stepMilliseconds,
+    ...(onRestart ? { onRestart } : {}),
     openRunner: async () => {
       const runner = first ?? (await open())
       first = undefined

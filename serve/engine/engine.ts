@@ -34,6 +34,8 @@ export interface EngineOptions {
   readonly openRunner: () => Promise<StepRunner>
   /** A step that takes longer has failed. Default 60 seconds. */
   readonly stepMilliseconds?: number
+  /** Called with the reason before what steps run on is opened again. */
+  readonly onRestart?: (cause: Error) => void
   /** After so many failures without a step between them the engine gives up. Default 3. */
   readonly failures?: number
 }
@@ -290,6 +292,7 @@ export class Engine {
       return
     }
     this.#restarts++
+    this.#options.onRestart?.(cause)
     await this.#runner.close().catch(() => {})
     try {
       this.#runner = await this.#options.openRunner()

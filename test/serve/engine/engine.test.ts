@@ -129,6 +129,7 @@ test('the tight arrangements do preempt, and the roomy ones find prefixes', asyn
 
 test('requests go on from the tokens that they have when steps fail, however often', async () => {
   const { uniform } = rng(6)
+  const reasons: string[] = []
   const engine = await start({
     limits: { pages: 60 },
     runner: {
@@ -136,11 +137,12 @@ test('requests go on from the tokens that they have when steps fail, however oft
         if (uniform() < 0.2) throw new Error('the GPU fell off')
       },
     },
-    engine: { failures: 100 },
+    engine: { failures: 100, onRestart: ({ message }) => reasons.push(message) },
   })
   const recorders = await runAll(engine, requests)
   for (const [i, { tokens }] of recorders.entries()) assert.equal(tokens, expected[i], `request ${i}`)
   assert.ok(engine.stats.restarts > 3)
+  assert.equal(reasons, new Array(engine.stats.restarts).fill('the GPU fell off'))
   assert.is(engine.stats.heldPages, 0)
   await engine.close()
 })
