@@ -3,7 +3,7 @@ import type { ScheduleLimits } from '../schedule/request.ts'
 import { Scheduler, type ScheduleStats } from '../schedule/scheduler.ts'
 import type { FinishReason } from '../schedule/sequence.ts'
 import { engineStepOf } from './engine-step.ts'
-import { checkEngineRequest, type EngineRequest } from './request.ts'
+import { checkEngineRequest, type EngineRequest, type ModelBounds } from './request.ts'
 import type { StepLogProbs, StepResult, StepRunner } from './step-runner.ts'
 
 /**
@@ -111,6 +111,11 @@ export class Engine {
 
   get limits(): ScheduleLimits {
     return this.#options.limits
+  }
+
+  /** What requests may ask of what steps run on. */
+  get bounds(): ModelBounds {
+    return this.#runner.bounds
   }
 
   get stats(): EngineStats {

@@ -16,11 +16,19 @@ export interface ModelBounds {
 /** Throws `RefusalError` for what would fail on the device. */
 export function checkEngineRequest(request: EngineRequest, { vocabSize, biases }: ModelBounds): void {
   const { prompt, sampling, stopIds } = request
-  for (let i = 0; i < prompt.length; i++) {
-    const id = prompt[i]!
-    if (!Number.isInteger(id) || id < 0 || id >= vocabSize)
-      throw new RefusalError('impossible', `token id ${id} is not in the model's vocabulary of ${vocabSize}`)
+  const requireKnown = (ids: ArrayLike<number>) => {
+    for (let i = 0; i < ids.length; i++) {
+      const id = ids[i]!
+      if (!Number.isInteger(id) || id < 0 || id >= vocabSize)
+        throw new RefusalError(
+          'impossible',
+          `token id ${id} is not in the model's vocabulary of ${vocabSize}`,
+        )
+    }
   }
+  requireKnown(prompt)
+  // Stop tokens that are held back are written into the tables of the device, too.
+  requireKnown(stopIds)
   try {
     checkSampling(sampling, vocabSize)
   } catch (error) {

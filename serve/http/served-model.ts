@@ -38,7 +38,8 @@ export class ServedModel {
     this.name = parts.name
     this.engine = parts.engine
     this.tokenizer = parts.tokenizer
-    this.endIds = parts.endIds
+    // A configuration may name tokens that the model does not have, which it will not draw either.
+    this.endIds = parts.endIds.filter((id) => id < parts.engine.bounds.vocabSize)
     this.suggested = parts.suggested
     this.text = parts.text
     this.toolFormat = parts.chatTemplate && toolFormatOf(parts.chatTemplate.source)

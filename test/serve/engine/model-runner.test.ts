@@ -145,6 +145,7 @@ test('what the device cannot do is refused before it is tried', async () => {
     assert.unreachable(message)
   }
   await refused({ prompt: [1, 258] }, 'token id 258 is not in the model')
+  await refused({ stopIds: [400] }, 'token id 400 is not in the model')
   await refused({ sampling: { ...greedy, temperature: -1 } }, 'temperature is -1')
   const logitBias = new Map(Array.from({ length: 600 }, (_, i) => [i % 258, 1]))
   await refused(
