@@ -28,10 +28,10 @@ import { layOutMasses, makeProposals, propose } from './proposals.ts'
 import { cutsByRank, FOR_PROPOSALS, massesOf, massOfRow, type Row, wantedMass } from './row.ts'
 import { weightBeside } from './weigh.ts'
 
-/** Rounds of proposals before the largest logit is taken: what is kept has a chance of more than 1 in 10⁵ at each. */
+/** Rounds before a proposal is taken as it is: what is kept has a chance of some thousandths at each, at the very least. */
 const mostRounds = 4096
 
-/** Device: draws from the whole row until a token is kept. */
+/** Device: a token that the cuts leave, from all of the row: drawn until one is kept. */
 export function chooseProposal(r: Row, scratch: CutScratch, scale: f32): i32 {
   const warps = blockDim.x / 32
   if (!r.isSummed) sumGroups(r, scale)

@@ -118,7 +118,7 @@ export const surveyLogits = kernel(
 )
 
 /** Device: the largest of a group's logits, −∞ where none is a number. */
-export function largestOf(values: readonly number[], dtype: LogitType): f32 {
+function largestOf(values: readonly number[], dtype: LogitType): f32 {
   return f32(values.reduce((a, b) => Math.max(a, b), to(dtype, f32(Number.NEGATIVE_INFINITY))))
 }
 
@@ -169,7 +169,7 @@ function firstBias(a: Adjustments, slot: i32, id: i32, count: i32): i32 {
 }
 
 /** Device: weights of a group's logits beside its largest, at least 1 where that is a number; four at a time, ids rising. */
-export function sumOfWeights(values: readonly number[], largest: f32, scale: f32): f32 {
+function sumOfWeights(values: readonly number[], largest: f32, scale: f32): f32 {
   let [a, b, c, d] = [f32(0), f32(0), f32(0), f32(0)]
   for (const i of unroll(0, values.length, 4)) {
     a += weightBeside(f32(values[i]!), largest, scale)
