@@ -186,11 +186,11 @@ test('when every step fails, requests end with the reason', async () => {
   await engine.close()
 })
 
-test('a thousand requests that are dropped at random moments leave every page free', async () => {
-  const engine = await start({ limits: { pages: 60, waiting: 2000 } })
+test('ten thousand requests that are dropped at random moments leave every page free', async () => {
+  const engine = await start({ limits: { pages: 60, waiting: 20_000 } })
   const { integer } = rng(9)
   const kept: { recorder: Recorder; output: readonly number[] }[] = []
-  for (let i = 0; i < 1000; i++) {
+  for (let i = 0; i < 10_000; i++) {
     const request = requestOf(i)
     const recorder = new Recorder()
     const id = engine.add(request, recorder)
