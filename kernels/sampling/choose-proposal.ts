@@ -111,9 +111,14 @@ function sumGroups(r: Row, scale: f32): void {
 
 /** Device: the mass of all logits above one. */
 function massAbove(r: Row, logit: f32): f32 {
+  const [tiles, warps] = [tilesOf(r.V), blockDim.x / 32]
   let mass = f32(0)
-  for (const tile of range(warpIdx, tilesOf(r.V), blockDim.x / 32)) {
-    if (r.tops.at(32 * tile + laneIdx) > logit) {
+  // The next group's is on its way while this one's logits are.
+  let next = r.tops.at(32 * Math.min(warpIdx, tiles - 1) + laneIdx)
+  for (const tile of range(warpIdx, tiles, warps)) {
+    const top = next
+    next = r.tops.at(32 * Math.min(tile + warps, tiles - 1) + laneIdx)
+    if (top > logit) {
       eachOfGroup(r.logits, r.V, tile, 8, (value) => {
         mass += value > logit ? r.weigh(value) : f32(0)
       })
