@@ -75,6 +75,8 @@ export function allocateActivations(
         }
       : allocate(type, [tokens, width])
   const attended = allocate(type, [tokens, o.k])
+  // Rows without a sequence, which graphs are padded with, are quantized as well, and attention leaves them alone.
+  attended.fill(0)
   return {
     ids: allocate('i32', [tokens]),
     positions: allocate('i32', [tokens]),
