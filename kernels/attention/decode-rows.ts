@@ -10,6 +10,7 @@ import {
   idiv,
   LOG2E,
   laneIdx,
+  leadingZeros,
   load,
   type Out,
   range,
@@ -248,9 +249,6 @@ function putPartial(
     store(a.partials, [rows.unit.slot, at, first + c.D / SLICES], [reference, total, offset, f32(0)])
 }
 
-/** Splits whose parts are under way at once. */
-const AHEAD = 8
-
 /**
  * A split's part that a warp has stored, and not yet told of. It does so a round later, when the stores are done, and looks
  * at the answer still later: neither is then waited for.
@@ -306,33 +304,49 @@ export function lastSlices({ a }: { readonly a: RowArguments }, pending: Pending
   return ballot(isLast)
 }
 
+/** Splits whose parts are under way at once, where there are many; and of the last few. */
+const MANY = 8
+const FEW = 2
+
 /** Adds up all splits of a sequence in order, of the slices of which all parts are there. */
 export function mergeSplits(o: DecodeRound & { readonly a: RowArguments }, rows: TeamRows, last: u32): void {
+  threadFence()
+  let left = last
+  while (left !== 0) {
+    // The lowest slice that is left.
+    const slice = 31 - leadingZeros(left & (0 - left))
+    left = left & (left - 1)
+    eachItem(o, rows, i32(1), ({ row, column }) => {
+      mergeParts(o, rows, { slice, row, column })
+    })
+  }
+}
+
+/** Adds up the parts of four columns of a row, and gives out the outputs. */
+function mergeParts(o: DecodeRound & { readonly a: RowArguments }, rows: TeamRows, item: Item): void {
   const { a, c } = o
   const { unit } = rows
-  threadFence()
-  eachItem(o, rows, i32(SLICES), (item) => {
-    const { slice, row, column } = item
-    if (((last >>> u32(slice)) & 1) === 1) {
-      const at = partialRow(o, rows, row)
-      const first = slice * sliceWidth(c.D)
-      const sums = noSums()
-      for (const begin of range(0, unit.splits, AHEAD)) {
-        const parts = each(AHEAD, (i) => {
-          const slot = unit.firstSlot + Math.min(begin + i, unit.splits - 1)
-          return {
-            codes: load(a.partials, [slot, at, first + column], 4, { cache: 'cg' }),
-            row: load(a.partials, [slot, at, first + c.D / SLICES], 4, { cache: 'cg' }),
-          }
-        })
-        parts.forEach(({ codes, row: [reference, total, offset] }, i) => {
-          const isPart = begin + i < unit.splits
-          const part = { reference: isPart ? reference! : f32(NO_REFERENCE), total: total!, offset: offset! }
-          add(sums, part, codes, f32(1))
-        })
+  const { slice, row, column } = item
+  const at = partialRow(o, rows, row)
+  const first = slice * sliceWidth(c.D)
+  const sums = noSums()
+  const addParts = (begin: i32, n: number) => {
+    const parts = each(n, (i) => {
+      const slot = unit.firstSlot + Math.min(begin + i, unit.splits - 1)
+      return {
+        codes: load(a.partials, [slot, at, first + column], 4, { cache: 'cg' }),
+        row: load(a.partials, [slot, at, first + c.D / SLICES], 4, { cache: 'cg' }),
       }
-      const place = placeOfRow(o, rows, row)
-      putRow(a, c.dtype, place.token, place.column + slice * (c.D / SLICES) + column, sums)
-    }
-  })
+    })
+    parts.forEach(({ codes, row: [reference, total, offset] }, i) => {
+      const isPart = begin + i < unit.splits
+      const part = { reference: isPart ? reference! : f32(NO_REFERENCE), total: total!, offset: offset! }
+      add(sums, part, codes, f32(1))
+    })
+  }
+  const many = unit.splits & ~(MANY - 1)
+  for (const begin of range(0, many, MANY)) addParts(begin, MANY)
+  for (const begin of range(many, unit.splits, FEW)) addParts(begin, FEW)
+  const place = placeOfRow(o, rows, row)
+  putRow(a, c.dtype, place.token, place.column + slice * (c.D / SLICES) + column, sums)
 }

@@ -135,7 +135,7 @@ export function decodeConfig(o: {
   const group = Hq / Hkv
   const bytesOf = (granule: number) => (granule * D * bits) / 8 + (bits < 16 ? 8 * granule : 0)
   const least = bits === 16 ? 16 : 32
-  const lockstep = o.lockstep ?? (o.target.capability ?? 0) < 90
+  const lockstep = o.lockstep ?? true
   const placing = (rows: number, ctas: number) => {
     const share = (o.target.sharedBytes + RESERVED_BYTES) / ctas - RESERVED_BYTES
     const room = (share - fixedBytes(D, rows, lockstep)) / ROUND_UNITS
