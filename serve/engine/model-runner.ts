@@ -2,14 +2,13 @@ import { PAGE_TOKENS } from '../../kernels/formats/kv.ts'
 import { runStepLaunch } from '../../models/layer.ts'
 import type { Model } from '../../models/model.ts'
 import { kindOf, stepOf } from '../../models/step.ts'
-import type { Event } from '../../runtime/device.ts'
 import { Sampler } from '../sampler.ts'
-import { MOST_TOP_LOG_PROBS } from '../sampling.ts'
 import type { ScheduleLimits } from '../schedule/request.ts'
 import { DecodeGraphs, padDecodeStep } from './decode-graphs.ts'
 import type { EngineStep } from './engine-step.ts'
 import type { ModelBounds } from './request.ts'
-import type { StepLogProbs, StepResult, StepRunner } from './step-runner.ts'
+import { ResultReader } from './result-reader.ts'
+import type { StepResult, StepRunner } from './step-runner.ts'
 
 /** Room for biases in each slot of the sampler. */
 const BIASES = 512
@@ -22,7 +21,7 @@ export class ModelRunner implements StepRunner {
   readonly #model: Model
   readonly #sampler: Sampler
   readonly #graphs: DecodeGraphs
-  readonly #event: Event
+  readonly #results: ResultReader
   /** Ends when everything submitted so far has been enqueued. */
   #enqueued: Promise<unknown> = Promise.resolve()
 
@@ -30,7 +29,7 @@ export class ModelRunner implements StepRunner {
     this.#model = model
     this.#sampler = sampler
     this.#graphs = new DecodeGraphs(model, sampler)
-    this.#event = model.device.createEvent()
+    this.#results = new ResultReader(model.device, sampler, model.limits.sequences)
     this.bounds = { vocabSize: model.config.vocabSize, biases: BIASES }
   }
 
@@ -59,7 +58,7 @@ export class ModelRunner implements StepRunner {
     await this.#enqueued
     this.#graphs.destroy()
     this.#sampler.free()
-    this.#event.destroy()
+    this.#results.free()
   }
 
   async #enqueue({ parts, unread, opened, slots }: EngineStep): Promise<{ result: Promise<StepResult> }> {
@@ -86,32 +85,7 @@ export class ModelRunner implements StepRunner {
       for (const launch of launches) runStepLaunch(launch)
       if (rows > 0) sampler.run(rows)
     }
-    if (rows > 0) return { result: this.#read(rows) }
-    this.#event.record()
-    return { result: this.#event.synchronize().then(() => ({ ids: [] })) }
-  }
-
-  async #read(rows: number): Promise<StepResult> {
-    const { ids, reports } = this.#sampler
-    // Both copies are enqueued here, before the next step.
-    const [read, logProbs] = await Promise.all([
-      ids.slice(0, rows).read() as Promise<Int32Array>,
-      reports ? this.#readLogProbs(rows) : undefined,
-    ])
-    return { ids: read, logProbs }
-  }
-
-  async #readLogProbs(rows: number): Promise<StepLogProbs> {
-    const { chosen, topIds, top } = this.#sampler.logProbs
-    const [chosenOnHost, topIdsOnHost, topOnHost] = await Promise.all(
-      [chosen, topIds, top].map((tensor) => tensor.slice(0, rows).read()),
-    )
-    return {
-      chosen: chosenOnHost as Float32Array,
-      topIds: topIdsOnHost as Int32Array,
-      top: topOnHost as Float32Array,
-      most: MOST_TOP_LOG_PROBS,
-    }
+    return { result: this.#results.read(rows) }
   }
 }
 
