@@ -9,6 +9,7 @@ import { deviceSlug } from '../runtime/device-slug.ts'
 import { runBench } from './command.ts'
 import { measurePlans, type StackFormat, type StepPlan, stepPlan } from './layer/plans.ts'
 import { summaryText } from './layer/report.ts'
+import type { LayerRow } from './layer/rows.ts'
 import { cacheRoom } from './layer/stack.ts'
 import { storeLayerRows, writeLayerPage } from './layer/store.ts'
 import { openGpu } from './open-gpu.ts'
@@ -20,7 +21,7 @@ interface LayerOptions extends StackFormat {
   readonly layers?: number
   readonly batch: readonly number[]
   readonly context: readonly number[]
-  readonly spread: readonly (readonly [batch: number, context: number, percent: number])[]
+  readonly steps: readonly (readonly [batch: number, context: number, percent: number])[]
   readonly commit?: string
   readonly dry?: boolean
   readonly report?: string
@@ -28,15 +29,15 @@ interface LayerOptions extends StackFormat {
 
 const numbers = (text: string): number[] => text.split(',').map(wholeNumber(1))
 
-/** `64:1280:20,512:1280:100` as numbers; nothing for an empty text. */
-const spreads = (text: string): [number, number, number][] =>
+/** `64:1280,512:1280:100` as numbers, without a percentage with 0; nothing for an empty text. */
+const stepsIn = (text: string): [number, number, number][] =>
   text === ''
     ? []
     : text.split(',').map((part) => {
-        const [batch, context, percent, ...more] = part.split(':').map(wholeNumber(1))
-        if (percent === undefined || percent > 100 || more.length > 0)
+        const [batch, context, percent = 0, ...more] = part.split(':').map(wholeNumber(0))
+        if (!batch || !context || percent > 100 || more.length > 0)
           throw new InvalidArgumentError('Give sequences, mean context and a percentage as 64:1280:20.')
-        return [batch!, context!, percent]
+        return [batch, context, percent]
       })
 
 function cacheBits(text: string): 4 | 8 | 16 {
@@ -49,10 +50,10 @@ function cacheBits(text: string): 4 | 8 | 16 {
 const keptBytes = 24e9
 
 /** The steps that are asked for and have room in so many pages of cache. */
-function plansOf({ batch: batches, context: contexts, spread }: LayerOptions, pages: number): StepPlan[] {
+function plansOf({ batch: batches, context: contexts, steps }: LayerOptions, pages: number): StepPlan[] {
   const plans = [
     ...batches.flatMap((batch) => contexts.map((context) => stepPlan(batch, context))),
-    ...spread.map(([batch, context, percent]) => stepPlan(batch, context, percent / 100)),
+    ...steps.map(([batch, context, percent]) => stepPlan(batch, context, percent / 100)),
   ].filter((plan) => cacheRoom(plan.contexts).pages <= pages)
   if (plans.length === 0) throw new UsageError('no step fits into memory; ask for fewer or shorter contexts')
   return plans
@@ -66,11 +67,14 @@ async function measure(options: LayerOptions): Promise<void> {
     const { weights, head, kv } = options
     const pageBytes = KvCache.pageBytes(config, `kv${kv}`, 'f16')
     const plans = plansOf(options, Math.floor((device.properties.memoryBytes - keptBytes) / pageBytes))
-    const rows = await measurePlans(device, config, { weights, head, kv }, plans, console.log)
-    console.log(`\n${summaryText(rows)}`)
-    if (options.dry) return
-    const files = storeLayerRows(deviceSlug(device), resultHeader(device, 'layer', options), rows)
-    console.log(`wrote ${files.join(', ')}`)
+    // Kept as they come: a run of all steps is long.
+    const keep = (rows: readonly LayerRow[]): readonly string[] =>
+      options.dry ? [] : storeLayerRows(deviceSlug(device), resultHeader(device, 'layer', options), rows)
+    const rows = await measurePlans(device, config, { weights, head, kv }, plans, {
+      say: console.log,
+      measured: keep,
+    })
+    console.log(`\n${summaryText(rows)}\n${options.dry ? '' : `wrote ${keep(rows).join(', ')}`}`)
   } finally {
     await device.close()
   }
@@ -98,10 +102,10 @@ await runBench(
     .option('--batch <n,...>', 'sequences', numbers, [1, 4, 16, 64, 128, 256, 512, 1024])
     .option('--context <n,...>', 'mean tokens of a sequence', numbers, [128, 1280, 4096, 32768])
     .option(
-      '--spread <batch:context:percent,...>',
-      'steps of contexts that differ from their mean by up to so much',
-      spreads,
-      spreads('64:1280:20,512:1280:20,512:1280:100'),
+      '--steps <batch:context:percent,...>',
+      'further steps, of contexts that differ from their mean by up to so much',
+      stepsIn,
+      stepsIn('64:1280:20,512:1280:20,512:1280:100'),
     )
     .option('--report <gpu>', 'measure nothing, and draw the page of the results of nvidia-h200, …')
     .option('--dry', 'print the table and write nothing')

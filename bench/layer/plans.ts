@@ -31,13 +31,20 @@ export interface StackFormat {
   readonly kv: 4 | 8 | 16
 }
 
+/** What is told while steps are measured. */
+export interface StepListener {
+  say(text: string): void
+  /** Each step's rows as they come. */
+  measured?(rows: readonly LayerRow[]): void
+}
+
 /** Loads a model of random weights and measures its steps one after the other, telling of each. */
 export async function measurePlans(
   device: Device,
   config: ModelConfig,
   { weights, head, kv }: StackFormat,
   plans: readonly StepPlan[],
-  say: (text: string) => void,
+  listener: StepListener,
 ): Promise<LayerRow[]> {
   const most = (of: (plan: StepPlan) => number) => Math.max(...plans.map(of))
   const started = performance.now()
@@ -48,7 +55,7 @@ export async function measurePlans(
     pagesPerSequence: most(({ contexts }) => cacheRoom(contexts).pagesPerSequence),
   })
   await device.synchronize()
-  say(`loaded in ${((performance.now() - started) / 1000).toFixed(1)} s`)
+  listener.say(`loaded in ${((performance.now() - started) / 1000).toFixed(1)} s`)
   const sampling = await mixedSampling(model)
   const format: ProjectionFormat = weights === 'bf16' ? 'w16' : weights
   const cache: KvFormatName = `kv${kv}`
@@ -63,7 +70,8 @@ export async function measurePlans(
     }
     const measured = await measureStep(model, sampling, step, known)
     rows.push(...measured)
-    say(`\n${stepText(stepsOf(measured)[0]!)}`)
+    listener.measured?.(measured)
+    listener.say(`\n${stepText(stepsOf(measured)[0]!)}`)
   }
   sampling.free()
   model.free()

@@ -147,7 +147,7 @@ test('steps on the emulator have a row for each of their kernels, the layers and
   const plans = [stepPlan(3, 40, 1), stepPlan(1, 70)]
   const said: string[] = []
   const format = { weights: 'w4a8', head: 'w8a8', kv: 4 } as const
-  const measured = await measurePlans(device, config, format, plans, (text) => said.push(text))
+  const measured = await measurePlans(device, config, format, plans, { say: (text) => said.push(text) })
   const steps = stepsOf(measured)
   assert.equal(
     steps.map(({ batch, context, spread, head }) => [batch, context, spread, head]),
