@@ -1,6 +1,7 @@
 import {
   ceilDiv,
   f32,
+  gridDim,
   type In,
   type InOut,
   type i32,
@@ -61,12 +62,17 @@ export function rowShare(columns: number): RowShare {
   return { columns, vec: 8 }
 }
 
+/** Rows so few that the next kernel may begin before this one has what it waits for. */
+const FEW_ROWS = 8
+
 /**
- * Device: lets the launches around overlap this one. What stands before it must not depend on the kernel before. The next
- * kernel begins when this one has what it waits for: earlier, kernels would pile up that all wait, at up to 3 µs each.
+ * Device: lets the launches around overlap this one. What stands before it must not depend on the kernel before. With few
+ * rows the next kernel begins at once: it is a product, whose weights are on their way the earlier. With more, kernels over
+ * rows in turns would pile up and all wait, at up to 3 µs each, so it begins when this one has what it waits for.
  */
 export function overlapLaunches(): void {
   if (target.capability < 90) return
+  if (gridDim.x <= FEW_ROWS) launchDependents()
   waitForPrevious()
   launchDependents()
 }
