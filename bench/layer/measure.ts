@@ -14,7 +14,7 @@ const patience: Patience = { replays: 7, leastMicroseconds: 1500, mostMicrosecon
 /** Replays of a whole step that are timed. */
 const replays = 9
 /** Replays of a step that lacks a kernel: fewer where a step is long. */
-const partialReplays = (stepUs: number): number => Math.max(1, Math.min(4, Math.round(60_000 / stepUs)))
+const partialReplays = (stepUs: number): number => Math.max(1, Math.min(4, Math.round(30_000 / stepUs)))
 /** Launches of the decoder layers. */
 const inside = new Set([
   ...['norm', 'qkv', 'append', 'attention', 'quantize', 'o', 'gate_up', 'silu_mul', 'down'],
