@@ -85,10 +85,7 @@ export function splitQuery(code: i32): { readonly high: i32; readonly low: i32 }
 
 /** The score of a token, in units of the query's step; `sum` is Σ Q. */
 export const score = (product: i32, scale: f32, min: f32, sum: f32): f32 =>
-  scoreOf(f32(product), scale, min, sum)
-
-/** As `score`, from Σ Q·code rounded to a float. */
-export const scoreOf = (product: f32, scale: f32, min: f32, sum: f32): f32 => fma(product, scale, min * sum)
+  fma(f32(product), scale, min * sum)
 
 /** The reference of a unit whose largest score is `largest`. */
 export function unitReference(largest: f32, step: f32): f32 {

@@ -10,7 +10,6 @@ import {
   type Shared,
   shared,
   swizzledTile,
-  type u32,
 } from '../../dsl/index.ts'
 import { type KvConfig, PAGE_TOKENS } from '../formats/kv.ts'
 import { type PrefillShape, type PrefillTiles, tileRows } from './prefill-shape.ts'
@@ -42,14 +41,9 @@ export interface PrefillMemory {
   /** The next tile of the list, and the barrier of its copy. */
   readonly fetchedTile: Shared<i32>
   readonly fetched: Barriers
-  /**
-   * Queries of a tile as fragments: [sixteen rows, upper or lower bytes, 32 columns, word]; step and sum of each row; and the
-   * tile itself.
-   */
-  readonly queries: Shared<u32>
-  readonly queryRows: Shared<f32>
+  /** The tile that is multiplied next. */
   readonly tile: Shared<i32>
-  readonly queryRing: Ring
+  readonly tileRing: Ring
   /** Codes as bytes that `wgmma` reads: keys [stage, place of a token, column], values [stage, column, token]. */
   readonly keys: Shared<number>
   readonly values: Shared<number>
@@ -84,10 +78,8 @@ export function makeMemory(t: PrefillTiles, { D }: PrefillShape, kv: KvConfig): 
     tiles: shared<i32>('i32', [WALK_TILES, TILE_WORDS]),
     fetchedTile: shared<i32>('i32', [TILE_WORDS]),
     fetched: barriers(1),
-    queries: shared<u32>('u32', t.feedQueries ? [tileRows / 16, 2, D / 32, 128] : [1, 1, 1, 4]),
-    queryRows: shared<f32>('f32', [tileRows, 2]),
     tile: shared<i32>('i32', [1, TILE_WORDS]),
-    queryRing: makeRing({ stages: 1, producers: 4, consumers: 8, sharers: 1 }),
+    tileRing: makeRing({ stages: 1, producers: 4, consumers: 8, sharers: 1 }),
     keys,
     values,
     keyBytes: overlay<number>(keys, 'u8', [t.stages * unitTokens * pitch]),

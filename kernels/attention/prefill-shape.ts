@@ -9,11 +9,6 @@ export interface PrefillTiles {
   readonly rawStages: number
   /** Units of bytes that the warpgroups multiply. */
   readonly stages: number
-  /** Whether the warpgroup that feeds rounds the queries. */
-  readonly feedQueries: boolean
-  /** Of each four scores, and sums of values, how many are made floats by bits. */
-  readonly scoreBits: number
-  readonly sumBits: number
   /** What the warpgroups take turns with: all products, those of scores, or nothing. */
   readonly turns: 'products' | 'scores' | 'none'
 }
@@ -64,12 +59,9 @@ export function prefillConfig(o: PrefillOptions): PrefillConfig {
     Hkv,
     HqD: Hq * D,
     ctas: o.multiprocessors,
-    rawStages: kv === 'kv4' ? 5 : 3,
+    rawStages: kv === 'kv4' ? 5 : 4,
     stages: 2,
     turns: 'scores',
-    feedQueries: false,
-    scoreBits: 4,
-    sumBits: 4,
   }
 }
 

@@ -17,7 +17,7 @@ import {
   probability,
   probabilityBits,
   rescale,
-  scoreOf,
+  score,
   splitProbabilities,
   unitReference,
   valueRate,
@@ -110,7 +110,6 @@ export function softmaxUnit(
   rows: QueryRows,
   m: PrefillMemory,
   unit: UnitView,
-  toFloat: (product: i32, i: number) => f32,
 ): void {
   const mine = 4 * (laneIdx & 3)
   const paramsOf = (row: number, h: number): f32[] => load(m.params, [unit.stage, row, 16 * h + mine], 4)
@@ -120,7 +119,7 @@ export function softmaxUnit(
     for (const j of unroll(4)) {
       for (const r of unroll(laneRows)) {
         const i = 8 * h + 4 * (j >> 1) + 2 * r + (j & 1)
-        scores[i] = scoreOf(toFloat(acc[i]!, i), scale[j]!, min[j]!, rows.sum[r]!)
+        scores[i] = score(acc[i]!, scale[j]!, min[j]!, rows.sum[r]!)
       }
     }
   }

@@ -45,15 +45,14 @@ import {
   WALK_TILES,
   WEIGHT,
 } from './prefill-memory.ts'
-import { putQueries } from './prefill-queries.ts'
 import type { PrefillConfig } from './prefill-shape.ts'
 import { takeTile } from './prefill-tiles.ts'
 import type { PrefillArguments } from './prefill-wgmma.ts'
 
 /**
- * The warpgroup that feeds the others. One thread keeps the copy engine fetching pages, some units ahead; all 128 make
- * integers of a tile's queries, and of a unit's codes the tiles that `wgmma` reads, a byte a code, and of its parameters what
- * the softmax multiplies with.
+ * The warpgroup that feeds the others. One thread keeps the copy engine fetching pages, some units ahead, and all 128 tell
+ * of the next tile; make of a unit's codes the tiles that `wgmma` reads, a byte a code; and of its parameters what the softmax
+ * multiplies with.
  */
 export function feed(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
   const isCopier = (threadIdx.x & 127) === 0
@@ -65,14 +64,13 @@ export function feed(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): v
   for (;;) {
     waitFull(m.rawRing, from)
     const tile = takeTile(m.tiles, turn & (WALK_TILES - 1))
-    waitEmpty(m.queryRing, { stage: i32(0), parity: (turn & 1) ^ 1 })
+    waitEmpty(m.tileRing, { stage: i32(0), parity: (turn & 1) ^ 1 })
     if (isCopier) {
       const place = turn & (WALK_TILES - 1)
       for (const word of [0, 4]) store(m.tile, [0, word], load(m.tiles, [place, word], 4))
     }
-    if (c.feedQueries && tile.tokens > 0) putQueries(a, c, m, tile)
     syncWarp()
-    if (laneIdx === 0) arrive(m.queryRing.full, 0)
+    if (laneIdx === 0) arrive(m.tileRing.full, 0)
     if (tile.tokens === 0) break
     for (const unit of range(tile.firstUnit, tile.lastUnit + 1)) {
       const stages = each(unitPages, () => {

@@ -41,10 +41,9 @@ import {
   wgmmaWait,
 } from '../../dsl/index.ts'
 import { rescale, SPLIT, UNIT } from './arithmetic.ts'
-import { floatOfSigned, floatOfUnsigned } from './integer-to-float.ts'
 import type { CacheArguments } from './prefill-copies.ts'
 import { makeMemory, type PrefillMemory } from './prefill-memory.ts'
-import { type QueryArguments, roundQueries, takeQueries } from './prefill-queries.ts'
+import { type QueryArguments, roundQueries } from './prefill-queries.ts'
 import { checkPrefill, groupOf, type PrefillConfig, tileTokens } from './prefill-shape.ts'
 import {
   laneRows,
@@ -78,7 +77,7 @@ export function prefillWgmma(a: PrefillArguments, c: PrefillConfig): void {
     initRing(m.keyRing)
     initRing(m.valueRing)
     initBarrier(m.fetched, 0, 1)
-    initRing(m.queryRing)
+    initRing(m.tileRing)
   }
   barrier()
   launchDependents()
@@ -106,16 +105,14 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
   const row = 64 * warpgroupIdx + 16 * (warpIdx & 3) + (laneIdx >>> 2)
   const queries = consumerCursor(0)
   if (warpgroupIdx === 1) passTurn(c)
-  const scoreToFloat = (x: i32, i: number): f32 => (i % 4 < c.scoreBits ? floatOfSigned(x) : f32(x))
-  const sumToFloat = (x: i32, i: number): f32 => (i % 4 < c.sumBits ? floatOfUnsigned(x) : f32(x))
   for (;;) {
-    waitFull(m.queryRing, queries)
+    waitFull(m.tileRing, queries)
     const tile = takeTile(m.tile, 0)
     if (tile.tokens === 0) break
-    const { bytes, rows } = c.feedQueries ? takeQueries(a, c, m, tile, row) : roundQueries(a, c, tile, row)
+    const { bytes, rows } = roundQueries(a, c, tile, row)
     syncWarp()
-    release(m.queryRing, 0)
-    advance(queries, m.queryRing, 1)
+    release(m.tileRing, 0)
+    advance(queries, m.tileRing, 1)
     /** The positions of the warpgroup's first row and of its last. */
     const lowest = tile.position + tokenOfRow(c, tile, 64 * warpgroupIdx)
     const highest = tile.position + tokenOfRow(c, tile, 64 * warpgroupIdx + 63)
@@ -159,21 +156,12 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
       const position = unit * UNIT
       const factors = { keep: regs(laneRows, f32(0)), own: regs(laneRows, f32(0)) }
       waitFull(m.valueRing, cursorOf(c, done))
-      softmaxUnit(
-        p,
-        factors,
-        state,
-        scores.flat(),
-        rows,
-        m,
-        {
-          stage: stageOf(c, done),
-          position,
-          isDiagonal: position + UNIT - 1 > lowest,
-          isEdge: position < highest - a.window + 1,
-        },
-        scoreToFloat,
-      )
+      softmaxUnit(p, factors, state, scores.flat(), rows, m, {
+        stage: stageOf(c, done),
+        position,
+        isDiagonal: position + UNIT - 1 > lowest,
+        isEdge: position < highest - a.window + 1,
+      })
       awaitTurn(c)
       for (const half of unroll(halves)) startValues(half, 'high')
       // References move rarely once a few units have been seen.
@@ -189,7 +177,7 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
       const addProducts = (half: number): void => {
         const sum = sums[half]!
         for (const i of unroll(sum.length))
-          sum[i] = fma(sumToFloat(products[half]![i]!, i), factors.own[(i >> 1) & 1]!, sum[i]!)
+          sum[i] = fma(f32(products[half]![i]!), factors.own[(i >> 1) & 1]!, sum[i]!)
       }
       const releaseValues = (): void => {
         syncWarp()

@@ -9,7 +9,15 @@ const cases: Omit<PrefillOptions, 'seed'>[] = [
   { kv: 'kv4', D: 64, Hq: 2, Hkv: 1, dtype: 'f16', sequences: [{ context: 70, queries: 70 }] },
   { kv: 'kv8', D: 64, Hq: 4, Hkv: 2, dtype: 'bf16', sequences: [{ context: 130, queries: 9 }] },
   { kv: 'kv4', D: 128, Hq: 4, Hkv: 1, dtype: 'f16', sequences: [{ context: 257, queries: 40 }] },
-  { kv: 'kv8', D: 128, Hq: 3, Hkv: 1, dtype: 'f16', sequences: [{ context: 129, queries: 44 }] },
+  {
+    kv: 'kv8',
+    D: 128,
+    Hq: 3,
+    Hkv: 1,
+    dtype: 'f16',
+    sequences: [{ context: 129, queries: 44 }],
+    rawStages: 4,
+  },
   { kv: 'kv4', D: 96, Hq: 2, Hkv: 2, dtype: 'bf16', sequences: [{ context: 200, queries: 11 }], window: 50 },
   { kv: 'kv8', D: 96, Hq: 16, Hkv: 1, dtype: 'f16', sequences: [{ context: 300, queries: 9 }], window: 170 },
   {

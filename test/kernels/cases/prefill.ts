@@ -120,9 +120,6 @@ export function prefillCase(o: PrefillOptions): KernelCase {
       rawStages: o.rawStages ?? 3,
       stages: o.stages ?? 2,
       turns: o.turns ?? 'scores',
-      feedQueries: false,
-      scoreBits: 4,
-      sumBits: 4,
     },
     args: {
       q: { dtype, shape: [T, Hq * D], data: q },
