@@ -21,7 +21,7 @@ import { highNibbles, lowNibbles } from '../../dsl/std/index.ts'
 import { KEYS, quadSwizzle, VALUES } from '../formats/kv-pages.ts'
 import { score, splitProbabilities } from './arithmetic.ts'
 import { granulesOf, leaveGranule, type Stream, waitGranule } from './decode-copies.ts'
-import { type Decode, type DecodeRound, giveRows, laneToken, PAIR, takeRow } from './decode-lanes.ts'
+import { type Decode, giveRows, laneToken, PAIR, takeRow } from './decode-lanes.ts'
 import { partOf } from './decode-memory.ts'
 import type { RoundUnit } from './rounds.ts'
 
@@ -112,7 +112,7 @@ function multiplyKeys({ c, d, granules }: Decode, s: Stream, query: CodedQuery, 
  * Gives a granule's probabilities, as `probabilityBits`, of rows 2t and 2t + 1: a word of high bytes and one of low bytes
  * for each 32 tokens, of which a lane has four.
  */
-export function giveCodes(o: DecodeRound, granule: i32, rows: readonly (readonly u32[])[]): void {
+export function giveCodes(o: Decode, granule: i32, rows: readonly (readonly u32[])[]): void {
   const steps = o.c.granule / 32
   const words = rows.map((row) =>
     each(steps, (step) => {
@@ -138,7 +138,7 @@ export function giveCodes(o: DecodeRound, granule: i32, rows: readonly (readonly
  * A granule's probabilities as fragments of the second product, for each part (high bytes, low bytes) and 32 tokens: words
  * of four tokens in the lower 16 and four in the upper.
  */
-function takeCodes(o: DecodeRound, granule: i32): u32[][][] {
+function takeCodes(o: Decode, granule: i32): u32[][][] {
   const steps = o.c.granule / 32
   // Tokens of neighbouring lane groups take turns: bytes 0 and 1 are tokens t and t + 2 of the lower 16, and so on.
   return PARTS.map((part) => {
@@ -166,7 +166,7 @@ function columnRuns(D: number): ColumnRun[] {
 }
 
 /** Sums of values of the unit's tokens, of each row and column, exactly; stores them as floats. */
-export function multiplyValueCodes(o: DecodeRound, s: Stream, unit: RoundUnit): void {
+export function multiplyValueCodes(o: Decode, s: Stream, unit: RoundUnit): void {
   const { c, d, m } = o
   const t = laneIdx & 3
   const quadBytes = (c.D * d.bits) / 2
@@ -211,7 +211,7 @@ export function multiplyValueCodes(o: DecodeRound, s: Stream, unit: RoundUnit): 
       runs.forEach(({ words, column }, i) => {
         for (const half of unroll(2)) {
           const values = each(words, (word) => all[4 * i + word]![2 * half + j]!)
-          store(m.sums, [o.buffers.sums + warpIdx, row * d.sumPitch + column + (half * c.D) / 2], values)
+          store(m.sums, [warpIdx, row * d.sumPitch + column + (half * c.D) / 2], values)
         }
       })
     }

@@ -6,6 +6,7 @@ import {
   copyAsync,
   copyBulk,
   type f16,
+  fenceBarrierInit,
   gridDim,
   type In,
   i32,
@@ -58,10 +59,11 @@ export function makeGranules(c: DecodeConfig, d: DecodeShape): Granules {
   }
 }
 
-/** By one thread, before `fenceBarrierInit` and a barrier of the CTA. */
+/** By one thread; a barrier of the CTA must follow. */
 export function initGranules(c: DecodeConfig, { full }: Granules): void {
   if (full === undefined) return
   for (const i of unroll(ROUND_UNITS * c.slots)) initBarrier(full, i, 1)
+  fenceBarrierInit()
 }
 
 /** What a warp copies next, and the granule that it reads next. */

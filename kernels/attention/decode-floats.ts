@@ -20,7 +20,7 @@ import {
 } from '../../dsl/index.ts'
 import type { TileScores } from './decode-codes.ts'
 import { granulesOf, hasEngine, leaveGranule, type Stream, waitGranule } from './decode-copies.ts'
-import { type Decode, type DecodeRound, giveRows, laneToken, PAIR, takeRow } from './decode-lanes.ts'
+import { type Decode, giveRows, laneToken, PAIR, takeRow } from './decode-lanes.ts'
 import type { RoundUnit } from './rounds.ts'
 
 /**
@@ -62,7 +62,7 @@ export const packPair = (dtype: 'f16' | 'bf16', low: f32, high: f32): u32 =>
   dtype === 'f16' ? u32.bits(packF16(low, high)) : u32.bits(packBf16(low, high))
 
 /** Gives a granule's probabilities of rows 2t and 2t + 1: a word of two tokens for each 16. */
-export function giveFloats(o: DecodeRound, granule: i32, rows: readonly (readonly f32[])[]): void {
+export function giveFloats(o: Decode, granule: i32, rows: readonly (readonly f32[])[]): void {
   for (const tile of unroll(o.c.granule / 16)) {
     const at = granule * (o.c.granule / 16) + tile
     const words = rows.map((row) => [packPair(o.c.dtype, row[2 * tile]!, row[2 * tile + 1]!)])
@@ -71,13 +71,13 @@ export function giveFloats(o: DecodeRound, granule: i32, rows: readonly (readonl
 }
 
 /** As fragments of the second product, for 16 tokens: k = 2G and 2G + 1 are the two tokens of lane group G. */
-function takeFloats(o: DecodeRound, at: i32): u32[] {
+function takeFloats(o: Decode, at: i32): u32[] {
   const t = laneIdx & 3
   return [t, t + 4].map((from) => takeRow(o, at >>> 2, from, at & 3, 1)[0]!)
 }
 
 /** Sums of values of the unit's tokens, of each row and column, from zero; stores them. */
-export function multiplyValues(o: DecodeRound, s: Stream, unit: RoundUnit): void {
+export function multiplyValues(o: Decode, s: Stream, unit: RoundUnit): void {
   const { c, d, m } = o
   const sums = each(c.D / 16, () => regs(4, f32(0)))
   const { from, end } = granulesOf(c, unit.live)
@@ -113,11 +113,7 @@ export function multiplyValues(o: DecodeRound, s: Stream, unit: RoundUnit): void
     if (row < d.rows) {
       sums.forEach((acc, tile) => {
         for (const half of unroll(2))
-          m.sums.put(
-            acc[2 * half + j]!,
-            o.buffers.sums + warpIdx,
-            row * d.sumPitch + 16 * tile + 8 * half + g,
-          )
+          m.sums.put(acc[2 * half + j]!, warpIdx, row * d.sumPitch + 16 * tile + 8 * half + g)
       })
     }
   }

@@ -22,15 +22,6 @@ export interface Decode {
   readonly granules: Granules
 }
 
-/** The buffers of a round: the first place of each. */
-export interface RoundBuffers {
-  readonly queries: i32
-  readonly sums: i32
-}
-
-/** A warp's round. */
-export type DecodeRound = Decode & { readonly buffers: RoundBuffers }
-
 // ---- what a lane has ------------------------------------------------------------------------------------------------
 
 /** The rows, 2t and 2t + 1 of a pass, whose scores a lane has. */
@@ -64,21 +55,12 @@ const wordAt = (part: i32, row: i32, from: i32, word: i32): i32 =>
   (part * 64 + row * 8 + (from ^ row)) * 4 + word
 
 /** Puts down words of rows 2t and 2t + 1. */
-export function giveRows(
-  { m, buffers }: DecodeRound,
-  part: i32,
-  word: i32,
-  rows: readonly (readonly u32[])[],
-): void {
+export function giveRows({ m }: Decode, part: i32, word: i32, rows: readonly (readonly u32[])[]): void {
   rows.forEach((words, j) => {
-    storeWords(
-      m.exchange,
-      [buffers.sums + warpIdx, wordAt(part, 2 * (laneIdx & 3) + j, laneIdx >>> 2, word)],
-      words,
-    )
+    storeWords(m.exchange, [warpIdx, wordAt(part, 2 * (laneIdx & 3) + j, laneIdx >>> 2, word)], words)
   })
 }
 
 /** `n` of the words that lane group `from` has put down of row g. */
-export const takeRow = ({ m, buffers }: DecodeRound, part: i32, from: i32, word: i32, n: number): u32[] =>
-  loadWords(m.exchange, [buffers.sums + warpIdx, wordAt(part, laneIdx >>> 2, from, word)], n)
+export const takeRow = ({ m }: Decode, part: i32, from: i32, word: i32, n: number): u32[] =>
+  loadWords(m.exchange, [warpIdx, wordAt(part, laneIdx >>> 2, from, word)], n)

@@ -39,7 +39,7 @@ import {
   splitQuery,
 } from './arithmetic.ts'
 import { packPair } from './decode-floats.ts'
-import type { DecodeRound } from './decode-lanes.ts'
+import type { Decode } from './decode-lanes.ts'
 import { partOf } from './decode-memory.ts'
 import { SLICES } from './decode-shape.ts'
 import { type RoundUnit, teamOf } from './rounds.ts'
@@ -61,7 +61,7 @@ interface TeamRows {
 }
 
 /** The query token (in the step) and the column of a row's first element. */
-function placeOfRow({ c, d }: DecodeRound, { unit, head, pass }: TeamRows, row: i32) {
+function placeOfRow({ c, d }: Decode, { unit, head, pass }: TeamRows, row: i32) {
   const index = pass * d.rows + row
   const query = i32(idiv(u32(index), u32(d.group)))
   return {
@@ -77,10 +77,10 @@ function placeOfRow({ c, d }: DecodeRound, { unit, head, pass }: TeamRows, row: 
  * Quantizes the queries of a team's rows, which its warps deal out; beside 16-bit keys they stay as they are. Rows past the
  * last are zeros.
  */
-export function prepareQueries(o: DecodeRound & { readonly a: RowArguments }, rows: TeamRows): void {
+export function prepareQueries(o: Decode & { readonly a: RowArguments }, rows: TeamRows): void {
   const { a, c, d, m } = o
   const team = teamOf(rows.unit)
-  const place = o.buffers.queries + team.number
+  const place = team.number
   for (const row of range(warpIdx - team.first, d.rows, team.warps)) {
     const { token, column, isLive } = placeOfRow(o, rows, row)
     const turns = ceilDiv(c.D, 128)
@@ -130,7 +130,7 @@ export function prepareQueries(o: DecodeRound & { readonly a: RowArguments }, ro
  * Where a word of four columns goes, so that each quarter of a row's words are the columns of a lane's keys, and the two
  * words of a step are neighbours.
  */
-function queryPlace({ d }: DecodeRound, word: i32): i32 {
+function queryPlace({ d }: Decode, word: i32): i32 {
   if (d.bits !== 4) return word
   // Of 32 columns words 0 to 3 are lower nibbles, and 4 to 7 the upper ones of the same words.
   const keyWord = 4 * (word >>> 3) + (word & 3)
@@ -144,7 +144,7 @@ function queryPlace({ d }: DecodeRound, word: i32): i32 {
 const TOGETHER = 4
 
 /** Adds up a team's units in their order, and gives out its rows, or the split's part of them. */
-export function mergeUnits(o: DecodeRound & { readonly a: RowArguments }, rows: TeamRows): void {
+export function mergeUnits(o: Decode & { readonly a: RowArguments }, rows: TeamRows): void {
   const { a, c, d, m } = o
   const { unit } = rows
   const team = teamOf(unit)
@@ -157,7 +157,7 @@ export function mergeUnits(o: DecodeRound & { readonly a: RowArguments }, rows: 
     const sums = noSums()
     for (const begin of range(0, team.warps, TOGETHER)) {
       const parts = each(TOGETHER, (i) => {
-        const warp = o.buffers.sums + team.first + Math.min(begin + i, team.warps - 1)
+        const warp = team.first + Math.min(begin + i, team.warps - 1)
         return {
           statistics: load(m.statistics, [warp, item.row, 0], 4),
           codes: load(m.sums, [warp, item.row * d.sumPitch + column], 4),
@@ -186,7 +186,7 @@ interface Item {
 }
 
 /** Deals four columns at a time of all rows of `slices` slices out to lanes; rows past the last are left out. */
-function eachItem(o: DecodeRound, rows: TeamRows, slices: i32, body: (item: Item) => void): void {
+function eachItem(o: Decode, rows: TeamRows, slices: i32, body: (item: Item) => void): void {
   const quads = o.c.D / (4 * SLICES)
   const items = o.d.rows * quads
   for (const at of range(laneIdx, slices * items, 32)) {
@@ -231,11 +231,11 @@ function putRow(a: RowArguments, dtype: 'f16' | 'bf16', token: i32, column: i32,
 /** A slice of a row of `partials`: its columns, then reference, total and offset. */
 const sliceWidth = (D: number): number => D / SLICES + 4
 
-const partialRow = ({ d }: DecodeRound, { head, pass }: TeamRows, row: i32): i32 =>
+const partialRow = ({ d }: Decode, { head, pass }: TeamRows, row: i32): i32 =>
   (head * d.passes + pass) * d.rows + row
 
 function putPartial(
-  o: DecodeRound & { readonly a: RowArguments },
+  o: Decode & { readonly a: RowArguments },
   rows: TeamRows,
   { slice, row, column }: Item,
   sums: Sums,
@@ -273,7 +273,7 @@ export const noPending = (): Pending => ({
 })
 
 /** Notes the part that the calling warp has stored of a round, if any. */
-export function notePart({ d }: DecodeRound, pending: Pending, rows: TeamRows, turn: i32): void {
+export function notePart({ d }: Decode, pending: Pending, rows: TeamRows, turn: i32): void {
   const { unit } = rows
   const team = teamOf(unit)
   const has = unit.splits > 1
@@ -309,7 +309,7 @@ const MANY = 8
 const FEW = 2
 
 /** Adds up all splits of a sequence in order, of the slices of which all parts are there. */
-export function mergeSplits(o: DecodeRound & { readonly a: RowArguments }, rows: TeamRows, last: u32): void {
+export function mergeSplits(o: Decode & { readonly a: RowArguments }, rows: TeamRows, last: u32): void {
   threadFence()
   let left = last
   while (left !== 0) {
@@ -323,7 +323,7 @@ export function mergeSplits(o: DecodeRound & { readonly a: RowArguments }, rows:
 }
 
 /** Adds up the parts of four columns of a row, and gives out the outputs. */
-function mergeParts(o: DecodeRound & { readonly a: RowArguments }, rows: TeamRows, item: Item): void {
+function mergeParts(o: Decode & { readonly a: RowArguments }, rows: TeamRows, item: Item): void {
   const { a, c } = o
   const { unit } = rows
   const { slice, row, column } = item

@@ -1,4 +1,3 @@
-import type { Target } from '../../codegen/target.ts'
 import { staticAssert } from '../../dsl/index.ts'
 import { type KvConfig, type KvFormatName, kvConfig, kvFormats, PAGE_TOKENS } from '../formats/kv.ts'
 import { UNIT } from './arithmetic.ts'
@@ -23,8 +22,6 @@ export interface DecodeConfig extends KvConfig {
   /** CTAs of the persistent grid. */
   readonly ctas: number
   readonly ctasPerMultiprocessor: number
-  /** Whether the warps of a CTA go from round to round together, which takes less shared memory and no mbarriers. */
-  readonly lockstep: boolean
   /** Tokens whose keys or values are one copy, and copies that a warp has under way or in hand. */
   readonly granule: number
   readonly slots: number
@@ -38,9 +35,6 @@ export interface DecodeShape {
   /** Rows (query tokens and heads) that are multiplied at once, and how often a unit is gone through for all of them. */
   readonly rows: number
   readonly passes: number
-  /** Rounds whose queries, and whose sums, a CTA has room for. */
-  readonly queryBuffers: number
-  readonly sumBuffers: number
   /** Granules of a unit. */
   readonly granules: number
   /** Elements of a granule in the cache. */
@@ -65,11 +59,6 @@ export const SLICES = 8
 /** Words in which a unit's probabilities change lanes: eight rows of 128 two-byte numbers. */
 const EXCHANGE_WORDS = (MOST_ROWS * UNIT * 2) / 4
 
-const buffersOf = (lockstep: boolean) => ({
-  queryBuffers: lockstep ? 1 : 3,
-  sumBuffers: lockstep ? 1 : 2,
-})
-
 export function decodeShape(c: DecodeConfig): DecodeShape {
   const { bits } = kvFormats[c.kv]
   const group = c.Hq / c.Hkv
@@ -80,7 +69,6 @@ export function decodeShape(c: DecodeConfig): DecodeShape {
     group,
     rows,
     passes: Math.ceil((group * c.queries) / rows),
-    ...buffersOf(c.lockstep),
     granules: UNIT / c.granule,
     granuleElements: (c.PB / PAGE_TOKENS) * c.granule,
     granuleBytes: (c.granule * c.D * bits) / 8,
@@ -102,12 +90,9 @@ export function checkDecode(c: DecodeConfig): void {
 const RESERVED_BYTES = 1024
 
 /** Shared memory beside the granules: queries, probabilities and sums, statistics, barriers. */
-function fixedBytes(D: number, rows: number, lockstep: boolean): number {
-  const { queryBuffers, sumBuffers } = buffersOf(lockstep)
-  const queries = queryBuffers * MOST_TEAMS * rows * (2 * D + 16 + 8)
-  const sums = sumBuffers * (4 * Math.max(EXCHANGE_WORDS, rows * (D + 4)) + 16 * rows)
-  return queries + ROUND_UNITS * (sums + 8 * MOST_SLOTS) + 8 * (queryBuffers + 2 * sumBuffers) + 16
-}
+const fixedBytes = (D: number, rows: number): number =>
+  MOST_TEAMS * rows * (2 * D + 16 + 8) +
+  ROUND_UNITS * (4 * Math.max(EXCHANGE_WORDS, rows * (D + 4)) + 16 * rows + 8 * MOST_SLOTS)
 
 /** Granules of a warp under way at most; more do not help. */
 const MOST_SLOTS = 8
@@ -125,20 +110,18 @@ export function decodeConfig(o: {
   readonly Hq: number
   readonly Hkv: number
   readonly queries: number
-  readonly target: Pick<Target, 'sharedBytes'> & Partial<Pick<Target, 'capability'>>
+  readonly target: { readonly sharedBytes: number }
   readonly multiprocessors: number
   readonly ctasPerMultiprocessor?: number
-  readonly lockstep?: boolean
 }): DecodeConfig {
   const { kv, dtype, D, Hq, Hkv, queries } = o
   const { bits } = kvFormats[kv]
   const group = Hq / Hkv
   const bytesOf = (granule: number) => (granule * D * bits) / 8 + (bits < 16 ? 8 * granule : 0)
   const least = bits === 16 ? 16 : 32
-  const lockstep = o.lockstep ?? true
   const placing = (rows: number, ctas: number) => {
     const share = (o.target.sharedBytes + RESERVED_BYTES) / ctas - RESERVED_BYTES
-    const room = (share - fixedBytes(D, rows, lockstep)) / ROUND_UNITS
+    const room = (share - fixedBytes(D, rows)) / ROUND_UNITS
     const granule = [64, 32].find((n) => bytesOf(n) <= 4608 && 2 * bytesOf(n) <= room) ?? least
     return { rows, ctas, granule, slots: Math.min(MOST_SLOTS, Math.floor(room / bytesOf(granule))) }
   }
@@ -163,7 +146,6 @@ export function decodeConfig(o: {
     Counters: Hkv * passes * SLICES,
     ctas: o.multiprocessors * ctas,
     ctasPerMultiprocessor: ctas,
-    lockstep,
     granule,
     slots,
   }

@@ -27,8 +27,7 @@ import {
 import { floatsOf, giveCodes, loadCodedQuery, multiplyValueCodes, scoreCodes } from './decode-codes.ts'
 import { granulesOf, leaveGranule, type Stream, waitGranule } from './decode-copies.ts'
 import { giveFloats, loadFloatQuery, multiplyValues, scoreFloats } from './decode-floats.ts'
-import { type Decode, type DecodeRound, laneToken, PAIR, strandMax, strandSum } from './decode-lanes.ts'
-import { awaitRoom } from './decode-memory.ts'
+import { type Decode, laneToken, PAIR, strandMax, strandSum } from './decode-lanes.ts'
 import { type RoundUnit, teamOf } from './rounds.ts'
 
 /** What a lane has of a granule's tokens, of both rows of the pair. */
@@ -48,12 +47,10 @@ interface Chunk {
  *
  * Each of the three steps is a loop over granules, though registers have no index: what the granules left moves up by one.
  * Instructions that are used once are slower to fetch than to execute.
- *
- * `count` is that of the CTA's round.
  */
-export function attendUnit(o: DecodeRound, s: Stream, unit: RoundUnit, pass: i32, count: i32): void {
+export function attendUnit(o: Decode, s: Stream, unit: RoundUnit, pass: i32): void {
   const { c, d, m } = o
-  const team = o.buffers.queries + teamOf(unit).number
+  const team = teamOf(unit).number
   const { from, end } = granulesOf(c, unit.live)
   const mine = PAIR.map((j) => Math.min(2 * (laneIdx & 3) + j, d.rows - 1))
   const steps = mine.map((row) => m.rowInfo.at(team, row, 0))
@@ -103,7 +100,6 @@ export function attendUnit(o: DecodeRound, s: Stream, unit: RoundUnit, pass: i32
       }
     }
   }
-  awaitRoom(m, count)
   softmax(o, chunks, steps)
   syncWarp()
   if (d.bits === 16) multiplyValues(o, s, unit)
@@ -125,7 +121,7 @@ function moveUp({ d }: Decode, chunks: readonly Chunk[]): void {
  * Gives the probabilities of all tokens to the lanes that multiply them: as they are, or times their values' scales as
  * integers. Stores what else the unit is known by. What a row does not see has the lowest score.
  */
-function softmax(o: DecodeRound, chunks: readonly Chunk[], steps: readonly f32[]): void {
+function softmax(o: Decode, chunks: readonly Chunk[], steps: readonly f32[]): void {
   const { c, d, m } = o
   const isCoded = d.bits < 16
   // Two rows of one query token see the same tokens, and so have the same weights.
@@ -174,10 +170,6 @@ function softmax(o: DecodeRound, chunks: readonly Chunk[], steps: readonly f32[]
     const sums = [strandSum(totals[j]!), isCoded ? strandSum(offsets[j]!) : f32(0)]
     const step = isCoded ? valueStep(tops[shares ? 0 : j]!) : f32(1)
     if (laneIdx < 4 && row < d.rows)
-      store(
-        m.statistics,
-        [o.buffers.sums + warpIdx, row, 0],
-        [sees ? value : f32(NO_REFERENCE), ...sums, step],
-      )
+      store(m.statistics, [warpIdx, row, 0], [sees ? value : f32(NO_REFERENCE), ...sums, step])
   }
 }

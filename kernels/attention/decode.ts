@@ -4,11 +4,10 @@ import {
   type Elem,
   type f16,
   type f32,
-  fenceBarrierInit,
   gridDim,
   type In,
   type InOut,
-  i32,
+  type i32,
   kernel,
   launchDependents,
   type Out,
@@ -18,20 +17,7 @@ import {
   warpIdx,
 } from '../../dsl/index.ts'
 import { hasEngine, initGranules, liveIn, makeGranules, placeOf, startStream } from './decode-copies.ts'
-import {
-  awaitQueries,
-  awaitSums,
-  firstTurn,
-  initDecodeMemory,
-  makeDecodeMemory,
-  nextTurn,
-  queryAhead,
-  roundsAhead,
-  signalQueries,
-  signalRoom,
-  signalSums,
-  sumBuffer,
-} from './decode-memory.ts'
+import { makeDecodeMemory } from './decode-memory.ts'
 import {
   announcePart,
   lastSlices,
@@ -43,7 +29,7 @@ import {
 } from './decode-rows.ts'
 import { checkDecode, DECODE_THREADS, type DecodeConfig, decodeShape } from './decode-shape.ts'
 import { attendUnit } from './decode-unit.ts'
-import { loadUnit, MOST_TEAMS, ROUND_UNITS } from './rounds.ts'
+import { loadUnit } from './rounds.ts'
 
 /**
  * Attention over paged keys and values for sequences with few query tokens: query heads and tokens that share a key/value
@@ -82,12 +68,8 @@ export const decodeAttention = kernel(
     checkDecode(c)
     const d = decodeShape(c)
     const granules = makeGranules(c, d)
-    const o = { a, c, d, m: makeDecodeMemory(c, d), granules }
-    if (threadIdx.x === 0) {
-      initGranules(c, granules)
-      initDecodeMemory(d, o.m)
-      if (hasEngine()) fenceBarrierInit()
-    }
+    const o = { a, c, d, m: makeDecodeMemory(d), granules }
+    if (threadIdx.x === 0) initGranules(c, granules)
     barrier()
     if (hasEngine()) {
       waitForPrevious()
@@ -102,53 +84,38 @@ export const decodeAttention = kernel(
       const unit = loadUnit(a.rounds, round, warpIdx)
       return { head, pass, unit, live: liveIn(d, pass, unit.live, unit.count) }
     }
-    const pending = noPending()
-    const withBuffers = (query: i32, count: i32) => ({
-      ...o,
-      buffers: { queries: query * MOST_TEAMS, sums: sumBuffer(d, count) * ROUND_UNITS },
-    })
-    const prepare = (turn: i32, query: i32) => {
-      if (turn >= turns) return
-      const rows = rowsOf(turn)
-      if (rows.live !== 0) prepareQueries(withBuffers(query, i32(0)), rows)
-      signalQueries(o.m, query)
-    }
-    const finish = (turn: i32, count: i32) => {
-      const rows = rowsOf(turn)
-      awaitSums(o.m, count)
-      if (rows.live !== 0) {
-        mergeUnits(withBuffers(i32(0), count), rows)
-        notePart(withBuffers(i32(0), count), pending, rows, turn)
+    const prepare = (turn: i32) => {
+      if (turn < turns) {
+        const rows = rowsOf(turn)
+        if (rows.live !== 0) prepareQueries(o, rows)
       }
-      signalRoom(o.m, count)
     }
 
-    prepare(blockIdx.x, i32(0))
-    if (c.lockstep) barrier()
-    else prepare(blockIdx.x + gridDim.x, i32(1))
-    const at = firstTurn()
-    // Two turns more than there are, for what is left over: sums of the last round, and parts of splits.
-    for (const turn of range(blockIdx.x, turns + 2 * gridDim.x, gridDim.x)) {
+    const pending = noPending()
+    prepare(blockIdx.x)
+    barrier()
+    // One turn more than there are, for the part of a split that the last has left.
+    for (const turn of range(blockIdx.x, turns + gridDim.x, gridDim.x)) {
       announcePart(o, pending)
       if (turn < turns) {
         const rows = rowsOf(turn)
-        awaitQueries(o.m, at)
-        if (rows.live !== 0)
-          attendUnit(withBuffers(at.query, at.count), stream, rows.unit, rows.pass, at.count)
-        signalSums(o.m, at.count)
+        if (rows.live !== 0) attendUnit(o, stream, rows.unit, rows.pass)
       }
+      barrier()
       if (pending.turn >= 0) {
         const last = lastSlices(o, pending)
-        if (last !== 0) mergeSplits(withBuffers(i32(0), i32(0)), rowsOf(pending.turn), last)
+        if (last !== 0) mergeSplits(o, rowsOf(pending.turn), last)
         pending.turn = -1
       }
-      // One round late where warps do not meet, so that a warp finds the others' sums.
-      if (c.lockstep) {
-        if (turn < turns) finish(turn, at.count)
-      } else if (at.count > 0 && turn - gridDim.x < turns) finish(turn - gridDim.x, at.count - 1)
-      prepare(turn + roundsAhead(d) * gridDim.x, queryAhead(d, at))
-      if (c.lockstep) barrier()
-      nextTurn(d, at)
+      if (turn < turns) {
+        const rows = rowsOf(turn)
+        if (rows.live !== 0) {
+          mergeUnits(o, rows)
+          notePart(o, pending, rows, turn)
+        }
+      }
+      prepare(turn + gridDim.x)
+      barrier()
     }
   },
 )

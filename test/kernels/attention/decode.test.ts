@@ -45,7 +45,7 @@ const cases: DecodeOptions[] = [
 ] as DecodeOptions[]
 for (const o of cases) test(decodeName(o), () => runDecodeCase(device, o))
 
-// Without copy engine and mbarriers; and where warps go together.
+// Without copy engine and mbarriers.
 const ampere = openEmulator({ checks: true, target: 'sm_80' })
 for (const [i, kv] of (['kv4', 'kv8', 'kv16'] as const).entries()) {
   const o: DecodeOptions = {
@@ -53,7 +53,6 @@ for (const [i, kv] of (['kv4', 'kv8', 'kv16'] as const).entries()) {
     sequences: [{ context: 140, queries: 2 }, ...singles(1100, 5)],
   }
   test(`sm_80: ${decodeName(o)}`, () => runDecodeCase(ampere, o))
-  if (kv !== 'kv16') test(`in step: ${decodeName(o)}`, () => runDecodeCase(device, { ...o, lockstep: true }))
 }
 
 /** Vectors of all kinds, by token: constant ones, huge ones, tiny ones, zeros, single spikes. */

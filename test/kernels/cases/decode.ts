@@ -40,8 +40,6 @@ export interface DecodeOptions {
   /** The constant of that name: the longest sequence's unless given. */
   readonly queries?: number
   readonly window?: number
-  /** The constant of that name, where it is not the GPU's own. */
-  readonly lockstep?: boolean
   readonly seed: number
   /** Multiplies keys: large scores make a softmax that one token wins. */
   readonly keySigma?: number
@@ -115,9 +113,7 @@ export function decodeStep(o: DecodeOptions): DecodeStep {
 function configOf({ target }: Device, o: DecodeOptions): DecodeConfig {
   const { kv, dtype, D, Hq, Hkv, sequences } = o
   const queries = o.queries ?? Math.max(1, ...sequences.map((sequence) => sequence.queries))
-  const { lockstep } = o
-  const own = lockstep === undefined ? {} : { lockstep }
-  return decodeConfig({ kv, dtype, D, Hq, Hkv, queries, target, multiprocessors: 5, ...own })
+  return decodeConfig({ kv, dtype, D, Hq, Hkv, queries, target, multiprocessors: 5 })
 }
 
 /** Compiles the programs of many cases at once, for a device that has threads for it. */
