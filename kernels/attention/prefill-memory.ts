@@ -61,7 +61,7 @@ export interface PrefillMemory {
   readonly states: Shared<f32>
 }
 
-/** Tiles that the copies may be ahead of what is unpacked, that one included: more than stages of pages. */
+/** Tiles that the copies may be ahead of what is unpacked, that one included: more than units under way. A power of two. */
 export const WALK_TILES = 4
 
 /** Rows of tiles have 128 bytes, whatever of them is used. */

@@ -9,8 +9,8 @@ export interface PrefillTiles {
   readonly rawStages: number
   /** Units of bytes that the warpgroups multiply. */
   readonly stages: number
-  /** What the warpgroups take turns with: all products, those of scores, or nothing. */
-  readonly turns: 'products' | 'scores' | 'none'
+  /** Whether the warpgroups take turns with the tensor cores. */
+  readonly turns: boolean
 }
 
 /** The constants of the kernel on `wgmma`. */
@@ -61,7 +61,7 @@ export function prefillConfig(o: PrefillOptions): PrefillConfig {
     ctas: o.multiprocessors,
     rawStages: kv === 'kv4' ? 5 : 4,
     stages: 2,
-    turns: 'scores',
+    turns: true,
   }
 }
 

@@ -50,8 +50,8 @@ import { takeTile } from './prefill-tiles.ts'
 import type { PrefillArguments } from './prefill-wgmma.ts'
 
 /**
- * The warpgroup that feeds the others. One thread keeps the copy engine fetching pages, some units ahead, and all 128 tell
- * of the next tile; make of a unit's codes the tiles that `wgmma` reads, a byte a code; and of its parameters what the softmax
+ * The warpgroup that feeds the others. One thread keeps the copy engine fetching pages, some units ahead. All 128 pass the
+ * next tile on, and make of a unit's codes the tiles that `wgmma` reads, a byte a code, and of its parameters what the softmax
  * multiplies with.
  */
 export function feed(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {

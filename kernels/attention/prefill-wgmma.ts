@@ -234,11 +234,11 @@ function shift(acc: i32[], bits: number): void {
  * warpgroup w's turn.
  */
 function awaitTurn(c: PrefillConfig): void {
-  if (c.turns !== 'none') namedBarrier(1 + warpgroupIdx, 256)
+  if (c.turns) namedBarrier(1 + warpgroupIdx, 256)
 }
 
 function passTurn(c: PrefillConfig): void {
-  if (c.turns !== 'none') namedArrive(2 - warpgroupIdx, 256)
+  if (c.turns) namedArrive(2 - warpgroupIdx, 256)
 }
 
 /** Where a thread keeps four sums of finished splits. */

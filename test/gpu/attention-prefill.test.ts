@@ -43,6 +43,6 @@ await testOnGpu('prefill attention on CUDA', hopperGpu, (add) => {
     addCase({ ...grouped, sequences: pieces, compared: some(149) })
     addCase({ ...grouped, sequences: mixed, keySigma: 200, compared: some(13) })
     addCase({ ...grouped, sequences: [{ context: 4200, queries: 70 }], compared: some(23) })
-    addCase({ ...grouped, sequences: pieces.slice(2), turns: 'none', compared: some(149) })
+    addCase({ ...grouped, sequences: pieces.slice(2), turns: false, compared: some(149) })
   }
 })

@@ -27,7 +27,7 @@ export interface PrefillOptions {
   readonly ctas?: number
   readonly rawStages?: number
   readonly stages?: number
-  readonly turns?: 'products' | 'scores' | 'none'
+  readonly turns?: boolean
   /** Deviation of keys: large ones leave one token all the weight. */
   readonly keySigma?: number
   /** Rows that are compared, all unless given: whether query token `token` of the step is, with head `head`. */
@@ -119,7 +119,7 @@ export function prefillCase(o: PrefillOptions): KernelCase {
       ctas: o.ctas ?? 3,
       rawStages: o.rawStages ?? 3,
       stages: o.stages ?? 2,
-      turns: o.turns ?? 'scores',
+      turns: o.turns ?? true,
     },
     args: {
       q: { dtype, shape: [T, Hq * D], data: q },
