@@ -73,28 +73,52 @@ function placeOfRow({ c, d }: Decode, { unit, head, pass }: TeamRows, row: i32) 
 
 // ---- queries --------------------------------------------------------------------------------------------------------
 
+/** Elements of the first of a team's rows that the calling warp quantizes, on their way. */
+export function loadFirstQuery(o: Decode & { readonly a: RowArguments }, rows: TeamRows): f32[] {
+  return loadQuery(o, rows, warpIdx - teamOf(rows.unit).first)
+}
+
+/** A lane's elements of a query, four of each 128; zeros for rows past the last. */
+function loadQuery(o: Decode & { readonly a: RowArguments }, rows: TeamRows, row: i32): f32[] {
+  const { a, c, d } = o
+  const { token, column, isLive } = placeOfRow(o, rows, row)
+  const turns = ceilDiv(c.D, 128)
+  const values = regs(4 * turns, f32(0))
+  for (const turn of unroll(turns)) {
+    const word = laneIdx + 32 * turn
+    if (isLive && row < d.rows && (c.D % 128 === 0 || word < c.D / 4)) {
+      load(a.q, [token, column + 4 * word], 4).forEach((value, i) => {
+        values[4 * turn + i] = f32(value)
+      })
+    }
+  }
+  return values
+}
+
 /**
- * Quantizes the queries of a team's rows, which its warps deal out; beside 16-bit keys they stay as they are. Rows past the
- * last are zeros.
+ * Quantizes the queries of a team's rows, which its warps deal out; beside 16-bit keys they stay as they are. `first` is what
+ * `loadFirstQuery` gave.
  */
-export function prepareQueries(o: Decode & { readonly a: RowArguments }, rows: TeamRows): void {
+export function prepareQueries(
+  o: Decode & { readonly a: RowArguments },
+  rows: TeamRows,
+  first: readonly f32[],
+): void {
   const { a, c, d, m } = o
   const team = teamOf(rows.unit)
   const place = team.number
-  for (const row of range(warpIdx - team.first, d.rows, team.warps)) {
-    const { token, column, isLive } = placeOfRow(o, rows, row)
-    const turns = ceilDiv(c.D, 128)
-    const values = regs(4 * turns, f32(0))
-    let top: f32 = 0
-    for (const turn of unroll(turns)) {
-      const word = laneIdx + 32 * turn
-      if (isLive && (c.D % 128 === 0 || word < c.D / 4)) {
-        load(a.q, [token, column + 4 * word], 4).forEach((value, i) => {
-          values[4 * turn + i] = f32(value)
-          top = Math.max(top, Math.abs(values[4 * turn + i]!))
-        })
-      }
+  const values = regs(first.length, f32(0))
+  for (const i of unroll(first.length)) values[i] = first[i]!
+  const begin = warpIdx - team.first
+  for (const row of range(begin, d.rows, team.warps)) {
+    if (row > begin) {
+      loadQuery(o, rows, row).forEach((value, i) => {
+        values[i] = value
+      })
     }
+    const turns = ceilDiv(c.D, 128)
+    let top: f32 = 0
+    for (const i of unroll(first.length)) top = Math.max(top, Math.abs(values[i]!))
     if (d.bits === 16) {
       for (const turn of unroll(turns)) {
         const word = laneIdx + 32 * turn

@@ -21,6 +21,7 @@ import { makeDecodeMemory } from './decode-memory.ts'
 import {
   announcePart,
   lastSlices,
+  loadFirstQuery,
   mergeSplits,
   mergeUnits,
   noPending,
@@ -84,24 +85,24 @@ export const decodeAttention = kernel(
       const unit = loadUnit(a.rounds, round, warpIdx)
       return { head, pass, unit, live: liveIn(d, pass, unit.live, unit.count) }
     }
-    const prepare = (turn: i32) => {
-      if (turn < turns) {
-        const rows = rowsOf(turn)
-        if (rows.live !== 0) prepareQueries(o, rows)
-      }
-    }
-
     const pending = noPending()
-    prepare(blockIdx.x)
+    if (blockIdx.x < turns) {
+      const rows = rowsOf(blockIdx.x)
+      if (rows.live !== 0) prepareQueries(o, rows, loadFirstQuery(o, rows))
+    }
     barrier()
     // One turn more than there are, for the part of a split that the last has left.
-    for (const turn of range(blockIdx.x, turns + gridDim.x, gridDim.x)) {
+    const end = turns > 0 ? turns + gridDim.x : 0
+    for (const turn of range(blockIdx.x, end, gridDim.x)) {
       announcePart(o, pending)
       if (turn < turns) {
         const rows = rowsOf(turn)
         if (rows.live !== 0) attendUnit(o, stream, rows.unit, rows.pass)
       }
       barrier()
+      // The next round's queries are on their way while this one's sums are added up.
+      const next = rowsOf(Math.min(turn + gridDim.x, turns - 1))
+      const query = loadFirstQuery(o, next)
       if (pending.turn >= 0) {
         const last = lastSlices(o, pending)
         if (last !== 0) mergeSplits(o, rowsOf(pending.turn), last)
@@ -114,7 +115,7 @@ export const decodeAttention = kernel(
           notePart(o, pending, rows, turn)
         }
       }
-      prepare(turn + gridDim.x)
+      if (turn + gridDim.x < turns && next.live !== 0) prepareQueries(o, next, query)
       barrier()
     }
   },

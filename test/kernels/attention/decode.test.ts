@@ -1,4 +1,5 @@
 import { test } from 'uvu'
+import * as assert from 'uvu/assert'
 import { openEmulator } from '../../../runtime/emulator/device.ts'
 import { checkedEmulator } from '../../support/checked-emulator.ts'
 import type { Rng } from '../../support/rng.ts'
@@ -82,6 +83,16 @@ for (const kv of ['kv4', 'kv8'] as const) {
       sequences: singles(1, 131),
     }))
 }
+
+test('sequences of more query tokens than are taken are left alone', async () => {
+  const step = decodeStep({
+    ...{ kv: 'kv4', dtype: 'f16', D: 64, Hq: 2, Hkv: 1, queries: 1, seed: 40 },
+    sequences: [{ context: 70, queries: 2 }],
+  })
+  const { out, roundCount } = await runDecode(device, step)
+  assert.is(roundCount, 0)
+  assert.ok(out.every((bits) => bits === 0x7fff))
+})
 
 test('a sequence alone gives what it gives among others, and query tokens one by one what they give together', async () => {
   const o: DecodeOptions = {
