@@ -69,7 +69,7 @@ export const surveyLogits = kernel(
   {
     grid: (d, c: SurveyConfig) => [ceilDiv(tilesOf(c.V), warpsOf(c.V)), d.B!],
     block: (c: SurveyConfig) => [32 * warpsOf(c.V)],
-    blocksPerMultiprocessor: (c: SurveyConfig) => (c.dtype === 'f16' ? 6 : 4),
+    blocksPerMultiprocessor: (c: SurveyConfig) => (c.dtype === 'f16' ? 8 : 6),
   },
   function surveyLogits(
     a: Adjustments & {
@@ -85,23 +85,19 @@ export const surveyLogits = kernel(
     const row = blockIdx.y
     const tile = blockIdx.x * warpsOf(c.V) + warpIdx
     if (tile >= tilesOf(c.V)) return
-    const logits = a.logits.row(row)
-    // On their way while it is found out what is to be done with them.
-    const words = groupWords(c.dtype)
-    loadGroupWords(words, logits, c.V, tile)
     const slot = a.slots.at(row)
     if (slot < 0) return
+    const logits = a.logits.row(row)
     const settings = decodeSettings(a.settings, slot)
-    const isTouched = settings.isPenalized || settings.biases > 0
-    // Loads past the row's end read its last piece instead, which another lane may change.
-    if (isTouched || settings.isMasked) syncWarp()
-    if (isTouched) {
+    if (settings.isPenalized || settings.biases > 0) {
       eachBit(c.dtype, tile, loadGroupBits(a.touched, slot, c.dtype, tile), (id) => {
         logits.put(to(c.dtype, adjusted(a, slot, id, f32(logits.at(id)))), id)
       })
+      // Loads past the row's end read its last piece instead, which another lane may have changed.
       syncWarp()
-      loadGroupWords(words, logits, c.V, tile)
     }
+    const words = groupWords(c.dtype)
+    loadGroupWords(words, logits, c.V, tile)
     if (settings.isMasked) {
       syncWarp()
       maskGroup(words, loadGroupBits(a.allowed, slot, c.dtype, tile), logits, c.V, tile)
