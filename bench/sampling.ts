@@ -95,7 +95,7 @@ async function measure(
       const values = make(random, V)
       return dtype === 'f32' ? values : f16FromF32(values)
     })
-    // Together more than the caches hold.
+    // Together more than the caches hold, but for single rows, which the product before leaves there anyway.
     const copies = Math.min(8, Math.ceil(600 / rows))
     const tensors = Array.from({ length: copies }, (_, copy) => {
       const tensor = Tensor.allocate(device, dtype, [rows, V])
