@@ -64,6 +64,7 @@ export class LlamaReference {
           input(norm(`${prefix}input_layernorm`)),
           ['q', 'k', 'v'],
           'self_attn.qkv_proj',
+          stored,
         ).map(store) as [Float64Array, Float64Array, Float64Array]
         const attended = new Float64Array(heads * D)
         const normalized = (x: Float64Array, name: string) =>
@@ -85,16 +86,17 @@ export class LlamaReference {
           const weigh = kv.params ? (p: number) => p : (p: number) => store(Float64Array.of(p))[0]!
           attended.set(attend(query, seen[0]!, seen[1]!, weigh), head * D)
         }
-        const [o] = this.#products(prefix, store(attended), ['o'], 'self_attn.o_proj')
+        const [o] = this.#products(prefix, store(attended), ['o'], 'self_attn.o_proj', stored)
         x = store(x.map((value, i) => value + o![i]!))
         const [gate, up] = this.#products(
           prefix,
           input(norm(`${prefix}post_attention_layernorm`)),
           ['gate', 'up'],
           'mlp.gate_up_proj',
+          stored,
         ).map(store)
         const inner = gate!.map((value, i) => (value / (1 + Math.exp(-value))) * up![i]!)
-        const [down] = this.#products(prefix, input(inner), ['down'], 'mlp.down_proj')
+        const [down] = this.#products(prefix, input(inner), ['down'], 'mlp.down_proj', stored)
         x = store(x.map((value, i) => value + down![i]!))
       }
       const head = config.tieEmbeddings ? 'model.embed_tokens.weight' : 'lm_head.weight'
@@ -112,6 +114,7 @@ export class LlamaReference {
     input: Float64Array,
     parts: readonly string[],
     stacked: string,
+    stored: HalfType | undefined,
   ): readonly Float64Array[] {
     const block = stacked.slice(0, stacked.indexOf('.'))
     if (this.#checkpoint.format.weights.bits >= 16) {
@@ -126,7 +129,7 @@ export class LlamaReference {
     }
     const rows = parts.reduce((sum, part) => sum + this.#rowsOf(part), 0)
     const all = multiply(
-      this.#dequantized(`${prefix}${stacked}`, rows, input.length),
+      this.#dequantized(`${prefix}${stacked}`, rows, input.length, stored),
       this.#activations(input),
     )
     const biasName = `${prefix}${stacked}.bias`
@@ -160,12 +163,16 @@ export class LlamaReference {
     })).values
   }
 
-  /** The matrix that a projection's codes and scales stand for. */
-  #dequantized(path: string, rows: number, columns: number): Matrix {
-    return this.#cached(path, () => {
+  /**
+   * The matrix that a projection's codes and scales stand for. Beside 16-bit activations, kernels multiply by scales before
+   * the sum and round that product to the type of the activations.
+   */
+  #dequantized(path: string, rows: number, columns: number, stored: HalfType | undefined): Matrix {
+    const { weights, activations } = this.#checkpoint.format
+    const rounded = activations.bits >= 16 ? stored : undefined
+    return this.#cached(`${path} ${rounded}`, () => {
       const read = (suffix: string) =>
         new Uint8Array(this.#checkpoint.tensors.read(`${path}.${suffix}`).bytes)
-      const { weights, activations } = this.#checkpoint.format
       const { bits, group } = weights
       const format =
         bits === 8
@@ -177,7 +184,8 @@ export class LlamaReference {
         ...(format === 'w4a8' && { zero: read('zero') }),
       }
       const matrix = { rows, columns, ...parts, ...perRow } as QuantizedMatrix
-      return { rows, values: Float64Array.from(dequantize(matrix, format)) }
+      const values = Float64Array.from(dequantize(matrix, format))
+      return { rows, values: rounded ? values.map((w) => halfValue[rounded](halfBits[rounded](w))) : values }
     })
   }
 
