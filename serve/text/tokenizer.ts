@@ -58,8 +58,9 @@ export function createTokenizer(path: string, json: unknown): Tokenizer {
     throw new TextError(`${path}: ${issue.path.join('.')}: ${issue.message}; download the file again`)
   }
   const file = parsed.data
+  const readFamily = familyOf(path, file)
   const vocabulary = readVocabulary(path, file.model.vocab)
-  const { encodePlain, bytesOfEntry, dropsLeadingSpace } = familyOf(path, file)(path, file, vocabulary)
+  const { encodePlain, bytesOfEntry, dropsLeadingSpace } = readFamily(path, file, vocabulary)
   const added = file.added_tokens
   const { before, after } = parsePostProcessor(path, file.post_processor)
   const vocabSize = Math.max(...added.map(({ id }) => id), largestId(vocabulary)) + 1

@@ -150,7 +150,7 @@ test('tokenizers of other kinds are refused by name', () => {
     'dir/tokenizer.json is a BPE tokenizer, which is not supported; byte-level BPE',
   )
   assert.match(
-    refusal(changed((copy) => (copy.model = { type: 'Unigram', vocab: [] }))),
+    refusal(changed((copy) => (copy.model = { type: 'Unigram', vocab: [['a', -1]] }))),
     'is a Unigram tokenizer',
   )
   assert.match(refusal({ model: 3 }), 'model: ')
