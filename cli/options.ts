@@ -14,13 +14,20 @@ export const jsonOption = () => new Option('--json', 'print one JSON object, for
 /** Gathers the values of an option that may be repeated. */
 export const collect = (value: string, before: readonly string[]): string[] => [...before, value]
 
-/** Parses a whole number of at least `min`. */
+/** Parses a whole number of at least `min`, and at most `max` where there is one. */
 export const wholeNumber =
-  (min: number) =>
+  (min: number, max?: number) =>
   (text: string): number => {
     const value = Number(text)
-    if (!Number.isSafeInteger(value) || value < min)
-      throw new InvalidArgumentError(`It must be a whole number of at least ${min}.`)
+    if (
+      text.trim() === '' ||
+      !Number.isSafeInteger(value) ||
+      value < min ||
+      (max !== undefined && value > max)
+    )
+      throw new InvalidArgumentError(
+        `It must be a whole number ${max === undefined ? `of at least ${min}` : `from ${min} to ${max}`}.`,
+      )
     return value
   }
 

@@ -1,5 +1,5 @@
 import type { Server } from 'node:http'
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import { pino } from 'pino'
 import { Metrics } from '../serve/http/metrics.ts'
 import { createHttpServer } from '../serve/http/server.ts'
@@ -33,10 +33,14 @@ export const serveCommand = (): Command =>
     .description('Serve a model over HTTP, as the OpenAI API does.')
     .argument('<model>', 'folder of a checkpoint, quantized by this program or floating-point')
     .option('--host <address>', 'address to listen on; 0.0.0.0 lets other machines in', '127.0.0.1')
-    .option('-p, --port <n>', 'port to listen on; 0 takes any', wholeNumber(0), 8000)
+    .option('-p, --port <n>', 'port to listen on; 0 takes any', wholeNumber(0, 65_535), 8000)
     .addOption(deviceOption())
     .option('--name <name>', "what clients call the model (default: its folder's name)")
-    .option('--api-key <key>', 'key that clients send; may be repeated; also QUATTUOR_API_KEY', collect, [])
+    .addOption(
+      new Option('--api-key <key>', 'key that clients send; may be repeated; also QUATTUOR_API_KEY')
+        .argParser(collect)
+        .default([], 'none'),
+    )
     .option('--sequences <n>', 'sequences that run at once', wholeNumber(1), 32)
     .option(
       '--step-tokens <n>',
@@ -55,7 +59,11 @@ export const serveCommand = (): Command =>
     .option('--step-timeout <s>', 'seconds after which a step has failed', wholeNumber(1), 120)
     .option('--drain-timeout <s>', 'seconds that requests have to end after SIGTERM', wholeNumber(0), 30)
     .option('--max-body <MiB>', 'size of a request', wholeNumber(1), 4)
-    .option('--log-level <level>', 'fatal, error, warn, info, debug or silent', 'info')
+    .addOption(
+      new Option('--log-level <level>', 'what is logged')
+        .choices(['fatal', 'error', 'warn', 'info', 'debug', 'silent'])
+        .default('info'),
+    )
     .addHelpText(
       'after',
       `

@@ -96,6 +96,8 @@ test('what cannot be served is said in a sentence', async () => {
   assertRefused(await runCli('serve', '/nonexistent', ...small), '/nonexistent is not a folder')
   assertRefused(await runCli('serve', model, '--device', 'abacus'), 'abacus')
   assertRefused(await runCli('serve', model, '--sequences', '0'), 'whole number of at least 1')
+  assertRefused(await runCli('serve', model, '--port', '65536'), 'from 0 to 65535')
+  assertRefused(await runCli('serve', model, '--log-level', 'loud'), 'Allowed choices are fatal')
 })
 
 test.run()

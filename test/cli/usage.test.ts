@@ -13,6 +13,7 @@ const commands = [
   ['tune', 'gemm'],
   ['tune', 'show'],
   ['doctor'],
+  ['batch'],
 ] as const
 
 for (const command of commands)
