@@ -302,14 +302,16 @@ test('a release gives a local to the next of its type', () => {
 })
 
 test('two thousand instructions encode in milliseconds', () => {
-  const start = performance.now()
+  const before = process.cpuUsage()
   const m = new ModuleBuilder()
   const w = m.function('f', ['i32'], ['i32'])
   for (let i = 0; i < 500; i++)
     w.set(w.args[0], w.i32.add(w.i32.mul(w.get(w.args[0]), w.i32.const(i)), w.i32.const(1)))
   w.get(w.args[0])
   const size = m.encode().length
-  const ms = performance.now() - start
+  // Processor time does not count what else the machine does.
+  const { user, system } = process.cpuUsage(before)
+  const ms = (user + system) / 1e3
   console.log(`3000 instructions, ${size} bytes: ${ms.toFixed(2)} ms`)
   assert.ok(ms < 500)
 })

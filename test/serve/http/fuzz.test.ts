@@ -12,7 +12,7 @@ const { url, engine, close, log } = await startService({
 test.after(close)
 
 const post = async (path: string, body: string | Uint8Array) => {
-  const response = await fetch(url + path, { method: 'POST', body, signal: AbortSignal.timeout(10_000) })
+  const response = await fetch(url + path, { method: 'POST', body, signal: AbortSignal.timeout(60_000) })
   return { status: response.status, text: await response.text() }
 }
 

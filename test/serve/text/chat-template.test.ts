@@ -78,7 +78,7 @@ test('a template that loops is stopped at its deadline, and the next rendering i
     (error: unknown) =>
       error instanceof TextError && error.message.includes('took longer than 100 ms on these messages'),
   )
-  assert.ok(performance.now() - start < 3000)
+  assert.ok(performance.now() - start < 20_000)
 })
 
 test('a template that writes without end is stopped by the length of its text', () => {
