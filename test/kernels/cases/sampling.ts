@@ -202,7 +202,7 @@ const invarianceCase = ({ V, ...how }: Room, B: number): SamplingCase => ({
   async run(device) {
     const rows = mixedRows(rng(V + 3), V, B)
     const together = await sampleRows(device, rows, how)
-    assert.ok(new Set(together.ids).size > B / 3)
+    assert.ok(new Set(together.ids).size > Math.min(B, V) / 3)
     const shuffled = rows.map((row, i) => ({ ...row, slot: B - 1 - i })).reverse()
     const padded = shuffled.flatMap((row) => [{ ...row, slot: -1 }, row])
     const others = await sampleRows(device, padded, how)
