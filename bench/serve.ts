@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import { Command } from 'commander'
+import { UsageError } from '../cli/failure.ts'
 import { numberBetween, wholeNumber } from '../cli/options.ts'
 import { rng } from '../test/support/rng.ts'
 import { runBench } from './command.ts'
@@ -20,7 +21,13 @@ interface ServeBenchOptions {
 
 /** The model that a server has. */
 async function servedModel(url: string, headers: Readonly<Record<string, string>>): Promise<string> {
-  const response = await fetch(`${url}/v1/models`, { headers })
+  const response = await fetch(`${url}/v1/models`, { headers }).catch(() => {
+    throw new UsageError(
+      `no server answers at ${url}; start one with quattuor serve MODEL, or give its address as --url`,
+    )
+  })
+  if (!response.ok)
+    throw new UsageError(`${url}/v1/models answers with ${response.status}; --api-key gives the server's key`)
   const { data } = (await response.json()) as { data: readonly { id: string }[] }
   return data[0]!.id
 }
