@@ -79,8 +79,9 @@ async function batch(input: string, output: string, options: BatchOptions): Prom
       onProgress: bar.update,
     })
     bar.stop()
-    const before = resumed > 0 ? `, ${resumed} of them before` : ''
-    console.error(`${total} requests answered${before}; ${failed} with an error`)
+    const [before, ofThese] =
+      resumed > 0 ? [`, ${resumed} of them before`, ' of those answered now'] : ['', '']
+    console.error(`${total} requests answered${before}; ${failed}${ofThese} with an error`)
   } finally {
     bar.stop()
     server.closeAllConnections()

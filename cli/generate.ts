@@ -162,7 +162,7 @@ async function requestsOf(
   }
   return prompts.map((prompt) => ({
     prompt,
-    maxTokens: maxTokensOf(prompt.length, config.maxPositions, options.maxTokens),
+    maxTokens: maxTokensOf(prompt.length, config.maxPositions, options),
     sampling,
     stopIds: config.eosIds,
   }))
@@ -194,7 +194,11 @@ async function chatRenderer(folder: string): Promise<(content: string) => string
 }
 
 /** Tokens to generate after a prompt: as many as asked for, else 128 or what the context has room for. */
-function maxTokensOf(promptTokens: number, context: number, wanted: number | undefined): number {
+function maxTokensOf(
+  promptTokens: number,
+  context: number,
+  { maxTokens: wanted, minTokens }: Pick<GenerateOptions, 'maxTokens' | 'minTokens'>,
+): number {
   const room = context - promptTokens
   if (room < 1)
     throw new RequestError(
@@ -205,7 +209,12 @@ function maxTokensOf(promptTokens: number, context: number, wanted: number | und
       `the prompt's ${promptTokens} tokens and ${wanted} new ones make ${promptTokens + wanted}, and the model's ` +
         `context is ${context}; shorten the prompt or lower --max-tokens to ${room}`,
     )
-  return wanted ?? Math.min(128, room)
+  const most = wanted ?? Math.min(128, room)
+  if (minTokens > most)
+    throw new RequestError(
+      `--min-tokens ${minTokens} is more than the ${most} tokens that are generated at most; lower it or raise --max-tokens`,
+    )
+  return most
 }
 
 interface Timing {

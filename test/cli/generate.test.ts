@@ -104,6 +104,7 @@ test('settings of sampling are checked', async () => {
     [['--logit-bias', '999=1'], 'token 999', 'not in the vocabulary of 258'],
     [['--repetition-penalty', '0'], 'It must be a number from 0.01 to 100'],
     [['--min-tokens', '-1'], 'It must be a whole number of at least 0'],
+    [['--min-tokens', '5', '-n', '4'], '--min-tokens 5 is more than the 4 tokens', 'raise --max-tokens'],
   ] as [string[], ...string[]][])
     assertRefused(await generate(quantized, '-p', 'hello', ...args), ...words)
 })

@@ -84,7 +84,7 @@ test('a batch is answered, and goes on from what it has', async () => {
   const [a] = answers.split('\n').filter((text) => text.includes('"custom_id":"a"'))
   assert.is(JSON.parse(a!).response.body.usage.completion_tokens, 3)
   const second = await batch()
-  assert.match(second.err, '3 requests answered, 3 of them before')
+  assert.match(second.err, '3 requests answered, 3 of them before; 0 of those answered now with an error')
   assert.is(readFileSync(output, 'utf8'), answers)
   assertRefused(
     await runCli('batch', join(root, 'none'), output, '--model', model, ...small),
