@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { createInterface } from 'node:readline'
@@ -8,7 +9,7 @@ export class BatchError extends Error {
   override readonly name = 'BatchError'
 }
 
-export const batchRoutes = ['/v1/completions', '/v1/chat/completions'] as const
+const batchRoutes = ['/v1/completions', '/v1/chat/completions'] as const
 
 const request = z.object({
   custom_id: z.string().min(1).max(512),
@@ -19,8 +20,14 @@ const request = z.object({
 
 export type BatchRequest = z.infer<typeof request>
 
+/** How the ids of answers begin. */
+const ANSWER_ID = 'batch_req_'
+
 /** How every line of an output begins. */
-export const answerHead = '{"id":"batch_req_'
+const ANSWER_HEAD = `{"id":"${ANSWER_ID}`
+
+/** The id of a new answer, which stands first in its line. */
+export const newAnswerId = (): string => ANSWER_ID + randomBytes(12).toString('hex')
 
 /** One line of a batch file: a request, or what is wrong with it. */
 export interface BatchLine {
@@ -97,8 +104,8 @@ export async function resumeOutput(path: string): Promise<Set<string>> {
       }
       rest = bytes
     }
-    const cutOff = rest.toString('utf8', 0, answerHead.length)
-    if (!answerHead.startsWith(cutOff)) throw foreign(path, number + 1)
+    const cutOff = rest.toString('utf8', 0, ANSWER_HEAD.length)
+    if (!ANSWER_HEAD.startsWith(cutOff)) throw foreign(path, number + 1)
     if (end < size) await file.truncate(end)
   } finally {
     await file.close()

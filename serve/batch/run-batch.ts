@@ -1,10 +1,10 @@
-import { randomBytes } from 'node:crypto'
 import { type FileHandle, open } from 'node:fs/promises'
 import {
   BatchError,
   type BatchLine,
   type BatchRequest,
   countLines,
+  newAnswerId,
   readBatch,
   resumeOutput,
 } from './batch-file.ts'
@@ -79,7 +79,7 @@ async function answerLine(
   { id, request, fault }: BatchLine,
   answer: BatchOptions['answer'],
 ): Promise<boolean> {
-  const head = { id: `batch_req_${randomBytes(12).toString('hex')}`, custom_id: id }
+  const head = { id: newAnswerId(), custom_id: id }
   if (request === undefined) {
     const error = { code: 'invalid_request', message: fault }
     await file.appendFile(`${JSON.stringify({ ...head, response: null, error })}\n`)

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { modelName, mostTopLogProbs, onlyNeutral, samplingFields, type Usage } from './common.ts'
+import { modelName, mostTopLogProbs, onlyNeutral, samplingFields } from './common.ts'
 
 const mostMessages = 4096
 const mostTools = 128
@@ -88,13 +88,4 @@ export interface ChatChoice {
   }
   readonly logprobs: ChatLogProbs | null
   readonly finish_reason: string
-}
-
-export interface ChatResponse {
-  readonly id: string
-  readonly object: 'chat.completion'
-  readonly created: number
-  readonly model: string
-  readonly choices: readonly ChatChoice[]
-  readonly usage: Usage
 }

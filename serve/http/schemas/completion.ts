@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { modelName, mostTopLogProbs, onlyNeutral, samplingFields, tokenIds, type Usage } from './common.ts'
+import { modelName, mostTopLogProbs, onlyNeutral, samplingFields, tokenIds } from './common.ts'
 
 const mostPrompts = 128
 
@@ -42,13 +42,4 @@ export interface CompletionChoice {
   readonly text: string
   readonly logprobs: CompletionLogProbs | null
   readonly finish_reason: string | null
-}
-
-export interface CompletionResponse {
-  readonly id: string
-  readonly object: 'text_completion'
-  readonly created: number
-  readonly model: string
-  readonly choices: readonly CompletionChoice[]
-  readonly usage?: Usage | null
 }
