@@ -1,5 +1,4 @@
 import { Command, Option } from 'commander'
-import { collect } from '../cli/options.ts'
 import type { KvFormatName } from '../kernels/formats/kv.ts'
 import { type DecodePoint, measureDecode } from './attention/decode.ts'
 import { measurePrefill, type PrefillPoint } from './attention/prefill.ts'
@@ -60,7 +59,7 @@ const prompts = (kv: 'kv4' | 'kv8'): PrefillPoint[] => [
 async function run(options: AttentionOptions): Promise<void> {
   const device = await openGpu('bench:attention', options.device)
   const rows: Row[] = []
-  for (const kv of options.kv.length > 0 ? options.kv : formats) {
+  for (const kv of options.kv) {
     for (const point of pointsOf(kv)) {
       const row = await measureDecode(device, point)
       rows.push(row)
@@ -91,12 +90,7 @@ const stepLine = (row: Row): string =>
 const command = new Command('bench:attention')
   .description('times attention over the paged cache, and writes bench/results/DEVICE/attention.json')
   .option('--device <name>', 'cuda:N')
-  .addOption(
-    new Option('--kv <format>', 'format of the cache, may be repeated')
-      .choices(['kv4', 'kv8', 'kv16'])
-      .argParser(collect)
-      .default([]),
-  )
+  .addOption(new Option('--kv <format...>', 'formats of the cache').choices(formats).default(formats))
   .option('--commit <hash>', 'what the results say of the commit')
   .action(run)
 
