@@ -4,6 +4,7 @@ import type { Device } from '../runtime/device.ts'
 import { Tensor } from '../runtime/tensor.ts'
 import { layerProjections } from './projections.ts'
 import type { StepLimits } from './step.ts'
+import { StepInputs, type StepInputTensors } from './step-inputs.ts'
 import type { ActivationType } from './weights.ts'
 
 /** Rows of 8-bit activations with their scales and code sums. */
@@ -17,14 +18,8 @@ export interface QuantizedActivations {
 export type ProductInput = Tensor | QuantizedActivations
 
 /** Everything that a step writes, allocated once for the largest step. */
-export interface Activations {
-  readonly ids: Tensor
-  readonly positions: Tensor
-  readonly slots: Tensor
-  readonly queryStart: Tensor
-  readonly context: Tensor
-  readonly pages: Tensor
-  readonly logitRows: Tensor
+export interface Activations extends StepInputTensors {
+  readonly inputs: StepInputs
   /** The residual stream, [tokens, hidden]. */
   readonly x: Tensor
   /** Normalized inputs of qkv and gate-up. */
@@ -65,6 +60,7 @@ export function allocateActivations(
   }
   const { tokens } = limits
   const rows = limits.sequences + Math.ceil(tokens / mostQueries)
+  const inputs = new StepInputs(device, limits, rows)
   const { qkv, o, gateUp, down } = layerProjections(config)
   const input = (width: number): ProductInput =>
     quantized
@@ -78,13 +74,8 @@ export function allocateActivations(
   // Rows without a sequence, which graphs are padded with, are quantized as well, and attention leaves them alone.
   attended.fill(0)
   return {
-    ids: allocate('i32', [tokens]),
-    positions: allocate('i32', [tokens]),
-    slots: allocate('i32', [tokens]),
-    queryStart: allocate('i32', [rows + 1]),
-    context: allocate('i32', [rows]),
-    pages: allocate('i32', [rows, limits.pagesPerSequence]),
-    logitRows: allocate('i32', [limits.logitRows]),
+    inputs,
+    ...inputs.tensors,
     x: allocate(type, [tokens, config.hiddenSize]),
     normed: input(config.hiddenSize),
     qkv: allocate(type, [tokens, qkv.n]),
@@ -96,6 +87,7 @@ export function allocateActivations(
     hidden: allocate(type, [limits.logitRows, config.hiddenSize]),
     logits: allocate(logits, [limits.logitRows, config.vocabSize]),
     free: () => {
+      inputs.free()
       for (const tensor of all) tensor.free()
     },
   }

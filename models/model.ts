@@ -156,9 +156,8 @@ export class Model {
     this.cache.free()
   }
 
-  /** Enqueues the copies of what a step reads. Throws `RangeError` past the limits. */
+  /** Enqueues the copy of what a step reads. Throws `RangeError` past the limits. */
   upload(input: StepInput, stream?: Stream): void {
-    const { ids, positions, slots, queryStart, context, pages, logitRows } = this.activations
     const { limits } = this
     const tokens = input.ids.length
     if (tokens < 1 || tokens > limits.tokens || input.logitRows.length > limits.logitRows)
@@ -166,21 +165,14 @@ export class Model {
         `a step has 1 to ${limits.tokens} tokens and at most ${limits.logitRows} rows of logits, ` +
           `got ${tokens} and ${input.logitRows.length}: load the model with larger limits`,
       )
-    ids.slice(0, tokens).write(input.ids, stream)
-    positions.slice(0, tokens).write(input.positions, stream)
-    slots.slice(0, tokens).write(input.slots, stream)
     const attended = cutSequences(input, this.#mostQueries)
+    const rows = this.activations.context.length
+    if (attended.context.length > rows)
+      throw new RangeError(
+        `a step has at most ${rows} sequences, got ${attended.context.length}: load the model with larger limits`,
+      )
     this.#attention.checkContexts(attended.context)
-    const count = attended.context.length
-    // Rows without a sequence have no tokens.
-    const starts = new Int32Array(queryStart.length).fill(attended.queryStart.at(-1)!)
-    starts.set(attended.queryStart)
-    queryStart.write(starts, stream)
-    const contexts = new Int32Array(context.length)
-    contexts.set(attended.context)
-    context.write(contexts, stream)
-    pages.slice(0, count).write(attended.pages, stream)
-    if (input.logitRows.length > 0) logitRows.slice(0, input.logitRows.length).write(input.logitRows, stream)
+    this.activations.inputs.upload(input, attended, stream)
   }
 }
 

@@ -34,27 +34,37 @@ export interface StepPart {
 
 /** The step that computes these parts, one sequence each, in their order. */
 export function stepOf(parts: readonly StepPart[], pagesPerSequence: number): StepInput {
-  const tokens = parts.flatMap(({ ids, position, pages }) =>
-    ids.map((id, i) => ({ id, position: position + i, slot: slotOf(pages, position + i) })),
-  )
-  const queryStart = new Int32Array(parts.length + 1)
-  const pages = new Int32Array(parts.length * pagesPerSequence)
-  const logitRows: number[] = []
-  parts.forEach((part, i) => {
-    const end = queryStart[i]! + part.ids.length
-    queryStart[i + 1] = end
-    pages.set(part.pages, i * pagesPerSequence)
-    for (let row = end - part.logits; row < end; row++) logitRows.push(row)
-  })
-  return {
-    ids: Int32Array.from(tokens, ({ id }) => id),
-    positions: Int32Array.from(tokens, ({ position }) => position),
-    slots: Int32Array.from(tokens, ({ slot }) => slot),
-    queryStart,
-    context: Int32Array.from(parts, ({ ids, position }) => position + ids.length),
-    pages,
-    logitRows: Int32Array.from(logitRows),
+  let tokens = 0
+  let rows = 0
+  for (const part of parts) {
+    tokens += part.ids.length
+    rows += part.logits
   }
+  const ids = new Int32Array(tokens)
+  const positions = new Int32Array(tokens)
+  const slots = new Int32Array(tokens)
+  const queryStart = new Int32Array(parts.length + 1)
+  const context = new Int32Array(parts.length)
+  const pages = new Int32Array(parts.length * pagesPerSequence)
+  const logitRows = new Int32Array(rows)
+  let token = 0
+  let row = 0
+  // Loops, for this stands between two steps of hundreds of sequences.
+  for (let i = 0; i < parts.length; i++) {
+    const part = parts[i]!
+    const count = part.ids.length
+    pages.set(part.pages, i * pagesPerSequence)
+    for (let j = 0; j < count; j++, token++) {
+      const position = part.position + j
+      ids[token] = part.ids[j]!
+      positions[token] = position
+      slots[token] = slotOf(part.pages, position)
+    }
+    queryStart[i + 1] = token
+    context[i] = part.position + count
+    for (let of = token - part.logits; of < token; of++) logitRows[row++] = of
+  }
+  return { ids, positions, slots, queryStart, context, pages, logitRows }
 }
 
 /** The most query tokens of a sequence that decode attention takes at once. */
@@ -72,12 +82,14 @@ export interface StepKind {
 export const decodeStep: StepKind = { queries: 1, prompts: false }
 
 export function kindOf({ queryStart }: Pick<StepInput, 'queryStart'>): StepKind {
-  const counts = [...queryStart.subarray(1)].map((end, i) => end - queryStart[i]!)
-  const few = counts.filter((count) => count <= DECODE_QUERIES)
-  return {
-    queries: few.some((count) => count > 1) ? DECODE_QUERIES : 1,
-    prompts: few.length < counts.length,
+  let queries: StepKind['queries'] = 1
+  let prompts = false
+  for (let i = 1; i < queryStart.length; i++) {
+    const count = queryStart[i]! - queryStart[i - 1]!
+    if (count > DECODE_QUERIES) prompts = true
+    else if (count > 1) queries = DECODE_QUERIES
   }
+  return { queries, prompts }
 }
 
 /** What attention knows of the sequences of a step; the fields of a `StepInput`. */

@@ -126,6 +126,8 @@ export interface Stream {
 }
 
 export interface Event {
+  /** Whether everything before it has run; true of one that was never recorded. */
+  readonly done: boolean
   record(stream?: Stream): void
   synchronize(): Promise<void>
   /** Milliseconds from `earlier` to this event; both must have completed. */

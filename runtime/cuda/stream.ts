@@ -78,6 +78,13 @@ export class CudaEvent implements Event, Resource {
     return this.#handle.value
   }
 
+  get done(): boolean {
+    const result = this.context.enter().cuEventQuery(this.handle)
+    if (result === cudaResult.notReady) return false
+    this.context.check(result, 'asking an event')
+    return true
+  }
+
   record(stream?: Stream): void {
     const { handle } = stream ? streamOf(this.context, stream) : this.#defaultStream
     this.context.check(this.context.enter().cuEventRecord(this.handle, handle), 'recording an event')

@@ -278,6 +278,8 @@ export class EmulatorDevice implements Device {
 }
 
 class EmulatorEvent implements Event {
+  /** Work runs when it is enqueued. */
+  readonly done = true
   readonly #device: EmulatorDevice
   #time: number | undefined
 

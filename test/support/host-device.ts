@@ -38,6 +38,7 @@ export function hostDevice(name = 'host', bytes = 1 << 20): HostDevice {
   const at = (range: DeviceRange) => memory.subarray(range.address, range.address + range.bytes)
   const stream: Stream = { synchronize: async () => {}, wait: () => {}, destroy: () => {} }
   const event = (): Event => ({
+    done: true,
     record: () => {},
     synchronize: async () => {},
     elapsedSince: () => 0,
