@@ -9,12 +9,19 @@ import type { EngineStep } from './engine-step.ts'
 import type { ModelBounds } from './request.ts'
 import { ResultReader } from './result-reader.ts'
 import type { StepResult, StepRunner } from './step-runner.ts'
+import type { Timeline } from './timeline.ts'
 
 /** Room for biases in each slot of the sampler. */
 const BIASES = 512
 
+export interface ModelRunnerOptions {
+  /** Gets the times of steps. */
+  readonly timeline?: Timeline
+}
+
 /**
- * Runs steps on a model: those that only decode as graphs, others launch by launch. Sampled tokens go into the next step on the device, and are read while that runs.
+ * Runs steps on a model: those that only decode as graphs, others launch by launch. Sampled tokens go into the next step on
+ * the device, and are read while that runs.
  */
 export class ModelRunner implements StepRunner {
   readonly bounds: ModelBounds
@@ -22,10 +29,12 @@ export class ModelRunner implements StepRunner {
   readonly #sampler: Sampler
   readonly #graphs: DecodeGraphs
   readonly #results: ResultReader
+  readonly #timeline: Timeline | undefined
   /** Ends when everything submitted so far has been enqueued. */
   #enqueued: Promise<unknown> = Promise.resolve()
 
-  private constructor(model: Model, sampler: Sampler) {
+  private constructor(model: Model, sampler: Sampler, { timeline }: ModelRunnerOptions) {
+    this.#timeline = timeline
     this.#model = model
     this.#sampler = sampler
     this.#graphs = new DecodeGraphs(model, sampler)
@@ -34,12 +43,10 @@ export class ModelRunner implements StepRunner {
   }
 
   /** For a model whose limits leave a row of logits for every sequence. The caller keeps the model. */
-  static async create(model: Model): Promise<ModelRunner> {
+  static async create(model: Model, options: ModelRunnerOptions = {}): Promise<ModelRunner> {
     const { device, logits, limits } = model
-    return new ModelRunner(
-      model,
-      await Sampler.create(device, logits, { slots: limits.sequences, biases: BIASES }),
-    )
+    const sampler = await Sampler.create(device, logits, { slots: limits.sequences, biases: BIASES })
+    return new ModelRunner(model, sampler, options)
   }
 
   /** Captures the decode steps of all sizes, which otherwise are when they first come. */
@@ -69,24 +76,46 @@ export class ModelRunner implements StepRunner {
       limits.pagesPerSequence,
     )
     const rows = slots.length
-    const decodes = rows === input.ids.length
+    const tokens = input.ids.length
+    const apart = this.#timeline?.takesApart ?? false
     // What has to be waited for comes first; then everything is enqueued at once.
-    const captured = decodes ? await this.#graphs.stepFor(rows) : undefined
-    const launches = captured ? [] : await this.#model.launches(input.ids.length, rows, kindOf(input))
+    const captured = rows === tokens && !apart ? await this.#graphs.stepFor(rows) : undefined
+    const launches = captured ? [] : await this.#model.launches(tokens, rows, kindOf(input))
+    const shape = { tokens, rows: captured?.rows ?? rows, decoded: decodedIn(parts) }
+    const timed = this.#timeline?.step(shape)
     for (const { slot, request } of opened) sampler.open(slot, request)
     this.#model.upload(captured ? padDecodeStep(input, captured.rows, limits.pagesPerSequence) : input)
     for (const { row, token, count } of unread)
       device.copy(activations.ids.slice(token, token + count), sampler.ids.slice(row, row + count))
     if (rows > 0) sampler.assign(captured ? [...slots, ...new Array(captured.rows - rows).fill(-1)] : slots)
+    timed?.begin()
+    let taken = () => {}
     if (captured) {
       captured.graph.launch()
       if (sampler.reports) runStepLaunch(sampler.launches(captured.rows, true).at(-1)!)
     } else {
-      for (const launch of launches) runStepLaunch(launch)
-      if (rows > 0) sampler.run(rows)
+      const all = rows > 0 ? [...launches, ...sampler.launches(rows)] : launches
+      if (apart) taken = this.#timeline!.runApart(shape, all, runStepLaunch)
+      else for (const launch of all) runStepLaunch(launch)
     }
-    return { result: this.#results.read(rows) }
+    timed?.end()
+    const result = this.#results.read(rows)
+    if (!timed) return { result }
+    return {
+      result: result.then((value) => {
+        timed.finish()
+        taken()
+        return value
+      }),
+    }
   }
+}
+
+/** Sequences of one token, of which another is sampled. */
+function decodedIn(parts: EngineStep['parts']): number {
+  let decoded = 0
+  for (const { ids, samples } of parts) if (samples && ids.length === 1) decoded++
+  return decoded
 }
 
 /** What a scheduler may use of a model. */
