@@ -17,6 +17,11 @@ export interface ProductTiles {
   readonly cluster: number
   /** CTAs of a cluster that take neighbouring row tiles; the others share a tile. */
   readonly sharers: number
+  /**
+   * Token tiles of a band: clusters that take turns go through all row tiles of one band before they begin the next, so that
+   * its activations stay in the caches. One band unless given, and where it does not divide the token tiles.
+   */
+  readonly band?: number
 }
 
 /** The calling CTA's tile in a grid of one cluster a tile, token tiles along x and row tiles along y. */
@@ -28,8 +33,23 @@ export const ownTile = (tiles: ProductTiles): ProductTile => ({
 /** The first tile of the calling CTA in a grid of clusters that take turns, along x. */
 export function firstTile(tiles: ProductTiles): ProductTile {
   const index = idiv(blockIdx.x, tiles.cluster)
-  const row = idiv(index, tiles.tokens)
-  return { row: rowTile(tiles, row), token: index - row * tiles.tokens }
+  const width = bandWidth(tiles)
+  const row = idiv(index, width)
+  return inBand(tiles, width, row, index - row * width)
+}
+
+/** Token tiles of a band. */
+function bandWidth({ band, tokens }: ProductTiles): i32 {
+  if (band === undefined) return tokens
+  return tokens % band === 0 ? band : tokens
+}
+
+/** The tile of bands that are put one below the other: `row` counts the clusters' turns of all of them. */
+function inBand(tiles: ProductTiles, width: i32, row: i32, token: i32): ProductTile {
+  if (tiles.band === undefined) return { row: rowTile(tiles, row), token }
+  const rows = rowTurns(tiles)
+  const band = idiv(row, rows)
+  return { row: rowTile(tiles, row - band * rows), token: band * width + token }
 }
 
 /**
@@ -40,16 +60,17 @@ export function forEachTile(tiles: ProductTiles, body: (tile: ProductTile) => vo
   const clusters = idiv(gridDim.x, tiles.cluster)
   const first = idiv(blockIdx.x, tiles.cluster)
   const rows = rowTurns(tiles)
+  const width = bandWidth(tiles)
   // One division for the whole walk: a tile's place follows from that of the tile before it.
-  const rowStep = idiv(clusters, tiles.tokens)
-  const tokenStep = clusters - rowStep * tiles.tokens
-  let row: i32 = idiv(first, tiles.tokens)
-  let token: i32 = first - row * tiles.tokens
+  const rowStep = idiv(clusters, width)
+  const tokenStep = clusters - rowStep * width
+  let row: i32 = idiv(first, width)
+  let token: i32 = first - row * width
   for (const _ of range(first, rows * tiles.tokens, clusters)) {
-    body({ row: rowTile(tiles, row), token })
+    body(inBand(tiles, width, row, token))
     const next = token + tokenStep
-    const wraps = next >= tiles.tokens
-    token = wraps ? next - tiles.tokens : next
+    const wraps = next >= width
+    token = wraps ? next - width : next
     row += wraps ? rowStep + 1 : rowStep
   }
 }

@@ -116,6 +116,7 @@ export function makeStages(g: WgmmaProduct): Stages {
         parts.list !== undefined ? parts.list.tileCount.at(0) : idiv(a.x.dim('M') + (c.tokens - 1), c.tokens),
       cluster: plan.cluster,
       sharers: c.multicast,
+      ...(c.band === undefined ? {} : { band: c.band }),
     },
     list: parts.list,
     tokens: c.tokens,

@@ -31,6 +31,8 @@ export interface WgmmaTiles {
   readonly slices?: number
   /** CTAs of a cluster with neighbouring row tiles, each of which loads its share of the activations for all. */
   readonly multicast: number
+  /** Token tiles of a band (`ProductTiles`): all unless given. */
+  readonly band?: number
   /** Units of a stage: whole ones, or ½. */
   readonly units: number
   readonly stages: number

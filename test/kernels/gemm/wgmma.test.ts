@@ -95,6 +95,19 @@ test('persistent CTAs take several tiles each', async () => {
   await runCase(device, w4a8Case({ M: 70, N: 200, K: 256, seed: 40, tiles, residual: true }))
 })
 
+for (const [what, M, change] of [
+  ['bands of two', 64, { band: 2, ctas: 3 }],
+  ['bands as wide as all, one row tile after the other', 64, { band: 8, ctas: 5 }],
+  ['more CTAs than a band has tiles', 128, { band: 2, ctas: 13 }],
+  ['a band that does not divide them', 70, { band: 2, ctas: 4 }],
+  ['four CTAs that share activations', 256, { tokens: 32, band: 4, multicast: 4, ctas: 8 }],
+] as const) {
+  test(`walks over token tiles in bands: ${what}`, async () => {
+    const tiles = wgmmaTiles({ tokens: 8, stages: 3, ...change })
+    await runCase(device, w4a8Case({ M, N: 328, K: 256, seed: 44, tiles, residual: true }))
+  })
+}
+
 test('the residual may be the output', async () => {
   for (const tiles of [
     wgmmaTiles({ tokens: 16, rowGroups: 2, stages: 3, ctas: 1 }),
