@@ -16,7 +16,7 @@ import { ModelRunner, scheduleLimitsOf } from '../../serve/engine/model-runner.t
 import { Timeline } from '../../serve/engine/timeline.ts'
 import { type Row, resultHeader, writeResults, writeRows } from '../results.ts'
 import { table } from '../table.ts'
-import { type Job, type JobTimes, jobRequests, runRequests } from './run.ts'
+import { type JobTimes, jobRequests, runRequests } from './run.ts'
 import { busyShare, detailRows, timelineRows } from './timeline-rows.ts'
 
 interface ThroughputOptions {

@@ -46,12 +46,16 @@ export class DecodeGraphs {
   }
 
   /** Captures all of them, the largest first, so that their kernels are compiled before requests come. */
-  async captureAll(onProgress: (done: number, total: number) => void): Promise<void> {
-    const sizes = this.#sizes.toReversed()
-    for (const [i, size] of sizes.entries()) {
+  async captureAll(onCaptured: () => void): Promise<void> {
+    for (const size of this.#sizes.toReversed()) {
       await this.stepFor(size)
-      onProgress(i + 1, sizes.length)
+      onCaptured()
     }
+  }
+
+  /** How many there are. */
+  get sizes(): number {
+    return this.#sizes.length
   }
 
   destroy(): void {

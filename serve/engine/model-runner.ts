@@ -1,7 +1,7 @@
 import { PAGE_TOKENS } from '../../kernels/formats/kv.ts'
 import { runStepLaunch } from '../../models/layer.ts'
 import type { Model } from '../../models/model.ts'
-import { kindOf, stepOf } from '../../models/step.ts'
+import { DECODE_QUERIES, kindOf, type StepKind, stepOf } from '../../models/step.ts'
 import { Sampler } from '../sampler.ts'
 import type { ScheduleLimits } from '../schedule/request.ts'
 import { DecodeGraphs, padDecodeStep } from './decode-graphs.ts'
@@ -49,9 +49,20 @@ export class ModelRunner implements StepRunner {
     return new ModelRunner(model, sampler, options)
   }
 
-  /** Captures the decode steps of all sizes, which otherwise are when they first come. */
-  prepare(onProgress: (done: number, total: number) => void = () => {}): Promise<void> {
-    return this.#graphs.captureAll(onProgress)
+  /**
+   * Captures the decode steps of all sizes, and compiles what steps with prompts need; otherwise that happens when they first
+   * come, and takes seconds.
+   */
+  async prepare(onProgress: (done: number, total: number) => void = () => {}): Promise<void> {
+    const { limits } = this.#model
+    const counts = [...powersBelow(limits.tokens), limits.tokens]
+    let done = 0
+    const total = this.#graphs.sizes + counts.length
+    await this.#graphs.captureAll(() => onProgress(++done, total))
+    for (const tokens of counts) {
+      for (const kind of promptKinds) await this.#model.launches(tokens, 1, kind)
+      onProgress(++done, total)
+    }
   }
 
   submit(step: EngineStep): Promise<StepResult> {
@@ -109,6 +120,20 @@ export class ModelRunner implements StepRunner {
       }),
     }
   }
+}
+
+/** The steps that are no decode steps. */
+const promptKinds: readonly StepKind[] = [
+  { queries: 1, prompts: true },
+  { queries: DECODE_QUERIES, prompts: false },
+  { queries: DECODE_QUERIES, prompts: true },
+]
+
+/** 1, 2, 4, … */
+function powersBelow(limit: number): number[] {
+  const powers: number[] = []
+  for (let power = 1; power < limit; power *= 2) powers.push(power)
+  return powers
 }
 
 /** Sequences of one token, of which another is sampled. */
