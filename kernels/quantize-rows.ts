@@ -58,7 +58,10 @@ const LEAST = 2 ** -100
 const MOST = 3.4e38
 
 /** Added to a float below 2^22 it leaves the nearest even integer in the low bits, in two's complement. */
-const ROUNDING = 12582912
+export const ROUNDING = 12582912
+
+/** Device: what the values of a row are multiplied by before they are rounded to codes. */
+export const inverseOf = (largest: f32): f32 => (largest >= LEAST ? 127 / largest : f32(1))
 
 /** Device: the largest magnitude of a row, of the calling thread's share. Holds a barrier. */
 export function largestMagnitude(values: readonly f32[]): f32 {
@@ -82,7 +85,7 @@ export function storeCodes(
   values: readonly f32[],
   largest: f32,
 ): i32 {
-  const inverse = largest >= LEAST ? 127 / largest : f32(1)
+  const inverse = inverseOf(largest)
   const sums: i32[] = []
   for (const turn of unroll(turnsOf(share))) {
     const words = each(share.vec / 4, (i) => {
