@@ -51,10 +51,14 @@ export interface RowGrid {
   allocate(matrix: Matrix): QuantizedMatrix
   /** Sets the scales (and zero point or minima) of row `n` for `ratio` times the range of its weights. */
   fit(dst: QuantizedMatrix, n: number, row: Float32Array, name: string, ratio: number): void
+  /** Two-level formats: what belongs to groups, under the scale that row `n` has. */
+  fitGroups?(dst: QuantizedMatrix, n: number, row: Float32Array): void
   /** Sets the codes of row `n` under its scales. */
   encode(dst: QuantizedMatrix, n: number, row: Float32Array): void
   /** The weights that row `n` stands for. */
   decode(dst: Float32Array, src: QuantizedMatrix, n: number): void
+  /** The weight nearest to `w` that the scales allow in row `n`, column `k`. */
+  snap(src: QuantizedMatrix, n: number, k: number, w: number): number
 }
 
 /** Bound of level-1 codes of two-level weights. */
@@ -97,6 +101,10 @@ const w8a8: RowGrid = {
     const s = f16Value(scale[n]!)
     for (let k = 0; k < columns; k++) dst[k] = s * codes[n * columns + k]!
   },
+  snap({ scale }, n, _, w) {
+    const s = f16Value(scale[n]!)
+    return s * clamp(nearest(w, s), -127, 127)
+  },
 }
 
 const w4a8: RowGrid = {
@@ -125,6 +133,10 @@ const w4a8: RowGrid = {
   decode(dst, { codes, scale, zero, columns }, n) {
     const s = f16Value(scale[n]!)
     for (let k = 0; k < columns; k++) dst[k] = s * (codes[n * columns + k]! - zero![n]!)
+  },
+  snap({ scale, zero }, n, _, w) {
+    const s = f16Value(scale[n]!)
+    return s * (clamp(nearest(w, s) + zero![n]!, 0, 15) - zero![n]!)
   },
 }
 
@@ -157,6 +169,7 @@ const grouped = (row: RowGrid, group: number): RowGrid => {
       const from = asRows(src)
       each(dst, (part, g) => row.decode(part, from, n * groups(src) + g))
     },
+    snap: (src, n, k, w) => row.snap(asRows(src), n * groups(src) + Math.floor(k / group), k % group, w),
   }
 }
 
@@ -192,6 +205,9 @@ const w4a8Group = (group: number): RowGrid => ({
   },
   fit(dst, n, row, name, ratio) {
     dst.scale[n] = scaleBits((largestMagnitude(row) * ratio) / LEVEL1_BOUND, name, n)
+    this.fitGroups!(dst, n, row)
+  },
+  fitGroups(dst, n, row) {
     const s = f16Value(dst.scale[n]!)
     for (let start = 0; start < row.length; start += group) {
       let min = LEVEL1_BOUND
@@ -219,6 +235,12 @@ const w4a8Group = (group: number): RowGrid => ({
       const at = Math.floor((n * columns + k) / group)
       dst[k] = s * (codes[n * columns + k]! * groupScale![at]! + groupMin![at]!)
     }
+  },
+  snap({ scale, groupScale, groupMin, columns }, n, k, w) {
+    const s = f16Value(scale[n]!)
+    const at = Math.floor((n * columns + k) / group)
+    const [step, min] = [groupScale![at]!, groupMin![at]!]
+    return s * (groupCode(level1Code(w, s), min, step) * step + min)
   },
 })
 

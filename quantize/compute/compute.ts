@@ -134,7 +134,7 @@ export interface Compute {
   fakeQuantizeRows(m: Mat): Promise<void>
   /**
    * Each head of a row becomes what its codes in the key/value cache stand for (`kernels/formats/kv-affine.ts`).
-   * `ratio` shrinks minimum and maximum before the scale is taken; 1 where left out.
+   * With a ratio, values are clamped to that part of their range, which includes 0, before.
    */
   fakeQuantizeHeads(m: Mat, headDim: number, bits: 4 | 8, ratio?: number): Promise<void>
 

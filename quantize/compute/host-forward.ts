@@ -1,0 +1,109 @@
+import { kvFormats } from '../../kernels/formats/kv.ts'
+import { quantizeRowsReference } from '../../kernels/quantize-rows.ts'
+import type { AttentionShape, Values } from './compute.ts'
+import type { HostMat } from './host-mat.ts'
+
+/** The operations of a layer's forward pass on the host; `Compute` says what they do. */
+
+export function meanSquare(values: Values): number {
+  let sum = 0
+  for (const value of values) sum += value * value
+  return sum / values.length
+}
+
+export function rmsNorm(dst: HostMat, x: HostMat, gain: HostMat | null, epsilon: number): void {
+  const { columns } = x
+  for (let r = 0; r < x.rows; r++) {
+    const [from, to] = [x.row(r), dst.row(r)]
+    const factor = 1 / Math.sqrt(meanSquare(from) + epsilon)
+    for (let c = 0; c < columns; c++) to[c] = from[c]! * factor * (gain ? gain.values[c]! : 1)
+  }
+}
+
+export function rotary(m: HostMat, headDim: number, cosSin: HostMat): void {
+  const half = cosSin.columns / 2
+  for (let t = 0; t < m.rows; t++) {
+    const row = m.row(t)
+    const angles = cosSin.row(t % cosSin.rows)
+    for (let start = 0; start < m.columns; start += headDim)
+      for (let i = 0; i < half; i++) {
+        const [cos, sin] = [angles[i]!, angles[half + i]!]
+        const [a, b] = [row[start + i]!, row[start + half + i]!]
+        row[start + i] = a * cos - b * sin
+        row[start + half + i] = b * cos + a * sin
+      }
+  }
+}
+
+export function attention(dst: HostMat, q: HostMat, k: HostMat, v: HostMat, shape: AttentionShape): void {
+  const { heads, kvHeads, headDim: D, window, scale, sliding = window } = shape
+  const scores = new Float64Array(window)
+  const out = new Float64Array(D)
+  for (let t = 0; t < q.rows; t++) {
+    const first = Math.max(t - (t % window), t - sliding + 1)
+    for (let head = 0; head < heads; head++) {
+      const shared = Math.floor(head / (heads / kvHeads)) * D
+      const own = t * q.columns + head * D
+      let most = Number.NEGATIVE_INFINITY
+      for (let s = first; s <= t; s++) {
+        let sum = 0
+        const at = s * k.columns + shared
+        for (let d = 0; d < D; d++) sum += q.values[own + d]! * k.values[at + d]!
+        scores[s - first] = sum * scale
+        most = Math.max(most, sum * scale)
+      }
+      let total = 0
+      out.fill(0)
+      for (let s = first; s <= t; s++) {
+        const weight = Math.exp(scores[s - first]! - most)
+        total += weight
+        const at = s * v.columns + shared
+        for (let d = 0; d < D; d++) out[d]! += weight * v.values[at + d]!
+      }
+      for (let d = 0; d < D; d++) dst.values[t * dst.columns + head * D + d] = out[d]! / total
+    }
+  }
+}
+
+export function siluMul(dst: HostMat, gate: HostMat, up: HostMat): void {
+  for (let i = 0; i < dst.values.length; i++) {
+    const g = gate.values[i]!
+    dst.values[i] = (g / (1 + Math.exp(-g))) * up.values[i]!
+  }
+}
+
+export function crossEntropy(logits: HostMat, targets: Int32Array): Float32Array {
+  return Float32Array.from(targets, (target, t) => {
+    const row = logits.row(t)
+    let most = Number.NEGATIVE_INFINITY
+    for (const value of row) most = Math.max(most, value)
+    let total = 0
+    for (const value of row) total += Math.exp(value - most)
+    return Math.log(total) + most - row[target]!
+  })
+}
+
+export function fakeQuantizeRows(m: HostMat): void {
+  const { q, scale } = quantizeRowsReference(Float64Array.from(m.values), m.columns)
+  for (let i = 0; i < q.length; i++) m.values[i] = q[i]! * scale[Math.floor(i / m.columns)]!
+}
+
+export function fakeQuantizeHeads(m: HostMat, headDim: number, bits: 4 | 8, ratio: number): void {
+  const format = kvFormats[`kv${bits}`]
+  for (let start = 0; start < m.values.length; start += headDim) {
+    const head = m.values.subarray(start, start + headDim)
+    const values = Float64Array.from(ratio < 1 ? clampToRange(head, ratio) : head, Math.fround)
+    head.set(format.decode(format.encode(values, 'f16'), 'f16'))
+  }
+}
+
+/** The values clamped to `ratio` times their range, which includes 0. */
+export function clampToRange(values: Values, ratio: number): Float32Array {
+  let [min, max] = [0, 0]
+  for (const value of values) {
+    min = Math.min(min, value)
+    max = Math.max(max, value)
+  }
+  const [low, high] = [Math.fround(ratio * min), Math.fround(ratio * max)]
+  return Float32Array.from(values, (value) => Math.min(Math.max(value, low), high))
+}

@@ -1,0 +1,199 @@
+import { type WeightFormat, weightFormats } from '../../kernels/formats/index.ts'
+import type { QuantizedMatrix } from '../matrix.ts'
+import { type QuantizedFormatName, rowGrids } from '../round-to-nearest.ts'
+import { type Grid, NotPositiveDefinite } from './compute.ts'
+import { clampToRange } from './host-forward.ts'
+import type { HostMat } from './host-mat.ts'
+
+/** Rounding of weights on the host; `Compute` says what the operations do. */
+
+/** The scales of a matrix; its codes are scratch. */
+export class HostGrid implements Grid {
+  readonly format: QuantizedFormatName
+  readonly matrix: QuantizedMatrix
+
+  constructor(format: QuantizedFormatName, rows: number, columns: number) {
+    this.format = format
+    this.matrix = rowGrids[format].allocate({ name, rows, columns, values: new Float32Array() })
+  }
+
+  get rows(): number {
+    return this.matrix.rows
+  }
+
+  get columns(): number {
+    return this.matrix.columns
+  }
+
+  free(): void {
+    // The garbage collector's.
+  }
+}
+
+/** What errors call a matrix, whose tensor is not known here. */
+const name = 'of weights'
+
+export function hostGrid(grid: Grid): HostGrid {
+  if (grid instanceof HostGrid) return grid
+  throw new TypeError('a grid of another backend was given to HostCompute')
+}
+
+const isSymmetric = (format: QuantizedFormatName): boolean => format === 'w8a8'
+
+/** The weights of a row clamped to their ratios: one for the row, or one for each group. */
+function clampRow(row: Float32Array, format: QuantizedFormatName, ratios: ArrayLike<number>): Float32Array {
+  const part = row.length / ratios.length
+  const clamped = new Float32Array(row.length)
+  for (let g = 0; g < ratios.length; g++) {
+    const values = row.subarray(g * part, (g + 1) * part)
+    const twoLevelRow = ratios.length === 1 && rowGrids[format].fitGroups !== undefined
+    clamped.set(
+      isSymmetric(format) || twoLevelRow
+        ? clampToMagnitude(values, ratios[g]!)
+        : clampToRange(values, ratios[g]!),
+      g * part,
+    )
+  }
+  return clamped
+}
+
+function clampToMagnitude(values: Float32Array, ratio: number): Float32Array {
+  const bound = Math.fround(ratio * values.reduce((most, value) => Math.max(most, Math.abs(value)), 0))
+  return values.map((value) => Math.min(Math.max(value, -bound), bound))
+}
+
+export function fitGrid(w: HostMat, format: QuantizedFormatName, ratios?: HostMat): HostGrid {
+  const grid = new HostGrid(format, w.rows, w.columns)
+  for (let n = 0; n < w.rows; n++) {
+    const row = Float32Array.from(w.row(n))
+    rowGrids[format].fit(grid.matrix, n, ratios ? clampRow(row, format, ratios.row(n)) : row, name, 1)
+  }
+  return grid
+}
+
+export function snap(dst: HostMat, w: HostMat, { format, matrix }: HostGrid): void {
+  const decoded = new Float32Array(w.columns)
+  for (let n = 0; n < w.rows; n++) {
+    rowGrids[format].encode(matrix, n, Float32Array.from(w.row(n)))
+    rowGrids[format].decode(decoded, matrix, n)
+    dst.row(n).set(decoded)
+  }
+}
+
+export function encode(w: HostMat, { format, matrix }: HostGrid): QuantizedMatrix {
+  for (let n = 0; n < w.rows; n++) rowGrids[format].encode(matrix, n, Float32Array.from(w.row(n)))
+  return { ...matrix, codes: matrix.codes.slice() }
+}
+
+/** Ratios [N, K / group], or [N, 1]. */
+export function searchClip(
+  w: HostMat,
+  gram: HostMat,
+  format: QuantizedFormatName,
+  ratios: readonly number[],
+): { readonly ratios: Float32Array; readonly columns: number } {
+  const group = (weightFormats[format] as WeightFormat).group || w.columns
+  const groups = w.columns / group
+  const best = new Float32Array(w.rows * groups)
+  const grid = rowGrids[format]
+  const { matrix } = new HostGrid(format, 1, w.columns)
+  const error = new Float32Array(w.columns)
+  for (let n = 0; n < w.rows; n++) {
+    const row = Float32Array.from(w.row(n))
+    const least = new Float64Array(groups).fill(Number.POSITIVE_INFINITY)
+    grid.fit(matrix, 0, row, name, 1)
+    for (const ratio of ratios) {
+      const clamped = clampRow(row, format, new Array(groups).fill(ratio))
+      if (grid.fitGroups) grid.fitGroups(matrix, 0, clamped)
+      else grid.fit(matrix, 0, clamped, name, 1)
+      grid.encode(matrix, 0, row)
+      grid.decode(error, matrix, 0)
+      for (let k = 0; k < w.columns; k++) error[k] = row[k]! - error[k]!
+      for (let g = 0; g < groups; g++) {
+        const loss = quadraticForm(error, gram, g * group, (g + 1) * group)
+        if (loss < least[g]!) {
+          least[g] = loss
+          best[n * groups + g] = ratio
+        }
+      }
+    }
+  }
+  return { ratios: best, columns: groups }
+}
+
+/** Σ Δᵢ·Gᵢⱼ·Δⱼ over i and j from `first` to `end`. */
+function quadraticForm(delta: Float32Array, gram: HostMat, first: number, end: number): number {
+  let total = 0
+  for (let i = first; i < end; i++) {
+    const d = delta[i]!
+    if (d === 0) continue
+    let sum = 0
+    const at = i * gram.columns
+    for (let j = first; j < end; j++) sum += gram.values[at + j]! * delta[j]!
+    total += d * sum
+  }
+  return total
+}
+
+/**
+ * U with (h + damping)⁻¹ = Uᵀ·U: h is taken apart from its last column on, as R·Rᵀ with R upper triangular, and U is R⁻¹.
+ */
+export function inverseCholesky(h: HostMat, damping: number): Float64Array {
+  const K = h.rows
+  const r = Float64Array.from(h.values)
+  let mean = 0
+  for (let i = 0; i < K; i++) {
+    if (r[i * K + i] === 0) r[i * K + i] = 1
+    mean += r[i * K + i]! / K
+  }
+  for (let i = 0; i < K; i++) r[i * K + i]! += damping * mean
+  for (let j = K - 1; j >= 0; j--) {
+    const column = j * K
+    // Rows of R: R[i][j] = (h[i][j] − Σ_{k>j} R[i][k]·R[j][k]) / R[j][j].
+    for (let i = j; i >= 0; i--) {
+      let sum = r[i * K + j]!
+      for (let k = j + 1; k < K; k++) sum -= r[i * K + k]! * r[column + k]!
+      if (i === j) {
+        if (!(sum > 0) || sum === Number.POSITIVE_INFINITY)
+          throw new NotPositiveDefinite(`the Hessian is not positive definite at column ${j} of ${K}`)
+        r[column + j] = Math.sqrt(sum)
+      } else r[i * K + j] = sum / r[column + j]!
+    }
+  }
+  return invertUpper(r, K)
+}
+
+/** The inverse of an upper triangular matrix; what lies below the diagonal is not read. */
+function invertUpper(r: Float64Array, K: number): Float64Array {
+  const u = new Float64Array(K * K)
+  for (let i = K - 1; i >= 0; i--) {
+    const diagonal = 1 / r[i * K + i]!
+    const row = u.subarray(i * K, (i + 1) * K)
+    for (let k = i + 1; k < K; k++) {
+      const factor = r[i * K + k]!
+      if (factor === 0) continue
+      const below = u.subarray(k * K, (k + 1) * K)
+      for (let j = k; j < K; j++) row[j]! -= factor * below[j]!
+    }
+    for (let j = i + 1; j < K; j++) row[j]! *= diagonal
+    row[i] = diagonal
+  }
+  return u
+}
+
+export function gptq(w: HostMat, u: HostMat, { format, matrix }: HostGrid, order?: Int32Array): void {
+  const grid = rowGrids[format]
+  const K = w.columns
+  const row = new Float64Array(K)
+  for (let n = 0; n < w.rows; n++) {
+    const weights = w.row(n)
+    for (let j = 0; j < K; j++) row[j] = weights[order ? order[j]! : j]!
+    for (let j = 0; j < K; j++) {
+      const column = order ? order[j]! : j
+      const snapped = grid.snap(matrix, n, column, row[j]!)
+      weights[column] = snapped
+      const error = (row[j]! - snapped) / u.values[j * K + j]!
+      for (let i = j + 1; i < K; i++) row[i]! -= error * u.values[j * K + i]!
+    }
+  }
+}
