@@ -12,6 +12,21 @@ export interface HostTensor {
   readonly tag?: string
 }
 
+const arrays = { f16: Uint16Array, bf16: Uint16Array, f32: Float32Array, i8: Int8Array } as const
+
+/** Element types of outputs that `unwritten` makes. */
+export type OutputType = keyof typeof arrays
+
+/**
+ * An output of bytes that are all ones, floats that are no numbers: what a kernel leaves unwritten differs from every
+ * reference. For compute-sanitizer it is what initializes outputs, since initcheck does not see stores of the copy engine.
+ */
+export function unwritten(dtype: OutputType, shape: readonly number[]): HostTensor {
+  const data = new arrays[dtype](shape.reduce((a, b) => a * b, 1))
+  new Uint8Array(data.buffer).fill(0xff)
+  return { dtype, shape, data }
+}
+
 export type HostArguments = Readonly<Record<string, HostTensor | number>>
 export type Outputs = Readonly<Record<string, HostArray>>
 

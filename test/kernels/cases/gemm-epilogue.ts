@@ -9,7 +9,7 @@ import { gemmW8A8SiluMul } from '../../../kernels/gemm/w8a8.ts'
 import { gemm16Reference, gemm16SiluMul } from '../../../kernels/gemm/w16.ts'
 import { halfValue } from '../../support/halfs.ts'
 import { rng } from '../../support/rng.ts'
-import { assertSame, type HostTensor, type KernelCase } from '../../support/run-kernel.ts'
+import { assertSame, type HostTensor, type KernelCase, unwritten } from '../../support/run-kernel.ts'
 import { type GemmOptions, gemm16Case } from './gemm.ts'
 import { fp8Case } from './gemm-fp8.ts'
 
@@ -39,7 +39,7 @@ function ended(c: KernelCase, { activation, out }: Ending) {
     name: `${activation ?? 'plain'} to ${type}, ${c.name}`,
     kernel: activation ? activated[c.kernel.name]! : c.kernel,
     config: { ...config, ...(activation && config.path === 'mma' && { I: columns }), out: type },
-    args: { ...args, out: { dtype: type, shape: [M, columns] } } as Readonly<Record<string, HostTensor>>,
+    args: { ...args, out: unwritten(type, [M, columns]) } as Readonly<Record<string, HostTensor>>,
     columns,
     type,
   }

@@ -14,7 +14,13 @@ import type { WgmmaTiles } from '../../../kernels/gemm/wgmma-plan.ts'
 import { groupTiles, groupTilesReference, mostGroupTiles } from '../../../kernels/group-tiles.ts'
 import { randomHalfs } from '../../support/halfs.ts'
 import { type Rng, rng } from '../../support/rng.ts'
-import { assertSame, type HostArguments, type HostTensor, type KernelCase } from '../../support/run-kernel.ts'
+import {
+  assertSame,
+  type HostArguments,
+  type HostTensor,
+  type KernelCase,
+  unwritten,
+} from '../../support/run-kernel.ts'
 import { activations } from './gemm.ts'
 import { smallWgmmaTiles } from './gemm-fp8.ts'
 
@@ -156,7 +162,7 @@ export function groupedCase(o: GroupedOptions): KernelCase {
       ...args,
       tiles: { dtype: 'i32', shape: [room, 4], data: Int32Array.from([...entries, ...padding]) },
       tileCount: { dtype: 'i32', shape: [1], data: Int32Array.of(entries.length / 4) },
-      out: { dtype, shape: [M, N] },
+      out: unwritten(dtype, [M, N]),
     },
     check({ out }) {
       const p = { M, N, K, dtype, x, xScale, scale, bias: biasBits }

@@ -1,4 +1,3 @@
-import type { DType } from '../../../dsl/dtype.ts'
 import type { WeightFormat, WeightParts, ZeroHandling } from '../../../dsl/format.ts'
 import { f16Bits, f16Value } from '../../../dsl/half.ts'
 import { packedShape, type WeightFormatName, weightFormats } from '../../../kernels/formats/index.ts'
@@ -19,7 +18,14 @@ import { gemm16, gemm16Reference } from '../../../kernels/gemm/w16.ts'
 import type { WgmmaTiles } from '../../../kernels/gemm/wgmma-plan.ts'
 import { halfValue, randomHalfs } from '../../support/halfs.ts'
 import { type Rng, rng } from '../../support/rng.ts'
-import { assertSame, type HostArguments, type HostTensor, type KernelCase } from '../../support/run-kernel.ts'
+import {
+  assertSame,
+  type HostArguments,
+  type HostTensor,
+  type KernelCase,
+  type OutputType,
+  unwritten,
+} from '../../support/run-kernel.ts'
 
 export interface GemmOptions {
   readonly M: number
@@ -33,7 +39,7 @@ export interface GemmOptions {
   /** Columns of a group of W4A8; 128 unless given. */
   readonly group?: 128 | 64 | 32
   /** Output type of gemm16; `dtype` unless given. */
-  readonly out?: DType
+  readonly out?: OutputType
   /** Replaces some or all of the default tile's constants; or the tiles of a kernel on `wgmma`. */
   readonly tiles?: Partial<GemmTiles> | WgmmaTiles
 }
@@ -58,7 +64,7 @@ export function common(format: WeightFormatName, o: GemmOptions, random: Rng) {
   const config = { dtype, bias, residual, ...constants(format, o) }
   const biasBits = bias ? randomHalfs(random, N, dtype, 1) : undefined
   const residualBits = residual ? randomHalfs(random, M * N, dtype, 1) : undefined
-  const args: Record<string, HostTensor> = { out: { dtype: o.out ?? dtype, shape: [M, N] } }
+  const args: Record<string, HostTensor> = { out: unwritten(o.out ?? dtype, [M, N]) }
   if (biasBits) args.bias = { dtype, shape: [N], data: biasBits }
   if (residualBits) args.residual = { dtype, shape: [M, N], data: residualBits }
   return { config, args, dtype, bias: biasBits, residual: residualBits }
