@@ -1,10 +1,16 @@
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { type DType, dtypeBytes } from '../dsl/dtype.ts'
 import { CheckpointError } from './error.ts'
+import { InputFile } from './input-file.ts'
 import { readJsonFile } from './json-file.ts'
 import { parseStrictJson } from './strict-json.ts'
-import type { HostTensor, StoredDType, TensorInfo, TensorSource } from './tensor.ts'
+import {
+  checkPart,
+  missingTensor,
+  readWhole,
+  type StoredDType,
+  type TensorInfo,
+  type TensorSource,
+} from './tensor.ts'
 
 /**
  * A strict reader of safetensors files: an 8-byte little-endian header length, a JSON header, the data.
@@ -55,24 +61,19 @@ interface Header {
 
 /** Opens a file and checks its whole header. Throws `CheckpointError`. */
 export function openSafetensors(path: string): SafetensorsFile {
-  const fd = openForReading(path)
+  const file = InputFile.open(path)
   let header: Header
   try {
-    header = readHeader(path, fd)
+    header = readHeader(file)
   } catch (error) {
-    closeSync(fd)
+    file.close()
     throw error
   }
-  let open = true
   const entry = (name: string): Entry => header.entries.get(name) ?? missingTensor(path, name)
   const readInto = (dst: Uint8Array, name: string, byteOffset = 0): void => {
     const { begin, byteLength } = entry(name)
-    if (byteOffset < 0 || byteOffset + dst.byteLength > byteLength)
-      throw new RangeError(
-        `tensor ${name} has ${byteLength} bytes; ${dst.byteLength} bytes from ${byteOffset} on were asked for`,
-      )
-    if (!open) throw new CheckpointError(`${path} was closed before tensor ${name} was read`)
-    readFully(path, fd, dst, header.dataStart + begin + byteOffset)
+    checkPart(name, byteLength, byteOffset, dst.byteLength)
+    file.read(dst, header.dataStart + begin + byteOffset)
   }
   return {
     path,
@@ -82,10 +83,7 @@ export function openSafetensors(path: string): SafetensorsFile {
     info: entry,
     readInto,
     read: (name) => readWhole(path, entry(name), (dst) => readInto(dst, name)),
-    close: () => {
-      if (open) closeSync(fd)
-      open = false
-    },
+    close: () => file.close(),
   }
 }
 
@@ -125,68 +123,22 @@ export function openShardedSafetensors(indexPath: string): TensorSource {
   }
 }
 
-function missingTensor(path: string, name: string): never {
-  throw new CheckpointError(
-    `${path} has no tensor ${name}; is this the checkpoint that its config.json describes?`,
-  )
-}
-
-function readWhole(path: string, info: TensorInfo, fill: (dst: Uint8Array) => void): HostTensor {
-  const { name, dtype, shape, byteLength } = info
-  if (!(dtype in dtypeBytes))
-    throw new CheckpointError(
-      `${path}: tensor ${name} holds ${dtype}, which Quattuor does not compute with; ` +
-        'convert the checkpoint to bf16, f16 or f32',
-    )
-  const bytes = new Uint8Array(byteLength)
-  fill(bytes)
-  return { name, dtype: dtype as DType, shape, bytes }
-}
-
-function openForReading(path: string): number {
-  try {
-    return openSync(path, 'r')
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code
-    if (code === 'ENOENT')
-      throw new CheckpointError(`${path} is missing; download it, or point to the folder that has it`)
-    throw new CheckpointError(`${path} cannot be opened (${code}); check its permissions`)
-  }
-}
-
-function readFully(path: string, fd: number, dst: Uint8Array, position: number): void {
-  // Node reads at most 2 GiB a call.
-  const largest = 2 ** 30
-  for (let done = 0; done < dst.byteLength; ) {
-    const count = readSync(fd, dst, done, Math.min(largest, dst.byteLength - done), position + done)
-    if (count === 0) throw new CheckpointError(`${path} became shorter while it was read; download it again`)
-    done += count
-  }
-}
-
-function readHeader(path: string, fd: number): Header {
+function readHeader(file: InputFile): Header {
+  const { path, size } = file
   const refuse = (fault: string): never => {
     throw new CheckpointError(`${path} is not a valid safetensors file: ${fault}; download it again`)
   }
-  const stat = fstatSync(fd)
-  if (!stat.isFile())
-    throw new CheckpointError(`${path} is not a file; name the folder that holds the checkpoint`)
-  if (stat.size < 8) refuse(`it has ${stat.size} bytes, too few for a header length`)
-  const lengthBytes = new Uint8Array(8)
-  readFully(path, fd, lengthBytes, 0)
+  if (size < 8) refuse(`it has ${size} bytes, too few for a header length`)
+  const lengthBytes = file.slice(0, 8)
   const length = new DataView(lengthBytes.buffer).getBigUint64(0, true)
   if (length > BigInt(maxHeaderBytes))
     refuse(`its header claims ${length} bytes, and ${maxHeaderBytes} is the most that is allowed`)
   const dataStart = 8 + Number(length)
-  if (dataStart > stat.size)
-    refuse(
-      `its header claims ${length} bytes and the file has ${stat.size - 8} (the download may be incomplete)`,
-    )
-  const bytes = new Uint8Array(Number(length))
-  readFully(path, fd, bytes, 8)
+  if (dataStart > size)
+    refuse(`its header claims ${length} bytes and the file has ${size - 8} (the download may be incomplete)`)
   let header: unknown
   try {
-    header = parseStrictJson(bytes)
+    header = parseStrictJson(file.slice(8, Number(length)))
   } catch (error) {
     refuse(`its header is not strict JSON: ${(error as Error).message}`)
   }
@@ -202,7 +154,7 @@ function readHeader(path: string, fd: number): Header {
         metadata.set(key, text)
       }
   }
-  checkCover(entries, stat.size - dataStart, refuse)
+  checkCover(entries, size - dataStart, refuse)
   return { entries: new Map(entries.map((entry) => [entry.name, entry])), metadata, dataStart }
 }
 

@@ -33,6 +33,34 @@ export interface TensorSource {
   close(): void
 }
 
+/** What `info` throws when there is no such tensor. */
+export function missingTensor(path: string, name: string): never {
+  throw new CheckpointError(
+    `${path} has no tensor ${name}; is this the checkpoint that its config.json describes?`,
+  )
+}
+
+/** Throws `RangeError` unless `length` bytes from `byteOffset` on lie in a tensor of `byteLength`. */
+export function checkPart(name: string, byteLength: number, byteOffset: number, length: number): void {
+  if (byteOffset < 0 || byteOffset + length > byteLength)
+    throw new RangeError(
+      `tensor ${name} has ${byteLength} bytes; ${length} bytes from ${byteOffset} on were asked for`,
+    )
+}
+
+/** A tensor in memory of its own, which `fill` is asked to fill. Throws `CheckpointError` for types of no use. */
+export function readWhole(path: string, info: TensorInfo, fill: (dst: Uint8Array) => void): HostTensor {
+  const { name, dtype, shape, byteLength } = info
+  if (!(dtype in dtypeBytes))
+    throw new CheckpointError(
+      `${path}: tensor ${name} holds ${dtype}, which Quattuor does not compute with; ` +
+        'convert the checkpoint to bf16, f16 or f32',
+    )
+  const bytes = new Uint8Array(byteLength)
+  fill(bytes)
+  return { name, dtype: dtype as DType, shape, bytes }
+}
+
 /** Number of elements. */
 export function elementCount(shape: readonly number[]): number {
   return shape.reduce((product, extent) => product * extent, 1)
