@@ -1,11 +1,11 @@
 import { openCheckpoint } from '../checkpoint/open.ts'
 import { PAGE_TOKENS } from '../kernels/formats/kv.ts'
 import { Model } from '../models/model.ts'
+import { uniform } from '../models/uniform.ts'
 import type { Device } from '../runtime/device.ts'
-import { median } from '../runtime/tune/statistics.ts'
-import { GenerateLoop } from '../serve/generate-loop.ts'
-import { greedy } from '../serve/sequence.ts'
-import { rng } from '../test/support/rng.ts'
+import type { Engine } from '../serve/engine/engine.ts'
+import { complete, startOnModel } from '../serve/engine/local-engine.ts'
+import { greedy } from '../serve/sampling.ts'
 
 /** A run of some sequences side by side: what is asked for. */
 export interface DecodeShape {
@@ -18,17 +18,15 @@ export interface DecodeShape {
 }
 
 export interface DecodeRate {
-  /** Milliseconds of the step that runs all prompts and gives every sequence its first token. */
+  /** Milliseconds until the first token of all prompts, which one step takes. */
   readonly promptMs: number
-  /** Median milliseconds of a decode step: all sequences one token further, from the host and back to it. */
+  /** Milliseconds from token to token, on average: all sequences one token further, from the host and back to it. */
   readonly stepMs: number
-  /** Milliseconds of the fastest step: what the median would be on a machine with nothing else to do. */
-  readonly fastestStepMs: number
-  /** Tokens of all sequences per second, by the median step. */
+  /** Tokens of all sequences per second. */
   readonly tokensPerSecond: number
 }
 
-/** Loads a checkpoint folder with room for runs of these shapes, and a prompt's tokens in one step. */
+/** Loads a checkpoint folder with room for runs of these shapes, and all prompts in one step. */
 export async function loadForShapes(
   device: Device,
   folder: string,
@@ -52,50 +50,42 @@ export async function loadForShapes(
   }
 }
 
-/** Starts sequences of random prompts and runs the step that gives each its first token; returns what that took. */
-export async function startDecoding(
-  model: Model,
-  { batch, promptTokens, tokens }: DecodeShape,
-): Promise<{ readonly loop: GenerateLoop; readonly promptMs: number }> {
-  const random = rng(batch)
-  const loop = await GenerateLoop.create(model)
-  for (let i = 0; i < batch; i++) {
-    loop.add({
-      prompt: Array.from({ length: promptTokens }, () => random.integer(0, model.config.vocabSize - 1)),
-      maxTokens: tokens + 1,
-      sampling: greedy,
-      stopIds: [],
-    })
-  }
-  const started = performance.now()
-  const events = await loop.step()
-  const promptMs = performance.now() - started
-  if (events.length !== batch) throw new Error(`${events.length} of ${batch} prompts fitted into one step`)
-  return { loop, promptMs }
+/** Random prompts of a shape. */
+export function promptsOf({ batch, promptTokens }: DecodeShape, vocabSize: number, seed: number): number[][] {
+  const random = uniform(seed)
+  return Array.from({ length: batch }, () =>
+    Array.from({ length: promptTokens }, () => Math.floor(vocabSize * random())),
+  )
 }
 
-/** Runs a prompt and some decode steps, so that their kernels are compiled, loaded and bound. */
-export async function warmUp(model: Model, shape: DecodeShape): Promise<void> {
-  const { loop } = await startDecoding(model, shape)
-  for (let i = 0; i < 3 && loop.busy; i++) await loop.step()
-  loop.free()
-}
-
-/** Times a prompt and greedy decode steps after a run to warm up. */
+/** Times a prompt and greedy decode steps, after a run that compiles what they need. */
 export async function measureDecode(model: Model, shape: DecodeShape): Promise<DecodeRate> {
-  await warmUp(model, shape)
-  const { loop, promptMs } = await startDecoding(model, shape)
+  const engine = await startOnModel(model)
   try {
-    const steps: number[] = []
-    while (loop.busy) {
-      const started = performance.now()
-      await loop.step()
-      steps.push(performance.now() - started)
-    }
-    const stepMs = median(steps)
-    const tokensPerSecond = (1000 * shape.batch) / stepMs
-    return { promptMs, stepMs, fastestStepMs: Math.min(...steps), tokensPerSecond }
+    await timesOfTokens(engine, { ...shape, tokens: Math.min(shape.tokens, 3) }, model.config.vocabSize, 1)
+    const [promptMs, ...times] = await timesOfTokens(engine, shape, model.config.vocabSize, 2)
+    const stepMs = (times.at(-1)! - promptMs!) / times.length
+    return { promptMs: promptMs!, stepMs, tokensPerSecond: (1000 * shape.batch) / stepMs }
   } finally {
-    loop.free()
+    await engine.close()
   }
+}
+
+/** Milliseconds from the start to each token of the first sequence: the one after the prompt, and those that are timed. */
+async function timesOfTokens(
+  engine: Engine,
+  shape: DecodeShape,
+  vocabSize: number,
+  seed: number,
+): Promise<number[]> {
+  const times: number[] = []
+  const start = performance.now()
+  await Promise.all(
+    promptsOf(shape, vocabSize, seed).map((prompt, i) =>
+      complete(engine, { prompt, maxTokens: shape.tokens + 1, sampling: greedy, stopIds: [] }, () => {
+        if (i === 0) times.push(performance.now() - start)
+      }),
+    ),
+  )
+  return times
 }

@@ -21,7 +21,7 @@ const expected = new Set([
   'LayoutError',
   'QuantizeError',
   'ProcessError',
-  'RequestError',
+  'RefusalError',
   'TensorError',
   'TextError',
   'TuneError',

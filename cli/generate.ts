@@ -4,8 +4,10 @@ import { openCheckpoint } from '../checkpoint/open.ts'
 import { PAGE_TOKENS } from '../kernels/formats/kv.ts'
 import { Model } from '../models/model.ts'
 import { openDevice } from '../runtime/open-device.ts'
-import { GenerateLoop, RequestError } from '../serve/generate-loop.ts'
-import type { FinishReason, GenerateRequest } from '../serve/sequence.ts'
+import type { Engine } from '../serve/engine/engine.ts'
+import { complete, startOnModel } from '../serve/engine/local-engine.ts'
+import type { EngineRequest } from '../serve/engine/request.ts'
+import type { FinishReason } from '../serve/schedule/sequence.ts'
 import { Detokenizer } from '../serve/text/detokenizer.ts'
 import { loadTokenizer, type Tokenizer } from '../serve/text/tokenizer.ts'
 import { UsageError } from './failure.ts'
@@ -78,7 +80,7 @@ const textsOption = (flags: string, description: string): Option =>
 
 /** One prompt and what has come of it. */
 interface Generation {
-  readonly request: GenerateRequest
+  readonly request: EngineRequest
   readonly detokenizer: Detokenizer
   readonly ids: number[]
   text: string
@@ -124,7 +126,10 @@ async function generate(folder: string, options: GenerateOptions): Promise<void>
     const emit = (text: string) => {
       if (streaming) process.stdout.write(text)
     }
-    const timing = await runAll(await GenerateLoop.create(model), generations, options.prompt[0] ?? '', emit)
+    const engine = await startOnModel(model)
+    const timing = await runAll(engine, generations, options.prompt[0] ?? '', emit).finally(() =>
+      engine.close(),
+    )
     report(generations, options, {
       device: device.name,
       loadSeconds: (loaded - started) / 1000,
@@ -141,7 +146,7 @@ async function requestsOf(
   options: GenerateOptions,
   tokenizer: Tokenizer,
   { config, generationConfig }: ReturnType<typeof openCheckpoint>,
-): Promise<GenerateRequest[]> {
+): Promise<EngineRequest[]> {
   const render = options.chat.length > 0 ? await chatRenderer(folder) : String
   const prompts = [
     ...options.prompt.map((text) => tokenizer.encode(text)),
@@ -201,17 +206,17 @@ function maxTokensOf(
 ): number {
   const room = context - promptTokens
   if (room < 1)
-    throw new RequestError(
+    throw new UsageError(
       `the prompt has ${promptTokens} tokens and the model's context is ${context}; shorten it`,
     )
   if (wanted !== undefined && wanted > room)
-    throw new RequestError(
+    throw new UsageError(
       `the prompt's ${promptTokens} tokens and ${wanted} new ones make ${promptTokens + wanted}, and the model's ` +
         `context is ${context}; shorten the prompt or lower --max-tokens to ${room}`,
     )
   const most = wanted ?? Math.min(128, room)
   if (minTokens > most)
-    throw new RequestError(
+    throw new UsageError(
       `--min-tokens ${minTokens} is more than the ${most} tokens that are generated at most; lower it or raise --max-tokens`,
     )
   return most
@@ -224,36 +229,30 @@ interface Timing {
 }
 
 async function runAll(
-  loop: GenerateLoop,
+  engine: Engine,
   generations: readonly Generation[],
   opening: string,
   emit: (text: string) => void,
 ): Promise<Timing> {
   const started = performance.now()
   let first: number | undefined
-  const byRequest = new Map(generations.map((generation) => [generation.request, generation]))
-  try {
-    for (const { request } of generations) loop.add(request)
-    emit(opening)
-    performance.mark('quattuor:first-step')
-    while (loop.busy) {
-      for (const { request, id, finished } of await loop.step()) {
-        const generation = byRequest.get(request)!
-        first ??= performance.now()
-        let text = ''
-        if (id !== undefined) {
-          generation.ids.push(id)
-          text = generation.detokenizer.push(id)
-        }
-        if (finished) text += generation.detokenizer.end()
-        generation.text += text
-        generation.finished = finished
-        emit(text)
+  const running = generations.map((generation) =>
+    complete(engine, generation.request, (id, finished) => {
+      first ??= performance.now()
+      let text = ''
+      if (id !== undefined) {
+        generation.ids.push(id)
+        text = generation.detokenizer.push(id)
       }
-    }
-  } finally {
-    loop.free()
-  }
+      if (finished) text += generation.detokenizer.end()
+      generation.text += text
+      generation.finished = finished
+      emit(text)
+    }),
+  )
+  emit(opening)
+  performance.mark('quattuor:first-step')
+  await Promise.all(running)
   const ended = performance.now()
   return {
     promptSeconds: ((first ?? ended) - started) / 1000,

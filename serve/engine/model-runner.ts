@@ -17,6 +17,8 @@ const BIASES = 512
 export interface ModelRunnerOptions {
   /** Gets the times of steps. */
   readonly timeline?: Timeline
+  /** Runs decode steps as graphs (the default), or launch by launch. */
+  readonly graphs?: boolean
 }
 
 /**
@@ -28,13 +30,15 @@ export class ModelRunner implements StepRunner {
   readonly #model: Model
   readonly #sampler: Sampler
   readonly #graphs: DecodeGraphs
+  readonly #usesGraphs: boolean
   readonly #results: ResultReader
   readonly #timeline: Timeline | undefined
   /** Ends when everything submitted so far has been enqueued. */
   #enqueued: Promise<unknown> = Promise.resolve()
 
-  private constructor(model: Model, sampler: Sampler, { timeline }: ModelRunnerOptions) {
+  private constructor(model: Model, sampler: Sampler, { timeline, graphs = true }: ModelRunnerOptions) {
     this.#timeline = timeline
+    this.#usesGraphs = graphs
     this.#model = model
     this.#sampler = sampler
     this.#graphs = new DecodeGraphs(model, sampler)
@@ -90,7 +94,8 @@ export class ModelRunner implements StepRunner {
     const tokens = input.ids.length
     const apart = this.#timeline?.takesApart ?? false
     // What has to be waited for comes first; then everything is enqueued at once.
-    const captured = rows === tokens && !apart ? await this.#graphs.stepFor(rows) : undefined
+    const captured =
+      this.#usesGraphs && rows === tokens && !apart ? await this.#graphs.stepFor(rows) : undefined
     const launches = captured ? [] : await this.#model.launches(tokens, rows, kindOf(input))
     const shape = { tokens, rows: captured?.rows ?? rows, decoded: decodedIn(parts) }
     const timed = this.#timeline?.step(shape)

@@ -3,8 +3,8 @@ import { PAGE_TOKENS } from '../../kernels/formats/kv.ts'
 import { Model } from '../../models/model.ts'
 import { stepOf } from '../../models/step.ts'
 import type { Device } from '../../runtime/device.ts'
-import { GenerateLoop } from '../../serve/generate-loop.ts'
-import { type GenerateRequest, greedy } from '../../serve/sequence.ts'
+import { complete, startOnModel } from '../../serve/engine/local-engine.ts'
+import { greedy } from '../../serve/sampling.ts'
 
 /** Loads a checkpoint for `sequences` requests at once of at most `context` tokens, steps of at most `tokens`. */
 export async function loadForTest(
@@ -31,20 +31,15 @@ export async function continueGreedily(
   maxTokens: number,
   stopIds: readonly number[] = [],
 ): Promise<number[][]> {
-  const loop = await GenerateLoop.create(model)
-  const requests = prompts.map(
-    (prompt): GenerateRequest => ({ prompt, maxTokens, sampling: greedy, stopIds }),
-  )
-  const outputs = new Map(requests.map((request) => [request, [] as number[]]))
+  const engine = await startOnModel(model)
   try {
-    for (const request of requests) loop.add(request)
-    while (loop.busy) {
-      for (const { request, id } of await loop.step()) if (id !== undefined) outputs.get(request)!.push(id)
-    }
+    const completions = await Promise.all(
+      prompts.map((prompt) => complete(engine, { prompt, maxTokens, sampling: greedy, stopIds })),
+    )
+    return completions.map(({ ids }) => [...ids])
   } finally {
-    loop.free()
+    await engine.close()
   }
-  return [...outputs.values()]
 }
 
 /** f32 logits at every position of one sequence, [tokens][vocabulary], from one pass over it. */

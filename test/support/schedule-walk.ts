@@ -6,7 +6,7 @@ import { audit } from '../../serve/schedule/audit.ts'
 import type { StepPlan } from '../../serve/schedule/plan.ts'
 import { RefusalError, type ScheduleLimits } from '../../serve/schedule/request.ts'
 import { Scheduler } from '../../serve/schedule/scheduler.ts'
-import { greedy } from '../../serve/sequence.ts'
+import { greedy } from '../../serve/sampling.ts'
 import type { Rng } from './rng.ts'
 
 export const walkVocabulary = 40

@@ -9,8 +9,8 @@ import {
 import { fakeOutput } from '../../../serve/engine/fake-model.ts'
 import { FakeRunner, type FakeRunnerOptions } from '../../../serve/engine/fake-runner.ts'
 import type { EngineRequest } from '../../../serve/engine/request.ts'
+import { greedy } from '../../../serve/sampling.ts'
 import { RefusalError, type ScheduleLimits } from '../../../serve/schedule/request.ts'
-import { greedy } from '../../../serve/sequence.ts'
 import { rng } from '../../support/rng.ts'
 
 const vocabSize = 50

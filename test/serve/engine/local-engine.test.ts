@@ -3,15 +3,17 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { openCheckpoint } from '../../checkpoint/open.ts'
-import { Model } from '../../models/model.ts'
-import { quantizeCheckpoint } from '../../quantize/quantize-checkpoint.ts'
-import { recipeNamed } from '../../quantize/recipe.ts'
-import { openEmulator } from '../../runtime/emulator/device.ts'
-import { GenerateLoop, RequestError } from '../../serve/generate-loop.ts'
-import { type FinishReason, type GenerateRequest, greedy } from '../../serve/sequence.ts'
-import { writeRandomLlama } from '../support/random-llama.ts'
-import { rng } from '../support/rng.ts'
+import { openCheckpoint } from '../../../checkpoint/open.ts'
+import { Model } from '../../../models/model.ts'
+import { quantizeCheckpoint } from '../../../quantize/quantize-checkpoint.ts'
+import { recipeNamed } from '../../../quantize/recipe.ts'
+import { openEmulator } from '../../../runtime/emulator/device.ts'
+import { type Completion, complete, startOnModel } from '../../../serve/engine/local-engine.ts'
+import type { EngineRequest } from '../../../serve/engine/request.ts'
+import { greedy } from '../../../serve/sampling.ts'
+import { RefusalError } from '../../../serve/schedule/request.ts'
+import { writeRandomLlama } from '../../support/random-llama.ts'
+import { rng } from '../../support/rng.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'quattuor-generate-'))
 process.on('exit', () => rmSync(root, { recursive: true, force: true }))
@@ -40,42 +42,38 @@ async function loadModel(folder: string, { tokens, sequences = 8, pages = 24 }: 
   }
 }
 
-interface Outcome {
-  readonly ids: number[]
-  finished: FinishReason | undefined
-}
-
-/** Runs requests, of which one more is added after each of the first steps when `staggered`. */
+/** Runs requests; when `staggered`, each comes with a token of the one before. */
 async function generate(
   model: Model,
-  requests: readonly GenerateRequest[],
+  requests: readonly EngineRequest[],
   staggered = false,
-): Promise<Outcome[]> {
-  const loop = await GenerateLoop.create(model)
-  const outcomes = new Map(requests.map((request) => [request, { ids: [], finished: undefined } as Outcome]))
-  const pending = [...requests]
-  const arrive = (): boolean => {
-    const request = pending.shift()
-    if (request) loop.add(request)
-    return request !== undefined
+): Promise<Completion[]> {
+  const engine = await startOnModel(model)
+  const completions: Promise<Completion>[] = []
+  const arrive = (): void => {
+    const request = requests[completions.length]
+    if (!request) return
+    const place = completions.length
+    completions.push(
+      complete(engine, request, () => {
+        if (staggered && completions.length === place + 1) arrive()
+      }),
+    )
   }
-  if (!staggered) while (arrive());
-  while ((staggered && arrive()) || loop.busy) {
-    for (const { request, id, finished } of await loop.step()) {
-      const outcome = outcomes.get(request)!
-      if (id !== undefined) outcome.ids.push(id)
-      outcome.finished = finished
-    }
-  }
-  loop.free()
-  return [...outcomes.values()]
+  if (staggered) arrive()
+  else while (completions.length < requests.length) arrive()
+  for (let i = 0; i < requests.length; i++) await completions[i]
+  const outcomes = await Promise.all(completions)
+  assert.is(engine.stats.heldPages, 0)
+  await engine.close()
+  return outcomes
 }
 
 const random = rng(77)
 const prompt = (length: number) => Array.from({ length }, () => random.integer(2, 299))
 
 /** Prompts from one token to more than a page, half of them greedy and half drawn. */
-const requests: readonly GenerateRequest[] = [1, 5, 63, 64, 65, 20, 100, 33].map((length, i) => ({
+const requests: readonly EngineRequest[] = [1, 5, 63, 64, 65, 20, 100, 33].map((length, i) => ({
   prompt: prompt(length),
   maxTokens: 12,
   sampling:
@@ -140,13 +138,13 @@ test('a stop id ends a request where it appears, and what came before is unchang
   model.free()
 })
 
-test('a request that can never run is refused with what to do, and pages of cancelled ones come back', async () => {
+test('a request that can never run is refused with what to do, and nothing of it is run', async () => {
   const model = await loadModel(quantized, { tokens: 128, pages: 2 })
-  const loop = await GenerateLoop.create(model)
-  const refused = (change: Partial<GenerateRequest>, why: RegExp) =>
+  const engine = await startOnModel(model)
+  const refused = (change: Partial<EngineRequest>, why: RegExp) =>
     assert.throws(
-      () => loop.add({ ...requests[0]!, ...change }),
-      (error: unknown) => error instanceof RequestError && why.test(error.message),
+      () => complete(engine, { ...requests[0]!, ...change }),
+      (error: unknown) => error instanceof RefusalError && why.test(error.message),
     )
   refused({ prompt: [] }, /no tokens/)
   refused({ prompt: [5, 300] }, /token id 300/)
@@ -154,21 +152,20 @@ test('a request that can never run is refused with what to do, and pages of canc
   refused({ maxTokens: 0 }, /at least one token/)
   refused({ prompt: prompt(190) }, /context of 192 tokens/)
   refused({ prompt: prompt(120) }, /3 pages .* there are 2/)
-  assert.not(loop.busy)
-  const long = { ...requests[3]!, maxTokens: 60 }
-  loop.add(long)
-  loop.add(requests[0]!)
-  await loop.step()
-  assert.equal(await loop.step().then((events) => events.length), 1, 'the second waits for pages')
-  loop.cancel(long)
-  assert.equal(await loop.step().then((events) => events.map(({ request }) => request)), [requests[0]])
-  const underWay = loop.step()
-  loop.cancel(requests[0]!)
-  assert.equal(await underWay, [], 'a request cancelled during a step gets nothing of it')
-  assert.not(loop.busy)
-  assert.equal(await loop.step(), [])
-  loop.free()
+  assert.is(engine.stats.steps, 0)
+  await engine.close()
   model.free()
+})
+
+test('what makes a step fail is what a request is told', async () => {
+  const model = await loadModel(quantized, { tokens: 128 })
+  const engine = await startOnModel(model)
+  model.free()
+  const failed = await complete(engine, requests[0]!).then(
+    () => undefined,
+    (error: Error) => error,
+  )
+  assert.match(failed!.message, /was freed/)
 })
 
 test.after(() => device.close())
