@@ -28,11 +28,12 @@ export interface CheckpointFormat {
    * The output head where it is quantized: its tensors are `lm_head.codes` and so on, in a format that the kernels name, and
    * it has a copy of its own where the original is the embedding table.
    */
-  readonly head?: {
-    readonly format: string
-    /** The layout tag of its packed codes. */
-    readonly layout: string
-  }
+  readonly head?: NamedFormat
+  /**
+   * Products of layers whose weights are in another format than `weights` says, by the path of their tensors, such as
+   * `model.layers.3.mlp.down_proj`.
+   */
+  readonly exceptions?: Readonly<Record<string, NamedFormat>>
   readonly activations: {
     /** 16 means not quantized. */
     readonly bits: 8 | 16
@@ -51,6 +52,13 @@ export interface CheckpointFormat {
     /** Queries and keys go through a normalised Hadamard transform over the head dimension, behind the rotation. */
     readonly keyHadamard: boolean
   }
+}
+
+/** A weight format by the name that the kernels give it. */
+export interface NamedFormat {
+  readonly format: string
+  /** The layout tag of its packed codes. */
+  readonly layout: string
 }
 
 /**
@@ -80,6 +88,18 @@ const number = z
   .regex(/^\d{1,9}$/, 'expected a number')
   .transform(Number)
 
+const exceptions = z
+  .string()
+  .transform((text, context) => {
+    try {
+      return JSON.parse(text) as unknown
+    } catch {
+      context.addIssue('expected JSON')
+      return z.NEVER
+    }
+  })
+  .pipe(z.record(z.string(), z.strictObject({ format: z.string().min(1), layout: z.string().min(1) })))
+
 const fields = z.object({
   format: z.string(),
   'weights.bits': number.pipe(z.literal([4, 8, 16, 32])),
@@ -93,6 +113,7 @@ const fields = z.object({
   'kv.key_hadamard': boolean,
   'head.format': z.string().min(1).optional(),
   'head.layout': z.string().min(1).optional(),
+  'weights.exceptions': exceptions.optional(),
 })
 
 /** The name that follows from the bit widths and the group: `w4a8kv4`, `w4a8kv4-g128`. */
@@ -129,6 +150,7 @@ export function describeFormat(format: CheckpointFormat, producer: string): Map<
     'kv.key_mean': kv.keyMean,
     'kv.key_hadamard': kv.keyHadamard,
     ...(head && { 'head.format': head.format, 'head.layout': head.layout }),
+    ...(format.exceptions && { 'weights.exceptions': JSON.stringify(format.exceptions) }),
   }
   return new Map(Object.entries(described).map(([key, value]) => [keyPrefix + key, String(value)]))
 }
@@ -171,6 +193,7 @@ export function parseFormat(
       layout: found['weights.layout'],
     },
     ...(head.format !== undefined && { head: head as CheckpointFormat['head'] & object }),
+    ...(found['weights.exceptions'] && { exceptions: found['weights.exceptions'] }),
     activations: { bits: found['activations.bits'], sum: found['activations.sum'] },
     kv: { bits: found['kv.bits'], keyMean: found['kv.key_mean'], keyHadamard: found['kv.key_hadamard'] },
   }

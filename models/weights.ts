@@ -1,5 +1,6 @@
 import { CheckpointError } from '../checkpoint/error.ts'
 import type { Checkpoint } from '../checkpoint/open.ts'
+import type { NamedFormat } from '../checkpoint/quantized.ts'
 import { type HostTensor, widen } from '../checkpoint/tensor.ts'
 import type { DType } from '../dsl/dtype.ts'
 import { bf16FromF32, f16FromF32 } from '../dsl/half.ts'
@@ -68,12 +69,31 @@ export function weightFormatOf(checkpoint: Checkpoint): ProjectionFormat {
 }
 
 /** The format of a checkpoint's output head. */
-export function headFormatOf({ folder, format: { head } }: Checkpoint): ProjectionFormat {
-  if (!head) return 'w16'
-  const found = projectionFormats.find((name) => name === head.format)
-  if (found && weightFormats[found].tag === head.layout) return found
+export const headFormatOf = (checkpoint: Checkpoint): ProjectionFormat =>
+  checkpoint.format.head ? namedFormat(checkpoint, 'an output head', checkpoint.format.head) : 'w16'
+
+/** The format of one product of a layer, by its path. Throws `CheckpointError` for one without a kernel. */
+export function productFormatOf(checkpoint: Checkpoint, path: string): ProjectionFormat {
+  const usual = weightFormatOf(checkpoint)
+  const exception = checkpoint.format.exceptions?.[path]
+  if (!exception) return usual
+  const found = namedFormat(checkpoint, path, exception)
+  if (takesCodes(found) === takesCodes(usual)) return found
   throw new CheckpointError(
-    `${folder} has an output head in the format ${head.format}, in the order '${head.layout}', and the kernels read ` +
+    `${checkpoint.folder} has ${path} in the format ${found} in a model of ${usual}, and the two take other activations; ` +
+      'quantize the model again',
+  )
+}
+
+function namedFormat(
+  { folder }: Checkpoint,
+  what: string,
+  { format, layout }: NamedFormat,
+): ProjectionFormat {
+  const found = projectionFormats.find((name) => name === format)
+  if (found && weightFormats[found].tag === layout) return found
+  throw new CheckpointError(
+    `${folder} has ${what} in the format ${format}, in the order '${layout}', and the kernels read ` +
       `${projectionFormats.join(', ')}${found ? ` in '${weightFormats[found].tag}'` : ''}; quantize the model again`,
   )
 }
@@ -155,7 +175,9 @@ export function loadProjection(
   projection: Projection,
   type: ActivationType,
 ): LinearWeights {
-  return loadAs(device, checkpoint, weightFormatOf(checkpoint), `model.layers.${layer}.`, projection, type)
+  const prefix = `model.layers.${layer}.`
+  const format = productFormatOf(checkpoint, prefix + projection.path)
+  return loadAs(device, checkpoint, format, prefix, projection, type)
 }
 
 /** Loads the output head, quantized or not. Throws `CheckpointError` for a format without a kernel. */

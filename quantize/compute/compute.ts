@@ -114,7 +114,7 @@ export interface Compute {
   /** The index, row-major, of the first element that is not a finite number. */
   firstNonFinite(m: Mat): Promise<number | undefined>
 
-  /** Row t of dst is row ids[t] of the table. */
+  /** Row t of dst [ids, columns] is row ids[t] of the table: embeddings, and any choice of rows. */
   embed(dst: Mat, table: Mat, ids: Int32Array): Promise<void>
   /** dst = x / √(mean square of the row + epsilon) · gain, with gain [1, columns], 1 where null. `dst` may be `x`. */
   rmsNorm(dst: Mat, x: Mat, gain: Mat | null, epsilon: number): Promise<void>
