@@ -24,7 +24,7 @@ const all = [
   clip,
   gptq,
   rtn,
-] as readonly Pass<never>[] as readonly Pass[]
+] as unknown as readonly Pass[]
 
 /** The passes that recipes can name. */
 export const passes: Readonly<Record<string, Pass>> = Object.fromEntries(all.map((pass) => [pass.name, pass]))
