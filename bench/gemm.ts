@@ -6,6 +6,7 @@ import { progressBar } from '../cli/progress.ts'
 import type { Program } from '../codegen/program.ts'
 import type { Target } from '../codegen/target.ts'
 import type { TileConstants } from '../kernels/gemm/operands.ts'
+import { hasMma } from '../kernels/gemm/space.ts'
 import { cubinCache } from '../runtime/cuda/cubin-cache.ts'
 import { DriverError } from '../runtime/cuda/errors.ts'
 import type { Device } from '../runtime/device.ts'
@@ -18,7 +19,7 @@ import { runBench } from './command.ts'
 import { type BenchFormat, benchFormats } from './gemm/formats.ts'
 import { cellsOf, layerShapes, type Shape, shapeName } from './gemm/layers.ts'
 import { cellOf, failedCell, measureCell, tilesFor } from './gemm/measure.ts'
-import { countsIn, formatsIn, shapesIn, targetIn, tilesIn } from './gemm/options.ts'
+import { countsIn, formatsIn, olderIn, shapesIn, targetIn, tilesIn } from './gemm/options.ts'
 import { Problem, problemConstants, problemKernel } from './gemm/problem.ts'
 import { type Cell, type GemmRow, keyOf, type RivalRow } from './gemm/rows.ts'
 import { bestVariants, cudaRunner, type RivalRunner, torchRunner } from './gemm/run-rivals.ts'
@@ -40,6 +41,7 @@ interface GemmOptions {
   readonly rivalVariants: 'best' | 'all'
   readonly torchPython?: string
   readonly prepare?: Target
+  readonly like?: Target
   readonly report?: string
   readonly pause: number
   readonly commit?: string
@@ -55,20 +57,23 @@ interface Job {
 }
 
 /** The fewest tokens first: many heat the GPU, whose clock falls. */
-const jobsOf = ({ tokens, formats, shapes, tiles }: GemmOptions, device: TunedDevice): Job[] =>
+const jobsOf = ({ tokens, formats, shapes, tiles, like }: GemmOptions, device: TunedDevice): Job[] =>
   tokens.flatMap((count) =>
-    formats.flatMap((format) =>
-      cellsOf(shapes, count).map((cell) => ({
-        format,
-        cell,
-        tiles: tiles ?? tilesFor(format, cell, device),
-      })),
-    ),
+    formats
+      .filter(({ weights }) => like === undefined || hasMma(weights))
+      .flatMap((format) =>
+        cellsOf(shapes, count).map((cell) => ({
+          format,
+          cell,
+          tiles: tiles ?? tilesFor(format, cell, device, like),
+        })),
+      ),
   )
 
 function openStore(options: GemmOptions, gpu: string): Store {
   const folder = join(packageRoot(), 'bench', 'results', gpu)
-  const store = new Store(options.json ?? join(folder, 'gemm.json'), join(folder, 'rivals.json'))
+  const own = options.like ? `gemm-${options.like.name}.json` : 'gemm.json'
+  const store = new Store(options.json ?? join(folder, own), join(folder, 'rivals.json'))
   for (const file of [...options.rival, ...options.torch]) store.addRivalFile(file)
   return store
 }
@@ -256,6 +261,11 @@ await runBench(
         .default(layerShapes, layerShapes.map(shapeName).join(',')),
     )
     .option('--tiles <json>', 'tile constants in place of those that a model would take', tilesIn)
+    .option(
+      '--like <target>',
+      'the tiles of sm_80, sm_86 or sm_89, on mma.sync; writes gemm-TARGET.json',
+      olderIn,
+    )
     .option('--only-missing', 'measure only what the results do not have')
     .option('--json <file>', 'results (default: bench/results/GPU/gemm.json)')
     .addOption(repeated('--rival <file>', 'rows of the hand-written CUDA'))

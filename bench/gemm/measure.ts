@@ -1,5 +1,6 @@
+import type { Target } from '../../codegen/target.ts'
 import type { TileConstants } from '../../kernels/gemm/operands.ts'
-import { bestTiles } from '../../models/best-tiles.ts'
+import { bestTiles, untunedTiles } from '../../models/best-tiles.ts'
 import type { Device } from '../../runtime/device.ts'
 import { deviceSlug } from '../../runtime/device-slug.ts'
 import { ceilings, floorMicroseconds } from '../../runtime/tune/roofline.ts'
@@ -11,12 +12,18 @@ import type { Cell, GemmRow } from './rows.ts'
 /** A whole run must not take long: a few replays, most of them of a turn of the rotation. */
 const patience: Patience = { replays: 7, leastMicroseconds: 1000, mostMicroseconds: 15_000 }
 
-/** The tiles that a model would take for a product. */
+/**
+ * The tiles that a model would take for a product.
+ *
+ * @param like a target whose tiles are taken instead, as far as this device runs them.
+ */
 export const tilesFor = (
   format: BenchFormat,
   { n: N, k: K, tokens: M }: Cell,
   device: Pick<Device, 'name' | 'properties' | 'target'>,
-): TileConstants => bestTiles(format.weights, { M, N, K }, device)
+  like?: Target,
+): TileConstants =>
+  like ? untunedTiles(format.weights, { M, N, K }, like) : bestTiles(format.weights, { M, N, K }, device)
 
 /**
  * Times a product, with launches one after the other and with launches that overlap. Before each timing a result is

@@ -51,3 +51,10 @@ export function targetIn(text: string): Target {
   if (Object.hasOwn(targets, text)) return targets[text as TargetName]
   throw new InvalidArgumentError(`Targets are ${Object.keys(targets).join(', ')}.`)
 }
+
+/** Parses `sm_80`: a target whose kernels are on `mma.sync`. */
+export function olderIn(text: string): Target {
+  const target = targetIn(text)
+  if (target.capability < 90) return target
+  throw new InvalidArgumentError('It must be a target without wgmma: sm_80, sm_86 or sm_89.')
+}

@@ -18,8 +18,8 @@ export function gemmSpace(format: WeightFormatName): Space<TileConstants> {
 
 const hasWgmma = (target: TuningTarget): boolean => target.name === 'sm_90a'
 
-/** `mma.sync` of these targets multiplies no 8-bit floats. */
-const hasMma = (format: WeightFormatName): boolean => activationType(format, 'f16') !== 'e4m3'
+/** Whether a format has kernels on `mma.sync`, which multiplies no 8-bit floats before sm_89. */
+export const hasMma = (format: WeightFormatName): boolean => activationType(format, 'f16') !== 'e4m3'
 
 const isExact = (format: WeightFormatName): boolean =>
   (weightFormats[format] as WeightFormat).activations.includes('i8')
