@@ -1,7 +1,7 @@
 import type { ModelConfig } from '../../checkpoint/config.ts'
 import { ropeTable } from '../../models/rope.ts'
 import type { ColumnStats, Compute, Mat, Values } from '../../quantize/compute/compute.ts'
-import { type ForwardOptions, forwardLayer } from '../../quantize/forward.ts'
+import { type ForwardOptions, forwardLayer, withRounded } from '../../quantize/forward.ts'
 import type {
   EmbeddingState,
   HeadState,
@@ -131,6 +131,16 @@ export async function applyPasses(
   await each((pass, options, run) => pass.head?.(model.head, options, run))
   return recorded
 }
+
+/** Logits of the model's own ids, [tokens · vocabulary]; with what passes rounded, and as kernels round the rest. */
+export const roundedLogitsOf = (model: RandomModel): Promise<Values> =>
+  logitsOf(
+    { ...model, layers: model.layers.map((layer) => ({ ...layer, ...withRounded(layer) })) },
+    {
+      fakeActivations: true,
+      fakeKv: true,
+    },
+  )
 
 /** Logits of the model's own ids, [tokens · vocabulary]. */
 export async function logitsOf(model: RandomModel, options: ForwardOptions = {}): Promise<Values> {
