@@ -21,6 +21,7 @@ import { gemm16 } from './gemm/w16.ts'
 import { defaultWgmmaTiles } from './gemm/wgmma-tiles.ts'
 import { groupTiles } from './group-tiles.ts'
 import { logProbs } from './log-probs.ts'
+import { convertHalf, packHalf } from './pack-half.ts'
 import { quantizeRows, quantizeRowsFp8, quantizeRowsSumming } from './quantize-rows.ts'
 import { addRmsNormQuantize, rmsNorm, rmsNormQuantize, rmsNormRows } from './rms-norm.ts'
 import { ropeAppend } from './rope-append.ts'
@@ -83,6 +84,8 @@ export function builtinKernels(
     format.endsWith('g128') ? tiles(format) : tiles(format).slice(0, 1)
 
   add(embedTokens, { dtype, V, H })
+  add(packHalf, { K: H, from: 'bf16', to: dtype })
+  add(convertHalf, { K: H, from: 'bf16', to: 'f16' })
   add(rmsNorm, { dtype, H })
   add(rmsNormRows, { dtype, H })
   add(rmsNormQuantize, { dtype, H })

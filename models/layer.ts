@@ -12,7 +12,8 @@ import type { KvCache } from './kv-cache.ts'
 import { Linear } from './linear.ts'
 import type { LayerProjections } from './projections.ts'
 import type { StepKind } from './step.ts'
-import { type ActivationType, type LinearWeights, loadFloats, loadHalf, loadProjection } from './weights.ts'
+import type { WeightLoader } from './weight-loader.ts'
+import type { ActivationType, LinearWeights } from './weights.ts'
 
 /** A launch of a step and the extent of the shape word that counts its rows. */
 export interface StepLaunch {
@@ -32,6 +33,7 @@ export function runStepLaunch({ launch, size }: StepLaunch, stream?: Stream): vo
 interface LayerParts {
   readonly device: Device
   readonly checkpoint: Checkpoint
+  readonly weights: WeightLoader
   readonly index: number
   readonly projections: LayerProjections
   readonly type: ActivationType
@@ -70,14 +72,16 @@ export class DecoderLayer {
     const { x, normed, qkv, oInput, gateUp, downInput } = activations
     const { hiddenSize: H } = checkpoint.config
     const prefix = `model.layers.${index}.`
-    const norms = ['input_layernorm', 'post_attention_layernorm'].map((name) =>
-      loadHalf(device, checkpoint, `${prefix}${name}.weight`, [H], type),
-    )
+    const loader = parts.weights
+    const norms = [
+      await loader.half(`${prefix}input_layernorm.weight`, [H]),
+      await loader.half(`${prefix}post_attention_layernorm.weight`, [H]),
+    ]
     const weights = {
-      qkv: loadProjection(device, checkpoint, index, projections.qkv, type),
-      o: loadProjection(device, checkpoint, index, projections.o, type),
-      gateUp: loadProjection(device, checkpoint, index, projections.gateUp, type),
-      down: loadProjection(device, checkpoint, index, projections.down, type),
+      qkv: await loader.projection(index, projections.qkv),
+      o: await loader.projection(index, projections.o),
+      gateUp: await loader.projection(index, projections.gateUp),
+      down: await loader.projection(index, projections.down),
     }
     const product = (of: LinearWeights, input: ProductInput, out: Tensor, residual?: Tensor) =>
       new Linear(device, of, { type, input, out, residual })
@@ -148,7 +152,7 @@ function prepareNorm(parts: LayerParts, gamma: Tensor): Promise<Launch> {
 
 /** The append, and the tensors of the layer that it reads. */
 async function prepareAppend(parts: LayerParts): Promise<{ launch: Launch; owned: readonly Tensor[] }> {
-  const { device, checkpoint, index, type, cache, activations, cosSin } = parts
+  const { device, checkpoint, weights, index, type, cache, activations, cosSin } = parts
   const { config, format } = checkpoint
   const { heads: Hq, kvHeads: Hkv, headDim: D } = config
   const { qkv, positions, slots, q } = activations
@@ -156,10 +160,10 @@ async function prepareAppend(parts: LayerParts): Promise<{ launch: Launch; owned
   const { keyMean, keyHadamard } = format.kv
   const extra = {
     ...(config.headNorm && {
-      qNorm: loadHalf(device, checkpoint, `${prefix}q_norm.weight`, [D], type),
-      kNorm: loadHalf(device, checkpoint, `${prefix}k_norm.weight`, [D], type),
+      qNorm: await weights.half(`${prefix}q_norm.weight`, [D]),
+      kNorm: await weights.half(`${prefix}k_norm.weight`, [D]),
     }),
-    ...(keyMean && { keyMean: loadFloats(device, checkpoint, `${prefix}key_mean`, [Hkv, D]) }),
+    ...(keyMean && { keyMean: weights.floats(`${prefix}key_mean`, [Hkv, D]) }),
   }
   const constants = {
     ...{ dtype: type, D, R: config.rope.columns, Hq, Hkv, HqD: Hq * D, QKV: (Hq + 2 * Hkv) * D },

@@ -14,7 +14,8 @@ import { OutputHead } from './output-head.ts'
 import { layerProjections } from './projections.ts'
 import { ropeTable } from './rope.ts'
 import { cutSequences, kindOf, type StepInput, type StepKind, type StepLimits } from './step.ts'
-import { type ActivationType, loadHalf, takesCodes, weightFormatOf } from './weights.ts'
+import { WeightLoader } from './weight-loader.ts'
+import { type ActivationType, takesCodes, weightFormatOf } from './weights.ts'
 
 export interface ModelOptions {
   readonly limits: StepLimits
@@ -83,42 +84,38 @@ export class Model {
     const positions = limits.pagesPerSequence * PAGE_TOKENS
     const cosSin = Tensor.from(device, 'f32', [positions, config.rope.columns], ropeTable(config, positions))
 
-    const embedName = 'model.embed_tokens.weight'
-    const table = loadHalf(device, checkpoint, embedName, [V, H], type)
-    const head = await OutputHead.load(device, checkpoint, type, activations)
-
-    const projections = layerProjections(config)
-    const layers: DecoderLayer[] = []
-    for (let index = 0; index < config.layers; index++) {
-      layers.push(
-        await DecoderLayer.load({
+    const weights = new WeightLoader(device, checkpoint, type)
+    try {
+      const table = await weights.half('model.embed_tokens.weight', [V, H])
+      const head = await OutputHead.load(weights, activations)
+      const projections = layerProjections(config)
+      const shared = { device, checkpoint, weights, projections, type, cache, activations, attention, cosSin }
+      const layers: DecoderLayer[] = []
+      for (let index = 0; index < config.layers; index++) {
+        layers.push(await DecoderLayer.load({ ...shared, index }))
+        onProgress?.(index + 1, config.layers)
+      }
+      const { ids, x } = activations
+      const embed = await prepare(device, embedTokens, { dtype: type, V, H }, { ids, table, out: x })
+      await weights.finish()
+      return new Model({
+        ...{
           device,
-          checkpoint,
-          index,
-          projections,
-          type,
+          config,
+          limits,
           cache,
           activations,
           attention,
-          cosSin,
-        }),
-      )
-      onProgress?.(index + 1, config.layers)
+          mostQueries: queries,
+          layers,
+          embed,
+          head,
+        },
+        owned: [table, cosSin],
+      })
+    } finally {
+      await weights.close()
     }
-    const { ids, x } = activations
-    return new Model({
-      device,
-      config,
-      limits,
-      cache,
-      activations,
-      attention,
-      mostQueries: queries,
-      layers,
-      embed: await prepare(device, embedTokens, { dtype: type, V, H }, { ids, table, out: x }),
-      head,
-      owned: [table, cosSin],
-    })
   }
 
   /** Logits of the last step, one row per entry of its `logitRows`. */

@@ -1,14 +1,13 @@
-import type { Checkpoint } from '../checkpoint/open.ts'
 import { quantizeRows } from '../kernels/quantize-rows.ts'
 import { rmsNormRows } from '../kernels/rms-norm.ts'
-import type { Device } from '../runtime/device.ts'
 import { type Launch, prepare } from '../runtime/kernel.ts'
 import { Tensor } from '../runtime/tensor.ts'
 import type { Activations, QuantizedActivations } from './activations.ts'
 import type { StepLaunch } from './layer.ts'
 import { Linear } from './linear.ts'
 import { headProjection } from './projections.ts'
-import { type ActivationType, loadHalf, loadHead, takesCodes } from './weights.ts'
+import type { WeightLoader } from './weight-loader.ts'
+import { takesCodes } from './weights.ts'
 
 /** What comes behind the layers: the norm of the rows whose logits are wanted, and the product with the vocabulary. */
 export class OutputHead {
@@ -26,15 +25,14 @@ export class OutputHead {
 
   /** Loads the head in the format that the checkpoint says. Throws `CheckpointError` or `DeviceError`. */
   static async load(
-    device: Device,
-    checkpoint: Checkpoint,
-    type: ActivationType,
+    loader: WeightLoader,
     { x, logitRows, hidden, logits }: Activations,
   ): Promise<OutputHead> {
-    const { config } = checkpoint
+    const { device, type } = loader
+    const { config } = loader.checkpoint
     const { hiddenSize: H, normEpsilon: eps } = config
-    const gamma = loadHalf(device, checkpoint, 'model.norm.weight', [H], type)
-    const weights = loadHead(device, checkpoint, headProjection(config), type)
+    const gamma = await loader.half('model.norm.weight', [H])
+    const weights = await loader.head(headProjection(config))
     const rows = logitRows.length
     const codes: QuantizedActivations | undefined = takesCodes(weights.format)
       ? {

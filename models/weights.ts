@@ -1,13 +1,10 @@
 import { CheckpointError } from '../checkpoint/error.ts'
 import type { Checkpoint } from '../checkpoint/open.ts'
 import type { NamedFormat } from '../checkpoint/quantized.ts'
-import { type HostTensor, widen } from '../checkpoint/tensor.ts'
-import type { DType } from '../dsl/dtype.ts'
+import { type HostTensor, type TensorInfo, widen } from '../checkpoint/tensor.ts'
 import { bf16FromF32, f16FromF32 } from '../dsl/half.ts'
-import { packedShape, type WeightFormat, weightFormats } from '../kernels/formats/index.ts'
-import type { Device } from '../runtime/device.ts'
-import { Tensor } from '../runtime/tensor.ts'
-import type { Projection } from './projections.ts'
+import { type WeightFormat, weightFormats } from '../kernels/formats/index.ts'
+import type { Tensor } from '../runtime/tensor.ts'
 
 /** The tensors of one matrix product on the device; which of them exist follows from the format. */
 export interface LinearWeights {
@@ -102,14 +99,20 @@ function namedFormat(
 export const takesCodes = (format: ProjectionFormat): boolean =>
   (weightFormats[format] as WeightFormat).activations.includes('i8')
 
-/** A tensor of a checkpoint with the shape that the configuration asks for. */
-export function readTensor(checkpoint: Checkpoint, name: string, shape: readonly number[]): HostTensor {
-  const { shape: found } = checkpoint.tensors.info(name)
-  if (found.join() !== shape.join())
+/** What a checkpoint says of a tensor, which must have the shape that the configuration asks for. */
+export function requireShape(checkpoint: Checkpoint, name: string, shape: readonly number[]): TensorInfo {
+  const info = checkpoint.tensors.info(name)
+  if (info.shape.join() !== shape.join())
     throw new CheckpointError(
-      `${checkpoint.folder}: tensor ${name} has shape [${found.join(', ')}] and config.json asks for ` +
+      `${checkpoint.folder}: tensor ${name} has shape [${info.shape.join(', ')}] and config.json asks for ` +
         `[${shape.join(', ')}]; the weights and the configuration are not of the same model`,
     )
+  return info
+}
+
+/** A tensor of a checkpoint with the shape that the configuration asks for. */
+export function readTensor(checkpoint: Checkpoint, name: string, shape: readonly number[]): HostTensor {
+  requireShape(checkpoint, name, shape)
   return checkpoint.tensors.read(name)
 }
 
@@ -124,126 +127,4 @@ export function halfBits(tensor: HostTensor, type: ActivationType): Uint16Array 
       `tensor ${tensor.name} holds ${values[large]}, which f16 cannot represent; run the model as bf16`,
     )
   return f16FromF32(values)
-}
-
-/** Uploads a vector or matrix of weights as the activation type. */
-export function loadHalf(
-  device: Device,
-  checkpoint: Checkpoint,
-  name: string,
-  shape: readonly number[],
-  type: ActivationType,
-): Tensor<'row'> {
-  return Tensor.from(device, type, shape, halfBits(readTensor(checkpoint, name, shape), type))
-}
-
-/** Uploads a tensor of floats of any type as f32. */
-export function loadFloats(
-  device: Device,
-  checkpoint: Checkpoint,
-  name: string,
-  shape: readonly number[],
-): Tensor<'row'> {
-  return Tensor.from(device, 'f32', shape, widen(readTensor(checkpoint, name, shape)))
-}
-
-/** Packs a 16-bit matrix [n, k] for the GEMM and uploads it. */
-export function loadHalfMatrix(
-  device: Device,
-  codes: Uint16Array,
-  n: number,
-  k: number,
-  bias?: Tensor,
-): LinearWeights {
-  const format = weightFormats.w16
-  return {
-    format: 'w16',
-    n,
-    k,
-    w: Tensor.from(device, 'u32', packedShape(format, n, k), format.pack({ codes }, n, k), format.tag),
-    scale: undefined,
-    zero: undefined,
-    bias,
-  }
-}
-
-/** Loads one projection of one layer, quantized or not. */
-export function loadProjection(
-  device: Device,
-  checkpoint: Checkpoint,
-  layer: number,
-  projection: Projection,
-  type: ActivationType,
-): LinearWeights {
-  const prefix = `model.layers.${layer}.`
-  const format = productFormatOf(checkpoint, prefix + projection.path)
-  return loadAs(device, checkpoint, format, prefix, projection, type)
-}
-
-/** Loads the output head, quantized or not. Throws `CheckpointError` for a format without a kernel. */
-export function loadHead(
-  device: Device,
-  checkpoint: Checkpoint,
-  projection: Projection,
-  type: ActivationType,
-): LinearWeights {
-  return loadAs(device, checkpoint, headFormatOf(checkpoint), '', projection, type)
-}
-
-function loadAs(
-  device: Device,
-  checkpoint: Checkpoint,
-  format: ProjectionFormat,
-  prefix: string,
-  projection: Projection,
-  type: ActivationType,
-): LinearWeights {
-  if (format === 'w16') return stackParts(device, checkpoint, prefix, projection, type)
-
-  const { n, k, path } = projection
-  const load = (suffix: string, dtype: DType, shape: readonly number[], tag = 'row'): Tensor => {
-    const name = `${prefix}${path}.${suffix}`
-    const tensor = readTensor(checkpoint, name, shape)
-    if (tensor.dtype !== dtype)
-      throw new CheckpointError(
-        `${checkpoint.folder}: tensor ${name} holds ${tensor.dtype} and ${dtype} is expected; quantize the model again`,
-      )
-    return Tensor.from(device, dtype, shape, tensor.bytes, tag)
-  }
-  return {
-    format,
-    n,
-    k,
-    w: load(quantizedTensors.w, 'u32', packedShape(weightFormats[format], n, k), weightFormats[format].tag),
-    scale: takesCodes(format) ? load(quantizedTensors.scale, 'f16', [n]) : undefined,
-    zero: format === 'w4a8' ? load(quantizedTensors.zero, 'u8', [n]) : undefined,
-    bias: projection.bias ? loadHalf(device, checkpoint, `${prefix}${path}.bias`, [n], type) : undefined,
-  }
-}
-
-/** Stacks the output features of a projection's parts in the Hugging Face layout. */
-function stackParts(
-  device: Device,
-  checkpoint: Checkpoint,
-  prefix: string,
-  projection: Projection,
-  type: ActivationType,
-): LinearWeights {
-  const { n, k, parts } = projection
-  const codes = new Uint16Array(n * k)
-  const bias = new Uint16Array(n)
-  let row = 0
-  for (const part of parts) {
-    const name = `${prefix}${part.path}`
-    codes.set(halfBits(readTensor(checkpoint, `${name}.weight`, [part.n, k]), type), row * k)
-    if (projection.bias) bias.set(halfBits(readTensor(checkpoint, `${name}.bias`, [part.n]), type), row)
-    row += part.n
-  }
-  return loadHalfMatrix(
-    device,
-    codes,
-    n,
-    k,
-    projection.bias ? Tensor.from(device, type, [n], bias) : undefined,
-  )
 }
