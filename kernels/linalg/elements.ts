@@ -145,3 +145,13 @@ export const takeDiagonal = kernel(
     if (i < a.diagonal.dim('C')) a.diagonal.put(a.m.at(i, i), i)
   },
 )
+
+/** A square matrix's diagonal becomes what is given. */
+export const putDiagonal = kernel(
+  import.meta.url,
+  { grid: (d: Dims) => [ceilDiv(d.C!, THREADS)] as const, block: [THREADS] },
+  function putDiagonal(a: { m: InOut<f32, 'C C'>; diagonal: In<f32, 'C'> }) {
+    const i = blockIdx.x * THREADS + threadIdx.x
+    if (i < a.diagonal.dim('C')) a.m.put(a.diagonal.at(i), i, i)
+  },
+)

@@ -223,8 +223,5 @@ function fragment(tile: Shared<f32>, rows: LaneRows, k: number): (j: number) => 
     const values = each(8, (i) => load(tile, [ownRow(rows, i), k], 4))
     return (j) => values.map((row) => row[j]!)
   }
-  return (j) => [
-    ...load(tile, [k + j, ownRow(rows, 0)], 4),
-    ...load(tile, [k + j, ownRow(rows, 4)], 4),
-  ]
+  return (j) => [...load(tile, [k + j, ownRow(rows, 0)], 4), ...load(tile, [k + j, ownRow(rows, 4)], 4)]
 }

@@ -84,7 +84,8 @@ export const fakeQuantizeRows = kernel(
     const row = blockIdx.x
     const columns = a.m.dim('C')
     let own: f32 = 0
-    for (const column of range(threadIdx.x, columns, THREADS)) own = Math.max(own, Math.abs(a.m.at(row, column)))
+    for (const column of range(threadIdx.x, columns, THREADS))
+      own = Math.max(own, Math.abs(a.m.at(row, column)))
     const largest = largestMagnitude([own])
     const inverse = inverseOf(largest)
     const scale = scaleOf(largest, f32(1))
@@ -121,8 +122,8 @@ export const findNonFinite = kernel(
   function findNonFinite(a: { m: In<f32, 'T C'>; first: InOut<i32, '1'> }) {
     const row = blockIdx.x
     let found: i32 = 0
+    // All bits of the exponent are set in infinities and NaNs alone.
     for (const column of range(threadIdx.x, a.m.dim('C'), THREADS))
-      // All bits of the exponent are set in infinities and NaNs alone.
       found = (i32.bits(a.m.at(row, column)) & 0x7f800000) === 0x7f800000 ? 1 : found
     if (found === 1) atomicMin(a.first, [0], row)
   },
