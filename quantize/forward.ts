@@ -92,7 +92,8 @@ export async function attentionBlock(
       ['values', v],
     ] as const)
       if (!(await look(site, m, options))) return false
-    await transformKeys(q, k, layer)
+    await transformKeys(k, layer)
+    if (layer.keys.hadamard) await compute.hadamard(q, headDim)
     if (options.fakeKv && layer.kv.bits !== 16)
       for (const m of [k, v]) await compute.fakeQuantizeHeads(m, headDim, layer.kv.bits)
     const attended = own(heads * headDim)
@@ -170,8 +171,14 @@ async function quantizeInput(
 const product = (dst: Mat, x: Mat, name: ProjectionName, { compute, weights }: ForwardLayer): Promise<void> =>
   compute.multiply(dst, x, weights[name], { transposeB: true })
 
-/** Scores do not see a vector taken off all keys, nor one orthogonal transform of queries and keys. */
-async function transformKeys(q: Mat, k: Mat, { compute, config, keys }: ForwardLayer): Promise<void> {
+/**
+ * What is done to keys before the cache: scores do not see a vector taken off all keys, nor an orthogonal transform of
+ * both queries and keys.
+ */
+export async function transformKeys(
+  k: Mat,
+  { compute, config, keys }: Pick<ForwardLayer, 'compute' | 'config' | 'keys'>,
+): Promise<void> {
   if (keys.mean) await compute.addRow(k, keys.mean, -1)
-  if (keys.hadamard) for (const m of [q, k]) await compute.hadamard(m, config.headDim)
+  if (keys.hadamard) await compute.hadamard(k, config.headDim)
 }

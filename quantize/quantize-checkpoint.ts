@@ -1,177 +1,155 @@
 import { existsSync, realpathSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import type { Checkpoint } from '../checkpoint/open.ts'
-import { copyCompanionFiles, describeFormat, weightsFileName } from '../checkpoint/quantized.ts'
-import { SafetensorsWriter, type TensorPlan } from '../checkpoint/safetensors-writer.ts'
-import { type StoredDType, widen } from '../checkpoint/tensor.ts'
-import { type DType, dtypeBytes } from '../dsl/dtype.ts'
-import { columnMultiple } from '../dsl/format.ts'
-import { packedShape, type WeightFormat, weightFormats } from '../kernels/formats/index.ts'
-import { headProjection, layerProjections, type Projection } from '../models/projections.ts'
-import { halfBits, quantizedTensors, readTensor } from '../models/weights.ts'
-import { bytesOf } from '../runtime/bytes.ts'
-import { clipByWeightError } from './clip-search.ts'
+import { copyCompanionFiles, weightsFileName } from '../checkpoint/quantized.ts'
+import { layerProjections } from '../models/projections.ts'
+import type { Calibration } from './calibration.ts'
+import type { Compute } from './compute/compute.ts'
+import { HostCompute } from './compute/host.ts'
+import { embeddingPart, headPart } from './ends.ts'
 import { QuantizeError } from './error.ts'
-import { type QuantizedMatrix, stackRows } from './matrix.ts'
-import { formatOf, type Recipe } from './recipe.ts'
-import { type QuantizedFormatName, roundToNearest } from './round-to-nearest.ts'
+import { advanceOriginal, startHidden, storedHidden, storeHidden } from './hidden-states.ts'
+import { advance, type LayerNotes, runPasses, startLayer } from './layer-run.ts'
+import type { StackName } from './layer-state.ts'
+import { freeLayer, layerPrefix, loadLayer } from './load-layer.ts'
+import { checkWidth, layerTensors } from './quantized-tensors.ts'
+import { productFormat, type Recipe, recipeSteps } from './recipe.ts'
+import { RunState, sha256, sourceFingerprint } from './resume.ts'
+import { roundCheckpoint } from './round-checkpoint.ts'
+import { layerPart, writeResult } from './write-result.ts'
 
 export interface QuantizeOptions {
   /** The program's name and version, for the metadata. */
   readonly producer: string
-  /** Called with the bytes written so far and in all. */
-  readonly onProgress?: (done: number, total: number) => void
+  /** Where matrices are; on the host unless given. */
+  readonly compute?: Compute
+  /** Text to calibrate on, which recipes that look at activations need. */
+  readonly calibration?: Calibration
+  /** What random numbers follow from; 0 unless given. */
+  readonly seed?: number
+  /** Measure errors before and after each pass, for a report. Needs calibration. */
+  readonly measure?: boolean
+  /** Hidden states are kept on disk when so much time has passed since the last; 20 s unless given. */
+  readonly storeEverySeconds?: number
+  /** Called with the work done so far and in all, and what comes next. */
+  readonly onProgress?: (done: number, total: number, what: string) => void
+}
+
+/** What a run tells of itself. */
+export interface QuantizeResult {
+  readonly bytes: number
+  readonly layers: readonly LayerNotes[]
 }
 
 /**
- * Writes the quantized form of a floating-point checkpoint into a folder: the projections of all layers as codes in
- * the order that the kernels read, the other tensors unchanged, configuration and tokenizer copied. The weights file
- * appears when it is complete. Throws `QuantizeError` or `CheckpointError`.
+ * Quantizes a floating-point checkpoint into a folder, layer by layer: projections as codes in the order that the kernels
+ * read, norms and embeddings as passes leave them, configuration and tokenizer copied. One layer's weights are in memory
+ * at a time. What is finished is kept in `DST.quantizing`, from where the same run goes on after it was stopped, with
+ * the same result; the folder goes when the weights file is complete. Throws `QuantizeError` or `CheckpointError`.
  */
 export async function quantizeCheckpoint(
   dst: string,
   src: Checkpoint,
   recipe: Recipe,
   options: QuantizeOptions,
-): Promise<void> {
+): Promise<QuantizeResult> {
+  const steps = recipeSteps(recipe)
+  const path = join(dst, weightsFileName)
+  const stateFolder = `${resolve(dst)}.quantizing`
+  check(dst, src, recipe)
+  if (existsSync(path)) throw new QuantizeError(`${path} exists; remove it, or name another folder`)
+  if (recipe.weights === 'bf16') return roundCheckpoint(dst, src, options)
+
+  const { compute = new HostCompute(), calibration, seed = 0, measure = false } = options
+  const state = RunState.open(stateFolder, describeRun(src, recipe, options))
+  const { layers } = src.config
+  // A unit of work is a pass of a layer; taking the hidden states on is another.
+  const total = layers * (steps.length + 1) + 2
+  const progress = (done: number, what: string): void => options.onProgress?.(done, total, what)
+  try {
+    progress(0, 'embeddings')
+    if (!state.has('embedding'))
+      await state.write('embedding', await embeddingPart(compute, src, steps, seed))
+
+    const finished = countFinished(state, layers)
+    if (finished < layers) {
+      const hidden = calibration && (await storedHidden(compute, src, state, calibration, finished))
+      const first = hidden ? hidden.layer : calibration ? 0 : finished
+      let states = hidden?.hidden
+      if (calibration && !states)
+        states = await startHidden(compute, src, steps, calibration, { seed, measure })
+      let stored = performance.now()
+      for (let index = first; index < layers; index++) {
+        const unit = index * (steps.length + 1)
+        let done = 0
+        const layer = startLayer(compute, src, recipe, index, await loadLayer(compute, src, index), states)
+        const onStep = (what: string): void => {
+          progress(unit + Math.min(done, steps.length), `layer ${index + 1} of ${layers}, ${what}`)
+          if (what !== 'measuring') done++
+        }
+        const notes = await runPasses(layer, steps, states, { seed, onStep })
+        await state.write(layerPart(index), await layerTensors(src, layer), notes)
+        if (states && index + 1 < layers) {
+          onStep('forward')
+          await advance(states, layer, recipe.inputs)
+          if (states.original) await advanceOriginal(compute, src, index, states)
+          if (performance.now() - stored > 1000 * (options.storeEverySeconds ?? 20)) {
+            await storeHidden(compute, state, index + 1, states)
+            stored = performance.now()
+          }
+        }
+        freeLayer(layer)
+      }
+      for (const mat of states ? [states.states, states.original, states.cosSin] : []) mat?.free()
+    }
+    progress(total - 2, 'output head')
+    if (!state.has('head')) await state.write('head', await headPart(compute, src, recipe, steps, seed))
+    progress(total - 1, 'writing')
+    copyCompanionFiles(dst, src.folder)
+    const result = await writeResult(dst, src, recipe, state, options.producer)
+    state.discard()
+    progress(total, 'done')
+    return result
+  } catch (error) {
+    state.discardIfEmpty()
+    throw error
+  }
+}
+
+function check(dst: string, src: Checkpoint, recipe: Recipe): void {
   if (src.format.weights.bits < 16)
     throw new QuantizeError(
       `${src.folder} is quantized already, as ${src.format.name}; start from the original model`,
     )
   if (existsSync(dst) && realpathSync(dst) === realpathSync(src.folder))
     throw new QuantizeError(`${dst} is the model itself; name another folder for the result`)
-  if (recipe.weights === 'bf16' && recipe.head)
-    throw new QuantizeError(
-      `a model that stays as it is keeps its head; choose a format beside --head ${recipe.head}`,
-    )
-  const path = join(dst, weightsFileName)
-  if (existsSync(path)) throw new QuantizeError(`${path} exists; remove it, or name another folder`)
+  if (recipe.weights === 'bf16') return
+  for (let index = 0; index < src.config.layers; index++)
+    for (const [product, projection] of Object.entries(layerProjections(src.config)))
+      checkWidth(layerPrefix(index), projection, productFormat(recipe, index, product as StackName))
+}
 
-  const tensors = [...plan(src, recipe)]
-  copyCompanionFiles(dst, src.folder)
-  const writer = await SafetensorsWriter.create(
-    path,
-    tensors.flatMap((step) => step.plans),
-    {
-      // Element types describe a checkpoint that is not quantized.
-      metadata: recipe.weights === 'bf16' ? new Map() : describeFormat(formatOf(recipe), options.producer),
-      ...(options.onProgress && { onProgress: options.onProgress }),
+/** Layers from the first on whose part is complete. */
+function countFinished(state: RunState, layers: number): number {
+  let count = 0
+  while (count < layers && state.has(layerPart(count))) count++
+  return count
+}
+
+/** Everything that the result follows from. */
+const describeRun = (src: Checkpoint, recipe: Recipe, options: QuantizeOptions): string =>
+  JSON.stringify({
+    producer: options.producer,
+    source: sourceFingerprint(src),
+    recipe: { ...recipe, passes: recipe.passes.map((step) => ({ ...step, pass: nameOf(step.pass) })) },
+    seed: options.seed ?? 0,
+    compute: options.compute?.name ?? 'host',
+    measure: options.measure ?? false,
+    calibration: options.calibration && {
+      window: options.calibration.window,
+      ids: sha256(new Uint8Array(options.calibration.ids.buffer)),
     },
-  )
-  try {
-    for (const step of tensors) for (const [name, bytes] of step.produce()) await writer.write(name, bytes)
-    await writer.finish()
-  } catch (error) {
-    await writer.abort()
-    throw error
-  }
-}
+  })
 
-/** Some tensors of the result, and the work that makes their bytes. */
-interface Step {
-  readonly plans: readonly TensorPlan[]
-  produce(): readonly (readonly [name: string, bytes: Uint8Array])[]
-}
-
-function* plan(src: Checkpoint, recipe: Recipe): Generator<Step> {
-  const { weights } = recipe
-  if (weights === 'bf16') {
-    for (const name of src.tensors.names) yield roundStep(src, name)
-    return
-  }
-  const quantized = new Set<string>()
-  for (let layer = 0; layer < src.config.layers; layer++)
-    for (const projection of Object.values(layerProjections(src.config))) {
-      const prefix = `model.layers.${layer}.`
-      for (const part of projection.parts)
-        for (const suffix of projection.bias ? ['weight', 'bias'] : ['weight'])
-          quantized.add(`${prefix}${part.path}.${suffix}`)
-      yield projectionStep(src, { ...recipe, weights }, prefix, projection)
-      if (projection.bias) yield biasStep(src, prefix, projection)
-    }
-  if (recipe.head) {
-    const projection = headProjection(src.config)
-    yield projectionStep(src, { ...recipe, weights: recipe.head }, '', projection)
-    if (!src.config.tieEmbeddings) quantized.add(`${projection.parts[0]!.path}.weight`)
-  }
-  for (const name of src.tensors.names) if (!quantized.has(name)) yield copyStep(src, name)
-}
-
-function copyStep(src: Checkpoint, name: string): Step {
-  const { dtype, shape } = src.tensors.info(name)
-  return {
-    plans: [{ name, dtype: ownType(name, dtype), shape }],
-    produce: () => [[name, src.tensors.read(name).bytes]],
-  }
-}
-
-function roundStep(src: Checkpoint, name: string): Step {
-  const { shape } = src.tensors.info(name)
-  return {
-    plans: [{ name, dtype: 'bf16', shape }],
-    produce: () => [[name, bytesOf(halfBits(src.tensors.read(name), 'bf16'))]],
-  }
-}
-
-function ownType(name: string, dtype: StoredDType): DType {
-  if (dtype in dtypeBytes) return dtype as DType
-  throw new QuantizeError(
-    `tensor ${name} holds ${dtype}, which Quattuor does not compute with; convert the checkpoint to bf16, f16 or f32`,
-  )
-}
-
-function biasStep(src: Checkpoint, prefix: string, projection: Projection): Step {
-  const parts = projection.parts.map((part) => `${prefix}${part.path}.bias`)
-  const name = `${prefix}${projection.path}.${quantizedTensors.bias}`
-  const { dtype } = src.tensors.info(parts[0]!)
-  return {
-    plans: [{ name, dtype: ownType(name, dtype), shape: [projection.n] }],
-    produce: () => {
-      const biases = projection.parts.map((part, i) => readTensor(src, parts[i]!, [part.n]).bytes)
-      return [[name, Buffer.concat(biases)]]
-    },
-  }
-}
-
-interface QuantizingRecipe extends Recipe {
-  readonly weights: QuantizedFormatName
-}
-
-function projectionStep(
-  src: Checkpoint,
-  recipe: QuantizingRecipe,
-  prefix: string,
-  projection: Projection,
-): Step {
-  const { n, k, path, parts } = projection
-  const format: WeightFormat = weightFormats[recipe.weights]
-  const multiple = columnMultiple(format)
-  if (k % multiple !== 0)
-    throw new QuantizeError(
-      `tensor ${prefix}${parts[0]!.path}.weight has ${k} columns, and ${recipe.weights} needs a multiple of ` +
-        `${multiple}; choose another format`,
-    )
-  const output = (
-    tensor: keyof typeof quantizedTensors,
-    dtype: DType,
-    shape: readonly number[],
-    content: (matrix: QuantizedMatrix) => ArrayBufferView,
-  ) => ({ plan: { name: `${prefix}${path}.${quantizedTensors[tensor]}`, dtype, shape }, content })
-  const outputs = [output('w', 'u32', packedShape(format, n, k), (matrix) => format.pack(matrix, n, k))]
-  // Scales and zero points of groups are packed with the codes.
-  if (format.activations.includes('i8')) outputs.push(output('scale', 'f16', [n], ({ scale }) => scale))
-  if (recipe.weights === 'w4a8') outputs.push(output('zero', 'u8', [n], ({ zero }) => zero!))
-  const clip = recipe.clip === 'weight-error' ? { clip: clipByWeightError } : {}
-  return {
-    plans: outputs.map((each) => each.plan),
-    produce: () => {
-      const quantizedParts = parts.map((part) => {
-        const tensor = readTensor(src, `${prefix}${part.path}.weight`, [part.n, k])
-        const matrix = { name: tensor.name, rows: part.n, columns: k, values: widen(tensor) }
-        return roundToNearest(matrix, recipe.weights, clip)
-      })
-      const matrix = stackRows(quantizedParts)
-      return outputs.map(({ plan, content }) => [plan.name, bytesOf(content(matrix))])
-    },
-  }
-}
+const nameOf = (pass: Recipe['passes'][number]['pass']): string =>
+  typeof pass === 'string' ? pass : pass.name

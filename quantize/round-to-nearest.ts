@@ -16,18 +16,14 @@ import { assertFinite, type Matrix, type QuantizedMatrix, rowOf } from './matrix
  * the kernels will multiply by the rounded ones; a scale of 0 becomes 1. The bound 119 keeps q · s2 + min in a signed
  * byte for every group. Source: QServe (arXiv 2405.04532), section 4.1.
  */
-export function roundToNearest(
-  matrix: Matrix,
-  format: QuantizedFormatName,
-  options: { readonly clip?: ClipRatio } = {},
-): QuantizedMatrix {
+export function roundToNearest(matrix: Matrix, format: QuantizedFormatName): QuantizedMatrix {
   assertFinite(matrix)
   const { rows } = matrix
   const grid = rowGrids[format]
   const result = grid.allocate(matrix)
   for (let n = 0; n < rows; n++) {
     const row = rowOf(matrix, n)
-    grid.fit(result, n, row, matrix.name, options.clip?.(grid, matrix, n) ?? 1)
+    grid.fit(result, n, row, matrix.name)
     grid.encode(result, n, row)
   }
   return result
@@ -43,14 +39,11 @@ export type QuantizedFormatName =
   | 'w4a16-g32'
   | 'w8a8'
 
-/** Chooses the part of a row's range that its grid covers, from 0 (excluded) to 1; weights beyond saturate. */
-export type ClipRatio = (grid: RowGrid, matrix: Matrix, row: number) => number
-
 /** How one number format quantizes a row: choose the scales, then the codes; or take the codes back to weights. */
 export interface RowGrid {
   allocate(matrix: Matrix): QuantizedMatrix
-  /** Sets the scales (and zero point or minima) of row `n` for `ratio` times the range of its weights. */
-  fit(dst: QuantizedMatrix, n: number, row: Float32Array, name: string, ratio: number): void
+  /** Sets the scales (and zero point or minima) of row `n` for the range of its weights. */
+  fit(dst: QuantizedMatrix, n: number, row: Float32Array, name: string): void
   /** Two-level formats: what belongs to groups, under the scale that row `n` has. */
   fitGroups?(dst: QuantizedMatrix, n: number, row: Float32Array): void
   /** Sets the codes of row `n` under its scales. */
@@ -90,8 +83,8 @@ const w8a8: RowGrid = {
     codes: new Int8Array(rows * columns),
     scale: new Uint16Array(rows),
   }),
-  fit(dst, n, row, name, ratio) {
-    dst.scale[n] = scaleBits((largestMagnitude(row) * ratio) / 127, name, n)
+  fit(dst, n, row, name) {
+    dst.scale[n] = scaleBits(largestMagnitude(row) / 127, name, n)
   },
   encode({ codes, scale, columns }, n, row) {
     const s = f16Value(scale[n]!)
@@ -115,15 +108,15 @@ const w4a8: RowGrid = {
     scale: new Uint16Array(rows),
     zero: new Uint8Array(rows),
   }),
-  fit(dst, n, row, name, ratio) {
+  fit(dst, n, row, name) {
     let min = 0
     let max = 0
     for (const value of row) {
       min = Math.min(min, value)
       max = Math.max(max, value)
     }
-    dst.scale[n] = scaleBits(((max - min) * ratio) / 15, name, n)
-    dst.zero![n] = clamp(nearest(-min * ratio, f16Value(dst.scale[n]!)), 0, 15)
+    dst.scale[n] = scaleBits((max - min) / 15, name, n)
+    dst.zero![n] = clamp(nearest(-min, f16Value(dst.scale[n]!)), 0, 15)
   },
   encode({ codes, scale, zero, columns }, n, row) {
     const s = f16Value(scale[n]!)
@@ -157,9 +150,9 @@ const grouped = (row: RowGrid, group: number): RowGrid => {
       const { rows, columns } = matrix
       return { ...row.allocate({ ...matrix, rows: rows * groups(matrix), columns: group }), rows, columns }
     },
-    fit(dst, n, values, name, ratio) {
+    fit(dst, n, values, name) {
       const to = asRows(dst)
-      each(values, (part, g) => row.fit(to, n * groups(dst) + g, part, name, ratio))
+      each(values, (part, g) => row.fit(to, n * groups(dst) + g, part, name))
     },
     encode(dst, n, values) {
       const to = asRows(dst)
@@ -203,8 +196,8 @@ const w4a8Group = (group: number): RowGrid => ({
       groupMin: new Int8Array((rows * columns) / group),
     }
   },
-  fit(dst, n, row, name, ratio) {
-    dst.scale[n] = scaleBits((largestMagnitude(row) * ratio) / LEVEL1_BOUND, name, n)
+  fit(dst, n, row, name) {
+    dst.scale[n] = scaleBits(largestMagnitude(row) / LEVEL1_BOUND, name, n)
     this.fitGroups!(dst, n, row)
   },
   fitGroups(dst, n, row) {

@@ -48,7 +48,7 @@ export async function measurePlans(
 ): Promise<LayerRow[]> {
   const most = (of: (plan: StepPlan) => number) => Math.max(...plans.map(of))
   const started = performance.now()
-  const recipe = { weights, kvBits: kv, clip: 'none' } as const
+  const recipe = { weights, kv } as const
   const model = await loadStack(device, config, formatOf({ ...recipe, ...(head !== 'w16' && { head }) }), {
     batch: most(({ batch }) => batch),
     pages: most(({ contexts }) => cacheRoom(contexts).pages),

@@ -66,7 +66,7 @@ export function fitGrid(w: HostMat, format: QuantizedFormatName, ratios?: HostMa
   const grid = new HostGrid(format, w.rows, w.columns)
   for (let n = 0; n < w.rows; n++) {
     const row = Float32Array.from(w.row(n))
-    rowGrids[format].fit(grid.matrix, n, ratios ? clampRow(row, format, ratios.row(n)) : row, name, 1)
+    rowGrids[format].fit(grid.matrix, n, ratios ? clampRow(row, format, ratios.row(n)) : row, name)
   }
   return grid
 }
@@ -101,11 +101,11 @@ export function searchClip(
   for (let n = 0; n < w.rows; n++) {
     const row = Float32Array.from(w.row(n))
     const least = new Float64Array(groups).fill(Number.POSITIVE_INFINITY)
-    grid.fit(matrix, 0, row, name, 1)
+    grid.fit(matrix, 0, row, name)
     for (const ratio of ratios) {
       const clamped = clampRow(row, format, new Array(groups).fill(ratio))
       if (grid.fitGroups) grid.fitGroups(matrix, 0, clamped)
-      else grid.fit(matrix, 0, clamped, name, 1)
+      else grid.fit(matrix, 0, clamped, name)
       grid.encode(matrix, 0, row)
       grid.decode(error, matrix, 0)
       for (let k = 0; k < w.columns; k++) error[k] = row[k]! - error[k]!

@@ -174,7 +174,7 @@ test('steps on the emulator have a row for each of their kernels, the layers and
 test('pages of a step are those of its sequences alone', async () => {
   const device = openEmulator()
   const contexts = contextsOf(3, 40, 1)
-  const format = formatOf({ weights: 'w4a8', kvBits: 4, clip: 'none' })
+  const format = formatOf({ weights: 'w4a8', kv: 4 })
   const model = await loadStack(device, modelConfig(), format, { batch: 3, ...cacheRoom(contexts) })
   assert.is(new Set(decodeInput(model, contexts, 0).slots.map((slot) => slot >> 6)).size, 3)
   model.free()

@@ -9,8 +9,8 @@ import { openEmulator } from '../../runtime/emulator/device.ts'
 import { logitsOf } from '../support/generate.ts'
 import { modelConfig } from '../support/model-config.ts'
 
-const format = (weights: Recipe['weights'], kvBits: Recipe['kvBits'] = 4): CheckpointFormat =>
-  formatOf({ weights, kvBits, clip: 'none' })
+const format = (weights: Recipe['weights'], kv: Recipe['kv'] = 4): CheckpointFormat =>
+  formatOf({ weights, kv })
 const config = modelConfig({ heads: 4, layers: 6, vocabSize: 300, attentionBias: true })
 
 test('the same seed gives the same weights, and another seed others', () => {
@@ -61,7 +61,7 @@ for (const weights of ['w4a8', 'w4a8-g128', 'w8a8', 'w4a16-g128', 'bf16'] as con
 
 test('a quantized output head gives logits near 1 as well', async () => {
   const device = openEmulator()
-  const head = formatOf({ weights: 'w4a8', kvBits: 4, clip: 'none', head: 'w8a8' })
+  const head = formatOf({ weights: 'w4a8', kv: 4, head: 'w8a8' })
   const limits = { tokens: 4, sequences: 1, pagesPerSequence: 1, logitRows: 4 }
   const model = await Model.load(device, randomCheckpoint(config, head, 3), { limits, pages: 1 })
   for (const row of await logitsOf(model, [1, 200, 3, 4])) {

@@ -33,9 +33,9 @@ export function firstStep(): StepInput {
 export async function loadForReplay(
   device: Device,
   weights: Recipe['weights'],
-  kvBits: Recipe['kvBits'],
+  kv: Recipe['kv'],
 ): Promise<Model> {
-  const checkpoint = randomCheckpoint(config, formatOf({ weights, kvBits, clip: 'none' }), 9)
+  const checkpoint = randomCheckpoint(config, formatOf({ weights, kv }), 9)
   const limits = { tokens: rows, sequences: rows, pagesPerSequence, logitRows: rows }
   const model = await Model.load(device, checkpoint, { limits, pages: 4 })
   for (const layer of model.cache.layers)
@@ -63,9 +63,9 @@ async function run(
 export async function assertReplaysAreSteps(
   device: Device,
   weights: Recipe['weights'],
-  kvBits: Recipe['kvBits'],
+  kv: Recipe['kv'],
 ): Promise<void> {
-  const eagerModel = await loadForReplay(device, weights, kvBits)
+  const eagerModel = await loadForReplay(device, weights, kv)
   const eagerSampling = await mixedSampling(eagerModel)
   const eager = await run(
     eagerModel,
@@ -84,7 +84,7 @@ export async function assertReplaysAreSteps(
   eagerSampling.free()
   eagerModel.free()
 
-  const model = await loadForReplay(device, weights, kvBits)
+  const model = await loadForReplay(device, weights, kv)
   const sampling = await mixedSampling(model)
   const graph = await DecodeGraph.capture(model, rows, sampling)
   graph.start(firstStep())

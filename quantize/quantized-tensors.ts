@@ -1,0 +1,155 @@
+import type { Checkpoint } from '../checkpoint/open.ts'
+import { type HostTensor, widen } from '../checkpoint/tensor.ts'
+import { type DType, dtypeBytes } from '../dsl/dtype.ts'
+import { columnMultiple } from '../dsl/format.ts'
+import { f16FromF32 } from '../dsl/half.ts'
+import { packedShape, type WeightFormat, weightFormats } from '../kernels/formats/index.ts'
+import { layerProjections, type Projection } from '../models/projections.ts'
+import { quantizedTensors, takesCodes } from '../models/weights.ts'
+import { bytesOf } from '../runtime/bytes.ts'
+import type { Compute, Mat } from './compute/compute.ts'
+import { QuantizeError } from './error.ts'
+import { type LayerState, type StackName, stacks } from './layer-state.ts'
+import { layerPrefix, normTensors } from './load-layer.ts'
+import { type QuantizedMatrix, stackRows } from './matrix.ts'
+import type { QuantizedFormatName } from './round-to-nearest.ts'
+
+/** Throws `QuantizeError` where a format cannot hold matrices of a product's width. */
+export function checkWidth(prefix: string, { k, parts }: Projection, format: QuantizedFormatName): void {
+  const multiple = columnMultiple(weightFormats[format])
+  if (k % multiple !== 0)
+    throw new QuantizeError(
+      `tensor ${prefix}${parts[0]!.path}.weight has ${k} columns, and ${format} needs a multiple of ` +
+        `${multiple}; choose another format`,
+    )
+}
+
+/** The tensors of a quantized product: codes in the order that the kernels read, and the scales of rows. */
+export function productTensors(
+  path: string,
+  format: QuantizedFormatName,
+  parts: readonly QuantizedMatrix[],
+): HostTensor[] {
+  const matrix = stackRows(parts)
+  const { rows: n, columns: k } = matrix
+  const packing: WeightFormat = weightFormats[format]
+  const tensor = (
+    name: keyof typeof quantizedTensors,
+    dtype: DType,
+    shape: readonly number[],
+    values: ArrayBufferView,
+  ): HostTensor => ({ name: `${path}.${quantizedTensors[name]}`, dtype, shape, bytes: bytesOf(values) })
+  return [
+    tensor('w', 'u32', packedShape(packing, n, k), packing.pack(matrix, n, k)),
+    // Scales and zero points of groups are packed with the codes.
+    ...(takesCodes(format) ? [tensor('scale', 'f16', [n], matrix.scale)] : []),
+    ...(format === 'w4a8' ? [tensor('zero', 'u8', [n], matrix.zero!)] : []),
+  ]
+}
+
+/** The tensors that a layer becomes. Throws `QuantizeError` where a matrix has not been rounded. */
+export async function layerTensors(src: Checkpoint, layer: LayerState): Promise<HostTensor[]> {
+  const { compute, config, norms, keys } = layer
+  const prefix = layerPrefix(layer.index)
+  const tensors: HostTensor[] = []
+  for (const [product, projection] of Object.entries(layerProjections(config)) as [StackName, Projection][]) {
+    const format = layer.formats[product]
+    const parts: QuantizedMatrix[] = []
+    for (const name of stacks[product]) {
+      const rounded = layer.rounded[name]
+      if (!rounded || format === 'w16')
+        throw new QuantizeError(
+          `no pass has rounded ${name} of layer ${layer.index}; end the recipe with rtn or gptq`,
+        )
+      parts.push(await compute.encode(rounded.values, rounded.grid))
+    }
+    tensors.push(...productTensors(prefix + projection.path, format as QuantizedFormatName, parts))
+    if (projection.bias) tensors.push(await biasTensor(src, layer, projection))
+  }
+  for (const [name, mat] of Object.entries(norms) as [keyof typeof normTensors, Mat][])
+    tensors.push(await floatTensor(compute, src, prefix + normTensors[name], mat))
+  if (keys.mean) tensors.push(await keyMeanTensor(layer, keys.mean))
+  return tensors
+}
+
+/** Rows of a matrix that come to the host at once, in elements. */
+const chunkElements = 2 ** 24
+
+/**
+ * A tensor as the source has it where its values are still the same, and as f16 where they have changed. Comes to the host
+ * in pieces, since embedding tables are large.
+ */
+export async function floatTensor(
+  compute: Compute,
+  src: Checkpoint,
+  name: string,
+  mat: Mat,
+  newName = name,
+): Promise<HostTensor> {
+  const tensor = src.tensors.read(name)
+  const bytes = new Uint8Array(mat.rows * mat.columns * 2)
+  const width = dtypeBytes[tensor.dtype]
+  const step = Math.max(1, Math.floor(chunkElements / mat.columns))
+  let isSame = true
+  for (let first = 0; first < mat.rows; first += step) {
+    const end = Math.min(mat.rows, first + step)
+    const [from, to] = [first * mat.columns, end * mat.columns]
+    const read = await compute.read(compute.rowsOf(mat, first, end))
+    const values = read instanceof Float32Array ? read : Float32Array.from(read)
+    const before = widen({ ...tensor, bytes: tensor.bytes.subarray(from * width, to * width) })
+    isSame &&= values.every((value, i) => value === before[i])
+    bytes.set(bytesOf(halfs(newName, values)), from * 2)
+  }
+  return isSame ? { ...tensor, name: newName } : { name: newName, dtype: 'f16', shape: tensor.shape, bytes }
+}
+
+function halfs(name: string, values: Float32Array): Uint16Array {
+  const bad = values.find((value) => !(Math.abs(value) < 65520))
+  if (bad === undefined) return f16FromF32(values)
+  throw new QuantizeError(
+    `tensor ${name} would hold ${bad}, which f16 cannot; leave out the pass that scales it`,
+  )
+}
+
+async function biasTensor(
+  src: Checkpoint,
+  { compute, index, biases }: LayerState,
+  projection: Projection,
+): Promise<HostTensor> {
+  const prefix = layerPrefix(index)
+  const name = `${prefix}${projection.path}.${quantizedTensors.bias}`
+  const parts: HostTensor[] = []
+  for (const [i, { path }] of projection.parts.entries())
+    parts.push(
+      await floatTensor(compute, src, `${prefix}${path}.bias`, biases[(['q', 'k', 'v'] as const)[i]!]!),
+    )
+  const [{ dtype }] = parts as [HostTensor]
+  const alike = parts.every((part) => part.dtype === dtype)
+  const bytes = parts.map((part) => (alike ? part.bytes : bytesOf(halfs(name, widen(part)))))
+  return { name, dtype: alike ? dtype : 'f16', shape: [projection.n], bytes: Buffer.concat(bytes) }
+}
+
+/** The mean of keys behind the Hadamard transform, which the kernels subtract last. */
+async function keyMeanTensor({ compute, config, index, keys }: LayerState, mean: Mat): Promise<HostTensor> {
+  const { kvHeads, headDim } = config
+  const turned = compute.allocate(1, mean.columns)
+  await compute.copy(turned, mean)
+  if (keys.hadamard) await compute.hadamard(turned, headDim)
+  const values = Float32Array.from(await compute.read(turned))
+  turned.free()
+  return {
+    name: `${layerPrefix(index)}self_attn.key_mean`,
+    dtype: 'f32',
+    shape: [kvHeads, headDim],
+    bytes: bytesOf(values),
+  }
+}
+
+/** Throws `QuantizeError` for a type that is only copied and that the kernels do not know. */
+export function copiedType(src: Checkpoint, name: string): DType {
+  const { dtype } = src.tensors.info(name)
+  if (dtype in dtypeBytes) return dtype as DType
+  throw new QuantizeError(
+    `tensor ${name} holds ${dtype}, which Quattuor does not compute with; convert the checkpoint to bf16, f16 or f32`,
+  )
+}

@@ -1,0 +1,132 @@
+import { createHash } from 'node:crypto'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import type { Checkpoint } from '../checkpoint/open.ts'
+import { openSafetensors } from '../checkpoint/safetensors.ts'
+import { SafetensorsWriter, type TensorPlan } from '../checkpoint/safetensors-writer.ts'
+import type { HostTensor } from '../checkpoint/tensor.ts'
+import type { DType } from '../dsl/dtype.ts'
+import { QuantizeError } from './error.ts'
+
+const descriptionFile = 'run.json'
+
+/**
+ * What a run has done so far, in a folder beside its result: a file of tensors for each finished part (`embedding`, a layer,
+ * `head`), with notes for the report, and now and then the hidden states in front of a layer. A file has its name when
+ * it is complete. A run that is started again goes on from there, if it is the same run.
+ */
+export class RunState {
+  readonly folder: string
+
+  private constructor(folder: string) {
+    this.folder = folder
+  }
+
+  /** `description` tells runs apart. Throws `QuantizeError` where the folder holds another run. */
+  static open(folder: string, description: string): RunState {
+    const path = join(folder, descriptionFile)
+    if (existsSync(folder)) {
+      if (!existsSync(path) || readFileSync(path, 'utf8') !== description)
+        throw new QuantizeError(
+          `${folder} holds what another run has left, with another recipe, model or calibration; remove it to start anew`,
+        )
+    } else {
+      mkdirSync(folder, { recursive: true })
+      writeWhole(path, description)
+    }
+    return new RunState(folder)
+  }
+
+  has(part: string): boolean {
+    return existsSync(this.#path(part))
+  }
+
+  async write(part: string, tensors: readonly HostTensor[], notes?: unknown): Promise<void> {
+    if (notes !== undefined) writeWhole(join(this.folder, `${part}.json`), JSON.stringify(notes))
+    const writer = await SafetensorsWriter.create(this.#path(part), tensors)
+    try {
+      for (const { name, bytes } of tensors) await writer.write(name, bytes)
+      await writer.finish()
+    } catch (error) {
+      await writer.abort()
+      throw error
+    }
+  }
+
+  /** What tensors a part has. */
+  plans(part: string): TensorPlan[] {
+    const file = openSafetensors(this.#path(part))
+    try {
+      return file.names.map((name) => {
+        const { dtype, shape } = file.info(name)
+        return { name, dtype: dtype as DType, shape }
+      })
+    } finally {
+      file.close()
+    }
+  }
+
+  /** The tensors of a part, one at a time. */
+  *read(part: string): Generator<HostTensor> {
+    const file = openSafetensors(this.#path(part))
+    try {
+      for (const name of file.names) yield file.read(name)
+    } finally {
+      file.close()
+    }
+  }
+
+  notes(part: string): unknown {
+    const path = join(this.folder, `${part}.json`)
+    return existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : undefined
+  }
+
+  remove(part: string): void {
+    rmSync(this.#path(part), { force: true })
+  }
+
+  /** Removes the folder, if nothing was done. */
+  discardIfEmpty(): void {
+    if (!readdirSync(this.folder).some((file) => file.endsWith('.safetensors'))) this.discard()
+  }
+
+  discard(): void {
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+
+  #path(part: string): string {
+    return join(this.folder, `${part}.safetensors`)
+  }
+}
+
+function writeWhole(path: string, text: string): void {
+  const temporary = `${path}.${process.pid}.partial`
+  writeFileSync(temporary, text)
+  renameSync(temporary, path)
+}
+
+/** What of a model's folder tells it from another one, or from what it was before. */
+export function sourceFingerprint({ folder, config }: Checkpoint): unknown {
+  const files = existsSync(folder)
+    ? readdirSync(folder)
+        .filter((name) => name.endsWith('.safetensors'))
+        .sort()
+        .map((name) => {
+          const { size, mtimeMs } = statSync(join(folder, name))
+          return [name, size, mtimeMs]
+        })
+    : []
+  return { folder: existsSync(folder) ? realpathSync(folder) : folder, config, files }
+}
+
+export const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
