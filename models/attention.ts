@@ -2,12 +2,12 @@ import type { ModelConfig } from '../checkpoint/config.ts'
 import { SPLIT } from '../kernels/attention/arithmetic.ts'
 import { decodeAttention } from '../kernels/attention/decode.ts'
 import { decodeConfig } from '../kernels/attention/decode-shape.ts'
-import { mostRounds, planAttention } from '../kernels/attention/plan.ts'
+import { ITEM_WORDS } from '../kernels/attention/items.ts'
+import { mostItems, planAttention } from '../kernels/attention/plan.ts'
 import { prefillAttention } from '../kernels/attention/prefill.ts'
 import { mostPrefillTiles, planPrefill } from '../kernels/attention/prefill-plan.ts'
 import { hasPrefill, prefillConfig, tileTokens } from '../kernels/attention/prefill-shape.ts'
 import { TILE_WORDS } from '../kernels/attention/prefill-tiles.ts'
-import { ENTRY, ROUND_UNITS } from '../kernels/attention/rounds.ts'
 import { type KvFormatName, PAGE_TOKENS } from '../kernels/formats/kv.ts'
 import type { Device } from '../runtime/device.ts'
 import { type Launch, prepare } from '../runtime/kernel.ts'
@@ -127,7 +127,7 @@ export class Attention {
   #rooms(): number {
     const { cache, activations } = this.#parts
     const [sequences, maxPages] = activations.pages.shape as [number, number]
-    const most = mostRounds(sequences, maxPages)
+    const most = mostItems(sequences, maxPages)
     if (this.#most < Infinity) return most
     return Math.min(most, sequences + Math.ceil((2 * cache.pages * PAGE_TOKENS) / SPLIT))
   }
@@ -145,8 +145,8 @@ export class Attention {
       'attention',
       async (window) => {
         const lists = {
-          rounds: this.#allocate('i32', [rooms, ROUND_UNITS, ENTRY]),
-          roundCount: this.#allocate('i32', [1]),
+          items: this.#allocate('i32', [rooms, ITEM_WORDS]),
+          itemCount: this.#allocate('i32', [1]),
         }
         const args = { queryStart, context, pages, window, ...lists }
         return { lists, plan: await prepare(device, planAttention, { queries }, args) }

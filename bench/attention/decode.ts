@@ -1,7 +1,8 @@
 import { halves } from '../../dsl/half.ts'
 import { decodeAttention } from '../../kernels/attention/decode.ts'
 import { decodeConfig } from '../../kernels/attention/decode-shape.ts'
-import { mostRounds, planAttention } from '../../kernels/attention/plan.ts'
+import { ITEM_WORDS } from '../../kernels/attention/items.ts'
+import { mostItems, planAttention } from '../../kernels/attention/plan.ts'
 import { attentionRowReference, codedHead } from '../../kernels/attention/reference.ts'
 import { type KvFormatName, kvFormats, PAGE_TOKENS } from '../../kernels/formats/kv.ts'
 import { KvPages } from '../../kernels/formats/kv-pages.ts'
@@ -70,7 +71,7 @@ export async function measureDecode(device: Device, point: DecodePoint): Promise
   const pagesEach = pagesOf.reduce((x, y) => x + y)
   const copies = Math.max(2, Math.ceil(rotationBytes / (pagesEach * PAGE_TOKENS * tokenBytes)))
   const maxPages = Math.max(...pagesOf)
-  const room = mostRounds(batch, maxPages)
+  const room = mostItems(batch, maxPages)
   const tensors: Tensor<string>[] = []
   const keep = <T extends Tensor<string>>(tensor: T): T => {
     tensors.push(tensor)
@@ -111,8 +112,8 @@ export async function measureDecode(device: Device, point: DecodePoint): Promise
   const launches = []
   for (const table of tables) {
     const list = {
-      rounds: keep(Tensor.allocate(device, 'i32', [room, 8, 12])),
-      roundCount: keep(Tensor.allocate(device, 'i32', [1])),
+      items: keep(Tensor.allocate(device, 'i32', [room, ITEM_WORDS])),
+      itemCount: keep(Tensor.allocate(device, 'i32', [1])),
     }
     const pages = ints([batch, maxPages], table)
     const plan = await prepare(device, planAttention, { queries }, { ...step, ...list, pages })

@@ -10,29 +10,38 @@ import {
   permuteBytes,
   range,
   regs,
-  store,
-  syncWarp,
-  type u32,
+  shuffleXor,
+  u32,
   unpack2,
   unroll,
   warpIdx,
 } from '../../dsl/index.ts'
 import { highNibbles, lowNibbles } from '../../dsl/std/index.ts'
-import { KEYS, quadSwizzle, VALUES } from '../formats/kv-pages.ts'
-import { score, splitProbabilities } from './arithmetic.ts'
-import { granulesOf, leaveGranule, type Stream, waitGranule } from './decode-copies.ts'
-import { type Decode, giveRows, laneToken, PAIR, takeRow } from './decode-lanes.ts'
+import { PAGE_TOKENS } from '../formats/kv.ts'
+import { KEYS, quadSwizzle } from '../formats/kv-pages.ts'
+import { score, UNIT } from './arithmetic.ts'
+import type { Cursor } from './decode-copies.ts'
+import { type Decode, LANE_TOKENS, laneToken } from './decode-lanes.ts'
 import { partOf } from './decode-memory.ts'
-import type { RoundUnit } from './rounds.ts'
+import { WARP_TOKENS, WARPS } from './decode-shape.ts'
 
-/** The two products of coded keys and values, whose sums are exact integers. */
+/**
+ * The two products of coded keys and values, whose sums are exact integers. A query's integers and probabilities have two
+ * bytes each, which are two columns of the products: side by side in one MMA where rows are four at most (`paired`), so that a
+ * lane has both sums of its row, and in an MMA each otherwise.
+ */
 
-/** High bytes and low ones. */
 const PARTS = [0, 1]
 
-/** A word of parameters of a token of the granule in hand. */
-const paramsAt = ({ granules }: Decode, s: Stream, block: number, token: i32): u32 =>
-  loadWords(granules.params!, [warpIdx, s.slot, block, 2 * token], 1)[0]!
+/** Pages that a warp's tokens lie in: two warps share one. */
+const pageOfWarp = (): i32 => (WARP_TOKENS * warpIdx) >>> Math.log2(PAGE_TOKENS)
+const tokenInPage = (): i32 => (WARP_TOKENS * warpIdx) & (PAGE_TOKENS - 1)
+
+/** Scale and minimum of token `i` of the lane's. */
+export function paramsOf({ ring }: Decode, at: Cursor, block: number, i: number): u32 {
+  const token = tokenInPage() + laneToken(i)
+  return loadWords(ring.params!, [at.stage, pageOfWarp(), block, 2 * token], 1)[0]!
+}
 
 /** Scale and minimum. */
 export function floatsOf(params: u32): readonly [f32, f32] {
@@ -42,53 +51,39 @@ export function floatsOf(params: u32): readonly [f32, f32] {
 
 // ---- scores ---------------------------------------------------------------------------------------------------------
 
-/** A row's query as fragments: words of high bytes, and of low ones. */
+/** A column's query as fragments: of each MMA of a step its words. */
 export type CodedQuery = readonly (readonly u32[])[]
 
-export function loadCodedQuery({ c, d, m }: Decode, team: i32): CodedQuery {
-  const row = Math.min(laneIdx >>> 2, d.rows - 1)
+export function loadCodedQuery({ c, d, m }: Decode): CodedQuery {
+  const g = laneIdx >>> 2
   const words = c.D / 16
-  return PARTS.map((part) =>
-    loadWords(m.queries, [team, row, partOf(c, part) + (laneIdx & 3) * words], words),
+  const place = (laneIdx & 3) * words
+  if (d.paired) {
+    const row = Math.min(g >>> 1, c.rows - 1)
+    return [loadWords(m.queries, [row, partOf(c.D, g & 1) + place], words)]
+  }
+  const row = Math.min(g, c.rows - 1)
+  return PARTS.map((part) => loadWords(m.queries, [row, partOf(c.D, i32(part)) + place], words))
+}
+
+/** Scores of the lane's tokens and rows, [row][token]; `sums` are those of the queries' integers. */
+export function scoreCodes(o: Decode, at: Cursor, query: CodedQuery, sums: readonly f32[]): f32[][] {
+  const tiles = each(WARP_TOKENS / 16, (tile) => multiplyKeys(o, at, query, tile))
+  const params = each(LANE_TOKENS, (i) => floatsOf(paramsOf(o, at, KEYS, i)))
+  return sums.map((sum, j) =>
+    params.map(([scale, min], i) => score(tiles[i >> 1]![j]![i & 1]!, scale, min, sum)),
   )
 }
 
-/** What 16 tokens of the granule in hand come to. */
-export interface TileScores {
-  /** Rows g and g + 8 of the tokens, each of the rows 2t and 2t + 1 of the queries. */
-  readonly scores: readonly f32[]
-  /** Scale and minimum of those tokens' values, packed; of codes only. */
-  readonly valueParams: readonly u32[]
-}
-
-/** Scores of 16 tokens; `sums` are those of the queries' integers. */
-export function scoreCodes(
-  o: Decode,
-  s: Stream,
-  query: CodedQuery,
-  tile: number,
-  sums: readonly f32[],
-): TileScores {
-  const products = multiplyKeys(o, s, query, tile)
-  const tokens = [0, 1].map((half) => laneToken(2 * tile + half))
-  return {
-    scores: tokens.flatMap((token, half) => {
-      const [scale, min] = floatsOf(paramsAt(o, s, KEYS, token))
-      return PAIR.map((j) => score(products[2 * half + j]!, scale, min, sums[j]!))
-    }),
-    valueParams: tokens.map((token) => paramsAt(o, s, VALUES, token)),
-  }
-}
-
-/** Σ Q·code of 16 tokens of the granule in hand: rows g and g + 8, each of the rows 2t and 2t + 1 of the queries. */
-function multiplyKeys({ c, d, granules }: Decode, s: Stream, query: CodedQuery, tile: number): i32[] {
+/** Σ Q·code of 16 tokens: [row][rows g and g + 8 of the fragment]. */
+function multiplyKeys({ c, d, ring }: Decode, at: Cursor, query: CodedQuery, tile: number): i32[][] {
   const rowBytes = (c.D * d.bits) / 8
   const [upper, lower] = [0, 1].map((half) => {
-    const token = laneToken(2 * tile + half)
+    const token = tokenInPage() + laneToken(2 * tile + half)
     const from = token * rowBytes + (laneIdx & 3) * (rowBytes / 4)
-    return loadWords(granules.data, [warpIdx, s.slot, from], rowBytes / 16)
+    return loadWords(ring.data, [at.slot, pageOfWarp(), from], rowBytes / 16)
   })
-  const [high, low] = query.map((words) => {
+  const sums = query.map((words) => {
     const acc = regs(4, i32(0))
     for (const step of unroll(c.D / 32)) {
       if (d.bits === 4) {
@@ -103,117 +98,124 @@ function multiplyKeys({ c, d, granules }: Decode, s: Stream, query: CodedQuery, 
     }
     return acc
   })
-  return high!.map((sum, i) => sum * 128 + low![i]!)
+  const [high, low] = sums
+  if (d.paired) return [[0, 1].map((half) => high![2 * half]! * 128 + high![2 * half + 1]!)]
+  return [0, 1].map((j) => [0, 1].map((half) => high![2 * half + j]! * 128 + low![2 * half + j]!))
+}
+
+// ---- probabilities --------------------------------------------------------------------------------------------------
+
+/**
+ * The word of an operand in which column `column` has the four tokens of quad `quad` of 32, of step `step`: the two words that
+ * a lane takes of a step are neighbours.
+ */
+const operandWord = (part: number, step: i32, quad: i32, column: i32): i32 =>
+  part * ((UNIT * 8) / 4) + ((step * 4 + (quad & 3)) * 8 + column) * 2 + (quad >>> 2)
+
+/**
+ * Gives the lane's probabilities, as `probabilityBits`, [row][token], to the warps that multiply them. Neighbouring lane
+ * groups have tokens of the same quads in turns: one makes the words of the lower 16 tokens, the other of the upper.
+ */
+export function giveCodes({ d, m }: Decode, rows: readonly (readonly u32[])[]): void {
+  const g = laneIdx >>> 2
+  const isOdd = (g & 1) !== 0
+  const quad = 4 * (g & 1) + (g >>> 1)
+  // Bytes 0 and 2 are the even lane group's tokens, 1 and 3 the odd one's.
+  const lowBytes = isOdd ? u32(0x2604) : u32(0x6240)
+  const highBytes = isOdd ? u32(0x3715) : u32(0x7351)
+  rows.forEach((bits, j) => {
+    const [lower, upper] = [0, 1].map((tile) => permuteBytes(bits[2 * tile]!, bits[2 * tile + 1]!, 0x5410))
+    const own = isOdd ? upper! : lower!
+    const other = shuffleXor(isOdd ? lower! : upper!, 4)
+    const high = permuteBytes(own, other, highBytes)
+    const low = permuteBytes(own, other, lowBytes)
+    const t = laneIdx & 3
+    const place = (part: number) =>
+      d.paired ? operandWord(0, warpIdx, quad, 2 * t + part) : operandWord(part, warpIdx, quad, 2 * t + j)
+    m.operand.put(high, place(0))
+    m.operand.put(low, place(1))
+  })
+}
+
+/** The words of step `step`: of each MMA two. */
+function takeCodes({ d, m }: Decode, step: i32): u32[][] {
+  return (d.paired ? [0] : PARTS).map((part) =>
+    loadWords(m.operand, [operandWord(part, step, laneIdx & 3, laneIdx >>> 2)], 2),
+  )
 }
 
 // ---- values ---------------------------------------------------------------------------------------------------------
 
-/**
- * Gives a granule's probabilities, as `probabilityBits`, of rows 2t and 2t + 1: a word of high bytes and one of low bytes
- * for each 32 tokens, of which a lane has four.
- */
-export function giveCodes(o: Decode, granule: i32, rows: readonly (readonly u32[])[]): void {
-  const steps = o.c.granule / 32
-  const words = rows.map((row) =>
-    each(steps, (step) => {
-      const [b0, b1, b2, b3] = row.slice(4 * step, 4 * step + 4)
-      return splitProbabilities([b0!, b1!, b2!, b3!])
-    }),
-  )
-  giveRows(
-    o,
-    i32(0),
-    granule * steps,
-    words.map((row) => row.map(({ high }) => high)),
-  )
-  giveRows(
-    o,
-    i32(1),
-    granule * steps,
-    words.map((row) => row.map(({ low }) => low)),
-  )
-}
-
-/**
- * A granule's probabilities as fragments of the second product, for each part (high bytes, low bytes) and 32 tokens: words
- * of four tokens in the lower 16 and four in the upper.
- */
-function takeCodes(o: Decode, granule: i32): u32[][][] {
-  const steps = o.c.granule / 32
-  // Tokens of neighbouring lane groups take turns: bytes 0 and 1 are tokens t and t + 2 of the lower 16, and so on.
-  return PARTS.map((part) => {
-    const [even, odd] = [0, 1].map((next) =>
-      takeRow(o, i32(part), 2 * (laneIdx & 3) + next, granule * steps, steps),
-    )
-    return even!.map((word, step) => [
-      permuteBytes(word, odd![step]!, 0x5140),
-      permuteBytes(word, odd![step]!, 0x7362),
-    ])
-  })
-}
-
-/** Words of neighbouring columns that a lane reads of four tokens: their first column, among those below D/2. */
+/** Neighbouring columns below D/2 that a lane reads of four tokens: D/2 further on are those of row g + 8 of a fragment. */
 interface ColumnRun {
   readonly words: number
   readonly column: i32
+  /** Whether the warp has these columns, or a copy of some others. */
+  readonly isOwn: boolean
 }
 
-/** The lane's columns: `words` for row g of as many fragments; D/2 further on are those of row g + 8. */
-function columnRuns(D: number): ColumnRun[] {
+/** The lane's columns: a fragment of 16 for each. */
+export function columnRuns(D: number): ColumnRun[] {
   const g = laneIdx >>> 2
-  const whole = each(Math.floor(D / 64), (i) => ({ words: 4, column: 32 * i + 4 * g }))
-  return D % 64 === 0 ? whole : [...whole, { words: 2, column: Math.floor(D / 64) * 32 + 2 * g }]
+  if (D % 64 === 0) {
+    const words = D / 64
+    return [{ words, column: (8 * warpIdx + g) * words, isOwn: true }]
+  }
+  // What is left over of eights goes to the first warps.
+  const all = D / 16
+  return each(Math.ceil(all / WARPS), (i) => {
+    const isOwn = i * WARPS + warpIdx < all
+    return { words: 1, column: 8 * (isOwn ? i * WARPS + warpIdx : warpIdx) + g, isOwn }
+  })
 }
 
-/** Sums of values of the unit's tokens, of each row and column, exactly; stores them as floats. */
-export function multiplyValueCodes(o: Decode, s: Stream, unit: RoundUnit): void {
-  const { c, d, m } = o
+/**
+ * Sums of values of the unit's tokens `from`…`end`, exactly: [row][fragment][rows g and g + 8]. Those of upper nibbles are 16
+ * times what they stand for.
+ */
+export function multiplyValueCodes(o: Decode, at: Cursor, from: i32, end: i32): i32[][][] {
+  const { c, d, ring } = o
   const t = laneIdx & 3
   const quadBytes = (c.D * d.bits) / 2
   const runs = columnRuns(c.D)
   const byteOf = (column: i32) =>
     t * quadBytes + (((column >>> 2) ^ quadSwizzle(c.D, t)) << 4) + (column & 3) * 4
   const places = runs.map(({ column }) => ({ first: byteOf(column), second: byteOf(column + c.D / 2) }))
-  const sums = PARTS.map(() => each(c.D / 16, () => regs(4, i32(0))))
-  const { from, end } = granulesOf(c, unit.live)
+  const sums = (d.paired ? [0] : PARTS).map(() => each(d.tiles, () => regs(4, i32(0))))
 
-  for (const granule of range(from, end)) {
-    const fragments = takeCodes(o, granule)
-    waitGranule(c, o.granules, s)
-    for (const step of unroll(c.granule / 32)) {
-      runs.forEach(({ words }, i) => {
-        const [near, far] = [0, 4].map((quad) => {
-          const at = (8 * step + quad) * quadBytes
-          const load = (place: i32) => loadWords(o.granules.data, [warpIdx, s.slot, place + at], words)
-          const first = load(places[i]!.first)
-          // Upper nibbles stay where they are, 16 times what they stand for.
-          if (d.bits === 4)
-            return { first: first.map(lowNibbles), second: first.map((word) => word & 0xf0f0f0f0) }
-          return { first, second: load(places[i]!.second) }
+  const addStep = (step: i32) => {
+    const operands = takeCodes(o, step)
+    const page = step >>> 1
+    const inPage = (step & 1) * 8
+    let fragment = 0
+    runs.forEach(({ words }, i) => {
+      const [near, far] = [0, 4].map((quad) => {
+        const load = (place: i32) =>
+          loadWords(ring.data, [at.slot, page, place + (inPage + quad) * quadBytes], words)
+        const first = load(places[i]!.first)
+        // Upper nibbles stay where they are.
+        if (d.bits === 4)
+          return { first: first.map(lowNibbles), second: first.map((word) => word & 0xf0f0f0f0) }
+        return { first, second: load(places[i]!.second) }
+      })
+      for (const word of unroll(words)) {
+        const codes = [near!.first[word]!, near!.second[word]!, far!.first[word]!, far!.second[word]!]
+        operands.forEach((operand, part) => {
+          mma(atoms.m16n8k32.u8u8, sums[part]![fragment]!, codes, operand)
         })
-        for (const word of unroll(words)) {
-          const codes = [near!.first[word]!, near!.second[word]!, far!.first[word]!, far!.second[word]!]
-          PARTS.forEach((part) => {
-            mma(atoms.m16n8k32.u8u8, sums[part]![4 * i + word]!, codes, fragments[part]![step]!)
-          })
-        }
-      })
-    }
-    leaveGranule(o.a, c, d, o.granules, s)
+        fragment += 1
+      }
+    })
   }
+  if (from < 32 && end > UNIT - 32) for (const step of unroll(UNIT / 32)) addStep(i32(step))
+  else for (const step of range(from >>> 5, (end + 31) >>> 5)) addStep(step)
 
-  // Everybody has taken the probabilities, in whose place the sums go.
-  syncWarp()
-  const all = sums[0]!.map((high, tile) => high.map((sum, i) => f32(sum * 256 + sums[1]![tile]![i]!)))
-  for (const j of PAIR) {
-    const row = 2 * t + j
-    if (row < d.rows) {
-      runs.forEach(({ words, column }, i) => {
-        for (const half of unroll(2)) {
-          const values = each(words, (word) => all[4 * i + word]![2 * half + j]!)
-          store(m.sums, [warpIdx, row * d.sumPitch + column + (half * c.D) / 2], values)
-        }
-      })
-    }
-  }
+  const halves = [0, 1]
+  if (d.paired)
+    return [sums[0]!.map((acc) => halves.map((half) => acc[2 * half]! * 256 + acc[2 * half + 1]!))]
+  return [0, 1].map((j) =>
+    sums[0]!.map((high, tile) =>
+      halves.map((half) => high[2 * half + j]! * 256 + sums[1]![tile]![2 * half + j]!),
+    ),
+  )
 }

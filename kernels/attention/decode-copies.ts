@@ -2,6 +2,7 @@ import {
   arriveExpecting,
   type Barriers,
   barriers,
+  blockIdx,
   commitCopies,
   copyAsync,
   copyBulk,
@@ -13,11 +14,12 @@ import {
   idiv,
   initBarrier,
   laneIdx,
+  load,
   range,
   type Shared,
   shared,
-  syncWarp,
   target,
+  threadIdx,
   u32,
   unroll,
   waitBarrier,
@@ -25,227 +27,292 @@ import {
   warpIdx,
 } from '../../dsl/index.ts'
 import { PAGE_TOKENS } from '../formats/kv.ts'
-import { KEYS } from '../formats/kv-pages.ts'
-import type { DecodeConfig, DecodeShape } from './decode-shape.ts'
-import { loadPages, ROUND_UNITS, type Rounds } from './rounds.ts'
+import { KEYS, VALUES } from '../formats/kv-pages.ts'
+import { UNIT } from './arithmetic.ts'
+import { DECODE_THREADS, type DecodeConfig, type DecodeShape, PAGE_PARAM_BYTES } from './decode-shape.ts'
+import { type ItemExtent, type Items, liveOf, loadExtent, PAGES } from './items.ts'
 
 /** The cache and the work list. */
 export interface CopySource {
   readonly kv: In<number, 'Pages Hkv 2 PB'>
   readonly kvParams?: In<f16, 'Pages Hkv 2 64 2'>
-  readonly rounds: Rounds
+  readonly items: Items
 }
 
+/** Pages of a unit. */
+const UNIT_PAGES = UNIT / PAGE_TOKENS
+
 /**
- * The granules of all warps. Each warp has a ring of its own, which it fills itself: when it has read a granule, the copy
- * of a later one starts in its place. So copies run ahead over the units of later rounds, without a warp that produces.
+ * A ring of blocks: the keys of a unit, its values, the keys of the next, and so on over the ends of items. A block that all
+ * warps have left takes the copy of a later one, so that copies run ahead of the products.
  */
-export interface Granules {
-  /** [warp, slot, element] */
+export interface Ring {
+  /** [slot, page of the unit, element] */
   readonly data: Shared<number>
-  /** Beside keys the parameters of keys and of values: [warp, slot, block, twice the token]. */
+  /** Parameters of keys and values, which come with the keys: [stage, page of the unit, block, twice the token]. */
   readonly params: Shared<f16> | undefined
   readonly full: Barriers | undefined
 }
 
-/** Whether granules come through the copy engine, or else by `cp.async`. */
+/** Whether blocks come through the copy engine, or else by `cp.async`. */
 export const hasEngine = (): boolean => target.capability >= 90
 
-export function makeGranules(c: DecodeConfig, d: DecodeShape): Granules {
+export function makeBlockRing(c: DecodeConfig, d: DecodeShape): Ring {
   return {
-    data: shared<number>(c.kvElement, [ROUND_UNITS, c.slots, d.granuleElements]),
-    params: c.kvParams ? shared<f16>('f16', [ROUND_UNITS, c.slots, 2, c.granule * 2]) : undefined,
-    full: hasEngine() ? barriers(ROUND_UNITS * c.slots) : undefined,
+    data: shared<number>(c.kvElement, [c.slots, UNIT_PAGES, d.pageElements]),
+    params: c.kvParams ? shared<f16>('f16', [d.stages, UNIT_PAGES, 2, 2 * PAGE_TOKENS]) : undefined,
+    full: hasEngine() ? barriers(c.slots) : undefined,
   }
 }
 
 /** By one thread; a barrier of the CTA must follow. */
-export function initGranules(c: DecodeConfig, { full }: Granules): void {
+export function initBlockRing(c: DecodeConfig, { full }: Ring): void {
   if (full === undefined) return
-  for (const i of unroll(ROUND_UNITS * c.slots)) initBarrier(full, i, 1)
+  for (const i of unroll(c.slots)) initBarrier(full, i, 1)
   fenceBarrierInit()
 }
 
-/** What a warp copies next, and the granule that it reads next. */
-export interface Stream {
-  /** Turns of all CTAs. */
-  readonly turns: i32
-  /** Rounds of a pass. */
-  readonly rounds: i32
-  /** The turn whose unit is being copied, and its key/value head. */
-  turn: i32
-  head: i32
-  /** Its pages, and those of the turn after it, which are read long before they are needed. */
-  page: i32[]
-  live: i32
-  nextPage: i32[]
-  nextLive: i32
-  nextHead: i32
-  /** The next granule: 0 for keys or 1 for values, and which of the unit. */
-  block: i32
-  granule: i32
-  /** The slot to read, and the parity of its phase. */
-  slot: i32
-  parity: i32
+// ---- turns ----------------------------------------------------------------------------------------------------------
+
+/** Items times key/value heads and passes: what CTAs take in turns. */
+export interface Turns {
+  readonly count: i32
+  /** Turns of a pass over the rows. */
+  readonly items: i32
 }
 
-/** A turn's place: turns go through key/value heads, then rounds, then passes. */
-export function placeOf(d: DecodeShape, c: DecodeConfig, rounds: i32, turn: i32) {
+/**
+ * The turn that a CTA takes at its step `step`. They begin with the longest, so every other step goes backwards: who had the
+ * longest gets the shortest next.
+ */
+export const turnAt = (step: i32): i32 =>
+  step * gridDim.x + ((step & 1) === 0 ? i32(blockIdx.x) : gridDim.x - 1 - blockIdx.x)
+
+/** A turn's place: turns go through key/value heads, then items, then passes. */
+export function placeOf(c: DecodeConfig, d: DecodeShape, items: i32, turn: i32) {
   // Turns are not negative, which the compiler does not know of a register.
   const index = i32(idiv(u32(turn), u32(c.Hkv)))
-  const pass = d.passes === 1 ? 0 : idiv(index, rounds)
-  return { head: turn - index * c.Hkv, pass, round: d.passes === 1 ? index : index - pass * rounds }
+  const pass = d.passes === 1 ? i32(0) : i32(idiv(u32(index), u32(items)))
+  return { head: turn - index * c.Hkv, pass, item: d.passes === 1 ? index : index - pass * items }
 }
 
-/** The live tokens of a warp's unit of a turn; none where the sequence has no rows in the turn's pass. */
-export const liveIn = (d: DecodeShape, pass: i32, live: i32, count: i32): i32 =>
-  d.passes === 1 || pass * d.rows < count * d.group ? live : 0
+/** The units of a turn's item; none where the sequence has no rows in the turn's pass. */
+export const unitsIn = (c: DecodeConfig, d: DecodeShape, pass: i32, { units, count }: ItemExtent): i32 =>
+  d.passes === 1 || pass * c.rows < count * d.group ? units : 0
 
-/** Starts the copies of as many granules as a warp has slots. */
-export function startStream(
-  a: CopySource,
-  c: DecodeConfig,
-  d: DecodeShape,
-  g: Granules,
-  o: { readonly turns: i32; readonly rounds: i32; readonly first: i32 },
-): Stream {
+// ---- copying --------------------------------------------------------------------------------------------------------
+
+/** What is copied next. */
+export interface Stream {
+  /** Items, and the steps that the CTA has. */
+  readonly items: i32
+  readonly turns: i32
+  /** The step of `ahead`, which has been looked up before it is needed. */
+  step: i32
+  ahead: { item: i32; head: i32; units: i32; unit: i32; from: i32; end: i32 }
+  /** The item whose units are being copied, and those that are left behind the one at hand. */
+  item: i32
+  head: i32
+  left: i32
+  /** Place of the next unit in the item. */
+  place: i32
+  /** The unit at hand: which of the sequence, its tokens that are seen, its pages; and the pages of the next one. */
+  unit: i32
+  from: i32
+  end: i32
+  page: i32[]
+  nextPage: i32[]
+  /** Tokens of the sequence that are seen. */
+  seenFrom: i32
+  seenEnd: i32
+  isDone: i32
+  slot: i32
+  stage: i32
+}
+
+/** Starts the copies of as many blocks as there are slots but one. */
+export function startStream(a: CopySource, c: DecodeConfig, d: DecodeShape, ring: Ring, items: i32): Stream {
   const s: Stream = {
-    turns: o.turns,
-    rounds: o.rounds,
-    turn: o.first - gridDim.x,
+    items,
+    turns: items * (c.Hkv * d.passes),
+    step: i32(-1),
+    ahead: { item: i32(0), head: i32(0), units: i32(0), unit: i32(0), from: i32(0), end: i32(0) },
+    item: i32(0),
     head: i32(0),
-    nextHead: i32(0),
+    left: i32(0),
+    place: i32(0),
+    unit: i32(0),
+    from: i32(0),
+    end: i32(0),
     page: [i32(0), i32(0)],
-    live: i32(0),
     nextPage: [i32(0), i32(0)],
-    nextLive: i32(0),
-    block: i32(1),
-    granule: i32(d.granules),
+    seenFrom: i32(0),
+    seenEnd: i32(0),
+    isDone: i32(0),
     slot: i32(0),
-    parity: i32(0),
+    stage: i32(0),
   }
-  readAhead(a, c, d, s)
-  for (const slot of range(c.slots)) copyNext(a, c, d, g, s, slot)
+  if (copies(ring)) {
+    lookAhead(a, c, d, s)
+    enterItem(a, c, d, s)
+    for (const block of unroll(c.slots - 1)) copyBlock(a, c, d, ring, s, block % 2 === 0 ? KEYS : VALUES)
+  }
   return s
 }
 
-/** Reads where the unit after the stream's is. */
-function readAhead(a: CopySource, c: DecodeConfig, d: DecodeShape, s: Stream): void {
-  const turn = s.turn + gridDim.x
-  s.nextLive = 0
+/** Whether the calling warp copies: one through the engine, or else all. */
+const copies = ({ full }: Ring): boolean => full === undefined || warpIdx === 0
+
+/** Reads what the step after the stream's has. */
+function lookAhead(a: CopySource, c: DecodeConfig, d: DecodeShape, s: Stream): void {
+  s.step = s.step + 1
+  const turn = turnAt(s.step)
+  s.ahead.units = 0
   if (turn < s.turns) {
-    const { head, pass, round } = placeOf(d, c, s.rounds, turn)
-    s.nextHead = head
-    const { live, pages, count } = loadPages(a.rounds, round, warpIdx)
-    s.nextLive = liveIn(d, pass, live, count)
-    s.nextPage[0] = pages[0]
-    s.nextPage[1] = pages[1]
+    const { head, pass, item } = placeOf(c, d, s.items, turn)
+    const extent = loadExtent(a.items, item)
+    s.ahead.item = item
+    s.ahead.head = head
+    s.ahead.units = unitsIn(c, d, pass, extent)
+    s.ahead.unit = extent.unit
+    s.ahead.from = extent.from
+    s.ahead.end = extent.end
   }
 }
 
-/** The first live granule of a unit, and the end. */
-export const granulesOf = (c: DecodeConfig, live: i32) => ({
-  from: (live & 0xffff) >>> Math.log2(c.granule),
-  end: ((live >>> 16) + (c.granule - 1)) >>> Math.log2(c.granule),
-})
-
-/** Starts the copy of the stream's next granule, if there is one, into a slot that nobody reads any more. */
-function copyNext(a: CopySource, c: DecodeConfig, d: DecodeShape, g: Granules, s: Stream, slot: i32): void {
-  if (s.granule >= granulesOf(c, s.live).end) {
-    if (s.block === 0) s.block = 1
-    else {
-      // The next turn in which this warp has a unit.
-      s.live = 0
-      while (s.live === 0 && s.turn < s.turns) {
-        s.turn += gridDim.x
-        s.live = s.nextLive
-        s.head = s.nextHead
-        s.page[0] = s.nextPage[0]!
-        s.page[1] = s.nextPage[1]!
-        readAhead(a, c, d, s)
-      }
-      s.block = 0
-    }
-    s.granule = granulesOf(c, s.live).from
-  }
-  if (s.turn < s.turns) {
-    const perPage = PAGE_TOKENS / c.granule
-    const page = s.granule < perPage ? s.page[0]! : s.page[1]!
-    const token = perPage === 1 ? 0 : (s.granule & (perPage - 1)) * c.granule
-    copyGranule(a, c, d, g, slot, [page, s.head, s.block, token])
-    s.granule += 1
-  }
-  if (g.full === undefined) commitCopies()
+/** Goes on to the next item that has units, if there is one, and reads where its first unit is. */
+function enterItem(a: CopySource, c: DecodeConfig, d: DecodeShape, s: Stream): void {
+  if (d.passes > 1) while (s.ahead.units === 0 && s.step * gridDim.x < s.turns) lookAhead(a, c, d, s)
+  s.item = s.ahead.item
+  s.head = s.ahead.head
+  s.left = s.ahead.units
+  s.unit = s.ahead.unit - 1
+  s.seenFrom = s.ahead.from
+  s.seenEnd = s.ahead.end
+  s.place = 0
+  s.isDone = i32(s.left === 0)
+  if (s.left > 0) loadPages(a, s)
+  lookAhead(a, c, d, s)
 }
 
-type Place = readonly [page: i32, head: i32, block: i32, token: i32]
+/** Reads the pages of the unit at `place`. */
+function loadPages(a: CopySource, s: Stream): void {
+  const pages = load(a.items, [s.item, PAGES + UNIT_PAGES * s.place], UNIT_PAGES)
+  s.nextPage[0] = pages[0]!
+  s.nextPage[1] = pages[1]!
+}
 
-function copyGranule(
+/**
+ * Starts the copies of two more blocks, when the warps have left the keys of a unit and so the values of the one before. At
+ * the first unit there were none, but for their place.
+ */
+export function copyTwo(a: CopySource, c: DecodeConfig, d: DecodeShape, ring: Ring, s: Stream): void {
+  if (copies(ring)) {
+    const first = c.slots % 2 === 0 ? VALUES : KEYS
+    copyBlock(a, c, d, ring, s, first)
+    copyBlock(a, c, d, ring, s, VALUES - first)
+  }
+}
+
+/** Starts the copy of the stream's next block, if there is one, into the next slot, which nobody reads any more. */
+function copyBlock(
   a: CopySource,
   c: DecodeConfig,
   d: DecodeShape,
-  g: Granules,
-  slot: i32,
-  [page, head, block, token]: Place,
+  ring: Ring,
+  s: Stream,
+  block: number,
 ): void {
-  const first = token * (d.granuleElements / c.granule)
-  const paramBytes = c.granule * 4
-  if (g.full !== undefined) {
-    if (laneIdx === 0) {
-      const { full, params } = g
-      const at = warpIdx * c.slots + slot
-      const withParams = params !== undefined && block === KEYS
-      arriveExpecting(full, at, d.granuleBytes + (withParams ? i32(2 * paramBytes) : 0))
-      copyBulk(g.data, [warpIdx, slot, 0], a.kv, [page, head, block, first], d.granuleBytes, full, at)
-      if (params !== undefined) {
-        // Where parameters begin is static, for the copy engine takes multiples of 16 bytes only.
-        for (const first of unroll(0, PAGE_TOKENS, c.granule)) {
-          if (block === KEYS && token === first) {
-            // Of a whole page both blocks' parameters are neighbours.
-            const copies = c.granule === PAGE_TOKENS ? 1 : 2
-            for (const of of unroll(copies)) {
-              const from = [page, head, of, first, 0]
-              const bytes = (2 / copies) * paramBytes
-              copyBulk(params, [warpIdx, slot, of, 0], a.kvParams!, from, bytes, full, at)
-            }
-          }
-        }
-      }
-    }
-    return
-  }
-  const width = (16 * d.granuleElements) / d.granuleBytes
-  for (const turn of unroll(d.granuleBytes / 512)) {
-    const element = (laneIdx + 32 * turn) * width
-    copyAsync(g.data, [warpIdx, slot, element], a.kv, [page, head, block, first + element], 16)
-  }
-  if (g.params !== undefined) {
+  if (s.isDone === 0) {
     if (block === KEYS) {
-      for (const turn of unroll(c.granule / 16)) {
-        const word = laneIdx + 32 * turn
-        const of = idiv(word, c.granule)
-        const inBlock = word - of * c.granule
-        const from = [page, head, of, token + inBlock, 0]
-        copyAsync(g.params, [warpIdx, slot, of, 2 * inBlock], a.kvParams!, from, 4)
+      s.unit = s.unit + 1
+      s.left = s.left - 1
+      s.place = s.place + 1
+      const live = liveOf({ from: s.seenFrom, end: s.seenEnd }, s.unit)
+      s.from = live.from
+      s.end = live.end
+      s.page[0] = s.nextPage[0]!
+      s.page[1] = s.nextPage[1]!
+      if (s.left > 0) loadPages(a, s)
+    }
+    if (ring.full === undefined) copyPagesAsync(a, d, ring, s, block)
+    else if (laneIdx === 0) copyPages(a, d, ring, s, block)
+    s.slot = s.slot === c.slots - 1 ? 0 : s.slot + 1
+    if (block === VALUES) {
+      s.stage = s.stage === d.stages - 1 ? 0 : s.stage + 1
+      if (s.left === 0) enterItem(a, c, d, s)
+    }
+  }
+  if (ring.full === undefined) commitCopies()
+}
+
+/** Whether a page of the unit at hand has tokens that are seen. */
+const isSeen = (s: Stream, page: number): boolean =>
+  s.from < (page + 1) * PAGE_TOKENS && s.end > page * PAGE_TOKENS
+
+function copyPages(a: CopySource, d: DecodeShape, ring: Ring, s: Stream, block: number): void {
+  const full = ring.full!
+  const params = block === KEYS ? ring.params : undefined
+  const bytes = d.pageBytes + (params === undefined ? 0 : PAGE_PARAM_BYTES)
+  const pages = i32(isSeen(s, 0)) + i32(isSeen(s, 1))
+  arriveExpecting(full, s.slot, pages * bytes)
+  for (const page of unroll(UNIT_PAGES)) {
+    if (isSeen(s, page)) {
+      const from = s.page[page]!
+      copyBulk(ring.data, [s.slot, page, 0], a.kv, [from, s.head, block, 0], d.pageBytes, full, s.slot)
+      if (params !== undefined) {
+        const source = [from, s.head, KEYS, 0, 0]
+        copyBulk(params, [s.stage, page, KEYS, 0], a.kvParams!, source, PAGE_PARAM_BYTES, full, s.slot)
       }
     }
   }
 }
 
-/** Waits for the granule to read next. */
-export function waitGranule(c: DecodeConfig, g: Granules, s: Stream): void {
-  if (g.full !== undefined) waitBarrier(g.full, warpIdx * c.slots + s.slot, s.parity)
-  else {
-    waitCopies(c.slots - 1)
-    syncWarp()
+/** The same by all threads. */
+function copyPagesAsync(a: CopySource, d: DecodeShape, ring: Ring, s: Stream, block: number): void {
+  const chunks = d.pageBytes / 16
+  const width = d.pageElements / chunks
+  for (const page of unroll(UNIT_PAGES)) {
+    if (isSeen(s, page)) {
+      const from = s.page[page]!
+      for (const chunk of range(threadIdx.x, chunks, DECODE_THREADS)) {
+        const element = chunk * width
+        copyAsync(ring.data, [s.slot, page, element], a.kv, [from, s.head, block, element], 16)
+      }
+      if (block === KEYS && ring.params !== undefined) {
+        // Keys' and values' of a token for each thread.
+        const [of, token] = [threadIdx.x >>> Math.log2(PAGE_TOKENS), threadIdx.x & (PAGE_TOKENS - 1)]
+        copyAsync(ring.params, [s.stage, page, of, 2 * token], a.kvParams!, [from, s.head, of, token, 0], 4)
+      }
+    }
   }
 }
 
-/** Gives the granule's place to the next copy, and moves on. */
-export function leaveGranule(a: CopySource, c: DecodeConfig, d: DecodeShape, g: Granules, s: Stream): void {
-  syncWarp()
-  copyNext(a, c, d, g, s, s.slot)
-  const wraps = s.slot === c.slots - 1
-  s.slot = wraps ? 0 : s.slot + 1
-  s.parity = wraps ? 1 - s.parity : s.parity
+// ---- reading --------------------------------------------------------------------------------------------------------
+
+/** The block to read next. */
+export interface Cursor {
+  slot: i32
+  parity: i32
+  stage: i32
+}
+
+export const firstBlock = (): Cursor => ({ slot: i32(0), parity: i32(0), stage: i32(0) })
+
+/** Waits until the copy engine has filled the block. */
+export function waitBlock({ full }: Ring, at: Cursor): void {
+  if (full !== undefined) waitBarrier(full, at.slot, at.parity)
+}
+
+/** Waits for the calling thread's share of a block; behind it there are `behind` others. A barrier must follow. */
+export function waitOwnCopies({ full }: Ring, behind: number): void {
+  if (full === undefined) waitCopies(behind)
+}
+
+/** Moves on to the next block. */
+export function nextBlock(c: DecodeConfig, d: DecodeShape, at: Cursor, block: number): void {
+  const wraps = at.slot === c.slots - 1
+  at.slot = wraps ? 0 : at.slot + 1
+  at.parity = wraps ? 1 - at.parity : at.parity
+  if (block === VALUES) at.stage = at.stage === d.stages - 1 ? 0 : at.stage + 1
 }

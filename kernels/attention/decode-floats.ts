@@ -13,15 +13,14 @@ import {
   range,
   regs,
   storeWords,
-  syncWarp,
   u32,
   unroll,
   warpIdx,
 } from '../../dsl/index.ts'
-import type { TileScores } from './decode-codes.ts'
-import { granulesOf, hasEngine, leaveGranule, type Stream, waitGranule } from './decode-copies.ts'
-import { type Decode, giveRows, laneToken, PAIR, takeRow } from './decode-lanes.ts'
-import type { RoundUnit } from './rounds.ts'
+import { PAGE_TOKENS } from '../formats/kv.ts'
+import type { Cursor } from './decode-copies.ts'
+import { type Decode, laneToken } from './decode-lanes.ts'
+import { WARP_TOKENS, WARPS } from './decode-shape.ts'
 
 /**
  * The two products of 16-bit keys and values, summed in f32 by tensor cores, 16 columns or tokens at a time in ascending
@@ -32,112 +31,103 @@ import type { RoundUnit } from './rounds.ts'
 const rowWords = (D: number) => D / 8
 
 /** Row g's query: four words of each 32 columns. */
-export function loadFloatQuery({ c, d, m }: Decode, team: i32): u32[][] {
-  const row = Math.min(laneIdx >>> 2, d.rows - 1)
+export function loadFloatQuery({ c, m }: Decode): u32[][] {
+  const row = Math.min(laneIdx >>> 2, c.rows - 1)
   const first = 4 * (laneIdx & 3)
-  return [each(c.D / 32, (block) => loadWords(m.queries, [team, row, 16 * block + first], 4)).flat()]
+  return [each(c.D / 32, (block) => loadWords(m.queries, [row, 16 * block + first], 4)).flat()]
 }
 
-/** Scores of 16 tokens of the granule in hand. */
-export function scoreFloats(
-  { c, granules }: Decode,
-  s: Stream,
-  [query]: readonly (readonly u32[])[],
-  tile: number,
-): TileScores {
-  const [upper, lower] = [0, 1].map((half) => {
-    const from = laneToken(2 * tile + half) * c.D + 8 * (laneIdx & 3)
-    return each(c.D / 32, (block) => loadWords(granules.data, [warpIdx, s.slot, from + 32 * block], 4)).flat()
+/** Scores of the lane's tokens and rows, [row][token]. */
+export function scoreFloats(o: Decode, at: Cursor, [query]: readonly (readonly u32[])[]): f32[][] {
+  const { c, ring } = o
+  const page = (WARP_TOKENS * warpIdx) >>> Math.log2(PAGE_TOKENS)
+  const inPage = (WARP_TOKENS * warpIdx) & (PAGE_TOKENS - 1)
+  const tiles = each(WARP_TOKENS / 16, (tile) => {
+    const [upper, lower] = [0, 1].map((half) => {
+      const from = (inPage + laneToken(2 * tile + half)) * c.D + 8 * (laneIdx & 3)
+      return each(c.D / 32, (block) => loadWords(ring.data, [at.slot, page, from + 32 * block], 4)).flat()
+    })
+    const acc = regs(4, f32(0))
+    for (const near of unroll(0, rowWords(c.D), 2)) {
+      const keys = [upper![near]!, lower![near]!, upper![near + 1]!, lower![near + 1]!]
+      mma(atoms.m16n8k16[c.dtype], acc, keys, [query![near]!, query![near + 1]!])
+    }
+    return acc
   })
-  const acc = regs(4, f32(0))
-  for (const near of unroll(0, rowWords(c.D), 2)) {
-    const keys = [upper![near]!, lower![near]!, upper![near + 1]!, lower![near + 1]!]
-    mma(atoms.m16n8k16[c.dtype], acc, keys, [query![near]!, query![near + 1]!])
-  }
-  return { scores: acc, valueParams: [] }
+  return [0, 1].map((j) => tiles.flatMap((acc) => [acc[j]!, acc[2 + j]!]))
 }
 
 /** Two numbers in a 16-bit type, the first in the lower half. */
 export const packPair = (dtype: 'f16' | 'bf16', low: f32, high: f32): u32 =>
   dtype === 'f16' ? u32.bits(packF16(low, high)) : u32.bits(packBf16(low, high))
 
-/** Gives a granule's probabilities of rows 2t and 2t + 1: a word of two tokens for each 16. */
-export function giveFloats(o: Decode, granule: i32, rows: readonly (readonly f32[])[]): void {
-  for (const tile of unroll(o.c.granule / 16)) {
-    const at = granule * (o.c.granule / 16) + tile
-    const words = rows.map((row) => [packPair(o.c.dtype, row[2 * tile]!, row[2 * tile + 1]!)])
-    giveRows(o, at >>> 2, at & 3, words)
+/** The word in which column `column` has the two tokens of lane group `group`, of 16 tokens. */
+const operandWord = (tile: i32, group: i32, column: i32): i32 => (tile * 8 + group) * 8 + column
+
+/** Gives the lane's probabilities, [row][token], to the warps that multiply them: a word of two tokens for each 16. */
+export function giveFloats({ c, m }: Decode, rows: readonly (readonly f32[])[]): void {
+  for (const tile of unroll(WARP_TOKENS / 16)) {
+    const words = rows.map((row) => packPair(c.dtype, row[2 * tile]!, row[2 * tile + 1]!))
+    const at = operandWord((WARP_TOKENS / 16) * warpIdx + tile, laneIdx >>> 2, 2 * (laneIdx & 3))
+    storeWords(m.operand, [at], words)
   }
 }
 
-/** As fragments of the second product, for 16 tokens: k = 2G and 2G + 1 are the two tokens of lane group G. */
-function takeFloats(o: Decode, at: i32): u32[] {
-  const t = laneIdx & 3
-  return [t, t + 4].map((from) => takeRow(o, at >>> 2, from, at & 3, 1)[0]!)
-}
+/** Fragments of 16 columns that a warp has, and whether it has the last of them. */
+export const ownTiles = (D: number, tiles: number) =>
+  each(tiles, (i) => {
+    const tile = i * WARPS + warpIdx
+    const isOwn = tile < D / 16
+    return { tile: isOwn ? tile : i32OfWarp(), isOwn }
+  })
 
-/** Sums of values of the unit's tokens, of each row and column, from zero; stores them. */
-export function multiplyValues(o: Decode, s: Stream, unit: RoundUnit): void {
-  const { c, d, m } = o
-  const sums = each(c.D / 16, () => regs(4, f32(0)))
-  const { from, end } = granulesOf(c, unit.live)
-  // Lanes give the rows of four 8x8 tiles: eight tokens (in the order of `takeFloats`), eight columns, and so on.
+const i32OfWarp = (): i32 => warpIdx
+
+/** Sums of values of the unit's tokens `from`…`end`, from zero: [row][fragment][rows g and g + 8]. */
+export function multiplyValues(o: Decode, at: Cursor, from: i32, end: i32): f32[][][] {
+  const { c, d, m, ring } = o
+  const sums = each(d.tiles, () => regs(4, f32(0)))
+  const tiles = ownTiles(c.D, d.tiles)
+  // Lanes give the rows of four 8x8 tiles: eight tokens (in the order of the operand), eight columns, and so on.
   const inTile = laneIdx & 7
   const order = ((laneIdx & 16) >>> 1) + inTile
   const token = 4 * (order >>> 2) + ((order >>> 1) & 1) + 2 * (order & 1)
   const column = laneIdx & 8
-
-  for (const granule of range(from, end)) {
-    waitGranule(c, o.granules, s)
-    clearUnseen(o, s, unit, granule * c.granule)
-    for (const step of unroll(c.granule / 16)) {
-      const weights = takeFloats(o, granule * (c.granule / 16) + step)
-      sums.forEach((acc, tile) => {
-        const at = (16 * step + token) * c.D + 16 * tile + column
-        mma(
-          atoms.m16n8k16[c.dtype],
-          acc,
-          ldmatrix(o.granules.data, [warpIdx, s.slot, at], 4, { transposed: true }),
-          weights,
-        )
+  const [g, t] = [laneIdx >>> 2, laneIdx & 3]
+  for (const step of range(from >>> 4, (end + 15) >>> 4)) {
+    // k = 2G and 2G + 1 are the two tokens of lane group G.
+    const weights = [t, t + 4].map((group) => m.operand.at(operandWord(step, group, g)))
+    const page = step >>> 2
+    const first = (16 * (step & 3) + token) * c.D + column
+    sums.forEach((acc, i) => {
+      const values = ldmatrix(ring.data, [at.slot, page, first + 16 * tiles[i]!.tile], 4, {
+        transposed: true,
       })
-    }
-    leaveGranule(o.a, c, d, o.granules, s)
+      mma(atoms.m16n8k16[c.dtype], acc, values, weights)
+    })
   }
-
-  // Everybody has taken the probabilities, in whose place the sums go.
-  syncWarp()
-  const g = laneIdx >>> 2
-  for (const j of PAIR) {
-    const row = 2 * (laneIdx & 3) + j
-    if (row < d.rows) {
-      sums.forEach((acc, tile) => {
-        for (const half of unroll(2))
-          m.sums.put(acc[2 * half + j]!, warpIdx, row * d.sumPitch + 16 * tile + 8 * half + g)
-      })
-    }
-  }
+  return [0, 1].map((j) => sums.map((acc) => [acc[j]!, acc[2 + j]!]))
 }
 
 /**
- * Zeros for values of the granule in hand that no query sees, which may be anything: a probability of 0 would not save a
- * sum from what is not a number.
+ * Zeros for values that no query sees, which may be anything: a probability of 0 would not save a sum from what is not a
+ * number. Each warp clears those of its tokens; a barrier must follow.
  */
-function clearUnseen(o: Decode, s: Stream, unit: RoundUnit, first: i32): void {
-  const { c } = o
-  const [from, end] = [(unit.live & 0xffff) - first, (unit.live >>> 16) - first]
-  if (from > 0 || end < c.granule) {
-    for (const token of unroll(c.granule)) {
-      if (token < from || token >= end) {
-        for (const turn of unroll(Math.ceil(c.D / 64))) {
-          const word = laneIdx + 32 * turn
-          if (c.D % 64 === 0 || word < c.D / 2)
-            storeWords(o.granules.data, [warpIdx, s.slot, token * c.D + 2 * word], [u32(0)])
-        }
+export function clearUnseen({ c, ring }: Decode, at: Cursor, from: i32, end: i32): void {
+  const first = WARP_TOKENS * warpIdx
+  for (const i of range(WARP_TOKENS)) {
+    const token = first + i
+    // Others are not read.
+    const isRead = token >= (from & ~15) && token < ((end + 15) & ~15)
+    if (isRead && (token < from || token >= end)) {
+      const inPage = (token & (PAGE_TOKENS - 1)) * c.D
+      for (const turn of unroll(Math.ceil(c.D / 64))) {
+        const word = laneIdx + 32 * turn
+        if (c.D % 64 === 0 || word < c.D / 2)
+          storeWords(ring.data, [at.slot, token >>> Math.log2(PAGE_TOKENS), inPage + 2 * word], [u32(0)])
       }
     }
-    // The next copy into this place is the copy engine's.
-    if (hasEngine()) fenceAsync()
-    syncWarp()
   }
+  // The next copy into this place is the copy engine's.
+  if (ring.full !== undefined) fenceAsync()
 }

@@ -1,17 +1,8 @@
-import {
-  type f32,
-  type i32,
-  laneIdx,
-  loadWords,
-  shuffleXor,
-  storeWords,
-  type u32,
-  warpIdx,
-} from '../../dsl/index.ts'
+import { each, type f32, type i32, laneIdx, shuffleXor, warpIdx } from '../../dsl/index.ts'
 import { fragmentToken } from './arithmetic.ts'
-import type { CopySource, Granules } from './decode-copies.ts'
+import type { CopySource, Ring } from './decode-copies.ts'
 import type { DecodeMemory } from './decode-memory.ts'
-import type { DecodeConfig, DecodeShape } from './decode-shape.ts'
+import { type DecodeConfig, type DecodeShape, WARP_TOKENS } from './decode-shape.ts'
 
 /** Everything that stays the same for a CTA. */
 export interface Decode {
@@ -19,15 +10,13 @@ export interface Decode {
   readonly c: DecodeConfig
   readonly d: DecodeShape
   readonly m: DecodeMemory
-  readonly granules: Granules
+  readonly ring: Ring
 }
 
-// ---- what a lane has ------------------------------------------------------------------------------------------------
+/** Tokens of which a lane has scores. */
+export const LANE_TOKENS = WARP_TOKENS / 8
 
-/** The rows, 2t and 2t + 1 of a pass, whose scores a lane has. */
-export const PAIR = [0, 1]
-
-/** Token `i` of a lane's tokens: two of each 16. */
+/** Token `i` of a lane's tokens, of those of its warp: two of each 16. */
 export const laneToken = (i: number): i32 => 16 * (i >> 1) + fragmentToken(8 * (i & 1)) + strandToken()
 
 /** The part of it that depends on the lane: that of row g of a fragment. */
@@ -36,31 +25,16 @@ const strandToken = (): i32 => {
   return 4 * (g >>> 1) + (g & 1)
 }
 
-/** The maximum over the strands of a unit. */
-export const strandMax = (value: f32): f32 => overStrands(value, (x, y) => Math.max(x, y))
+/** The token of the unit. */
+export const unitToken = (i: number): i32 => WARP_TOKENS * warpIdx + laneToken(i)
 
-/** Sums of neighbouring strands, of pairs, and of halves. */
-export const strandSum = (value: f32): f32 => overStrands(value, (x, y) => x + y)
+/** The rows of which a lane has scores; past the last there may be more. */
+export const laneRows = ({ laneRows }: DecodeShape): i32[] =>
+  each(laneRows, (j) => laneRows * (laneIdx & 3) + j)
 
-function overStrands(value: f32, join: (x: f32, y: f32) => f32): f32 {
+/** The maximum over lanes that have the same rows. */
+export function laneMax(value: f32): f32 {
   let all = value
-  for (const mask of [4, 8, 16]) all = join(all, shuffleXor(all, mask))
+  for (const mask of [4, 8, 16]) all = Math.max(all, shuffleXor(all, mask))
   return all
 }
-
-// ---- from lane to lane ----------------------------------------------------------------------------------------------
-
-/** Word `word` of the four of part `part` that lane group `from` has for row `row`; xored for different banks. */
-const wordAt = (part: i32, row: i32, from: i32, word: i32): i32 =>
-  (part * 64 + row * 8 + (from ^ row)) * 4 + word
-
-/** Puts down words of rows 2t and 2t + 1. */
-export function giveRows({ m }: Decode, part: i32, word: i32, rows: readonly (readonly u32[])[]): void {
-  rows.forEach((words, j) => {
-    storeWords(m.exchange, [warpIdx, wordAt(part, 2 * (laneIdx & 3) + j, laneIdx >>> 2, word)], words)
-  })
-}
-
-/** `n` of the words that lane group `from` has put down of row g. */
-export const takeRow = ({ m }: Decode, part: i32, from: i32, word: i32, n: number): u32[] =>
-  loadWords(m.exchange, [warpIdx, wordAt(part, laneIdx >>> 2, from, word)], n)

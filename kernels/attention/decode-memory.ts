@@ -1,31 +1,47 @@
-import { type f32, overlay, type Shared, shared, type u32 } from '../../dsl/index.ts'
-import type { DecodeConfig, DecodeShape } from './decode-shape.ts'
-import { MOST_TEAMS, ROUND_UNITS } from './rounds.ts'
+import { type f32, type i32, type Shared, shared, type u32 } from '../../dsl/index.ts'
+import { STRANDS, UNIT } from './arithmetic.ts'
+import { type DecodeConfig, type DecodeShape, WARPS } from './decode-shape.ts'
 
-/** What the warps of a CTA give each other in a round. */
+/** What the warps of a CTA give each other. */
 export interface DecodeMemory {
-  /** Queries as bytes, high and low ones, in the order of the keys' words: [team, row, word]. */
+  /** Queries as bytes, high and low ones, in the order of the keys' words: [row, word]. */
   readonly queries: Shared<u32>
-  /** Of each row the step of its query and the sum of its integers: [team, row, one of them]. */
+  /** Of each row the step of its query and the sum of its integers: [row, one of them]. */
   readonly rowInfo: Shared<f32>
-  /** Probabilities on their way from lane to lane, [warp, word]. */
-  readonly exchange: Shared<u32>
-  /** Then, in the same place, a unit's sums: [warp, row · pitch + column]. */
-  readonly sums: Shared<f32>
-  /** Of a unit and row: reference, sum of probabilities, sum of minima, and the step of `sums`: [warp, row, one of them]. */
-  readonly statistics: Shared<f32>
+  /** Of a unit the largest score of each warp's tokens, and the largest scale of their values: [row, warp]. */
+  readonly scoreTops: Shared<f32>
+  readonly valueTops: Shared<f32>
+  /** A unit's probabilities as operands of the second product. */
+  readonly operand: Shared<u32>
+  /** A unit's probabilities by strands, [row, `strandPlace`], and the minima of its values. */
+  readonly strands: Shared<f32>
+  readonly minima: Shared<f32>
+  /** Sums of a split: of probabilities, and of them times minima, [row, one of them]. */
+  readonly rowSums: Shared<f32>
+  /** Whether the part of a split was the last to arrive. */
+  readonly isLast: Shared<i32>
 }
 
-export function makeDecodeMemory(d: DecodeShape): DecodeMemory {
-  const exchange = shared<u32>('u32', [ROUND_UNITS, d.warpWords])
+export function makeDecodeMemory(c: DecodeConfig, d: DecodeShape): DecodeMemory {
   return {
-    queries: shared<u32>('u32', [MOST_TEAMS, d.rows, d.queryPitch]),
-    rowInfo: shared<f32>('f32', [MOST_TEAMS, d.rows, 2]),
-    exchange,
-    sums: overlay<f32>(exchange, 'f32', [ROUND_UNITS, d.warpWords]),
-    statistics: shared<f32>('f32', [ROUND_UNITS, d.rows, 4]),
+    queries: shared<u32>('u32', [c.rows, d.queryPitch]),
+    rowInfo: shared<f32>('f32', [c.rows, 2]),
+    scoreTops: shared<f32>('f32', [d.rowRoom, WARPS]),
+    valueTops: shared<f32>('f32', [d.rowRoom, WARPS]),
+    operand: shared<u32>('u32', [d.operandWords]),
+    strands: shared<f32>('f32', [d.rowRoom, UNIT]),
+    minima: shared<f32>('f32', [UNIT]),
+    rowSums: shared<f32>('f32', [d.rowRoom, 2]),
+    isLast: shared<i32>('i32', [1]),
   }
 }
 
 /** The place among a row's words of `part` (0 for high bytes, 1 for low ones). */
-export const partOf = (c: DecodeConfig, part: number): number => (part * c.D) / 4
+export const partOf = (D: number, part: i32): i32 => part * (D / 4)
+
+/**
+ * Where the four tokens of a strand begin that a warp has; turned by row and strand, so that neither who writes nor who
+ * reads meets others in a bank.
+ */
+export const strandPlace = (row: i32, strand: i32, warp: i32): i32 =>
+  strand * (UNIT / STRANDS) + 4 * ((warp ^ (strand >>> 1) ^ row) & (WARPS - 1))

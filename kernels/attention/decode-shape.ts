@@ -1,7 +1,6 @@
 import { staticAssert } from '../../dsl/index.ts'
 import { type KvConfig, type KvFormatName, kvConfig, kvFormats, PAGE_TOKENS } from '../formats/kv.ts'
 import { UNIT } from './arithmetic.ts'
-import { MOST_TEAMS, ROUND_UNITS } from './rounds.ts'
 
 /** How decode attention is laid out, all of it static. */
 export interface DecodeConfig extends KvConfig {
@@ -22,8 +21,7 @@ export interface DecodeConfig extends KvConfig {
   /** CTAs of the persistent grid. */
   readonly ctas: number
   readonly ctasPerMultiprocessor: number
-  /** Tokens whose keys or values are one copy, and copies that a warp has under way or in hand. */
-  readonly granule: number
+  /** Blocks (the keys or the values of a unit) that a CTA has under way or in hand. */
   readonly slots: number
 }
 
@@ -32,51 +30,65 @@ export interface DecodeShape {
   readonly bits: number
   /** Query heads that share a key/value head. */
   readonly group: number
-  /** Rows (query tokens and heads) that are multiplied at once, and how often a unit is gone through for all of them. */
-  readonly rows: number
+  /** How often a unit is gone through for all rows. */
   readonly passes: number
-  /** Granules of a unit. */
-  readonly granules: number
-  /** Elements of a granule in the cache. */
-  readonly granuleElements: number
-  readonly granuleBytes: number
-  /** Words of a row of queries in shared memory, and floats of a row of sums: apart by 16 bytes for the banks. */
+  /** Whether the two bytes of a query's integer, and of a probability's, are neighbouring columns of an MMA. */
+  readonly paired: boolean
+  /** Rows of which a lane has scores; and room for rows where lanes without one write too. */
+  readonly laneRows: number
+  readonly rowRoom: number
+  /** Elements of a page's block in the cache, and of a unit's. */
+  readonly pageElements: number
+  readonly blockElements: number
+  readonly pageBytes: number
+  /** Units whose parameters are under way or in hand. */
+  readonly stages: number
+  /** Words of a row of queries in shared memory: apart by 16 bytes for the banks. */
   readonly queryPitch: number
-  readonly sumPitch: number
-  /** Words of a warp's place for probabilities and then for sums. */
-  readonly warpWords: number
+  /** Words of a unit's probabilities as operands. */
+  readonly operandWords: number
+  /** Fragments of 16 columns that a warp sums values of. */
+  readonly tiles: number
 }
 
-/** Threads of a CTA: a warp for each unit of a round. */
-export const DECODE_THREADS = 32 * ROUND_UNITS
+/** Warps of a CTA: each has a quarter of a unit's tokens, and then a quarter of the columns. */
+export const WARPS = 4
+export const DECODE_THREADS = 32 * WARPS
+
+/** Tokens of a unit whose scores a warp computes. */
+export const WARP_TOKENS = UNIT / WARPS
 
 /** Rows of an MMA's free side. */
 const MOST_ROWS = 8
 
-/** Slices of a row's columns that are added up over splits independently. */
-export const SLICES = 8
-
-/** Words in which a unit's probabilities change lanes: eight rows of 128 two-byte numbers. */
-const EXCHANGE_WORDS = (MOST_ROWS * UNIT * 2) / 4
+/** Bytes of parameters of a page and head, keys' and values'. */
+export const PAGE_PARAM_BYTES = 2 * PAGE_TOKENS * 4
 
 export function decodeShape(c: DecodeConfig): DecodeShape {
   const { bits } = kvFormats[c.kv]
   const group = c.Hq / c.Hkv
-  const { rows } = c
-  const sumPitch = c.D + 4
+  const paired = bits < 16 && c.rows <= 4
+  const pages = UNIT / PAGE_TOKENS
   return {
     bits,
     group,
-    rows,
-    passes: Math.ceil((group * c.queries) / rows),
-    granules: UNIT / c.granule,
-    granuleElements: (c.PB / PAGE_TOKENS) * c.granule,
-    granuleBytes: (c.granule * c.D * bits) / 8,
+    passes: Math.ceil((group * c.queries) / c.rows),
+    paired,
+    laneRows: paired ? 1 : 2,
+    rowRoom: paired ? 4 : 8,
+    pageElements: c.PB,
+    blockElements: pages * c.PB,
+    pageBytes: (PAGE_TOKENS * c.D * bits) / 8,
+    stages: Math.ceil(c.slots / 2),
     queryPitch: c.D / 2 + 4,
-    sumPitch,
-    warpWords: Math.max(EXCHANGE_WORDS, rows * sumPitch),
+    operandWords: operandWords(bits, paired),
+    tiles: Math.ceil(c.D / 16 / WARPS),
   }
 }
+
+/** A word is four bytes of a column, or two 16-bit probabilities. */
+const operandWords = (bits: number, paired: boolean): number =>
+  (UNIT * MOST_ROWS) / (bits < 16 && paired ? 4 : 2)
 
 /** Refuses shapes that the kernel has no way to compute. */
 export function checkDecode(c: DecodeConfig): void {
@@ -89,16 +101,24 @@ export function checkDecode(c: DecodeConfig): void {
 /** Shared memory of a multiprocessor that each CTA takes beside its own. */
 const RESERVED_BYTES = 1024
 
-/** Shared memory beside the granules: queries, probabilities and sums, statistics, barriers. */
-const fixedBytes = (D: number, rows: number): number =>
-  MOST_TEAMS * rows * (2 * D + 16 + 8) +
-  ROUND_UNITS * (4 * Math.max(EXCHANGE_WORDS, rows * (D + 4)) + 16 * rows + 8 * MOST_SLOTS)
-
-/** Granules of a warp under way at most; more do not help. */
+/** Blocks of a CTA under way at most; more do not help. */
 const MOST_SLOTS = 8
 
+/** Shared memory beside blocks and parameters: what `makeDecodeMemory` has, and barriers. */
+const fixedBytes = (D: number, rows: number, bits: number): number => {
+  const paired = bits < 16 && rows <= 4
+  const room = paired ? 4 : 8
+  return (
+    rows * (2 * D + 16 + 8) +
+    room * (4 * UNIT + 2 * 4 * WARPS + 8) +
+    4 * (operandWords(bits, paired) + UNIT) +
+    8 * MOST_SLOTS +
+    64
+  )
+}
+
 /**
- * The constants for a GPU: granules of 4 KiB at most, and as many of them as its shared memory takes.
+ * The constants for a GPU: as many CTAs to a multiprocessor as have room for two units each.
  *
  * `partials` has a slot for each split of a sequence that has several, [slots, PartialRows, PartialColumns] of f32, and
  * `arrivals` is [B, Counters] of i32, zeros before the first launch and after each.
@@ -117,20 +137,19 @@ export function decodeConfig(o: {
   const { kv, dtype, D, Hq, Hkv, queries } = o
   const { bits } = kvFormats[kv]
   const group = Hq / Hkv
-  const bytesOf = (granule: number) => (granule * D * bits) / 8 + (bits < 16 ? 8 * granule : 0)
-  const least = bits === 16 ? 16 : 32
-  const placing = (rows: number, ctas: number) => {
+  const rows = Math.min(MOST_ROWS, group * queries)
+  const blockBytes = (UNIT * D * bits) / 8
+  const paramBytes = bits < 16 ? (UNIT / PAGE_TOKENS) * PAGE_PARAM_BYTES : 0
+  const placing = (ctas: number) => {
     const share = (o.target.sharedBytes + RESERVED_BYTES) / ctas - RESERVED_BYTES
-    const room = (share - fixedBytes(D, rows)) / ROUND_UNITS
-    const granule = [64, 32].find((n) => bytesOf(n) <= 4608 && 2 * bytesOf(n) <= room) ?? least
-    return { rows, ctas, granule, slots: Math.min(MOST_SLOTS, Math.floor(room / bytesOf(granule))) }
+    const room = share - fixedBytes(D, rows, bits)
+    const fits = (slots: number) => slots * blockBytes + Math.ceil(slots / 2) * paramBytes <= room
+    const slots = [8, 7, 6, 5, 4, 3, 2].find((n) => n <= MOST_SLOTS && fits(n)) ?? 0
+    return { ctas, slots }
   }
-  const most = Math.min(MOST_ROWS, group * queries)
-  const placings = [
-    placing(most, o.ctasPerMultiprocessor ?? 2),
-    ...[most, Math.ceil(most / 2), Math.ceil(most / 4), 1].map((rows) => placing(rows, 1)),
-  ]
-  const { rows, ctas, granule, slots } = placings.find((each) => each.slots >= 2) ?? placings.at(-1)!
+  const placings =
+    o.ctasPerMultiprocessor === undefined ? [4, 3, 2, 1].map(placing) : [placing(o.ctasPerMultiprocessor)]
+  const { ctas, slots } = placings.find((each) => each.slots >= 4) ?? placings.at(-1)!
   const passes = Math.ceil((group * queries) / rows)
   return {
     ...kvConfig(kv, dtype, D),
@@ -142,11 +161,10 @@ export function decodeConfig(o: {
     HqD: Hq * D,
     rows,
     PartialRows: Hkv * passes * rows,
-    PartialColumns: D + 4 * SLICES,
-    Counters: Hkv * passes * SLICES,
+    PartialColumns: D + 4,
+    Counters: Hkv * passes,
     ctas: o.multiprocessors * ctas,
     ctasPerMultiprocessor: ctas,
-    granule,
     slots,
   }
 }

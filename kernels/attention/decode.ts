@@ -1,6 +1,5 @@
 import {
   barrier,
-  blockIdx,
   type Elem,
   type f16,
   type f32,
@@ -8,37 +7,46 @@ import {
   type In,
   type InOut,
   type i32,
+  idiv,
   kernel,
   launchDependents,
   type Out,
   range,
   threadIdx,
   waitForPrevious,
-  warpIdx,
 } from '../../dsl/index.ts'
-import { hasEngine, initGranules, liveIn, makeGranules, placeOf, startStream } from './decode-copies.ts'
+import {
+  firstBlock,
+  hasEngine,
+  initBlockRing,
+  makeBlockRing,
+  placeOf,
+  startStream,
+  turnAt,
+  unitsIn,
+} from './decode-copies.ts'
 import { makeDecodeMemory } from './decode-memory.ts'
+import { loadFirstQuery, prepareQueries } from './decode-queries.ts'
+import { checkDecode, DECODE_THREADS, type DecodeConfig, decodeShape } from './decode-shape.ts'
 import {
   announcePart,
-  lastSlices,
-  loadFirstQuery,
-  mergeSplits,
-  mergeUnits,
+  giveAnswer,
+  giveRowSums,
+  mergeParts,
   noPending,
-  notePart,
-  prepareQueries,
-} from './decode-rows.ts'
-import { checkDecode, DECODE_THREADS, type DecodeConfig, decodeShape } from './decode-shape.ts'
-import { attendUnit } from './decode-unit.ts'
-import { loadUnit } from './rounds.ts'
+  putParts,
+  putRows,
+} from './decode-sums.ts'
+import { attendUnit, loadItemQuery, noSums } from './decode-unit.ts'
+import { loadItem } from './items.ts'
 
 /**
  * Attention over paged keys and values for sequences with few query tokens: query heads and tokens that share a key/value
  * head are multiplied together, so that each code is read and unpacked once.
  *
- * CTAs take the rounds that `planAttention` has listed, each for every key/value head, in turns. In a round a warp attends
- * to one unit; the warps of a team then add up the units of their split in order, and what sequences of several splits
- * have is added up by the last to arrive. A row's result depends on its own context alone (`arithmetic.ts`).
+ * CTAs take the items that `planAttention` has listed, each for every key/value head, in turns. A CTA goes through the units
+ * of an item's split in order and keeps their sums in registers; what sequences of several splits have is added up by the
+ * last to arrive. A row's result depends on its own context alone (`arithmetic.ts`).
  *
  * `partials` and `arrivals` are described at `decodeConfig`.
  */
@@ -54,8 +62,8 @@ export const decodeAttention = kernel(
       q: In<Elem<'dtype'>, 'T HqD'>
       kv: In<Elem<'kvElement'>, 'Pages Hkv 2 PB'>
       kvParams?: In<f16, 'Pages Hkv 2 64 2'>
-      rounds: In<i32, 'Rounds 8 12'>
-      roundCount: In<i32, '1'>
+      items: In<i32, 'Items 28'>
+      itemCount: In<i32, '1'>
       /** Tokens that a query sees, itself included. */
       window: i32
       /** Factor of the scores, usually 1/√D. */
@@ -68,55 +76,61 @@ export const decodeAttention = kernel(
   ) {
     checkDecode(c)
     const d = decodeShape(c)
-    const granules = makeGranules(c, d)
-    const o = { a, c, d, m: makeDecodeMemory(d), granules }
-    if (threadIdx.x === 0) initGranules(c, granules)
+    const ring = makeBlockRing(c, d)
+    const o = { a, c, d, m: makeDecodeMemory(c, d), ring }
+    if (threadIdx.x === 0) initBlockRing(c, ring)
     barrier()
     if (hasEngine()) {
       waitForPrevious()
       launchDependents()
     }
 
-    const rounds = a.roundCount.at(0)
-    const turns = rounds * (c.Hkv * d.passes)
-    const stream = startStream(a, c, d, granules, { turns, rounds, first: blockIdx.x })
+    const items = a.itemCount.at(0)
+    const turns = items * (c.Hkv * d.passes)
+    const stream = startStream(a, c, d, ring, items)
     const rowsOf = (turn: i32) => {
-      const { head, pass, round } = placeOf(d, c, rounds, turn)
-      const unit = loadUnit(a.rounds, round, warpIdx)
-      return { head, pass, unit, live: liveIn(d, pass, unit.live, unit.count) }
+      const { head, pass, item } = placeOf(c, d, items, turn)
+      return { head, pass, item: loadItem(a.items, item) }
     }
+    const at = firstBlock()
     const pending = noPending()
-    if (blockIdx.x < turns) {
-      const rows = rowsOf(blockIdx.x)
-      if (rows.live !== 0) prepareQueries(o, rows, loadFirstQuery(o, rows))
-    }
-    barrier()
-    // One turn more than there are, for the part of a split that the last has left.
-    const end = turns > 0 ? turns + gridDim.x : 0
-    for (const turn of range(blockIdx.x, end, gridDim.x)) {
-      announcePart(o, pending)
+    for (const step of range(idiv(turns + gridDim.x - 1, gridDim.x))) {
+      const turn = turnAt(step)
       if (turn < turns) {
         const rows = rowsOf(turn)
-        if (rows.live !== 0) attendUnit(o, stream, rows.unit, rows.pass)
-      }
-      barrier()
-      // The next round's queries are on their way while this one's sums are added up.
-      const next = rowsOf(Math.min(turn + gridDim.x, turns - 1))
-      const query = loadFirstQuery(o, next)
-      if (pending.turn >= 0) {
-        const last = lastSlices(o, pending)
-        if (last !== 0) mergeSplits(o, rowsOf(pending.turn), last)
-        pending.turn = -1
-      }
-      if (turn < turns) {
-        const rows = rowsOf(turn)
-        if (rows.live !== 0) {
-          mergeUnits(o, rows)
-          notePart(o, pending, rows, turn)
+        const units = unitsIn(c, d, rows.pass, rows.item)
+        if (units > 0) {
+          prepareQueries(o, rows, loadFirstQuery(o, rows))
+          barrier()
+          const query = loadItemQuery(o)
+          const sums = noSums(d)
+          for (const i of range(units)) {
+            attendUnit(o, stream, at, query, sums, {
+              item: rows.item,
+              pass: rows.pass,
+              unit: rows.item.unit + i,
+            })
+          }
+          giveRowSums(o, sums)
+          if (pending.turn >= 0) giveAnswer(o, pending)
+          barrier()
+          if (pending.turn >= 0) {
+            if (o.m.isLast.at(0) !== 0) mergeParts(o, rowsOf(pending.turn))
+            pending.turn = -1
+          }
+          if (rows.item.splits === 1) putRows(o, rows, sums)
+          else {
+            putParts(o, rows, sums)
+            barrier()
+            announcePart(o, rows, pending, turn)
+          }
         }
       }
-      if (turn + gridDim.x < turns && next.live !== 0) prepareQueries(o, next, query)
+    }
+    if (pending.turn >= 0) {
+      giveAnswer(o, pending)
       barrier()
+      if (o.m.isLast.at(0) !== 0) mergeParts(o, rowsOf(pending.turn))
     }
   },
 )

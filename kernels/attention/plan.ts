@@ -3,16 +3,15 @@ import {
   barrier,
   blockIdx,
   ceilDiv,
-  gridDim,
   type In,
   i32,
   idiv,
   kernel,
   laneIdx,
+  load,
   type Out,
   popCount,
   range,
-  regs,
   type Shared,
   shared,
   shuffleUp,
@@ -26,8 +25,7 @@ import {
 import { PAGE_TOKENS } from '../formats/kv.ts'
 import { SPLIT, UNIT } from './arithmetic.ts'
 import { hasEngine } from './decode-copies.ts'
-import { eachIdle, makeRuns, packRuns, placeIn, type Runs, TEAM_BIT } from './plan-runs.ts'
-import { ENTRY, ROUND_UNITS } from './rounds.ts'
+import { ITEM_UNITS, ITEM_WORDS, PAGES } from './items.ts'
 
 export interface PlanConfig {
   /** Query tokens of the longest sequences that decode attention takes. */
@@ -38,26 +36,24 @@ export interface PlanConfig {
 const THREADS = 256
 const WARPS = THREADS / 32
 
-/** Sequences whose entries a CTA writes. */
+/** Sequences whose items a CTA writes. */
 const SHARE = 64
 
-/** Room for the rounds of any step, and for the slots of its partial sums. */
-export const mostRounds = (sequences: number, maxPages: number): number =>
+/** Room for the items of any step, and for the slots of its partial sums. */
+export const mostItems = (sequences: number, maxPages: number): number =>
   sequences * ceilDiv(maxPages * PAGE_TOKENS, SPLIT)
 
 /** What is counted of sequences: splits of eight units (at 0), splits of 1 to 7, and slots of partial sums. */
 const WHOLE = 0
-const SLOTS = ROUND_UNITS
-const KINDS = ROUND_UNITS + 1
+const SLOTS = ITEM_UNITS
+const KINDS = ITEM_UNITS + 1
 
 /**
- * Lists the rounds of decode attention for a step: for every layer the same.
+ * Lists the items of decode attention for a step: for every layer the same. Items of many units come first, so that CTAs
+ * which take them in turns end together.
  *
- * A split of eight units is a round of its own. Shorter ones, the ends of contexts, share rounds, so that all rounds are
- * about equally long and CTAs that take them in turns end together. What else a round holds does not matter to a result.
- *
- * Each CTA counts all sequences, and writes the entries of some. Sequences without query tokens, or with more than
- * `queries`, have none.
+ * Each CTA counts all sequences, and writes the items of some. Sequences without query tokens, or with more than `queries`,
+ * have none.
  */
 export const planAttention = kernel(
   import.meta.url,
@@ -69,8 +65,8 @@ export const planAttention = kernel(
       pages: In<i32, 'B MaxPages'>
       /** Tokens that a query sees, itself included. */
       window: i32
-      rounds: Out<i32, 'Rounds 8 12'>
-      roundCount: Out<i32, '1'>
+      items: Out<i32, 'Items 28'>
+      itemCount: Out<i32, '1'>
     },
     c: PlanConfig,
   ) {
@@ -81,7 +77,7 @@ export const planAttention = kernel(
       before: shared<i32>('i32', [WARPS, KINDS]),
       totals: shared<i32>('i32', [KINDS]),
     }
-    const runs = makeRuns()
+    const firsts = shared<i32>('i32', [ITEM_UNITS])
     const list = shared<i32>('i32', [SHARE, SEQUENCE_WORDS])
 
     if (threadIdx.x < KINDS) counters.totals.put(0, threadIdx.x)
@@ -89,9 +85,17 @@ export const planAttention = kernel(
     for (const first of range(0, sequences, THREADS)) {
       countSplits(counters, splitsOf(a, c, first + threadIdx.x))
     }
-    if (threadIdx.x === 0) packRuns(runs, counters.totals)
-    barrier()
-    const rounds = runs.count.at(1)
+    if (threadIdx.x === 0) {
+      // Splits of eight units, then those of seven, and so on.
+      let first: i32 = counters.totals.at(WHOLE)
+      firsts.put(0, WHOLE)
+      for (const shorter of unroll(1, ITEM_UNITS)) {
+        const length = ITEM_UNITS - shorter
+        firsts.put(first, length)
+        first = first + counters.totals.at(length)
+      }
+      if (blockIdx.x === 0) a.itemCount.put(first, 0)
+    }
     barrier()
     if (threadIdx.x < KINDS) counters.totals.put(0, threadIdx.x)
     barrier()
@@ -99,19 +103,11 @@ export const planAttention = kernel(
       const own = splitsOf(a, c, first + threadIdx.x)
       const ranks = countSplits(counters, own)
       const inShare = first + threadIdx.x - blockIdx.x * SHARE
-      if (inShare >= 0 && inShare < SHARE) describe(list, inShare, own, ranks, runs)
+      if (inShare >= 0 && inShare < SHARE) describe(list, inShare, own, ranks, firsts)
     }
     barrier()
     writeWholes(a, list)
     writeOthers(a, list)
-    // Warps for which no split is left.
-    eachIdle(runs, (first, end, warp) => {
-      const begin = first + blockIdx.x * THREADS + threadIdx.x
-      for (const round of range(begin, end, gridDim.x * THREADS)) {
-        for (const idle of range(warp, ROUND_UNITS)) store(a.rounds, [round, idle, 0], regs(ENTRY, i32(0)))
-      }
-    })
-    if (blockIdx.x === 0 && threadIdx.x === 0) a.roundCount.put(rounds, 0)
   },
 )
 
@@ -120,7 +116,7 @@ interface PlanArguments {
   readonly context: In<i32, 'B'>
   readonly pages: In<i32, 'B MaxPages'>
   readonly window: i32
-  readonly rounds: Out<i32, 'Rounds 8 12'>
+  readonly items: Out<i32, 'Items 28'>
 }
 
 // ---- splits of a sequence -------------------------------------------------------------------------------------------
@@ -155,10 +151,10 @@ function splitsOf(a: PlanArguments, c: PlanConfig, sequence: i32): Splits {
   const [firstUnit, lastUnit] = [from >>> UNIT_BITS, (end - 1) >>> UNIT_BITS]
   const [firstSplit, lastSplit] = [firstUnit >>> 3, lastUnit >>> 3]
   const several = lastSplit > firstSplit
-  const inFirst = Math.min(lastUnit, firstSplit * ROUND_UNITS + 7) - firstUnit + 1
-  const inLast = lastUnit - lastSplit * ROUND_UNITS + 1
-  const isWholeFirst = inFirst === ROUND_UNITS
-  const isWholeLast = several && inLast === ROUND_UNITS
+  const inFirst = Math.min(lastUnit, firstSplit * ITEM_UNITS + 7) - firstUnit + 1
+  const inLast = lastUnit - lastSplit * ITEM_UNITS + 1
+  const isWholeFirst = inFirst === ITEM_UNITS
+  const isWholeLast = several && inLast === ITEM_UNITS
   const between = several ? lastSplit - firstSplit - 1 : 0
   const wholes = between + i32(isWholeFirst) + i32(isWholeLast)
   return {
@@ -205,7 +201,7 @@ function countSplits(counters: Counters, own: Splits): Ranks {
   const lower = (u32(1) << u32(laneIdx)) - 1
   let head: i32 = 0
   let tail: i32 = 0
-  for (const length of unroll(1, ROUND_UNITS)) {
+  for (const length of unroll(1, ITEM_UNITS)) {
     const [heads, tails] = [ballot(own.head === length), ballot(own.tail === length)]
     const rank = popCount(heads & lower) + popCount(tails & lower)
     head = own.head === length ? rank : head
@@ -246,31 +242,28 @@ function sumToHere(value: i32): i32 {
 
 // ---- writing --------------------------------------------------------------------------------------------------------
 
-/** Words of a sequence in the list of a CTA's share. */
+/** Words of a sequence in the list of a CTA's share; behind the first query token are their number and position. */
 const S_TOKEN = 0
-const S_COUNT = 1
-const S_POSITION = 2
 const S_FROM = 3
 const S_END = 4
 const S_SPLITS = 5
 const S_SLOT = 6
 const S_WHOLES = 7
 const S_FIRST_WHOLE = 8
-const S_FIRST_ROUND = 9
+const S_FIRST_ITEM = 9
 /** Of the first split, and behind it of the last. */
 const S_HEAD = 10
-const S_HEAD_PLACE = 12
+const S_HEAD_ITEM = 12
 const SEQUENCE_WORDS = 16
 
-function describe(list: Shared<i32>, at: i32, own: Splits, ranks: Ranks, runs: Runs): void {
-  const headPlace = placeIn(runs, own.head, ranks.head)
-  const tailPlace = placeIn(runs, own.tail, ranks.tail)
+function describe(list: Shared<i32>, at: i32, own: Splits, ranks: Ranks, firsts: Shared<i32>): void {
   store(
     list,
     [at, 0],
     [
       ...[own.token, own.count, own.position, own.from, own.end, own.splits, ranks.slots],
-      ...[own.wholes, own.firstWhole, ranks.wholes, own.head, own.tail, headPlace, tailPlace, i32(0), i32(0)],
+      ...[own.wholes, own.firstWhole, ranks.wholes, own.head, own.tail],
+      ...[firsts.at(own.head) + ranks.head, firsts.at(own.tail) + ranks.tail, i32(0), i32(0)],
     ],
   )
 }
@@ -278,67 +271,72 @@ function describe(list: Shared<i32>, at: i32, own: Splits, ranks: Ranks, runs: R
 /** The share's sequences that there are. */
 const shareOf = (a: PlanArguments): i32 => Math.min(a.context.dim('B') - blockIdx.x * SHARE, SHARE)
 
-/** Entries of splits of eight units, a thread an entry. */
+/** Groups of four words of an item, each of which a thread writes. */
+const QUADS = ITEM_WORDS / 4
+
+/** Items of eight units. */
 function writeWholes(a: PlanArguments, list: Shared<i32>): void {
   const count = shareOf(a)
-  const first = list.at(0, S_FIRST_ROUND)
-  const end = list.at(count - 1, S_FIRST_ROUND) + list.at(count - 1, S_WHOLES)
-  for (const at of range(first * ROUND_UNITS + threadIdx.x, end * ROUND_UNITS, THREADS)) {
-    const round = at >>> 3
-    // The last sequence whose first round is not behind this one.
+  const first = list.at(0, S_FIRST_ITEM)
+  const end = list.at(count - 1, S_FIRST_ITEM) + list.at(count - 1, S_WHOLES)
+  for (const at of range(first * QUADS + threadIdx.x, end * QUADS, THREADS)) {
+    const item = idiv(at, QUADS)
+    // The last sequence whose first item is not behind this one.
     let index: i32 = 0
-    for (const step of unroll(6)) {
-      const next = index + 2 ** (5 - step)
+    for (const step of unroll(Math.log2(SHARE))) {
+      const next = index + SHARE / 2 ** (step + 1)
       if (next < count) {
-        if (list.at(next, S_FIRST_ROUND) <= round) index = next
+        if (list.at(next, S_FIRST_ITEM) <= item) index = next
       }
     }
-    const split = list.at(index, S_FIRST_WHOLE) + (round - list.at(index, S_FIRST_ROUND))
-    const unit = split * ROUND_UNITS + (at & 7)
-    writeUnit(a, list, { index, unit, place: at, team: i32(ROUND_UNITS << 8) })
+    const split = list.at(index, S_FIRST_WHOLE) + (item - list.at(index, S_FIRST_ITEM))
+    writeQuad(a, list, {
+      index,
+      unit: split * ITEM_UNITS,
+      units: i32(ITEM_UNITS),
+      item,
+      quad: at - item * QUADS,
+    })
   }
 }
 
-/** Entries of shorter splits, a thread an entry: eight of each first split, and of each last. */
+/** Items of fewer units: of each sequence the first split and the last. */
 function writeOthers(a: PlanArguments, list: Shared<i32>): void {
-  for (const at of range(threadIdx.x, shareOf(a) * 2 * ROUND_UNITS, THREADS)) {
-    const index = at >>> 4
-    const isTail = (at & 8) !== 0
-    const length = list.at(index, S_HEAD + i32(isTail))
-    const own = at & 7
-    if (own < length) {
-      const placeAndTeam = list.at(index, S_HEAD_PLACE + i32(isTail))
-      const place = placeAndTeam & (2 ** TEAM_BIT - 1)
+  for (const at of range(threadIdx.x, shareOf(a) * 2 * QUADS, THREADS)) {
+    const which = idiv(at, QUADS)
+    const index = which >>> 1
+    const isTail = which & 1
+    const units = list.at(index, S_HEAD + isTail)
+    if (units > 0) {
       const lastUnit = (list.at(index, S_END) - 1) >>> UNIT_BITS
-      const first = isTail ? lastUnit - length + 1 : list.at(index, S_FROM) >>> UNIT_BITS
-      const team = (place & 7) | ((placeAndTeam >>> TEAM_BIT) << 4) | (length << 8)
-      writeUnit(a, list, { index, unit: first + own, place: place + own, team })
+      const unit = isTail !== 0 ? lastUnit - units + 1 : list.at(index, S_FROM) >>> UNIT_BITS
+      const item = list.at(index, S_HEAD_ITEM + isTail)
+      writeQuad(a, list, { index, unit, units, item, quad: at - which * QUADS })
     }
   }
 }
 
-function writeUnit(
+/** Writes four words of an item. */
+function writeQuad(
   a: PlanArguments,
   list: Shared<i32>,
-  o: { readonly index: i32; readonly unit: i32; readonly place: i32; readonly team: i32 },
+  o: { readonly index: i32; readonly unit: i32; readonly units: i32; readonly item: i32; readonly quad: i32 },
 ): void {
-  const { index, unit, place, team } = o
+  const { index, unit, units, item, quad } = o
   const sequence = blockIdx.x * SHARE + index
   const [from, end] = [list.at(index, S_FROM), list.at(index, S_END)]
-  const first = unit * UNIT
-  const live = Math.max(from - first, 0) | (Math.min(end - first, UNIT) << 16)
-  const page = unit * (UNIT / PAGE_TOKENS)
-  const lastPage = idiv(end - 1, PAGE_TOKENS)
-  const splits = list.at(index, S_SPLITS)
-  const firstSlot = list.at(index, S_SLOT)
-  const firstSplit = idiv(from, SPLIT)
-  store(
-    a.rounds,
-    [place >>> 3, place & 7, 0],
-    [
-      ...[live, a.pages.at(sequence, page), a.pages.at(sequence, Math.min(page + 1, lastPage))],
-      ...[list.at(index, S_COUNT), unit, team, list.at(index, S_TOKEN), list.at(index, S_POSITION)],
-      ...[sequence, firstSlot + (unit >>> 3) - firstSplit, firstSlot, splits],
-    ],
-  )
+  if (quad === 0) store(a.items, [item, 0], [units, unit, from, end])
+  else if (quad === 1) {
+    const [token, count, position] = load(list, [index, S_TOKEN], 4)
+    store(a.items, [item, 4], [count!, token!, position!, sequence])
+  } else if (quad === 2) {
+    const firstSlot = list.at(index, S_SLOT)
+    const slot = firstSlot + idiv(unit * UNIT, SPLIT) - idiv(from, SPLIT)
+    store(a.items, [item, 8], [slot, firstSlot, list.at(index, S_SPLITS), i32(0)])
+  } else {
+    const first = unit * (UNIT / PAGE_TOKENS) + 4 * quad - PAGES
+    const lastPage = idiv(end - 1, PAGE_TOKENS)
+    const pages = [0, 1, 2, 3].map((i) => a.pages.at(sequence, Math.min(first + i, lastPage)))
+    store(a.items, [item, 4 * quad], pages)
+  }
 }

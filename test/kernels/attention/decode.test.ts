@@ -89,8 +89,8 @@ test('sequences of more query tokens than are taken are left alone', async () =>
     ...{ kv: 'kv4', dtype: 'f16', D: 64, Hq: 2, Hkv: 1, queries: 1, seed: 40 },
     sequences: [{ context: 70, queries: 2 }],
   })
-  const { out, roundCount } = await runDecode(device, step)
-  assert.is(roundCount, 0)
+  const { out, itemCount } = await runDecode(device, step)
+  assert.is(itemCount, 0)
   assert.ok(out.every((bits) => bits === 0x7fff))
 })
 

@@ -1,35 +1,36 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { SPLIT, UNIT } from '../../../kernels/attention/arithmetic.ts'
-import { mostRounds, planAttention } from '../../../kernels/attention/plan.ts'
 import {
   COUNT,
-  ENTRY,
+  END,
   FIRST_SLOT,
-  LIVE,
-  PAGE,
+  FROM,
+  ITEM_UNITS,
+  ITEM_WORDS,
+  PAGES,
   POSITION,
-  ROUND_UNITS,
   SEQUENCE,
   SLOT,
   SPLITS,
-  TEAM,
   TOKEN,
   UNIT_INDEX,
-} from '../../../kernels/attention/rounds.ts'
+  UNITS,
+} from '../../../kernels/attention/items.ts'
+import { mostItems, planAttention } from '../../../kernels/attention/plan.ts'
 import { checkedEmulator } from '../../support/checked-emulator.ts'
 import { rng } from '../../support/rng.ts'
 import { runKernel } from '../../support/run-kernel.ts'
 
 const device = checkedEmulator()
 
-/** Lists the units of a step, and checks every word of every entry. */
+/** Lists the items of a step, and checks every word of every one. */
 async function checkPlan(o: {
   readonly counts: readonly number[]
   readonly contexts: readonly number[]
   readonly queries: number
   readonly window: number
-}): Promise<{ readonly units: number; readonly rounds: number }> {
+}): Promise<void> {
   const B = o.counts.length
   const maxPages = Math.max(2, ...o.contexts.map((context) => Math.ceil(context / 64)))
   const pages = Int32Array.from({ length: B * maxPages }, (_, i) => 7 * i)
@@ -43,57 +44,52 @@ async function checkPlan(o: {
       context: { dtype: 'i32', shape: [B], data: Int32Array.from(o.contexts) },
       pages: { dtype: 'i32', shape: [B, maxPages], data: pages },
       window: o.window,
-      rounds: { dtype: 'i32', shape: [mostRounds(B, maxPages), ROUND_UNITS, ENTRY] },
-      roundCount: { dtype: 'i32', shape: [1] },
+      items: { dtype: 'i32', shape: [mostItems(B, maxPages), ITEM_WORDS] },
+      itemCount: { dtype: 'i32', shape: [1] },
     },
   )
-  const rounds = outputs.roundCount![0]!
-  const seen = new Map<string, readonly number[]>()
-  for (let at = 0; at < rounds * ROUND_UNITS; at++) {
-    const entry = Array.from(outputs.rounds!.subarray(at * ENTRY, (at + 1) * ENTRY))
-    if (entry[LIVE] === 0) continue
-    const key = `${entry[SEQUENCE]} ${entry[UNIT_INDEX]}`
-    assert.not.ok(seen.has(key), key)
-    seen.set(key, [...entry, at])
-  }
-  let units = 0
+  const count = outputs.itemCount![0]!
+  const items = Array.from({ length: count }, (_, i) =>
+    Array.from(outputs.items!.subarray(i * ITEM_WORDS, (i + 1) * ITEM_WORDS)),
+  )
+  const seen = new Map(items.map((item) => [`${item[SEQUENCE]} ${item[UNIT_INDEX]}`, item]))
+  assert.is(seen.size, count)
+  items.forEach((item, i) => {
+    if (i > 0) assert.ok(item[UNITS]! <= items[i - 1]![UNITS]!, 'items of many units come first')
+  })
+  let splits = 0
   let slots = 0
-  for (const [b, count] of o.counts.entries()) {
-    if (count < 1 || count > o.queries) continue
-    const position = o.contexts[b]! - count
+  for (const [b, queries] of o.counts.entries()) {
+    if (queries < 1 || queries > o.queries) continue
+    const [position, end] = [o.contexts[b]! - queries, o.contexts[b]!]
     const from = Math.max(0, position - o.window + 1)
-    const [first, last] = [Math.floor(from / UNIT), Math.floor((o.contexts[b]! - 1) / UNIT)]
-    const splitOf = (unit: number) => Math.floor((unit * UNIT) / SPLIT)
-    const splits = splitOf(last) - splitOf(first) + 1
-    for (let unit = first; unit <= last; unit++) {
-      const entry = seen.get(`${b} ${unit}`)!
-      const start = unit * UNIT
-      assert.is(entry[LIVE], Math.max(0, from - start) | (Math.min(UNIT, o.contexts[b]! - start) << 16))
-      assert.is(entry[PAGE], pages[b * maxPages + 2 * unit])
-      assert.equal([entry[COUNT], entry[TOKEN], entry[POSITION]], [count, starts[b], position])
-      // A team is the split's units side by side in one round.
-      const begin = Math.max(first, (splitOf(unit) * SPLIT) / UNIT)
-      const length = Math.min(last + 1, ((splitOf(unit) + 1) * SPLIT) / UNIT) - begin
-      const warp = entry[ENTRY]! % ROUND_UNITS
-      assert.equal([entry[TEAM]! & 15, entry[TEAM]! >> 8], [warp - (unit - begin), length])
-      assert.is(seen.get(`${b} ${begin}`)![ENTRY], entry[ENTRY]! - (unit - begin))
-      assert.is(entry[SPLITS], splits)
-      if (splits > 1)
-        assert.equal([entry[FIRST_SLOT], entry[SLOT]], [slots, slots + splitOf(unit) - splitOf(first)])
+    const [first, last] = [Math.floor(from / SPLIT), Math.floor((end - 1) / SPLIT)]
+    for (let split = first; split <= last; split++) {
+      const begin = Math.max(Math.floor(from / UNIT), split * ITEM_UNITS)
+      const units = Math.min(Math.ceil(end / UNIT), (split + 1) * ITEM_UNITS) - begin
+      const item = seen.get(`${b} ${begin}`)!
+      assert.equal([item[UNITS], item[FROM], item[END]], [units, from, end])
+      assert.equal([item[COUNT], item[TOKEN], item[POSITION]], [queries, starts[b], position])
+      assert.is(item[SPLITS], last - first + 1)
+      if (last > first) assert.equal([item[FIRST_SLOT], item[SLOT]], [slots, slots + split - first])
+      // Pages past the end are never asked for.
+      const own = item.slice(PAGES).filter((_, i) => 2 * begin + i < Math.ceil(end / 64))
+      assert.equal(
+        own,
+        own.map((_, i) => pages[b * maxPages + 2 * begin + i]),
+      )
     }
-    units += last - first + 1
-    if (splits > 1) slots += splits
+    splits += last - first + 1
+    if (last > first) slots += last - first + 1
   }
-  assert.is(seen.size, units)
-  return { units, rounds }
+  assert.is(count, splits)
 }
 
-test('every unit of a mixed step is listed once, beside those of its split', async () => {
+test('every split of a mixed step is listed once, long ones first', async () => {
   const random = rng(1)
   const contexts = Array.from({ length: 300 }, (_, b) => (b % 11 === 3 ? 0 : random.integer(9, 3000)))
   const counts = contexts.map((context, b) => (context === 0 ? 0 : b % 7 === 2 ? 9 : random.integer(1, 8)))
-  const { units, rounds } = await checkPlan({ counts, contexts, queries: 8, window: 2 ** 30 })
-  assert.ok(rounds * ROUND_UNITS < 1.1 * units, `${rounds} rounds for ${units} units`)
+  await checkPlan({ counts, contexts, queries: 8, window: 2 ** 30 })
 })
 
 test('a window leaves out what is before it', async () => {

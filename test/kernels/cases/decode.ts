@@ -1,6 +1,7 @@
 import { decodeAttention } from '../../../kernels/attention/decode.ts'
 import { type DecodeConfig, decodeConfig } from '../../../kernels/attention/decode-shape.ts'
-import { mostRounds, planAttention } from '../../../kernels/attention/plan.ts'
+import { ITEM_WORDS } from '../../../kernels/attention/items.ts'
+import { mostItems, planAttention } from '../../../kernels/attention/plan.ts'
 import {
   attentionReference,
   attentionRowReference,
@@ -130,20 +131,20 @@ export async function runDecode(device: Device, o: DecodeStep) {
   const config = configOf(device, o)
   const { queries } = config
   const B = sequences.length
-  const room = mostRounds(B, o.maxPages)
+  const room = mostItems(B, o.maxPages)
   const tensors = {
     queryStart: Tensor.from(device, 'i32', [B + 1], o.queryStart),
     context: Tensor.from(device, 'i32', [B], o.context),
     pages: Tensor.from(device, 'i32', [B, o.maxPages], o.table),
-    rounds: Tensor.allocate(device, 'i32', [room, 8, 12]),
-    roundCount: Tensor.allocate(device, 'i32', [1]),
+    items: Tensor.allocate(device, 'i32', [room, ITEM_WORDS]),
+    itemCount: Tensor.allocate(device, 'i32', [1]),
     q: Tensor.from(device, dtype, [T, Hq * D], o.q),
     kv: Tensor.from(device, config.kvElement, pages.shapes.kv, pages.kv),
     partials: Tensor.allocate(device, 'f32', [room, config.PartialRows, config.PartialColumns]),
     arrivals: Tensor.from(device, 'i32', [B, config.Counters], new Int32Array(B * config.Counters)),
     out: Tensor.from(device, dtype, [T, Hq * D], new Uint16Array(T * Hq * D).fill(0x7fff)),
   }
-  const { queryStart, context, pages: table, rounds, roundCount, ...rest } = tensors
+  const { queryStart, context, pages: table, items, itemCount, ...rest } = tensors
   const kvParams = config.kvParams
     ? { kvParams: Tensor.from(device, 'f16', pages.shapes.kvParams, pages.kvParams) }
     : {}
@@ -151,13 +152,13 @@ export async function runDecode(device: Device, o: DecodeStep) {
     device,
     planAttention,
     { queries },
-    { queryStart, context, pages: table, window, rounds, roundCount },
+    { queryStart, context, pages: table, window, items, itemCount },
   )
   const decode = await prepare(device, decodeAttention, config, {
     ...rest,
     ...kvParams,
-    rounds,
-    roundCount,
+    items,
+    itemCount,
     window,
     scale: o.scale,
   })
@@ -167,8 +168,8 @@ export async function runDecode(device: Device, o: DecodeStep) {
   const result = {
     out,
     arrivals: (await tensors.arrivals.read()) as Int32Array,
-    rounds: (await rounds.read()) as Int32Array,
-    roundCount: ((await roundCount.read()) as Int32Array)[0]!,
+    items: (await items.read()) as Int32Array,
+    itemCount: ((await itemCount.read()) as Int32Array)[0]!,
   }
   for (const tensor of [...Object.values(tensors), ...Object.values(kvParams)]) tensor.free()
   return result

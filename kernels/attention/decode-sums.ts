@@ -1,0 +1,211 @@
+import {
+  atomicAdd,
+  each,
+  f32,
+  fma,
+  type InOut,
+  i32,
+  idiv,
+  laneIdx,
+  load,
+  type Out,
+  range,
+  regs,
+  store,
+  threadFence,
+  threadIdx,
+  to,
+  unroll,
+  warpIdx,
+} from '../../dsl/index.ts'
+import { addSums, NO_REFERENCE, type RowSums, rescale } from './arithmetic.ts'
+import { columnRuns } from './decode-codes.ts'
+import { ownTiles } from './decode-floats.ts'
+import { type Decode, laneRows } from './decode-lanes.ts'
+import { placeOfRow, type TurnRows } from './decode-queries.ts'
+import { DECODE_THREADS, WARPS } from './decode-shape.ts'
+import type { SplitSums } from './decode-unit.ts'
+
+/** What becomes of sums. */
+export interface SumArguments {
+  readonly partials: InOut<f32, 'Slots PartialRows PartialColumns'>
+  readonly arrivals: InOut<i32, 'B Counters'>
+  readonly out: Out<number, 'T HqD'>
+}
+
+type Outputs = Decode & { readonly a: SumArguments }
+
+/** Puts down the strands' sums for all warps; a barrier must follow. */
+export function giveRowSums({ c, d, m }: Decode, { strand }: SplitSums): void {
+  if ((laneIdx & 7) === 0) {
+    for (const four of unroll(Math.ceil(c.rows / 4))) {
+      const row = 4 * four + (laneIdx >>> 3)
+      const first = WARPS - 2 - 2 * four
+      if (warpIdx === first + 1) m.rowSums.put(strand.sum, row, 0)
+      if (warpIdx === first) m.rowSums.put(d.bits < 16 ? strand.sum : f32(0), row, 1)
+    }
+  }
+}
+
+/** Runs of neighbouring columns of which a lane has sums: their first one and the values, of [fragment][half]. */
+function eachRun({ c, d }: Decode, values: readonly f32[][], body: (column: i32, run: f32[]) => void): void {
+  if (d.bits === 16) {
+    ownTiles(c.D, d.tiles).forEach(({ tile, isOwn }, i) => {
+      if (c.D % 64 === 0 || isOwn) {
+        for (const half of unroll(2)) body(16 * tile + 8 * half + (laneIdx >>> 2), [values[i]![half]!])
+      }
+    })
+    return
+  }
+  let fragment = 0
+  for (const { words, column, isOwn } of columnRuns(c.D)) {
+    const own = values.slice(fragment, fragment + words)
+    if (c.D % 64 === 0 || isOwn) {
+      for (const half of unroll(2)) {
+        body(
+          column + (half * c.D) / 2,
+          own.map((tile) => tile[half]!),
+        )
+      }
+    }
+    fragment += words
+  }
+}
+
+/** Gives out the rows of a sequence of one split. */
+export function putRows(o: Outputs, rows: TurnRows, sums: SplitSums): void {
+  const { a, c, d, m } = o
+  laneRows(d).forEach((row, j) => {
+    const place = placeOfRow(o, rows, row)
+    if (place.isLive) {
+      const [total, offset] = load(m.rowSums, [row, 0], 2)
+      const share = 1 / total!
+      eachRun(o, sums.values[j]!, (column, run) => {
+        store(
+          a.out,
+          [place.token, place.column + column],
+          run.map((sum) => to(c.dtype, (sum + offset!) * share)),
+        )
+      })
+    }
+  })
+}
+
+const partialRow = ({ c, d }: Decode, { head, pass }: TurnRows, row: i32): i32 =>
+  (head * d.passes + pass) * c.rows + row
+
+/** Stores the sums of one split of several. */
+export function putParts(o: Outputs, rows: TurnRows, sums: SplitSums): void {
+  const { a, c, d, m } = o
+  const { slot } = rows.item
+  laneRows(d).forEach((row, j) => {
+    if (placeOfRow(o, rows, row).isLive) {
+      const at = partialRow(o, rows, row)
+      eachRun(o, sums.values[j]!, (column, run) => {
+        store(a.partials, [slot, at, column], run)
+      })
+      if (warpIdx === 0 && laneIdx < 4) {
+        const [total, offset] = load(m.rowSums, [row, 0], 2)
+        store(a.partials, [slot, at, c.D], [sums.references[j]!, total!, offset!, f32(0)])
+      }
+    }
+  })
+}
+
+/** A split's part that has been stored and told of; whether it was the last is looked at after the next item. */
+export interface Pending {
+  /** Its turn; -1 where there is none. */
+  turn: i32
+  splits: i32
+  /** Parts that were there before; known to the first thread. */
+  before: i32
+}
+
+export const noPending = (): Pending => ({ turn: i32(-1), splits: i32(0), before: i32(0) })
+
+/** Tells of the part that all threads have stored. A barrier must stand before. */
+export function announcePart(
+  { a, d }: Outputs,
+  { item, head, pass }: TurnRows,
+  pending: Pending,
+  turn: i32,
+): void {
+  pending.turn = turn
+  pending.splits = item.splits
+  if (threadIdx.x === 0) {
+    threadFence()
+    const counter = head * d.passes + pass
+    pending.before = atomicAdd(a.arrivals, [item.sequence, counter], i32(1))
+    if (pending.before === item.splits - 1) a.arrivals.put(0, item.sequence, counter)
+  }
+}
+
+/** Gives all threads the answer; a barrier must follow. */
+export function giveAnswer({ m }: Decode, pending: Pending): void {
+  if (threadIdx.x === 0) m.isLast.put(i32(pending.before === pending.splits - 1), 0)
+}
+
+/** A row's sums, and those of four of its columns. */
+interface Sums {
+  row: { reference: f32; total: f32; offset: f32 }
+  readonly values: f32[]
+}
+
+/** Splits whose parts are under way at once, where there are many; and of the last few. */
+const MANY = 8
+const FEW = 2
+
+/** Adds up all splits of a sequence in order, and gives out its rows. */
+export function mergeParts(o: Outputs, rows: TurnRows): void {
+  const { a, c } = o
+  const { item } = rows
+  threadFence()
+  const quads = c.D / 4
+  for (const at of range(threadIdx.x, c.rows * quads, DECODE_THREADS)) {
+    const row = i32(idiv(at, quads))
+    const column = 4 * (at - row * quads)
+    const place = placeOfRow(o, rows, row)
+    if (place.isLive) {
+      const from = partialRow(o, rows, row)
+      const sums: Sums = {
+        row: { reference: f32(NO_REFERENCE), total: f32(0), offset: f32(0) },
+        values: regs(4, f32(0)),
+      }
+      const addParts = (begin: i32, n: number) => {
+        const parts = each(n, (i) => {
+          const slot = item.firstSlot + Math.min(begin + i, item.splits - 1)
+          return {
+            values: load(a.partials, [slot, from, column], 4, { cache: 'cg' }),
+            row: load(a.partials, [slot, from, c.D], 4, { cache: 'cg' }),
+          }
+        })
+        parts.forEach(({ values, row: [reference, total, offset] }, i) => {
+          const isPart = begin + i < item.splits
+          add(
+            sums,
+            { reference: isPart ? reference! : f32(NO_REFERENCE), total: total!, offset: offset! },
+            values,
+          )
+        })
+      }
+      const many = item.splits & ~(MANY - 1)
+      for (const begin of range(0, many, MANY)) addParts(begin, MANY)
+      for (const begin of range(many, item.splits, FEW)) addParts(begin, FEW)
+      const share = 1 / sums.row.total
+      store(
+        a.out,
+        [place.token, place.column + column],
+        sums.values.map((sum) => to(c.dtype, (sum + sums.row.offset) * share)),
+      )
+    }
+  }
+}
+
+function add(sums: Sums, part: RowSums, values: readonly f32[]): void {
+  const change = rescale(sums.row.reference, part.reference)
+  const { reference, total, offset } = addSums(sums.row, part, change)
+  sums.row.reference = reference
+  sums.row.total = total
+  sums.row.offset = offset
+  for (const i of unroll(4)) sums.values[i] = fma(values[i]!, change.factor, sums.values[i]! * change.keep)
+}
