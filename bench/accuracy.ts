@@ -1,66 +1,173 @@
+import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join, resolve } from 'node:path'
+import { createInterface } from 'node:readline'
 import { Command } from 'commander'
 import { openCheckpoint } from '../checkpoint/open.ts'
 import { deviceOption, wholeNumber } from '../cli/options.ts'
 import { Model } from '../models/model.ts'
+import { packWindows, readDocuments } from '../quantize/calibration.ts'
+import { DeviceCompute } from '../quantize/compute/device.ts'
 import { quantizeCheckpoint } from '../quantize/quantize-checkpoint.ts'
-import { recipes } from '../quantize/recipe.ts'
+import { type Recipe, readRecipe, recipeNamed } from '../quantize/recipe.ts'
+import type { Device } from '../runtime/device.ts'
 import { openDevice } from '../runtime/open-device.ts'
 import { perplexity } from '../serve/perplexity.ts'
 import { loadTokenizer } from '../serve/text/tokenizer.ts'
+import { type AccuracyRow, type AccuracyRun, ladder, planRuns, summarize } from './accuracy/runs.ts'
 import { runBench } from './command.ts'
-import { type Row, writeResults } from './results.ts'
+import { writeResults } from './results.ts'
 import { table } from './table.ts'
 
 interface AccuracyOptions {
-  readonly text: string
+  readonly valid: string
+  readonly test: string
+  readonly calibration: readonly string[]
+  readonly recipes: readonly string[]
+  readonly steps?: boolean
+  readonly seeds: number
+  readonly calibrationWindows: number
   readonly window: number
+  readonly processes: number
+  readonly part?: number
   readonly device?: string
   readonly commit?: string
 }
 
-const formats = ['bf16', 'w8a8kv8', 'w4a8kv4-g128', 'w4a8kv4'] as const
+const roundings = ['w8a8kv8', 'w4a8kv4-g128', 'w4a8kv4']
+const shipped = ['smoothquant', 'gptq', 'awq', 'qoq-g128', 'qoq']
 
 await runBench(
   new Command('bench:accuracy')
-    .description('Perplexity of models in each format, quantized as `quattuor quantize` does.')
-    .argument('<model...>', 'folders of floating-point checkpoints')
-    .requiredOption('--text <file>', 'text file')
+    .description('Perplexity of a model quantized by recipes, over calibration texts and seeds.')
+    .argument('<model>', 'folder of a floating-point checkpoint')
+    .requiredOption('--valid <file>', 'text that recipes are chosen on')
+    .requiredOption('--test <file>', 'text that is reported')
+    .requiredOption('--calibration <files...>', 'texts to calibrate on: each alone, and all of them together')
+    .option('--recipes <names...>', 'recipes, or paths of some', [...roundings, ...shipped])
+    .option('--steps', 'also what leads to each recipe, pass by pass')
+    .option('--seeds <n>', 'seeds of each recipe and text', wholeNumber(1), 3)
+    .option('--calibration-windows <n>', 'windows to calibrate on', wholeNumber(1), 96)
     .option('--window <n>', 'tokens of a window', wholeNumber(2), 1024)
+    .option('--processes <n>', 'processes that share the work, and the device', wholeNumber(1), 1)
+    .option('--part <n>', 'print the rows of one process alone', wholeNumber(0))
     .addOption(deviceOption())
     .option('--commit <id>', 'the commit, where git is not there (default: QUATTUOR_COMMIT)')
-    .action(async (folders: readonly string[], options: AccuracyOptions) => {
-      const { window } = options
-      const text = readFileSync(options.text, 'utf8')
-      const scratch = mkdtempSync(join(tmpdir(), 'quattuor-accuracy-'))
-      const device = await openDevice(options.device)
-      const pages = Math.ceil(window / 64)
-      const step = Math.min(window, 512)
-      const limits = { tokens: step, sequences: 1, pagesPerSequence: pages, logitRows: step }
-      try {
-        const rows: Row[] = []
-        for (const folder of folders) {
-          const source = openCheckpoint(folder)
-          const ids = loadTokenizer(folder).encode(text)
-          for (const format of formats) {
-            const name = basename(resolve(folder))
-            const quantized = join(scratch, `${name}-${format}`)
-            await quantizeCheckpoint(quantized, source, recipes[format], { producer: 'quattuor bench' })
-            const checkpoint = openCheckpoint(quantized)
-            const model = await Model.load(device, checkpoint, { limits, pages, logits: 'f32' })
-            rows.push({ model: name, format, window, ...(await perplexity(model, ids, window)) })
-            model.free()
-            checkpoint.close()
-          }
-          source.close()
-        }
-        console.log(table(rows, 4))
-        console.log(`wrote ${writeResults(device, 'accuracy', rows, options)}`)
-      } finally {
-        rmSync(scratch, { recursive: true, force: true })
-        await device.close()
+    .action(async (folder: string, options: AccuracyOptions) => {
+      const runs = planned(options)
+      if (options.part !== undefined) {
+        const own = runs.filter((_, i) => i % options.processes === options.part)
+        await measureAll(folder, own, options, (row) => console.log(JSON.stringify(row)))
+        return
       }
+      const rows = await gather(options.processes, runs.length)
+      const floats = rows.find(({ recipe }) => recipe === 'bf16')!
+      const ordered = runs.flatMap((run) => rows.filter((row) => isOf(row, run)))
+      const summary = summarize(ordered, floats)
+      console.log(table(summary, 3))
+      const device = await openDevice(options.device)
+      console.log(`wrote ${writeResults(device, 'accuracy', [...summary, ...ordered], options)}`)
+      await device.close()
     }),
 )
+
+const isOf = (row: AccuracyRow, { recipe, calibration, seed }: AccuracyRun): boolean =>
+  row.recipe === recipe.name && row.calibration === calibration && row.seed === seed
+
+function planned({ recipes, steps, calibration, seeds }: AccuracyOptions): AccuracyRun[] {
+  const named = recipes.map((name): Recipe => (name.endsWith('.json') ? readRecipe(name) : recipeNamed(name)))
+  const all = named.flatMap((recipe) =>
+    // The last step is the recipe itself, under its own name.
+    steps && recipe.passes.length > 1 ? [...ladder(recipe).slice(0, -1), recipe] : [recipe],
+  )
+  const texts = calibration.map((path) => basename(path))
+  return planRuns([recipeNamed('bf16'), ...all], texts.length > 1 ? [...texts, 'all'] : texts, seeds)
+}
+
+/** The rows of so many processes, each with its part of the work. Throws where one of them fails. */
+async function gather(processes: number, total: number): Promise<AccuracyRow[]> {
+  const rows: AccuracyRow[] = []
+  await Promise.all(
+    Array.from({ length: processes }, async (_, part) => {
+      const child = spawn(
+        process.execPath,
+        [...process.execArgv, ...process.argv.slice(1), '--processes', `${processes}`, '--part', `${part}`],
+        { stdio: ['ignore', 'pipe', 'inherit'] },
+      )
+      const closed = new Promise<number | null>((done) => child.once('close', done))
+      for await (const line of createInterface({ input: child.stdout })) {
+        rows.push(JSON.parse(line))
+        console.error(`${rows.length} of ${total}: ${line}`)
+      }
+      const status = await closed
+      if (status !== 0) throw new Error(`process ${part} ended with ${status}; its message is above`)
+    }),
+  )
+  return rows
+}
+
+/** Makes each model of some runs, measures it, and removes it. */
+async function measureAll(
+  folder: string,
+  runs: readonly AccuracyRun[],
+  options: AccuracyOptions,
+  found: (row: AccuracyRow) => void,
+): Promise<void> {
+  const scratch = mkdtempSync(join(tmpdir(), 'quattuor-accuracy-'))
+  const device = await openDevice(options.device)
+  const source = openCheckpoint(folder)
+  try {
+    const tokenizer = loadTokenizer(folder)
+    const encode = (path: string): number[] => tokenizer.encode(readFileSync(path, 'utf8'))
+    const texts = { valid: encode(options.valid), test: encode(options.test) }
+    const documents = new Map(
+      options.calibration.map((path) => [
+        basename(path),
+        readDocuments(path, readFileSync(path, 'utf8')).map((text) => tokenizer.encode(text)),
+      ]),
+    )
+    for (const [i, { recipe, calibration, seed }] of runs.entries()) {
+      const start = performance.now()
+      const dst = join(scratch, `${i}`)
+      const compute = new DeviceCompute(device)
+      const chosen = calibration === 'all' ? [...documents.values()].flat() : documents.get(calibration)
+      const packing = { windows: options.calibrationWindows, window: options.window, seed }
+      await quantizeCheckpoint(dst, source, recipe, {
+        ...{ producer: 'quattuor bench', compute, seed },
+        ...(chosen && { calibration: packWindows(chosen, packing) }),
+      })
+      await compute.free()
+      const seconds = (performance.now() - start) / 1000
+      const { format, ...measured } = await measure(device, dst, texts, options.window)
+      const names = { model: basename(resolve(folder)), recipe: recipe.name, format, calibration, seed }
+      found({ ...names, ...measured, seconds })
+      rmSync(dst, { recursive: true })
+    }
+  } finally {
+    source.close()
+    rmSync(scratch, { recursive: true, force: true })
+    await device.close()
+  }
+}
+
+async function measure(
+  device: Device,
+  folder: string,
+  texts: { readonly valid: readonly number[]; readonly test: readonly number[] },
+  window: number,
+): Promise<{ format: string; valid: number; test: number }> {
+  const checkpoint = openCheckpoint(folder)
+  const pages = Math.ceil(window / 64)
+  const step = Math.min(window, 1024)
+  const limits = { tokens: step, sequences: 1, pagesPerSequence: pages, logitRows: step }
+  const model = await Model.load(device, checkpoint, { limits, pages, logits: 'f32' })
+  try {
+    const valid = await perplexity(model, texts.valid, window)
+    const test = await perplexity(model, texts.test, window)
+    return { format: checkpoint.format.name, valid: valid.perplexity, test: test.perplexity }
+  } finally {
+    model.free()
+    checkpoint.close()
+  }
+}
