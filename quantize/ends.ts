@@ -10,6 +10,9 @@ import type { Recipe, RecipeStep } from './recipe.ts'
 export const embeddingName = 'model.embed_tokens.weight'
 const normName = 'model.norm.weight'
 
+/** The type of everything in a result that stays in floats. */
+export const storedType = ({ weights }: Recipe): 'f32' | undefined => (weights === 'f32' ? 'f32' : undefined)
+
 const ignore = (): void => {}
 
 /** The embedding table as the passes leave it. */
@@ -30,14 +33,25 @@ export async function loadEmbedding(
 export async function embeddingPart(
   compute: Compute,
   src: Checkpoint,
+  recipe: Recipe,
   steps: readonly RecipeStep[],
   seed: number,
 ): Promise<HostTensor[]> {
-  if (!steps.some(({ pass }) => pass.embedding)) return []
+  const stored = storedType(recipe)
+  if (!stored && !steps.some(({ pass }) => pass.embedding)) return []
   const table = await loadEmbedding(compute, src, steps, seed)
-  const tensor = await floatTensor(compute, src, embeddingName, table)
+  const tensor = await floatTensor(compute, src, embeddingName, table, { stored })
   table.free()
   return [tensor]
+}
+
+/** The last norm's gain and the output head of the original. */
+export async function loadHead(compute: Compute, src: Checkpoint): Promise<{ norm: Mat; weight: Mat }> {
+  const { n, k, parts } = headProjection(src.config)
+  return {
+    norm: await loadMat(compute, src, normName, [k]),
+    weight: await loadMat(compute, src, `${parts[0]!.path}.weight`, [n, k]),
+  }
 }
 
 /** The last norm and the output head as passes leave them; the head is one of its own then, also in a model that ties it. */
@@ -49,21 +63,24 @@ export async function headPart(
   seed: number,
 ): Promise<HostTensor[]> {
   const { config } = src
-  const isChanged = steps.some(({ pass }) => pass.head || pass.embedding)
+  const stored = storedType(recipe)
+  const isChanged = stored !== undefined || steps.some(({ pass }) => pass.head || pass.embedding)
   if (!isChanged && !recipe.head) return []
   const projection = headProjection(config)
   if (recipe.head) checkWidth('', projection, recipe.head)
   const sourceName = `${projection.parts[0]!.path}.weight`
-  const norm = await loadMat(compute, src, normName, [config.hiddenSize])
-  const weight = await loadMat(compute, src, sourceName, [projection.n, projection.k])
+  const { norm, weight } = await loadHead(compute, src)
   for (const [i, { pass, options }] of steps.entries())
     await pass.head?.({ compute, config, norm, weight }, options, { seed: passSeed(seed, i), record: ignore })
-  const tensors = isChanged ? [await floatTensor(compute, src, normName, norm)] : []
+  const tensors = isChanged ? [await floatTensor(compute, src, normName, norm, { stored })] : []
   if (recipe.head) {
     const grid = await compute.fitGrid(weight, recipe.head)
     tensors.push(...productTensors(projection.path, recipe.head, [await compute.encode(weight, grid)]))
     grid.free()
-  } else tensors.push(await floatTensor(compute, src, sourceName, weight, `${projection.path}.weight`))
+  } else {
+    const newName = `${projection.path}.weight`
+    tensors.push(await floatTensor(compute, src, sourceName, weight, { newName, stored }))
+  }
   for (const mat of [norm, weight]) mat.free()
   return tensors
 }
@@ -75,6 +92,7 @@ export function replacedTensors(
   products: readonly { readonly parts: readonly { readonly path: string }[]; readonly bias: boolean }[],
 ): Set<string> {
   const names = new Set<string>()
+  if (storedType(recipe)) return names
   for (let index = 0; index < config.layers; index++)
     for (const { parts, bias } of products)
       for (const { path } of parts)
