@@ -36,6 +36,8 @@ export interface Activations extends StepInputTensors {
   readonly hidden: Tensor
   /** [logitRows, vocabulary]. */
   readonly logits: Tensor
+  /** Bytes of all of them. */
+  readonly bytes: number
   free(): void
 }
 
@@ -86,6 +88,7 @@ export function allocateActivations(
     downInput: input(down.k),
     hidden: allocate(type, [limits.logitRows, config.hiddenSize]),
     logits: allocate(logits, [limits.logitRows, config.vocabSize]),
+    bytes: all.reduce((sum, { bytes }) => sum + bytes, inputs.bytes),
     free: () => {
       inputs.free()
       for (const tensor of all) tensor.free()

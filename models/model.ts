@@ -118,6 +118,11 @@ export class Model {
     }
   }
 
+  /** Bytes of a page of the key/value cache, all layers counted. */
+  static pageBytes(checkpoint: Checkpoint): number {
+    return KvCache.pageBytes(checkpoint.config, kvFormatOf(checkpoint), activationType(checkpoint))
+  }
+
   /** Logits of the last step, one row per entry of its `logitRows`. */
   get logits(): Tensor {
     return this.activations.logits
@@ -137,11 +142,16 @@ export class Model {
   async launches(tokens: number, rows: number, kind: StepKind): Promise<StepLaunch[]> {
     const layers = await Promise.all(this.#layers.map((layer) => layer.launches(tokens, kind)))
     return [
-      ...(await this.#attention.planLaunches(kind)),
+      ...(await this.attentionLaunches(kind)),
       { name: 'embed', launch: this.#embed, size: { T: tokens } },
       ...layers.flat(),
       ...(rows > 0 ? await this.#head.launches(rows) : []),
     ]
+  }
+
+  /** What lists the work of attention for steps of a kind; prepares what it needs, which otherwise the first such step does. */
+  attentionLaunches(kind: StepKind): Promise<StepLaunch[]> {
+    return this.#attention.planLaunches(kind)
   }
 
   free(): void {

@@ -75,9 +75,8 @@ export class StepInputs {
     ) as unknown as StepInputTensors
   }
 
-  /** Bytes that the inputs of such steps take. */
-  static bytes(limits: StepLimits, rows: number): number {
-    return 4 * placesOf(limits, rows).words
+  get bytes(): number {
+    return this.#buffer.bytes
   }
 
   /** Enqueues the copy of a step's inputs, whose sequences are those of `attended`. */

@@ -81,6 +81,14 @@ export interface StepKind {
 /** A step in which each sequence has one query token. */
 export const decodeStep: StepKind = { queries: 1, prompts: false }
 
+/** All kinds of steps. */
+export const stepKinds: readonly StepKind[] = [
+  decodeStep,
+  { queries: 1, prompts: true },
+  { queries: DECODE_QUERIES, prompts: false },
+  { queries: DECODE_QUERIES, prompts: true },
+]
+
 export function kindOf({ queryStart }: Pick<StepInput, 'queryStart'>): StepKind {
   let queries: StepKind['queries'] = 1
   let prompts = false

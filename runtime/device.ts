@@ -15,6 +15,8 @@ export interface Device {
   /** The target that programs for this device are compiled for. */
   readonly target: Target
 
+  /** Bytes that can still be allocated, what others use counted. */
+  freeBytes(): number
   /** Device memory, aligned to 256 bytes, its content undefined. Throws `DeviceError` when there is not enough. */
   allocate(bytes: number): DeviceMemory
   /** Host memory that copies to and from the device at full speed; an ordinary `ArrayBuffer` on the emulator. */

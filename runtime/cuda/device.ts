@@ -91,7 +91,6 @@ export class CudaDevice implements Device {
     return new CudaPinnedMemory(this.#context, bytes)
   }
 
-  /** Bytes that can still be allocated, other processes counted. */
   freeBytes(): number {
     return memoryInfo(this.#context).free
   }

@@ -83,6 +83,10 @@ export class EmulatorDevice implements Device {
     }
   }
 
+  freeBytes(): number {
+    return this.#heap.unused
+  }
+
   allocate(bytes: number): DeviceMemory {
     this.#requireOpen()
     const heap = this.#heap

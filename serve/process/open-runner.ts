@@ -1,7 +1,7 @@
 import { PAGE_TOKENS } from '../../kernels/formats/kv.ts'
 import { FakeRunner } from '../engine/fake-runner.ts'
 import type { StepRunner } from '../engine/step-runner.ts'
-import type { ProgressMessage, ReadyMessage, RunnerSpec } from './runner-spec.ts'
+import type { ProgressMessage, ReadyMessage, WholeRunnerSpec } from './runner-spec.ts'
 
 export interface OpenedRunner {
   readonly runner: StepRunner
@@ -10,7 +10,7 @@ export interface OpenedRunner {
 
 /** Opens what a process runs steps on. Throws `CheckpointError`, `DeviceError` or `RangeError`. */
 export async function openRunner(
-  spec: RunnerSpec,
+  spec: WholeRunnerSpec,
   onProgress: (progress: ProgressMessage) => void,
 ): Promise<OpenedRunner> {
   if (spec.kind === 'model')
@@ -21,7 +21,14 @@ export async function openRunner(
   const limits = { tokens, sequences, pages, context, waiting, watermark: watermarkOf(pages, sequences) }
   return {
     runner,
-    ready: { bounds: runner.bounds, limits, pageTokens: PAGE_TOKENS, device: 'made up', memory: {} },
+    ready: {
+      bounds: runner.bounds,
+      limits,
+      pageTokens: PAGE_TOKENS,
+      device: 'made up',
+      memory: {},
+      seconds: {},
+    },
   }
 }
 

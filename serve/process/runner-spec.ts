@@ -13,8 +13,10 @@ export const runnerSpec = z.discriminatedUnion('kind', [
     sequences: count,
     /** Tokens of one sequence at most; less where the model has less. */
     context: count,
-    /** Pages of the cache; without it, as many as all sequences need or memory has room for. */
+    /** Pages of the cache; without it, as many as memory has room for, or all sequences need on the emulator. */
     pages: count.optional(),
+    /** Part of the device's memory that may be used. */
+    memoryFraction: z.number().positive().max(1).default(0.9),
     waiting: count,
   }),
   z.object({
@@ -29,7 +31,9 @@ export const runnerSpec = z.discriminatedUnion('kind', [
   }),
 ])
 
-export type RunnerSpec = z.infer<typeof runnerSpec>
+export type RunnerSpec = z.input<typeof runnerSpec>
+/** The same with what it leaves open filled in. */
+export type WholeRunnerSpec = z.output<typeof runnerSpec>
 
 const bounds = z.object({ vocabSize: count, biases: count })
 
@@ -48,11 +52,17 @@ export const readyMessage = z.object({
   device: z.string(),
   /** Bytes of device memory by what they are for. */
   memory: z.record(z.string(), z.number()),
+  /** Seconds of the parts of the start. */
+  seconds: z.record(z.string(), z.number()),
 })
 
 export type ReadyMessage = z.infer<typeof readyMessage>
 
-export const progressMessage = z.object({ done: z.number(), total: z.number() })
+export const progressMessage = z.object({
+  what: z.enum(['weights', 'graphs']),
+  done: z.number(),
+  total: z.number(),
+})
 export type ProgressMessage = z.infer<typeof progressMessage>
 
 export const failureMessage = z.object({ name: z.string(), message: z.string() })

@@ -58,6 +58,7 @@ export function hostDevice(name = 'host', bytes = 1 << 20): HostDevice {
       sharedBytesPerBlock: targets.sm_80.sharedBytes,
       driver: null,
     },
+    freeBytes: () => bytes - next,
     allocate(size): DeviceMemory {
       const address = next
       next = Math.ceil((next + size) / 256) * 256

@@ -36,6 +36,11 @@ export class Heap {
     return this.allocate(bytes)
   }
 
+  /** Bytes that have not been given out. */
+  get unused(): number {
+    return this.gaps.reduce((sum, { bytes }) => sum + bytes, this.limit - this.end)
+  }
+
   /** Throws when the limit is reached. */
   allocate(bytes: number): number {
     if (!Number.isSafeInteger(bytes) || bytes <= 0)
