@@ -72,8 +72,9 @@ await runBench(
     }),
 )
 
-const isOf = (row: AccuracyRow, { recipe, calibration, seed }: AccuracyRun): boolean =>
-  row.recipe === recipe.name && row.calibration === calibration && row.seed === seed
+function isOf(row: AccuracyRow, { recipe, calibration, seed }: AccuracyRun): boolean {
+  return row.recipe === recipe.name && row.calibration === calibration && row.seed === seed
+}
 
 function planned({ recipes, steps, calibration, seeds }: AccuracyOptions): AccuracyRun[] {
   const named = recipes.map((name): Recipe => (name.endsWith('.json') ? readRecipe(name) : recipeNamed(name)))
