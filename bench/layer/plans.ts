@@ -57,7 +57,7 @@ export async function measurePlans(
   await device.synchronize()
   listener.say(`loaded in ${((performance.now() - started) / 1000).toFixed(1)} s`)
   const sampling = await mixedSampling(model)
-  const format: ProjectionFormat = weights === 'bf16' ? 'w16' : weights
+  const format: ProjectionFormat = weights === 'bf16' || weights === 'f32' ? 'w16' : weights
   const cache: KvFormatName = `kv${kv}`
   const rows: LayerRow[] = []
   for (const { batch, context, contexts, spread } of plans) {
