@@ -148,6 +148,7 @@ export class Attention {
           items: this.#allocate('i32', [rooms, ITEM_WORDS]),
           itemCount: this.#allocate('i32', [1]),
         }
+        lists.items.fill(0)
         const args = { queryStart, context, pages, window, ...lists }
         return { lists, plan: await prepare(device, planAttention, { queries }, args) }
       },

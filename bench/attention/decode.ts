@@ -112,7 +112,7 @@ export async function measureDecode(device: Device, point: DecodePoint): Promise
   const launches = []
   for (const table of tables) {
     const list = {
-      items: keep(Tensor.allocate(device, 'i32', [room, ITEM_WORDS])),
+      items: ints([room, ITEM_WORDS], new Int32Array(room * ITEM_WORDS)),
       itemCount: keep(Tensor.allocate(device, 'i32', [1])),
     }
     const pages = ints([batch, maxPages], table)

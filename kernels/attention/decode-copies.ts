@@ -88,12 +88,16 @@ export interface Turns {
 export const turnAt = (step: i32): i32 =>
   step * gridDim.x + ((step & 1) === 0 ? i32(blockIdx.x) : gridDim.x - 1 - blockIdx.x)
 
-/** A turn's place: turns go through key/value heads, then items, then passes. */
-export function placeOf(c: DecodeConfig, d: DecodeShape, items: i32, turn: i32) {
+/**
+ * A turn's place: turns go through key/value heads, then items, then passes. Of a turn that there is not it is some place in
+ * the list, so that it may be read before it is known how many there are.
+ */
+export function placeOf({ items: list }: CopySource, c: DecodeConfig, d: DecodeShape, items: i32, turn: i32) {
   // Turns are not negative, which the compiler does not know of a register.
   const index = i32(idiv(u32(turn), u32(c.Hkv)))
   const pass = d.passes === 1 ? i32(0) : i32(idiv(u32(index), u32(items)))
-  return { head: turn - index * c.Hkv, pass, item: d.passes === 1 ? index : index - pass * items }
+  const item = Math.min(d.passes === 1 ? index : index - pass * items, list.dim('Items') - 1)
+  return { head: turn - index * c.Hkv, pass, item }
 }
 
 /** The units of a turn's item; none where the sequence has no rows in the turn's pass. */
@@ -109,7 +113,7 @@ export interface Stream {
   readonly turns: i32
   /** The step of `ahead`, which has been looked up before it is needed. */
   step: i32
-  ahead: { item: i32; head: i32; units: i32; unit: i32; from: i32; end: i32 }
+  ahead: { item: i32; head: i32; units: i32; unit: i32; from: i32; end: i32; page: i32[] }
   /** The item whose units are being copied, and those that are left behind the one at hand. */
   item: i32
   head: i32
@@ -136,7 +140,10 @@ export function startStream(a: CopySource, c: DecodeConfig, d: DecodeShape, ring
     items,
     turns: items * (c.Hkv * d.passes),
     step: i32(-1),
-    ahead: { item: i32(0), head: i32(0), units: i32(0), unit: i32(0), from: i32(0), end: i32(0) },
+    ahead: {
+      ...{ item: i32(0), head: i32(0), units: i32(0), unit: i32(0), from: i32(0), end: i32(0) },
+      page: [i32(0), i32(0)],
+    },
     item: i32(0),
     head: i32(0),
     left: i32(0),
@@ -167,17 +174,16 @@ const copies = ({ full }: Ring): boolean => full === undefined || warpIdx === 0
 function lookAhead(a: CopySource, c: DecodeConfig, d: DecodeShape, s: Stream): void {
   s.step = s.step + 1
   const turn = turnAt(s.step)
-  s.ahead.units = 0
-  if (turn < s.turns) {
-    const { head, pass, item } = placeOf(c, d, s.items, turn)
-    const extent = loadExtent(a.items, item)
-    s.ahead.item = item
-    s.ahead.head = head
-    s.ahead.units = unitsIn(c, d, pass, extent)
-    s.ahead.unit = extent.unit
-    s.ahead.from = extent.from
-    s.ahead.end = extent.end
-  }
+  const { head, pass, item } = placeOf(a, c, d, s.items, turn)
+  const extent = loadExtent(a.items, item)
+  const page = load(a.items, [item, PAGES], UNIT_PAGES)
+  s.ahead.item = item
+  s.ahead.head = head
+  s.ahead.units = turn < s.turns ? unitsIn(c, d, pass, extent) : 0
+  s.ahead.unit = extent.unit
+  s.ahead.from = extent.from
+  s.ahead.end = extent.end
+  for (const i of unroll(UNIT_PAGES)) s.ahead.page[i] = page[i]!
 }
 
 /** Goes on to the next item that has units, if there is one, and reads where its first unit is. */
@@ -191,7 +197,7 @@ function enterItem(a: CopySource, c: DecodeConfig, d: DecodeShape, s: Stream): v
   s.seenEnd = s.ahead.end
   s.place = 0
   s.isDone = i32(s.left === 0)
-  if (s.left > 0) loadPages(a, s)
+  for (const i of unroll(UNIT_PAGES)) s.nextPage[i] = s.ahead.page[i]!
   lookAhead(a, c, d, s)
 }
 

@@ -46,6 +46,9 @@ export function placeOfRow({ c, d }: Decode, { item, head, pass }: TurnRows, row
   }
 }
 
+/** Elements of a row that a lane has. */
+export const queryElements = ({ D }: { readonly D: number }): number => 4 * ceilDiv(D, 128)
+
 /** Elements of the first row that the calling warp quantizes, on their way. */
 export const loadFirstQuery = (o: Queries, rows: TurnRows): f32[] => loadQuery(o, rows, warpIdx)
 
@@ -54,7 +57,7 @@ function loadQuery(o: Queries, rows: TurnRows, row: i32): f32[] {
   const { a, c } = o
   const { token, column, isLive } = placeOfRow(o, rows, row)
   const turns = ceilDiv(c.D, 128)
-  const values = regs(4 * turns, f32(0))
+  const values = regs(queryElements(c), f32(0))
   for (const turn of unroll(turns)) {
     const word = laneIdx + 32 * turn
     if (isLive && (c.D % 128 === 0 || word < c.D / 4)) {

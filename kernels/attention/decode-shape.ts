@@ -113,7 +113,7 @@ const fixedBytes = (D: number, rows: number, bits: number): number => {
     room * (4 * UNIT + 2 * 4 * WARPS + 8) +
     4 * (operandWords(bits, paired) + UNIT) +
     8 * MOST_SLOTS +
-    64
+    160
   )
 }
 
@@ -121,7 +121,8 @@ const fixedBytes = (D: number, rows: number, bits: number): number => {
  * The constants for a GPU: as many CTAs to a multiprocessor as have room for two units each.
  *
  * `partials` has a slot for each split of a sequence that has several, [slots, PartialRows, PartialColumns] of f32, and
- * `arrivals` is [B, Counters] of i32, zeros before the first launch and after each.
+ * `arrivals` is [B, Counters] of i32, zeros before the first launch and after each. The list of items has zeros at first, too:
+ * it is read before it is known how long it is.
  */
 export function decodeConfig(o: {
   readonly kv: KvFormatName

@@ -44,7 +44,7 @@ import { clearUnseen, giveFloats, loadFloatQuery, multiplyValues, scoreFloats } 
 import { type Decode, LANE_TOKENS, laneMax, laneRows, unitToken } from './decode-lanes.ts'
 import { strandPlace } from './decode-memory.ts'
 import { WARP_TOKENS, WARPS } from './decode-shape.ts'
-import { type Item, liveOf } from './items.ts'
+import { type ItemExtent, liveOf } from './items.ts'
 
 /** What a lane keeps of the rows for an item. */
 export interface ItemQuery {
@@ -62,6 +62,13 @@ export function loadItemQuery(o: Decode): ItemQuery {
     steps: rows.map((row) => m.rowInfo.at(row, 0)),
     sums: rows.map((row) => m.rowInfo.at(row, 1)),
   }
+}
+
+/** A unit of the item at hand, for the rows of a pass. */
+interface UnitWork {
+  readonly extent: ItemExtent
+  readonly pass: i32
+  readonly unit: i32
 }
 
 /** Sums of a split so far. */
@@ -94,10 +101,10 @@ export function attendUnit(
   at: Cursor,
   query: ItemQuery,
   sums: SplitSums,
-  work: { readonly item: Item; readonly pass: i32; readonly unit: i32 },
+  work: UnitWork,
 ): void {
   const { a, c, d, ring } = o
-  const { from, end } = liveOf(work.item, work.unit)
+  const { from, end } = liveOf(work.extent, work.unit)
   const isEarly = ring.full === undefined || c.slots < 4
 
   waitOwnCopies(ring, c.slots - 2)
@@ -147,7 +154,7 @@ function scoreUnit(
   o: Decode,
   at: Cursor,
   query: ItemQuery,
-  { item, pass, unit }: { readonly item: Item; readonly pass: i32; readonly unit: i32 },
+  { extent, pass, unit }: UnitWork,
   from: i32,
   end: i32,
 ): { readonly scores: f32[][]; readonly params: u32[] } {
@@ -165,11 +172,12 @@ function scoreUnit(
     }
     // Which tokens a row sees: all of them but in a sequence's last unit, and its first where a window begins.
     const first = unit * UNIT
-    const isWhole = item.position - first >= UNIT - 1 && item.position + item.count - a.window - first <= 0
+    const position = extent.end - extent.count
+    const isWhole = position - first >= UNIT - 1 && extent.end - a.window - first <= 0
     if (!isWhole) {
       const last = laneRows(d).map((row) => {
         const index = pass * c.rows + Math.min(row, c.rows - 1)
-        return item.position + Math.min(i32(idiv(u32(index), u32(d.group))), item.count - 1) - first
+        return position + Math.min(i32(idiv(u32(index), u32(d.group))), extent.count - 1) - first
       })
       for (const i of unroll(LANE_TOKENS)) {
         const token = unitToken(i)

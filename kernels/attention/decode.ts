@@ -2,18 +2,21 @@ import {
   barrier,
   type Elem,
   type f16,
-  type f32,
+  f32,
   gridDim,
   type In,
   type InOut,
-  type i32,
+  i32,
   idiv,
   kernel,
+  laneIdx,
   launchDependents,
   type Out,
   range,
+  regs,
   threadIdx,
   waitForPrevious,
+  warpIdx,
 } from '../../dsl/index.ts'
 import {
   firstBlock,
@@ -26,7 +29,7 @@ import {
   unitsIn,
 } from './decode-copies.ts'
 import { makeDecodeMemory } from './decode-memory.ts'
-import { loadFirstQuery, prepareQueries } from './decode-queries.ts'
+import { loadFirstQuery, prepareQueries, queryElements } from './decode-queries.ts'
 import { checkDecode, DECODE_THREADS, type DecodeConfig, decodeShape } from './decode-shape.ts'
 import {
   announcePart,
@@ -38,7 +41,7 @@ import {
   putRows,
 } from './decode-sums.ts'
 import { attendUnit, loadItemQuery, noSums } from './decode-unit.ts'
-import { loadItem } from './items.ts'
+import { loadExtent, loadItem, PAGES } from './items.ts'
 
 /**
  * Attention over paged keys and values for sequences with few query tokens: query heads and tokens that share a key/value
@@ -88,49 +91,70 @@ export const decodeAttention = kernel(
     const items = a.itemCount.at(0)
     const turns = items * (c.Hkv * d.passes)
     const stream = startStream(a, c, d, ring, items)
-    const rowsOf = (turn: i32) => {
-      const { head, pass, item } = placeOf(c, d, items, turn)
-      return { head, pass, item: loadItem(a.items, item) }
+    const placeAt = (step: i32) => placeOf(a, c, d, items, turnAt(step))
+    const rowsAt = (step: i32) => ({ ...placeAt(step), item: loadItem(o.m.items, step & 1) })
+    // One warp reads the next item's words long before they are needed.
+    const readsItems = warpIdx === 1 && laneIdx < PAGES
+    const readWord = (step: i32): i32 => (readsItems ? a.items.at(placeAt(step).item, laneIdx) : 0)
+    const giveWord = (step: i32, word: i32): void => {
+      if (readsItems) o.m.items.put(word, step & 1, laneIdx)
     }
+    giveWord(i32(0), readWord(i32(0)))
+    barrier()
+    const first = regs(queryElements(c), f32(0))
+    const readQuery = (step: i32): void => {
+      if (turnAt(step) < turns) {
+        loadFirstQuery(o, rowsAt(step)).forEach((value, i) => {
+          first[i] = value
+        })
+      }
+    }
+    readQuery(i32(0))
+
     const at = firstBlock()
     const pending = noPending()
+    const merge = () => {
+      const { item, ...place } = placeOf(a, c, d, items, pending.turn)
+      if (o.m.isLast.at(0) !== 0) mergeParts(o, { ...place, item: loadItem(a.items, item) })
+      pending.turn = -1
+    }
     for (const step of range(idiv(turns + gridDim.x - 1, gridDim.x))) {
       const turn = turnAt(step)
-      if (turn < turns) {
-        const rows = rowsOf(turn)
-        const units = unitsIn(c, d, rows.pass, rows.item)
-        if (units > 0) {
-          prepareQueries(o, rows, loadFirstQuery(o, rows))
-          barrier()
-          const query = loadItemQuery(o)
-          const sums = noSums(d)
-          for (const i of range(units)) {
-            attendUnit(o, stream, at, query, sums, {
-              item: rows.item,
-              pass: rows.pass,
-              unit: rows.item.unit + i,
-            })
-          }
-          giveRowSums(o, sums)
-          if (pending.turn >= 0) giveAnswer(o, pending)
-          barrier()
-          if (pending.turn >= 0) {
-            if (o.m.isLast.at(0) !== 0) mergeParts(o, rowsOf(pending.turn))
-            pending.turn = -1
-          }
-          if (rows.item.splits === 1) putRows(o, rows, sums)
-          else {
-            putParts(o, rows, sums)
-            barrier()
-            announcePart(o, rows, pending, turn)
-          }
+      const extent = loadExtent(o.m.items, step & 1)
+      const { pass } = placeAt(step)
+      const units = turn < turns ? unitsIn(c, d, pass, extent) : 0
+      const word = readWord(step + 1)
+      if (units > 0) {
+        prepareQueries(o, rowsAt(step), first)
+        barrier()
+        giveWord(step + 1, word)
+        const query = loadItemQuery(o)
+        const sums = noSums(d)
+        for (const i of range(units)) {
+          attendUnit(o, stream, at, query, sums, { extent, pass, unit: extent.unit + i })
+          if (i === 0) readQuery(step + 1)
         }
+        giveRowSums(o, sums)
+        if (pending.turn >= 0) giveAnswer(o, pending)
+        barrier()
+        if (pending.turn >= 0) merge()
+        const rows = rowsAt(step)
+        if (rows.item.splits === 1) putRows(o, rows, sums)
+        else {
+          putParts(o, rows, sums)
+          barrier()
+          announcePart(o, rows, pending, turn)
+        }
+      } else {
+        giveWord(step + 1, word)
+        barrier()
+        readQuery(step + 1)
       }
     }
     if (pending.turn >= 0) {
       giveAnswer(o, pending)
       barrier()
-      if (o.m.isLast.at(0) !== 0) mergeParts(o, rowsOf(pending.turn))
+      merge()
     }
   },
 )

@@ -1,4 +1,4 @@
-import { type In, type i32, load } from '../../dsl/index.ts'
+import { type In, type i32, load, type Shared } from '../../dsl/index.ts'
 import { PAGE_TOKENS } from '../formats/kv.ts'
 import { SPLIT, UNIT } from './arithmetic.ts'
 
@@ -53,7 +53,7 @@ export interface Item extends ItemExtent {
   readonly splits: i32
 }
 
-export function loadExtent(items: Items, index: i32): ItemExtent {
+export function loadExtent(items: Items | Shared<i32>, index: i32): ItemExtent {
   const words = load(items, [index, 0], 4)
   const [count] = load(items, [index, COUNT], 1)
   return {
@@ -65,7 +65,8 @@ export function loadExtent(items: Items, index: i32): ItemExtent {
   }
 }
 
-export function loadItem(items: Items, index: i32): Item {
+/** An item of a list, or of a copy of its first words in shared memory. */
+export function loadItem(items: Items | Shared<i32>, index: i32): Item {
   const words = load(items, [index, 0], PAGES)
   return {
     units: words[UNITS]!,

@@ -136,7 +136,7 @@ export async function runDecode(device: Device, o: DecodeStep) {
     queryStart: Tensor.from(device, 'i32', [B + 1], o.queryStart),
     context: Tensor.from(device, 'i32', [B], o.context),
     pages: Tensor.from(device, 'i32', [B, o.maxPages], o.table),
-    items: Tensor.allocate(device, 'i32', [room, ITEM_WORDS]),
+    items: Tensor.from(device, 'i32', [room, ITEM_WORDS], new Int32Array(room * ITEM_WORDS)),
     itemCount: Tensor.allocate(device, 'i32', [1]),
     q: Tensor.from(device, dtype, [T, Hq * D], o.q),
     kv: Tensor.from(device, config.kvElement, pages.shapes.kv, pages.kv),
