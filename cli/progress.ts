@@ -1,7 +1,8 @@
 import { Presets, SingleBar } from 'cli-progress'
 
 export interface Progress {
-  update(done: number, total: number): void
+  /** `label` says what is going on. */
+  update(done: number, total: number, label?: string): void
   stop(): void
 }
 
@@ -10,7 +11,7 @@ export function progressBar(what: string, unit: (value: number) => string = Stri
   if (!process.stderr.isTTY) return { update() {}, stop() {} }
   const bar = new SingleBar(
     {
-      format: `${what} {bar} {percentage} %  {done} of {all}  ETA {eta_formatted}`,
+      format: `${what} {bar} {percentage} %  {done} of {all}  ETA {eta_formatted}  {label}`,
       stream: process.stderr,
       clearOnComplete: true,
     },
@@ -18,8 +19,8 @@ export function progressBar(what: string, unit: (value: number) => string = Stri
   )
   let started = false
   return {
-    update(done, total) {
-      const labels = { done: unit(done), all: unit(total) }
+    update(done, total, label = '') {
+      const labels = { done: unit(done), all: unit(total), label }
       if (started) bar.update(done, labels)
       else bar.start(total, done, labels)
       started = true

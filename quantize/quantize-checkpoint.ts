@@ -6,7 +6,7 @@ import { layerProjections } from '../models/projections.ts'
 import type { Calibration } from './calibration.ts'
 import type { Compute } from './compute/compute.ts'
 import { HostCompute } from './compute/host.ts'
-import { embeddingPart, headPart } from './ends.ts'
+import { embeddingPart, headPart, storedType } from './ends.ts'
 import { QuantizeError } from './error.ts'
 import { advanceOriginal, startHidden, storedHidden, storeHidden } from './hidden-states.ts'
 import { advance, type LayerNotes, runPasses, startLayer } from './layer-run.ts'
@@ -69,7 +69,7 @@ export async function quantizeCheckpoint(
   try {
     progress(0, 'embeddings')
     if (!state.has('embedding'))
-      await state.write('embedding', await embeddingPart(compute, src, steps, seed))
+      await state.write('embedding', await embeddingPart(compute, src, recipe, steps, seed))
 
     const finished = countFinished(state, layers)
     if (finished < layers) {
@@ -88,7 +88,7 @@ export async function quantizeCheckpoint(
           if (what !== 'measuring') done++
         }
         const notes = await runPasses(layer, steps, states, { seed, onStep })
-        await state.write(layerPart(index), await layerTensors(src, layer), notes)
+        await state.write(layerPart(index), await layerTensors(src, layer, storedType(recipe)), notes)
         if (states && index + 1 < layers) {
           onStep('forward')
           await advance(states, layer, recipe.inputs)
@@ -125,8 +125,10 @@ function check(dst: string, src: Checkpoint, recipe: Recipe): void {
     throw new QuantizeError(`${dst} is the model itself; name another folder for the result`)
   if (recipe.weights === 'bf16') return
   for (let index = 0; index < src.config.layers; index++)
-    for (const [product, projection] of Object.entries(layerProjections(src.config)))
-      checkWidth(layerPrefix(index), projection, productFormat(recipe, index, product as StackName))
+    for (const [product, projection] of Object.entries(layerProjections(src.config))) {
+      const format = productFormat(recipe, index, product as StackName)
+      if (format !== 'w16') checkWidth(layerPrefix(index), projection, format)
+    }
 }
 
 /** Layers from the first on whose part is complete. */

@@ -48,27 +48,41 @@ export function productTensors(
 }
 
 /** The tensors that a layer becomes. Throws `QuantizeError` where a matrix has not been rounded. */
-export async function layerTensors(src: Checkpoint, layer: LayerState): Promise<HostTensor[]> {
-  const { compute, config, norms, keys } = layer
+export async function layerTensors(
+  src: Checkpoint,
+  layer: LayerState,
+  stored?: 'f32',
+): Promise<HostTensor[]> {
+  const { compute, config, norms, keys, weights } = layer
   const prefix = layerPrefix(layer.index)
   const tensors: HostTensor[] = []
   for (const [product, projection] of Object.entries(layerProjections(config)) as [StackName, Projection][]) {
     const format = layer.formats[product]
+    if (format === 'w16') {
+      for (const [i, name] of stacks[product].entries()) {
+        const { path } = projection.parts[i]!
+        tensors.push(await floatTensor(compute, src, `${prefix}${path}.weight`, weights[name], { stored }))
+        const bias = layer.biases[name as 'q' | 'k' | 'v']
+        if (bias) tensors.push(await floatTensor(compute, src, `${prefix}${path}.bias`, bias, { stored }))
+      }
+      continue
+    }
     const parts: QuantizedMatrix[] = []
     for (const name of stacks[product]) {
       const rounded = layer.rounded[name]
-      if (!rounded || format === 'w16')
+      if (!rounded)
         throw new QuantizeError(
           `no pass has rounded ${name} of layer ${layer.index}; end the recipe with rtn or gptq`,
         )
       parts.push(await compute.encode(rounded.values, rounded.grid))
     }
-    tensors.push(...productTensors(prefix + projection.path, format as QuantizedFormatName, parts))
+    tensors.push(...productTensors(prefix + projection.path, format, parts))
     if (projection.bias) tensors.push(await biasTensor(src, layer, projection))
   }
   for (const [name, mat] of Object.entries(norms) as [keyof typeof normTensors, Mat][])
-    tensors.push(await floatTensor(compute, src, prefix + normTensors[name], mat))
-  if (keys.mean) tensors.push(await keyMeanTensor(layer, keys.mean))
+    tensors.push(await floatTensor(compute, src, prefix + normTensors[name], mat, { stored }))
+  // In floats keys are as good with their means as without.
+  if (keys.mean && !stored) tensors.push(await keyMeanTensor(layer, keys.mean))
   return tensors
 }
 
@@ -76,21 +90,22 @@ export async function layerTensors(src: Checkpoint, layer: LayerState): Promise<
 const chunkElements = 2 ** 24
 
 /**
- * A tensor as the source has it where its values are still the same, and as f16 where they have changed. Comes to the host
- * in pieces, since embedding tables are large.
+ * A tensor as the source has it where its values are still the same, and as f16 where they have changed; as f32 where that
+ * is asked for. Comes to the host in pieces, since embedding tables are large.
  */
 export async function floatTensor(
   compute: Compute,
   src: Checkpoint,
   name: string,
   mat: Mat,
-  newName = name,
+  options: { readonly newName?: string; readonly stored?: 'f32' | undefined } = {},
 ): Promise<HostTensor> {
+  const { newName = name, stored = 'f16' } = options
   const tensor = src.tensors.read(name)
-  const bytes = new Uint8Array(mat.rows * mat.columns * 2)
+  const bytes = new Uint8Array(mat.rows * mat.columns * dtypeBytes[stored])
   const width = dtypeBytes[tensor.dtype]
   const step = Math.max(1, Math.floor(chunkElements / mat.columns))
-  let isSame = true
+  let isSame = stored === 'f16'
   for (let first = 0; first < mat.rows; first += step) {
     const end = Math.min(mat.rows, first + step)
     const [from, to] = [first * mat.columns, end * mat.columns]
@@ -98,9 +113,9 @@ export async function floatTensor(
     const values = read instanceof Float32Array ? read : Float32Array.from(read)
     const before = widen({ ...tensor, bytes: tensor.bytes.subarray(from * width, to * width) })
     isSame &&= values.every((value, i) => value === before[i])
-    bytes.set(bytesOf(halfs(newName, values)), from * 2)
+    bytes.set(bytesOf(stored === 'f32' ? values : halfs(newName, values)), from * dtypeBytes[stored])
   }
-  return isSame ? { ...tensor, name: newName } : { name: newName, dtype: 'f16', shape: tensor.shape, bytes }
+  return isSame ? { ...tensor, name: newName } : { name: newName, dtype: stored, shape: tensor.shape, bytes }
 }
 
 function halfs(name: string, values: Float32Array): Uint16Array {

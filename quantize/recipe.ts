@@ -6,7 +6,7 @@ import { type WeightFormat, weightFormats } from '../kernels/formats/index.ts'
 import { takesCodes } from '../models/weights.ts'
 import { packageRoot } from '../runtime/package-root.ts'
 import { QuantizeError } from './error.ts'
-import { type StackName, stacks } from './layer-state.ts'
+import { type StackFormat, type StackName, stacks } from './layer-state.ts'
 import { passes } from './passes/index.ts'
 import type { Pass } from './passes/pass.ts'
 import { type QuantizedFormatName, rowGrids } from './round-to-nearest.ts'
@@ -31,8 +31,11 @@ const stepSchema = z.looseObject({
 const recipeSchema = z.strictObject({
   name: z.string().min(1),
   about: z.string().optional(),
-  /** The format of all projections of all layers; `bf16` rounds every tensor to bf16 and runs no pass. */
-  weights: z.enum([...formatNames, 'bf16']),
+  /**
+   * The format of all projections of all layers. `f32` writes what transforming passes leave, in floats; `bf16` rounds every
+   * tensor to bf16 and runs no pass.
+   */
+  weights: z.enum([...formatNames, 'f32', 'bf16']),
   /** Products in another format: in these layers, or in all. Later entries win. */
   exceptions: z
     .array(
@@ -156,7 +159,8 @@ export function recipeSteps(recipe: Recipe): RecipeStep[] {
       `recipe ${recipe.name} has ${steps[late]!.pass.name} behind ${steps[late - 1]!.pass.name}; ` +
         'what changes the embeddings comes first',
     )
-  if (recipe.weights === 'bf16' && (steps.length > 0 || recipe.head))
+  const isFloat = recipe.weights === 'bf16' || recipe.weights === 'f32'
+  if (isFloat && (recipe.head || (recipe.weights === 'bf16' && steps.length > 0)))
     throw new QuantizeError(
       recipe.head
         ? `a model that stays as it is keeps its head; choose a format beside the head's ${recipe.head}`
@@ -166,7 +170,8 @@ export function recipeSteps(recipe: Recipe): RecipeStep[] {
 }
 
 /** The format of a product of a layer under a recipe. */
-export function productFormat(recipe: Recipe, layer: number, product: StackName): QuantizedFormatName {
+export function productFormat(recipe: Recipe, layer: number, product: StackName): StackFormat {
+  if (recipe.weights === 'f32') return 'w16'
   const exception = recipe.exceptions?.findLast(
     ({ layers, products }) => products.includes(product) && (layers?.includes(layer) ?? true),
   )
@@ -178,7 +183,7 @@ export function formatOf(
   recipe: Target,
   keys: { readonly mean: boolean; readonly hadamard: boolean } = { mean: false, hadamard: false },
 ): CheckpointFormat {
-  if (recipe.weights === 'bf16') return floatFormat('bf16')
+  if (recipe.weights === 'bf16' || recipe.weights === 'f32') return floatFormat(recipe.weights)
   const { bits, group, tag }: WeightFormat = weightFormats[recipe.weights]
   const codes = takesCodes(recipe.weights)
   const zero = bits === 8 ? 'none' : codes && group > 0 ? 'minimum' : 'integer'

@@ -10,7 +10,7 @@ import {
 import { SafetensorsWriter, type TensorPlan } from '../checkpoint/safetensors-writer.ts'
 import { weightFormats } from '../kernels/formats/index.ts'
 import { headProjection, layerProjections } from '../models/projections.ts'
-import { replacedTensors } from './ends.ts'
+import { replacedTensors, storedType } from './ends.ts'
 import { QuantizeError } from './error.ts'
 import type { LayerNotes } from './layer-run.ts'
 import type { StackName } from './layer-state.ts'
@@ -45,7 +45,8 @@ export async function writeResult(
     join(dst, weightsFileName),
     [...[...made.values()].flat(), ...copied],
     {
-      metadata: describeFormat(resultFormat(src, recipe, layers), producer),
+      // Element types describe a checkpoint in floats.
+      metadata: storedType(recipe) ? new Map() : describeFormat(resultFormat(src, recipe, layers), producer),
       onProgress(done) {
         bytes = done
       },

@@ -100,10 +100,12 @@ export function fakeQuantizeHeads(m: HostMat, headDim: number, bits: 4 | 8, rati
 /** The values clamped to `ratio` times their range, which includes 0. */
 export function clampToRange(values: Values, ratio: number): Float32Array {
   let [min, max] = [0, 0]
-  for (const value of values) {
-    min = Math.min(min, value)
-    max = Math.max(max, value)
+  for (let i = 0; i < values.length; i++) {
+    min = Math.min(min, values[i]!)
+    max = Math.max(max, values[i]!)
   }
   const [low, high] = [Math.fround(ratio * min), Math.fround(ratio * max)]
-  return Float32Array.from(values, (value) => Math.min(Math.max(value, low), high))
+  const clamped = new Float32Array(values.length)
+  for (let i = 0; i < values.length; i++) clamped[i] = Math.min(Math.max(values[i]!, low), high)
+  return clamped
 }

@@ -58,8 +58,12 @@ function clampRow(row: Float32Array, format: QuantizedFormatName, ratios: ArrayL
 }
 
 function clampToMagnitude(values: Float32Array, ratio: number): Float32Array {
-  const bound = Math.fround(ratio * values.reduce((most, value) => Math.max(most, Math.abs(value)), 0))
-  return values.map((value) => Math.min(Math.max(value, -bound), bound))
+  let most = 0
+  for (let i = 0; i < values.length; i++) most = Math.max(most, Math.abs(values[i]!))
+  const bound = Math.fround(ratio * most)
+  const clamped = new Float32Array(values.length)
+  for (let i = 0; i < values.length; i++) clamped[i] = Math.min(Math.max(values[i]!, -bound), bound)
+  return clamped
 }
 
 export function fitGrid(w: HostMat, format: QuantizedFormatName, ratios?: HostMat): HostGrid {
@@ -97,42 +101,73 @@ export function searchClip(
   const best = new Float32Array(w.rows * groups)
   const grid = rowGrids[format]
   const { matrix } = new HostGrid(format, 1, w.columns)
-  const error = new Float32Array(w.columns)
+  const blocks = Array.from({ length: groups }, (_, g) => gramBlock(gram, g * group, group))
+  const decoded = new Float32Array(w.columns)
+  // What each ratio leaves of a row, [ratios, columns], rounded up to whole fours.
+  const errors = new Float64Array(Math.ceil(ratios.length / 4) * 4 * w.columns)
+  const losses = new Float64Array(Math.ceil(ratios.length / 4) * 4)
   for (let n = 0; n < w.rows; n++) {
     const row = Float32Array.from(w.row(n))
-    const least = new Float64Array(groups).fill(Number.POSITIVE_INFINITY)
     grid.fit(matrix, 0, row, name)
-    for (const ratio of ratios) {
-      const clamped = clampRow(row, format, new Array(groups).fill(ratio))
+    for (const [r, ratio] of ratios.entries()) {
+      const clamped = clampRow(row, format, new Array<number>(groups).fill(ratio))
       if (grid.fitGroups) grid.fitGroups(matrix, 0, clamped)
       else grid.fit(matrix, 0, clamped, name)
       grid.encode(matrix, 0, row)
-      grid.decode(error, matrix, 0)
-      for (let k = 0; k < w.columns; k++) error[k] = row[k]! - error[k]!
-      for (let g = 0; g < groups; g++) {
-        const loss = quadraticForm(error, gram, g * group, (g + 1) * group)
-        if (loss < least[g]!) {
-          least[g] = loss
-          best[n * groups + g] = ratio
-        }
-      }
+      grid.decode(decoded, matrix, 0)
+      for (let k = 0; k < w.columns; k++) errors[r * w.columns + k] = row[k]! - decoded[k]!
+    }
+    for (let g = 0; g < groups; g++) {
+      for (let r = 0; r < ratios.length; r += 4)
+        quadraticForms(losses, errors, r, w.columns, g * group, blocks[g]!, group)
+      let least = 0
+      for (let r = 1; r < ratios.length; r++) if (losses[r]! < losses[least]!) least = r
+      best[n * groups + g] = ratios[least]!
     }
   }
   return { ratios: best, columns: groups }
 }
 
-/** Σ Δᵢ·Gᵢⱼ·Δⱼ over i and j from `first` to `end`. */
-function quadraticForm(delta: Float32Array, gram: HostMat, first: number, end: number): number {
-  let total = 0
-  for (let i = first; i < end; i++) {
-    const d = delta[i]!
-    if (d === 0) continue
-    let sum = 0
-    const at = i * gram.columns
-    for (let j = first; j < end; j++) sum += gram.values[at + j]! * delta[j]!
-    total += d * sum
+/** A square of a Gram matrix around its diagonal. */
+function gramBlock(gram: HostMat, first: number, size: number): Float64Array {
+  const block = new Float64Array(size * size)
+  for (let i = 0; i < size; i++) block.set(gram.row(first + i).subarray(first, first + size), i * size)
+  return block
+}
+
+/** dst[r] = Σ Δᵢ·Gᵢⱼ·Δⱼ of four rows of Δ from r on, in the columns that belong to the block. G is symmetric. */
+function quadraticForms(
+  dst: Float64Array,
+  delta: Float64Array,
+  r: number,
+  columns: number,
+  first: number,
+  block: Float64Array,
+  size: number,
+): void {
+  const a = r * columns + first
+  const [b, c, d] = [a + columns, a + 2 * columns, a + 3 * columns]
+  let [t0, t1, t2, t3] = [0, 0, 0, 0]
+  for (let i = 0; i < size; i++) {
+    let [s0, s1, s2, s3] = [0, 0, 0, 0]
+    for (let j = i + 1; j < size; j++) {
+      const g = block[i * size + j]!
+      s0 += g * delta[a + j]!
+      s1 += g * delta[b + j]!
+      s2 += g * delta[c + j]!
+      s3 += g * delta[d + j]!
+    }
+    const g = block[i * size + i]!
+    const [x0, x1, x2, x3] = [delta[a + i]!, delta[b + i]!, delta[c + i]!, delta[d + i]!]
+    t0 += x0 * (g * x0 + 2 * s0)
+    t1 += x1 * (g * x1 + 2 * s1)
+    t2 += x2 * (g * x2 + 2 * s2)
+    t3 += x3 * (g * x3 + 2 * s3)
   }
-  return total
+  dst[r] = t0
+  dst[r + 1] = t1
+  dst[r + 2] = t2
+  dst[r + 3] = t3
 }
 
 /**
