@@ -1,4 +1,5 @@
 import {
+  arrive,
   arriveExpecting,
   type Barriers,
   barriers,
@@ -24,12 +25,11 @@ import {
   unroll,
   waitBarrier,
   waitCopies,
-  warpIdx,
 } from '../../dsl/index.ts'
 import { PAGE_TOKENS } from '../formats/kv.ts'
 import { KEYS, VALUES } from '../formats/kv-pages.ts'
 import { UNIT } from './arithmetic.ts'
-import { DECODE_THREADS, type DecodeConfig, type DecodeShape, PAGE_PARAM_BYTES } from './decode-shape.ts'
+import { COMPUTING_THREADS, type DecodeConfig, type DecodeShape, PAGE_PARAM_BYTES } from './decode-shape.ts'
 import { type ItemExtent, type Items, liveOf, loadExtent, PAGES } from './items.ts'
 
 /** The cache and the work list. */
@@ -51,7 +51,9 @@ export interface Ring {
   readonly data: Shared<number>
   /** Parameters of keys and values, which come with the keys: [stage, page of the unit, block, twice the token]. */
   readonly params: Shared<f16> | undefined
+  /** Of each slot; only with a copy engine. */
   readonly full: Barriers | undefined
+  readonly empty: Barriers | undefined
 }
 
 /** Whether blocks come through the copy engine, or else by `cp.async`. */
@@ -62,13 +64,17 @@ export function makeBlockRing(c: DecodeConfig, d: DecodeShape): Ring {
     data: shared<number>(c.kvElement, [c.slots, UNIT_PAGES, d.pageElements]),
     params: c.kvParams ? shared<f16>('f16', [d.stages, UNIT_PAGES, 2, 2 * PAGE_TOKENS]) : undefined,
     full: hasEngine() ? barriers(c.slots) : undefined,
+    empty: hasEngine() ? barriers(c.slots) : undefined,
   }
 }
 
 /** By one thread; a barrier of the CTA must follow. */
-export function initBlockRing(c: DecodeConfig, { full }: Ring): void {
+export function initBlockRing(c: DecodeConfig, { full, empty }: Ring): void {
   if (full === undefined) return
-  for (const i of unroll(c.slots)) initBarrier(full, i, 1)
+  for (const i of unroll(c.slots)) {
+    initBarrier(full, i, 1)
+    initBarrier(empty!, i, 1)
+  }
   fenceBarrierInit()
 }
 
@@ -108,7 +114,7 @@ export const unitsIn = (c: DecodeConfig, d: DecodeShape, pass: i32, { units, cou
 
 /** What is copied next. */
 export interface Stream {
-  /** Items, and the steps that the CTA has. */
+  /** Items and turns. */
   readonly items: i32
   readonly turns: i32
   /** The step of `ahead`, which has been looked up before it is needed. */
@@ -130,12 +136,13 @@ export interface Stream {
   seenFrom: i32
   seenEnd: i32
   isDone: i32
+  /** The slot of the next block, and the parity of the phase in which it is empty. */
   slot: i32
+  parity: i32
   stage: i32
 }
 
-/** Starts the copies of as many blocks as there are slots but one. */
-export function startStream(a: CopySource, c: DecodeConfig, d: DecodeShape, ring: Ring, items: i32): Stream {
+function makeStream(a: CopySource, c: DecodeConfig, d: DecodeShape, items: i32): Stream {
   const s: Stream = {
     items,
     turns: items * (c.Hkv * d.passes),
@@ -157,18 +164,31 @@ export function startStream(a: CopySource, c: DecodeConfig, d: DecodeShape, ring
     seenEnd: i32(0),
     isDone: i32(0),
     slot: i32(0),
+    parity: i32(1),
     stage: i32(0),
   }
-  if (copies(ring)) {
-    lookAhead(a, c, d, s)
-    enterItem(a, c, d, s)
-    for (const block of unroll(c.slots - 1)) copyBlock(a, c, d, ring, s, block % 2 === 0 ? KEYS : VALUES)
-  }
+  lookAhead(a, c, d, s)
+  enterItem(a, c, d, s)
   return s
 }
 
-/** Whether the calling warp copies: one through the engine, or else all. */
-const copies = ({ full }: Ring): boolean => full === undefined || warpIdx === 0
+/** The producer's warp: copies all blocks of the CTA's turns, each when its slot is empty. */
+export function copyBlocks(a: CopySource, c: DecodeConfig, d: DecodeShape, ring: Ring, items: i32): void {
+  const s = makeStream(a, c, d, items)
+  while (s.isDone === 0) {
+    for (const block of [KEYS, VALUES]) {
+      waitBarrier(ring.empty!, s.slot, s.parity)
+      copyBlock(a, c, d, ring, s, block)
+    }
+  }
+}
+
+/** Without a copy engine: starts the copies of as many blocks as there are slots but one. */
+export function startCopies(a: CopySource, c: DecodeConfig, d: DecodeShape, ring: Ring, items: i32): Stream {
+  const s = makeStream(a, c, d, items)
+  for (const block of unroll(c.slots - 1)) copyBlock(a, c, d, ring, s, block % 2 === 0 ? KEYS : VALUES)
+  return s
+}
 
 /** Reads what the step after the stream's has. */
 function lookAhead(a: CopySource, c: DecodeConfig, d: DecodeShape, s: Stream): void {
@@ -209,15 +229,13 @@ function loadPages(a: CopySource, s: Stream): void {
 }
 
 /**
- * Starts the copies of two more blocks, when the warps have left the keys of a unit and so the values of the one before. At
- * the first unit there were none, but for their place.
+ * Without a copy engine: starts the copies of two more blocks, when the warps have left the keys of a unit and so the values
+ * of the one before. At the first unit there were none, but for their place.
  */
 export function copyTwo(a: CopySource, c: DecodeConfig, d: DecodeShape, ring: Ring, s: Stream): void {
-  if (copies(ring)) {
-    const first = c.slots % 2 === 0 ? VALUES : KEYS
-    copyBlock(a, c, d, ring, s, first)
-    copyBlock(a, c, d, ring, s, VALUES - first)
-  }
+  const first = c.slots % 2 === 0 ? VALUES : KEYS
+  copyBlock(a, c, d, ring, s, first)
+  copyBlock(a, c, d, ring, s, VALUES - first)
 }
 
 /** Starts the copy of the stream's next block, if there is one, into the next slot, which nobody reads any more. */
@@ -243,7 +261,9 @@ function copyBlock(
     }
     if (ring.full === undefined) copyPagesAsync(a, d, ring, s, block)
     else if (laneIdx === 0) copyPages(a, d, ring, s, block)
-    s.slot = s.slot === c.slots - 1 ? 0 : s.slot + 1
+    const wraps = s.slot === c.slots - 1
+    s.slot = wraps ? 0 : s.slot + 1
+    s.parity = wraps ? 1 - s.parity : s.parity
     if (block === VALUES) {
       s.stage = s.stage === d.stages - 1 ? 0 : s.stage + 1
       if (s.left === 0) enterItem(a, c, d, s)
@@ -281,7 +301,7 @@ function copyPagesAsync(a: CopySource, d: DecodeShape, ring: Ring, s: Stream, bl
   for (const page of unroll(UNIT_PAGES)) {
     if (isSeen(s, page)) {
       const from = s.page[page]!
-      for (const chunk of range(threadIdx.x, chunks, DECODE_THREADS)) {
+      for (const chunk of range(threadIdx.x, chunks, COMPUTING_THREADS)) {
         const element = chunk * width
         copyAsync(ring.data, [s.slot, page, element], a.kv, [from, s.head, block, element], 16)
       }
@@ -301,9 +321,11 @@ export interface Cursor {
   slot: i32
   parity: i32
   stage: i32
+  /** The slot of the values before, -1 at first. */
+  before: i32
 }
 
-export const firstBlock = (): Cursor => ({ slot: i32(0), parity: i32(0), stage: i32(0) })
+export const firstBlock = (): Cursor => ({ slot: i32(0), parity: i32(0), stage: i32(0), before: i32(-1) })
 
 /** Waits until the copy engine has filled the block. */
 export function waitBlock({ full }: Ring, at: Cursor): void {
@@ -318,7 +340,17 @@ export function waitOwnCopies({ full }: Ring, behind: number): void {
 /** Moves on to the next block. */
 export function nextBlock(c: DecodeConfig, d: DecodeShape, at: Cursor, block: number): void {
   const wraps = at.slot === c.slots - 1
+  if (block === VALUES) {
+    at.before = at.slot
+    at.stage = at.stage === d.stages - 1 ? 0 : at.stage + 1
+  }
   at.slot = wraps ? 0 : at.slot + 1
   at.parity = wraps ? 1 - at.parity : at.parity
-  if (block === VALUES) at.stage = at.stage === d.stages - 1 ? 0 : at.stage + 1
+}
+
+/** Gives back the keys at hand and the values before them, which all warps have left. By one thread. */
+export function releaseBlocks({ empty }: Ring, at: Cursor): void {
+  if (empty === undefined) return
+  if (at.before >= 0) arrive(empty, at.before)
+  arrive(empty, at.slot)
 }

@@ -1,8 +1,8 @@
-import { each, type f32, type i32, laneIdx, shuffleXor, warpIdx } from '../../dsl/index.ts'
+import { each, type f32, type i32, laneIdx, namedBarrier, shuffleXor, warpIdx } from '../../dsl/index.ts'
 import { fragmentToken } from './arithmetic.ts'
 import type { CopySource, Ring } from './decode-copies.ts'
 import type { DecodeMemory } from './decode-memory.ts'
-import { type DecodeConfig, type DecodeShape, WARP_TOKENS } from './decode-shape.ts'
+import { COMPUTING_THREADS, type DecodeConfig, type DecodeShape, WARP_TOKENS } from './decode-shape.ts'
 
 /** Everything that stays the same for a CTA. */
 export interface Decode {
@@ -31,6 +31,9 @@ export const unitToken = (i: number): i32 => WARP_TOKENS * warpIdx + laneToken(i
 /** The rows of which a lane has scores; past the last there may be more. */
 export const laneRows = ({ laneRows }: DecodeShape): i32[] =>
   each(laneRows, (j) => laneRows * (laneIdx & 3) + j)
+
+/** A barrier of the warps that compute. */
+export const meet = (): void => namedBarrier(1, COMPUTING_THREADS)
 
 /** The maximum over lanes that have the same rows. */
 export function laneMax(value: f32): f32 {

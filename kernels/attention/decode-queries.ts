@@ -1,11 +1,13 @@
 import {
+  bf16x2,
+  f16x2,
   f32,
   type In,
   i32,
   idiv,
   LOG2E,
   laneIdx,
-  load,
+  loadWords,
   range,
   reduxAdd,
   reduxMax,
@@ -13,13 +15,13 @@ import {
   store,
   storeWords,
   u32,
+  unpack2,
   unroll,
   warpIdx,
 } from '../../dsl/index.ts'
 import { ceilDiv } from '../../dsl/math.ts'
 import { packBytes } from '../../dsl/std/index.ts'
 import { queryCode, queryRate, queryStep, splitQuery } from './arithmetic.ts'
-import { packPair } from './decode-floats.ts'
 import type { Decode } from './decode-lanes.ts'
 import { partOf } from './decode-memory.ts'
 import { WARPS } from './decode-shape.ts'
@@ -46,56 +48,60 @@ export function placeOfRow({ c, d }: Decode, { item, head, pass }: TurnRows, row
   }
 }
 
-/** Elements of a row that a lane has. */
-export const queryElements = ({ D }: { readonly D: number }): number => 4 * ceilDiv(D, 128)
+/** Words of a row that a lane has: two of each 64, which are four elements. */
+export const queryWords = ({ D }: { readonly D: number }): number => 2 * ceilDiv(D, 128)
 
-/** Elements of the first row that the calling warp quantizes, on their way. */
-export const loadFirstQuery = (o: Queries, rows: TurnRows): f32[] => loadQuery(o, rows, warpIdx)
+/** Words of the first row that the calling warp quantizes, on their way. */
+export const loadFirstQuery = (o: Queries, rows: TurnRows): u32[] => loadQuery(o, rows, warpIdx)
 
-/** A lane's elements of a query, four of each 128; zeros for rows past the last. */
-function loadQuery(o: Queries, rows: TurnRows, row: i32): f32[] {
+/** A lane's words of a query; zeros for rows past the last. */
+function loadQuery(o: Queries, rows: TurnRows, row: i32): u32[] {
   const { a, c } = o
   const { token, column, isLive } = placeOfRow(o, rows, row)
-  const turns = ceilDiv(c.D, 128)
-  const values = regs(queryElements(c), f32(0))
-  for (const turn of unroll(turns)) {
-    const word = laneIdx + 32 * turn
-    if (isLive && (c.D % 128 === 0 || word < c.D / 4)) {
-      load(a.q, [token, column + 4 * word], 4).forEach((value, i) => {
-        values[4 * turn + i] = f32(value)
+  const words = regs(queryWords(c), u32(0))
+  for (const turn of unroll(ceilDiv(c.D, 128))) {
+    const quad = laneIdx + 32 * turn
+    if (isLive && (c.D % 128 === 0 || quad < c.D / 4)) {
+      loadWords(a.q, [token, column + 4 * quad], 2).forEach((word, i) => {
+        words[2 * turn + i] = word
       })
     }
   }
-  return values
+  return words
 }
+
+/** The two elements of a word. */
+const elementsOf = (dtype: 'f16' | 'bf16', word: u32): f32[] =>
+  dtype === 'f16'
+    ? unpack2(f16x2.bits(word)).map((x) => f32(x))
+    : unpack2(bf16x2.bits(word)).map((x) => f32(x))
 
 /**
  * Quantizes the queries of a turn's rows, which the warps deal out; beside 16-bit keys they stay as they are. `first` is what
  * `loadFirstQuery` gave.
  */
-export function prepareQueries(o: Queries, rows: TurnRows, first: readonly f32[]): void {
+export function prepareQueries(o: Queries, rows: TurnRows, first: readonly u32[]): void {
   const { a, c, d, m } = o
-  const values = regs(first.length, f32(0))
-  for (const i of unroll(first.length)) values[i] = first[i]!
+  const own = regs(first.length, u32(0))
+  for (const i of unroll(first.length)) own[i] = first[i]!
   for (const row of range(warpIdx, c.rows, WARPS)) {
     if (c.rows > WARPS && row > warpIdx) {
-      loadQuery(o, rows, row).forEach((value, i) => {
-        values[i] = value
+      loadQuery(o, rows, row).forEach((word, i) => {
+        own[i] = word
       })
     }
     const turns = ceilDiv(c.D, 128)
-    let top: f32 = 0
-    for (const i of unroll(first.length)) top = Math.max(top, Math.abs(values[i]!))
     if (d.bits === 16) {
       for (const turn of unroll(turns)) {
         const word = laneIdx + 32 * turn
-        const own = values.slice(4 * turn, 4 * turn + 4)
-        const words = [packPair(c.dtype, own[0]!, own[1]!), packPair(c.dtype, own[2]!, own[3]!)]
+        const words = own.slice(2 * turn, 2 * turn + 2)
         if (c.D % 128 === 0 || word < c.D / 4) storeWords(m.queries, [row, 2 * word], words)
       }
       if (laneIdx === 0) store(m.rowInfo, [row, 0], [a.scale * LOG2E, f32(0)])
       continue
     }
+    const values = own.flatMap((word) => elementsOf(c.dtype, word))
+    const top = values.map((value) => Math.abs(value)).reduce((x, y) => Math.max(x, y))
     // Magnitudes are in the order of their bits.
     const largest = f32.bits(reduxMax(u32.bits(top)))
     const rate = queryRate(largest)

@@ -51,9 +51,12 @@ export interface DecodeShape {
   readonly tiles: number
 }
 
-/** Warps of a CTA: each has a quarter of a unit's tokens, and then a quarter of the columns. */
+/** Warps of a CTA that compute: each has a quarter of a unit's tokens, and then a quarter of the columns. */
 export const WARPS = 4
-export const DECODE_THREADS = 32 * WARPS
+
+/** Threads of those warps, and of one that copies. */
+export const COMPUTING_THREADS = 32 * WARPS
+export const DECODE_THREADS = COMPUTING_THREADS + 32
 
 /** Tokens of a unit whose scores a warp computes. */
 export const WARP_TOKENS = UNIT / WARPS
@@ -112,7 +115,7 @@ const fixedBytes = (D: number, rows: number, bits: number): number => {
     rows * (2 * D + 16 + 8) +
     room * (4 * UNIT + 2 * 4 * WARPS + 8) +
     4 * (operandWords(bits, paired) + UNIT) +
-    8 * MOST_SLOTS +
+    16 * MOST_SLOTS +
     160
   )
 }

@@ -23,7 +23,7 @@ import { columnRuns } from './decode-codes.ts'
 import { ownTiles } from './decode-floats.ts'
 import { type Decode, laneRows } from './decode-lanes.ts'
 import { placeOfRow, type TurnRows } from './decode-queries.ts'
-import { DECODE_THREADS, WARPS } from './decode-shape.ts'
+import { COMPUTING_THREADS, WARPS } from './decode-shape.ts'
 import type { SplitSums } from './decode-unit.ts'
 
 /** What becomes of sums. */
@@ -161,7 +161,7 @@ export function mergeParts(o: Outputs, rows: TurnRows): void {
   const { item } = rows
   threadFence()
   const quads = c.D / 4
-  for (const at of range(threadIdx.x, c.rows * quads, DECODE_THREADS)) {
+  for (const at of range(threadIdx.x, c.rows * quads, COMPUTING_THREADS)) {
     const row = i32(idiv(at, quads))
     const column = 4 * (at - row * quads)
     const place = placeOfRow(o, rows, row)

@@ -1,5 +1,4 @@
 import {
-  barrier,
   each,
   f32,
   fma,
@@ -12,6 +11,7 @@ import {
   shuffle,
   shuffleXor,
   store,
+  threadIdx,
   u32,
   unroll,
   warpIdx,
@@ -39,9 +39,17 @@ import {
   paramsOf,
   scoreCodes,
 } from './decode-codes.ts'
-import { type Cursor, copyTwo, nextBlock, type Stream, waitBlock, waitOwnCopies } from './decode-copies.ts'
+import {
+  type Cursor,
+  copyTwo,
+  nextBlock,
+  releaseBlocks,
+  type Stream,
+  waitBlock,
+  waitOwnCopies,
+} from './decode-copies.ts'
 import { clearUnseen, giveFloats, loadFloatQuery, multiplyValues, scoreFloats } from './decode-floats.ts'
-import { type Decode, LANE_TOKENS, laneMax, laneRows, unitToken } from './decode-lanes.ts'
+import { type Decode, LANE_TOKENS, laneMax, laneRows, meet, unitToken } from './decode-lanes.ts'
 import { strandPlace } from './decode-memory.ts'
 import { WARP_TOKENS, WARPS } from './decode-shape.ts'
 import { type ItemExtent, liveOf } from './items.ts'
@@ -97,7 +105,7 @@ export const noSums = ({ laneRows, tiles }: Decode['d']): SplitSums => ({
  */
 export function attendUnit(
   o: Decode,
-  s: Stream,
+  s: Stream | undefined,
   at: Cursor,
   query: ItemQuery,
   sums: SplitSums,
@@ -105,24 +113,22 @@ export function attendUnit(
 ): void {
   const { a, c, d, ring } = o
   const { from, end } = liveOf(work.extent, work.unit)
-  const isEarly = ring.full === undefined || c.slots < 4
-
   waitOwnCopies(ring, c.slots - 2)
-  if (ring.full === undefined) barrier()
+  if (ring.full === undefined) meet()
   const { scores, params } = scoreUnit(o, at, query, work, from, end)
   giveTops(o, scores, params)
-  barrier()
+  meet()
+  if (threadIdx.x === 0) releaseBlocks(ring, at)
+  if (s !== undefined) copyTwo(a, c, d, ring, s)
   nextBlock(c, d, at, KEYS)
-  if (isEarly) copyTwo(a, c, d, ring, s)
   const steps = giveProbabilities(o, query, scores, params)
   waitOwnCopies(ring, c.slots - 1)
   if (d.bits === 16 && (from > 0 || end < UNIT)) {
-    if (ring.full === undefined) barrier()
+    if (ring.full === undefined) meet()
     waitBlock(ring, at)
     clearUnseen(o, at, from, end)
   }
-  barrier()
-  if (!isEarly) copyTwo(a, c, d, ring, s)
+  meet()
 
   addStrands(o, sums, steps)
   waitBlock(ring, at)

@@ -2,7 +2,7 @@ import {
   barrier,
   type Elem,
   type f16,
-  f32,
+  type f32,
   gridDim,
   type In,
   type InOut,
@@ -15,22 +15,25 @@ import {
   range,
   regs,
   threadIdx,
+  u32,
   waitForPrevious,
   warpIdx,
 } from '../../dsl/index.ts'
 import {
+  copyBlocks,
   firstBlock,
   hasEngine,
   initBlockRing,
   makeBlockRing,
   placeOf,
-  startStream,
+  startCopies,
   turnAt,
   unitsIn,
 } from './decode-copies.ts'
+import { meet } from './decode-lanes.ts'
 import { makeDecodeMemory } from './decode-memory.ts'
-import { loadFirstQuery, prepareQueries, queryElements } from './decode-queries.ts'
-import { checkDecode, DECODE_THREADS, type DecodeConfig, decodeShape } from './decode-shape.ts'
+import { loadFirstQuery, prepareQueries, queryWords } from './decode-queries.ts'
+import { checkDecode, DECODE_THREADS, type DecodeConfig, decodeShape, WARPS } from './decode-shape.ts'
 import {
   announcePart,
   giveAnswer,
@@ -89,8 +92,12 @@ export const decodeAttention = kernel(
     }
 
     const items = a.itemCount.at(0)
+    if (warpIdx >= WARPS) {
+      if (hasEngine()) copyBlocks(a, c, d, ring, items)
+      return
+    }
+    const stream = hasEngine() ? undefined : startCopies(a, c, d, ring, items)
     const turns = items * (c.Hkv * d.passes)
-    const stream = startStream(a, c, d, ring, items)
     const placeAt = (step: i32) => placeOf(a, c, d, items, turnAt(step))
     const rowsAt = (step: i32) => ({ ...placeAt(step), item: loadItem(o.m.items, step & 1) })
     // One warp reads the next item's words long before they are needed.
@@ -100,12 +107,12 @@ export const decodeAttention = kernel(
       if (readsItems) o.m.items.put(word, step & 1, laneIdx)
     }
     giveWord(i32(0), readWord(i32(0)))
-    barrier()
-    const first = regs(queryElements(c), f32(0))
+    meet()
+    const first = regs(queryWords(c), u32(0))
     const readQuery = (step: i32): void => {
       if (turnAt(step) < turns) {
-        loadFirstQuery(o, rowsAt(step)).forEach((value, i) => {
-          first[i] = value
+        loadFirstQuery(o, rowsAt(step)).forEach((word, i) => {
+          first[i] = word
         })
       }
     }
@@ -126,7 +133,7 @@ export const decodeAttention = kernel(
       const word = readWord(step + 1)
       if (units > 0) {
         prepareQueries(o, rowsAt(step), first)
-        barrier()
+        meet()
         giveWord(step + 1, word)
         const query = loadItemQuery(o)
         const sums = noSums(d)
@@ -136,24 +143,24 @@ export const decodeAttention = kernel(
         }
         giveRowSums(o, sums)
         if (pending.turn >= 0) giveAnswer(o, pending)
-        barrier()
+        meet()
         if (pending.turn >= 0) merge()
         const rows = rowsAt(step)
         if (rows.item.splits === 1) putRows(o, rows, sums)
         else {
           putParts(o, rows, sums)
-          barrier()
+          meet()
           announcePart(o, rows, pending, turn)
         }
       } else {
         giveWord(step + 1, word)
-        barrier()
+        meet()
         readQuery(step + 1)
       }
     }
     if (pending.turn >= 0) {
       giveAnswer(o, pending)
-      barrier()
+      meet()
       merge()
     }
   },
