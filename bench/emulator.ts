@@ -80,7 +80,7 @@ async function profileModel({ name, folder }: QuantizedModel, options: EmulatorO
     const pages = Array.from({ length: model.limits.pagesPerSequence }, (_, page) => page)
     const request = { sampling: greedy, prompt: prompt! }
     const first = { parts: [{ ids: prompt!, position: 0, pages, samples: true }], slots: [0] }
-    await runner.submit({ ...first, unread: [], opened: [{ slot: 0, request }] })
+    await runner.submit({ ...first, unread: [], opened: [{ slot: 0, request }], masks: [] })
     let fastest = Number.POSITIVE_INFINITY
     let shares: readonly LaunchShare[] = []
     for (let token = 0; token < options.tokens; token++) {
@@ -92,6 +92,7 @@ async function profileModel({ name, folder }: QuantizedModel, options: EmulatorO
         slots: [0],
         unread: [{ row: 0, token: 0, count: 1 }],
         opened: [],
+        masks: [],
       })
       const ms = performance.now() - started
       const ofStep = await profiled.shares()

@@ -6,6 +6,7 @@ import { Command } from 'commander'
 import { pino } from 'pino'
 import { wholeNumber } from '../cli/options.ts'
 import { packageRoot } from '../runtime/package-root.ts'
+import { GrammarThreads } from '../serve/constrain/grammar-threads.ts'
 import { Engine } from '../serve/engine/engine.ts'
 import { Metrics } from '../serve/http/metrics.ts'
 import { ServedModel } from '../serve/http/served-model.ts'
@@ -69,6 +70,7 @@ await runBench(
       const model = new ServedModel({
         ...{ name: 'nano', engine, tokenizer, text, chatTemplate },
         ...{ endIds: [], suggested: undefined },
+        openConstraints: (vocabulary) => new GrammarThreads({ folder, ...vocabulary }),
       })
       const server = createHttpServer({
         ...{ model, metrics: new Metrics('nano', engine), version: '0', maxBodyBytes: 1 << 20, apiKeys: [] },

@@ -86,7 +86,7 @@ async function batch(input: string, output: string, options: BatchOptions): Prom
     bar.stop()
     server.closeAllConnections()
     server.close()
-    await Promise.all([model.engine.close(), model.text.close()])
+    await model.close()
   }
 }
 

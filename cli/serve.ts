@@ -107,7 +107,7 @@ async function serve(folder: string, options: ServeOptions): Promise<void> {
     logger,
   })
   const url = await listen(server, options).catch(async (error: Error) => {
-    await Promise.all([engine.close(), model.text.close()])
+    await model.close()
     throw error
   })
   const seconds = ((performance.now() - started) / 1000).toFixed(1)
@@ -118,7 +118,7 @@ async function serve(folder: string, options: ServeOptions): Promise<void> {
     server.close()
     await Promise.race([engine.drain(), nextSignal(), wait(options.drainTimeout)])
   }
-  await Promise.all([engine.close(), model.text.close()])
+  await model.close()
   server.closeAllConnections()
   server.close()
   if (engine.failed) throw engine.closed!.cause

@@ -1,5 +1,6 @@
 import { basename, resolve } from 'node:path'
 import { openCheckpoint } from '../checkpoint/open.ts'
+import { GrammarThreads } from './constrain/grammar-threads.ts'
 import { Engine } from './engine/engine.ts'
 import { ServedModel } from './http/served-model.ts'
 import { ChildRunner } from './process/child-runner.ts'
@@ -78,6 +79,7 @@ export async function serveModel(
     tokenizer,
     text: new TextThreads(folder, { threads: options.textThreads }),
     chatTemplate,
+    openConstraints: (vocabulary) => new GrammarThreads({ folder, ...vocabulary }),
     endIds: config.eosIds,
     suggested: generationConfig,
   })

@@ -73,10 +73,13 @@ export class Choice implements RequestListener {
   }
 
   onEnd(error?: Error): void {
-    if (error && !this.#ended) {
-      this.#ended = true
-      this.#listener.onEnd({ reason: 'stop', tokens: this.#tokens, error })
+    if (this.#ended) return
+    if (error === undefined) {
+      this.#end('stop')
+      return
     }
+    this.#ended = true
+    this.#listener.onEnd({ reason: 'stop', tokens: this.#tokens, error })
   }
 
   /** No token comes any more: what was held back is text, up to a stop string that it may still have. */

@@ -24,16 +24,23 @@ export interface EngineStep {
   readonly opened: readonly { readonly slot: number; readonly request: SlotRequest }[]
   /** The slot of each row: of each part that samples, in their order. */
   readonly slots: readonly number[]
+  /** Tokens that a slot may draw in this step, a bit each, the lowest first; slots without draw any. */
+  readonly masks: readonly { readonly slot: number; readonly bits: Uint32Array }[]
 }
 
 export function engineStepOf({ shares }: StepPlan<EngineRequest>): EngineStep {
   const unread: { row: number; token: number; count: number }[] = []
   const opened: { slot: number; request: SlotRequest }[] = []
   const slots: number[] = []
+  const masks: { slot: number; bits: Uint32Array }[] = []
   let token = 0
   const parts = shares.map(({ sequence, first, count, begins, previousRow, row }): StepPart => {
     if (begins) opened.push({ slot: sequence.slot, request: slotRequest(sequence) })
-    if (row >= 0) slots.push(sequence.slot)
+    if (row >= 0) {
+      const { constraint } = sequence.request
+      if (constraint) masks.push({ slot: sequence.slot, bits: constraint.mask })
+      slots.push(sequence.slot)
+    }
     if (previousRow >= 0) {
       const last = unread.at(-1)
       if (last && last.row + last.count === previousRow && last.token + last.count === token) last.count++
@@ -43,7 +50,7 @@ export function engineStepOf({ shares }: StepPlan<EngineRequest>): EngineStep {
     const ids = previousRow >= 0 ? [0] : Array.from(sequence.tokens(first, first + count))
     return { ids, position: first, pages: [...sequence.pages], samples: row >= 0 }
   })
-  return { parts, unread, opened, slots }
+  return { parts, unread, opened, slots, masks }
 }
 
 function slotRequest(sequence: ScheduledSequence<EngineRequest>): SlotRequest {

@@ -15,7 +15,10 @@ export interface RequestListener {
   onBegin?(): void
   /** The next token. With `stop` it is a stop token, which is no text. */
   onToken(token: number, finished: FinishReason | undefined, logProbs: TokenLogProbs | undefined): void
-  /** No token will come any more; with an error the request was not completed. */
+  /**
+   * No token will come any more, be it that the last one was finished or that its constraint lets none follow; with an error
+   * the request was not completed.
+   */
   onEnd(error?: Error): void
 }
 
@@ -52,6 +55,8 @@ interface Entry {
   readonly generated: number[]
   /** Its number in the present scheduler. */
   scheduled: number
+  /** Whether it is not known yet what its constraint lets follow. */
+  held: boolean
 }
 
 interface RunningStep {
@@ -154,7 +159,8 @@ export class Engine {
     checkEngineRequest(request, this.#runner.bounds)
     const scheduled = this.#scheduler.add(request)
     const id = this.#nextId++
-    this.#entries.set(id, { request, listener, generated: Array.from(request.generated ?? []), scheduled })
+    const generated = Array.from(request.generated ?? [])
+    this.#entries.set(id, { request, listener, generated, scheduled, held: false })
     this.#scheduledIds.set(scheduled, id)
     this.#promptTokens += request.prompt.length
     this.#wake()
@@ -260,6 +266,33 @@ export class Engine {
       },
       entry,
     )
+    if (!finished) this.#constrain(id, entry, token)
+  }
+
+  /** Holds a request that has a constraint until it is known what may follow its token. */
+  #constrain(id: number, entry: Entry, token: number): void {
+    const { constraint } = entry.request
+    // Its listener may have cancelled it.
+    if (constraint === undefined || !this.#entries.has(id)) return
+    entry.held = true
+    this.#scheduler.hold(entry.scheduled)
+    constraint.accept(token).then(
+      (state) => {
+        entry.held = false
+        if (state === 'complete') this.#endEarly(id)
+        else this.#scheduler.release(entry.scheduled)
+        this.#wake()
+      },
+      (error: Error) => this.#endEarly(id, error),
+    )
+  }
+
+  /** Ends a request though more tokens could be drawn for it. */
+  #endEarly(id: number, error?: Error): void {
+    const entry = this.#entries.get(id)
+    if (entry === undefined) return
+    this.cancel(id)
+    entry.listener.onEnd(error)
   }
 
   /** Calls a request's listener, whose errors are its own. */
@@ -268,14 +301,14 @@ export class Engine {
     try {
       call(entry.listener)
     } catch (error) {
-      this.cancel(id)
-      entry.listener.onEnd(error as Error)
+      this.#endEarly(id, error as Error)
     }
   }
 
-  #forget(id: number, { scheduled }: Entry): void {
+  #forget(id: number, { scheduled, request }: Entry): void {
     this.#entries.delete(id)
     this.#scheduledIds.delete(scheduled)
+    request.constraint?.close()
     if (this.#entries.size > 0) return
     for (const resolve of this.#drained.splice(0)) resolve()
   }
@@ -313,6 +346,7 @@ export class Engine {
     for (const [id, entry] of this.#entries) {
       entry.scheduled = this.#scheduler.resume({ ...entry.request, generated: entry.generated })
       this.#scheduledIds.set(entry.scheduled, id)
+      if (entry.held) this.#scheduler.hold(entry.scheduled)
     }
   }
 

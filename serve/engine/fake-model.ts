@@ -41,7 +41,7 @@ export class FakeModel {
   }
 
   /** Runs a step; returns the sampled tokens by row. */
-  run({ parts, unread, opened, slots }: EngineStep): Int32Array {
+  run({ parts, unread, opened, slots, masks }: EngineStep): Int32Array {
     for (const { slot, request } of opened)
       this.#slots[slot] = {
         request: { sampling: request.sampling, stopIds: request.endIds ?? [] },
@@ -51,6 +51,7 @@ export class FakeModel {
     for (const { row, token, count } of unread)
       for (let i = 0; i < count; i++) flat[token + i] = this.#previous[row + i]!
     const sampled = new Int32Array(slots.length)
+    const maskOf = new Map(masks.map(({ slot, bits }) => [slot, bits]))
     let start = 0
     let row = 0
     for (const part of parts) {
@@ -58,7 +59,8 @@ export class FakeModel {
       start += part.ids.length
       if (!part.samples) continue
       const slot = this.#slots[slots[row]!]!
-      sampled[row++] = fakeToken(hash, slot.request, slot.steps++, this.#options.vocabSize)
+      const mask = maskOf.get(slots[row]!)
+      sampled[row++] = fakeToken(hash, slot.request, slot.steps++, this.#options.vocabSize, mask)
     }
     this.#previous = sampled
     return sampled
@@ -97,11 +99,27 @@ export function fakeOutput(request: EngineRequest, vocabSize: number): number[] 
 }
 
 /** As a sampler does, it draws no stop token before there are as many tokens as the request wants at least. */
-function fakeToken(hash: number, { sampling, stopIds }: Drawing, draw: number, vocabSize: number): number {
+function fakeToken(
+  hash: number,
+  { sampling, stopIds }: Drawing,
+  draw: number,
+  vocabSize: number,
+  mask?: Uint32Array,
+): number {
+  const choices = mask && tokensOf(mask).filter((token) => token < vocabSize)
+  const goesOn = draw < (sampling.minTokens ?? 0) && !choices?.every((token) => stopIds.includes(token))
   for (let mixed = mix(mix(hash, sampling.seed), draw); ; mixed = mix(mixed, 1)) {
-    const token = (mixed >>> 0) % vocabSize
-    if (draw >= (sampling.minTokens ?? 0) || !stopIds.includes(token)) return token
+    const token = choices ? choices[(mixed >>> 0) % choices.length]! : (mixed >>> 0) % vocabSize
+    if (!goesOn || !stopIds.includes(token)) return token
   }
+}
+
+/** The tokens whose bits are set. */
+function tokensOf(mask: Uint32Array): number[] {
+  const tokens: number[] = []
+  for (const [i, word] of mask.entries())
+    for (let left = word; left !== 0; left &= left - 1) tokens.push(32 * i + 31 - Math.clz32(left & -left))
+  return tokens
 }
 
 function mix(hash: number, value: number): number {

@@ -83,7 +83,13 @@ export class ModelRunner implements StepRunner {
     this.#results.free()
   }
 
-  async #enqueue({ parts, unread, opened, slots }: EngineStep): Promise<{ result: Promise<StepResult> }> {
+  async #enqueue({
+    parts,
+    unread,
+    opened,
+    slots,
+    masks,
+  }: EngineStep): Promise<{ result: Promise<StepResult> }> {
     const { device, activations, limits } = this.#model
     const sampler = this.#sampler
     const input = stepOf(
@@ -100,6 +106,7 @@ export class ModelRunner implements StepRunner {
     const shape = { tokens, rows: captured?.rows ?? rows, decoded: decodedIn(parts) }
     const timed = this.#timeline?.step(shape)
     for (const { slot, request } of opened) sampler.open(slot, request)
+    for (const { slot, bits } of masks) sampler.allow(slot, bits)
     this.#model.upload(captured ? padDecodeStep(input, captured.rows, limits.pagesPerSequence) : input)
     for (const { row, token, count } of unread)
       device.copy(activations.ids.slice(token, token + count), sampler.ids.slice(row, row + count))

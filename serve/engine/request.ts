@@ -1,9 +1,12 @@
 import { checkSampling, type Sampling, SamplingError } from '../sampling.ts'
 import { RefusalError, type ScheduleRequest } from '../schedule/request.ts'
+import type { TokenConstraint } from './constraint.ts'
 
 /** A request as the engine runs it. */
 export interface EngineRequest extends ScheduleRequest {
   readonly sampling: Sampling
+  /** What its text has to follow; the request is `constrained` then. The engine closes it. */
+  readonly constraint?: TokenConstraint
 }
 
 /** What a model can take. */

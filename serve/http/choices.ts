@@ -1,6 +1,8 @@
 import { randomInt } from 'node:crypto'
 import type { z } from 'zod'
 import { Choice, type ChoiceListener, type ChoiceRequest } from '../completion/choice.ts'
+import type { ConstraintSpec } from '../constrain/constraint-spec.ts'
+import type { TokenConstraint } from '../engine/constraint.ts'
 import type { Sampling } from '../sampling.ts'
 import type { DetokenizerOptions } from '../text/detokenizer.ts'
 import { StopStrings } from '../text/stop-strings.ts'
@@ -76,6 +78,25 @@ function choiceSeed(seed: number, choice: number): number {
   return wrapped < 2 ** 53 ? wrapped : wrapped - 2 ** 53
 }
 
+/** Gives each choice a constraint of its own to follow. Rejects with `ConstraintError`. */
+export async function constrainChoices(
+  { constraints }: ServedModel,
+  requests: readonly ChoiceRequest[],
+  spec: ConstraintSpec | undefined,
+): Promise<readonly ChoiceRequest[]> {
+  if (spec === undefined) return requests
+  const opened = await Promise.allSettled(requests.map(() => constraints.open(spec)))
+  const failure = opened.find((one) => one.status === 'rejected')
+  if (failure) {
+    for (const one of opened) if (one.status === 'fulfilled') one.value.close()
+    throw failure.reason
+  }
+  return requests.map((choice, i) => {
+    const constraint = (opened[i] as PromiseFulfilledResult<TokenConstraint>).value
+    return { ...choice, request: { ...choice.request, constrained: true, constraint } }
+  })
+}
+
 /** Starts all choices or, when one of them is refused, none. Returns what drops them. */
 export function startChoices(
   model: ServedModel,
@@ -91,6 +112,7 @@ export function startChoices(
       choices.push(new Choice(model.engine, model.tokenizer, request, listenerOf(index)))
   } catch (error) {
     cancel()
+    for (const { request } of requests.slice(choices.length)) request.constraint?.close()
     throw error
   }
   return cancel

@@ -1,4 +1,5 @@
 import type { z } from 'zod'
+import { ConstraintError } from '../constrain/error.ts'
 import { EngineError } from '../engine/engine.ts'
 import { RefusalError } from '../schedule/request.ts'
 import { TextError } from '../text/error.ts'
@@ -73,7 +74,7 @@ export function httpErrorOf(error: unknown): HttpError {
     return error.reason === 'full'
       ? new HttpError(429, error.message, { code: 'queue_full', retryAfter: 1 })
       : new HttpError(400, error.message)
-  if (error instanceof TextError) return new HttpError(400, error.message)
+  if (error instanceof TextError || error instanceof ConstraintError) return new HttpError(400, error.message)
   if (error instanceof EngineError) return new HttpError(503, error.message, { code: 'engine_unavailable' })
   if (error instanceof RangeError && /call stack/.test(error.message))
     return new HttpError(400, 'the request is nested too deeply')

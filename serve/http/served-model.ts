@@ -1,5 +1,6 @@
 import type { GenerationConfig } from '../../checkpoint/config.ts'
 import { PAGE_TOKENS } from '../../kernels/formats/kv.ts'
+import type { ConstraintService, GrammarVocabulary } from '../constrain/grammar-threads.ts'
 import type { Engine } from '../engine/engine.ts'
 import type { ChatTemplate } from '../text/chat-template.ts'
 import type { TextService } from '../text/text-service.ts'
@@ -14,6 +15,8 @@ export interface ServedModelParts {
   /** Makes tokens of prompts. */
   readonly text: TextService
   readonly chatTemplate: ChatTemplate | undefined
+  /** Opens what follows grammars, for tokens of this model. */
+  readonly openConstraints: (vocabulary: Omit<GrammarVocabulary, 'folder'>) => ConstraintService
   /** Tokens that end a text. */
   readonly endIds: readonly number[]
   /** What the model's authors suggest. */
@@ -26,6 +29,7 @@ export class ServedModel {
   readonly engine: Engine
   readonly tokenizer: Tokenizer
   readonly text: TextService
+  readonly constraints: ConstraintService
   readonly endIds: readonly number[]
   readonly suggested: GenerationConfig | undefined
   readonly toolFormat: ToolFormat | undefined
@@ -44,6 +48,16 @@ export class ServedModel {
     this.text = parts.text
     this.toolFormat = parts.chatTemplate && toolFormatOf(parts.chatTemplate.source)
     this.toolTokens = specialTokensOf(this.toolFormat, parts.tokenizer)
+    this.constraints = parts.openConstraints({
+      vocabSize: parts.engine.bounds.vocabSize,
+      endIds: this.endIds,
+      shownIds: [...this.toolTokens],
+    })
+  }
+
+  /** Ends its engine and its threads. */
+  async close(): Promise<void> {
+    await Promise.all([this.engine.close(), this.text.close(), this.constraints.close()])
   }
 
   /** Tokens of one sequence, prompt and output. */

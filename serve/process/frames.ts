@@ -108,24 +108,38 @@ class Reader {
   }
 
   list(): number[] {
+    const words = this.#next()
+    const { length } = words
+    // A loop, which is many times quicker than what goes through iterators.
+    const values = new Array<number>(length)
+    for (let i = 0; i < length; i++) values[i] = words[i]!
+    return values
+  }
+
+  /** A list of numbers of 32 bits without a sign. */
+  words(): Uint32Array {
+    const { buffer, byteOffset, length } = this.#next()
+    return new Uint32Array(buffer, byteOffset, length)
+  }
+
+  #next(): Int32Array {
     const length = this.#words[this.#at]
     const start = this.#at + 1
     if (length === undefined || length < 0 || start + length > this.#words.length)
       throw new FrameError('a frame is cut off')
-    // A loop, which is many times quicker than what goes through iterators.
-    const values = new Array<number>(length)
-    for (let i = 0; i < length; i++) values[i] = this.#words[start + i]!
     this.#at = start + length
-    return values
+    return this.#words.subarray(start, start + length)
   }
 }
 
 /** A step as bytes: its numbers as they are, and what slots are opened for as JSON. */
-export function encodeStep({ parts, unread, opened, slots }: EngineStep): Buffer {
+export function encodeStep({ parts, unread, opened, slots, masks }: EngineStep): Buffer {
   const writer = new Writer()
   writer.list(slots).list(unread.flatMap(({ row, token, count }) => [row, token, count]))
   writer.list(parts.flatMap(({ position, samples }) => [position, samples ? 1 : 0]))
   for (const { ids, pages } of parts) writer.list(ids).list(pages)
+  writer.list(masks.map(({ slot }) => slot))
+  for (const { bits } of masks) writer.list(bits)
   return writer.finish(
     JSON.stringify(opened.map(({ slot, request }) => ({ slot, request: plainRequest(request) }))),
   )
@@ -139,13 +153,14 @@ export function decodeStep(payload: Buffer): EngineStep {
   const parts: StepPart[] = []
   for (let i = 0; i < heads.length; i += 2)
     parts.push({ ids: reader.list(), position: heads[i]!, pages: reader.list(), samples: heads[i + 1] === 1 })
+  const masks = reader.list().map((slot) => ({ slot, bits: reader.words() }))
   const opened = (JSON.parse(reader.text) as { slot: number; request: PlainRequest }[]).map(
     ({ slot, request }) => ({
       slot,
       request: slotRequestOf(request),
     }),
   )
-  return { parts, unread, opened, slots }
+  return { parts, unread, opened, slots, masks }
 }
 
 function triples(values: readonly number[]): { row: number; token: number; count: number }[] {

@@ -11,6 +11,8 @@ export interface ScheduleRequest {
   readonly priority?: number
   /** Among requests of one priority, clients take turns. Default: one client for all. */
   readonly client?: string
+  /** What its next token may be depends on the tokens before, so that these have to be read first. Default false. */
+  readonly constrained?: boolean
 }
 
 /** What a scheduler may use. */

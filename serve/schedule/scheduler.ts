@@ -87,6 +87,17 @@ export class Scheduler<R extends ScheduleRequest = ScheduleRequest> {
     return true
   }
 
+  /** Samples nothing more for a request before it is released. */
+  hold(id: number): void {
+    const sequence = this.#sequences.get(id)
+    if (sequence) sequence.held = true
+  }
+
+  release(id: number): void {
+    const sequence = this.#sequences.get(id)
+    if (sequence) sequence.held = false
+  }
+
   /** Whether there are requests, or steps whose ids have not been read. */
   get busy(): boolean {
     return this.#sequences.size > 0 || this.#uncollected.length > 0
@@ -208,7 +219,7 @@ export class Scheduler<R extends ScheduleRequest = ScheduleRequest> {
     // Preemption takes from the end of the list, behind where this is.
     for (let i = 0; i < this.#running.size; i++) {
       const sequence = this.#running.items[i]!
-      if (sequence.remaining !== 1 || sequence.exhausted) continue
+      if (sequence.remaining !== 1 || sequence.plannable !== 1 || sequence.exhausted) continue
       if (this.#growOrPreempt(sequence)) draft.add(sequence, 1)
     }
   }
@@ -232,8 +243,10 @@ export class Scheduler<R extends ScheduleRequest = ScheduleRequest> {
     for (const sequence of this.#running.items) {
       const room = this.limits.tokens - draft.tokens
       if (room === 0) return
-      if (sequence.remaining > 1) draft.add(sequence, Math.min(room, sequence.remaining))
-      else if (sequence.remaining === 1 && !sequence.exhausted && !draft.has(sequence)) draft.add(sequence, 1)
+      const { remaining, plannable } = sequence
+      if (plannable === 0) continue
+      if (remaining > 1) draft.add(sequence, Math.min(room, plannable))
+      else if (remaining === 1 && !sequence.exhausted && !draft.has(sequence)) draft.add(sequence, 1)
     }
   }
 

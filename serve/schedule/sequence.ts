@@ -18,6 +18,8 @@ export class ScheduledSequence<R extends ScheduleRequest = ScheduleRequest> {
   pages: number[] = []
   /** Its number among those that run, below the limit of sequences; -1 while it waits. */
   slot = -1
+  /** Whether nothing may be sampled for it before it is released. */
+  held = false
   /** Whether a step has been planned for it since it was given the slot. */
   begun = false
   /** The prefixes of its first pages, as far as they have been made known. */
@@ -50,6 +52,12 @@ export class ScheduledSequence<R extends ScheduleRequest = ScheduleRequest> {
   /** Tokens that have not been planned. */
   get remaining(): number {
     return this.length - this.scheduled
+  }
+
+  /** Tokens that may be planned now: the last one has to wait where it is not known what may follow it. */
+  get plannable(): number {
+    const waits = this.held || (this.pending > 0 && this.request.constrained)
+    return waits ? this.remaining - 1 : this.remaining
   }
 
   /** Generated tokens whose ids are known. */

@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import OpenAI from 'openai'
 import { pino } from 'pino'
+import { GrammarThreads } from '../../serve/constrain/grammar-threads.ts'
 import { Engine } from '../../serve/engine/engine.ts'
 import type { StepRunner } from '../../serve/engine/step-runner.ts'
 import { Metrics } from '../../serve/http/metrics.ts'
@@ -60,6 +61,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     tokenizer: nanoTokenizer,
     text: localTextService(nanoTokenizer, chatTemplate),
     chatTemplate,
+    openConstraints: (vocabulary) => new GrammarThreads({ folder: nanoFolder, ...vocabulary }),
     endIds: [nanoEnd],
     suggested: undefined,
   })
@@ -79,7 +81,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const close = async () => {
     server.closeAllConnections()
     await new Promise((resolve) => server.close(resolve))
-    await engine.close()
+    await model.close()
   }
   return { url, engine, server, client, log, close }
 }

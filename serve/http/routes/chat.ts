@@ -1,7 +1,8 @@
 import type { ChoiceRequest, ChoiceToken } from '../../completion/choice.ts'
 import { AssistantTurn, type MessageDelta } from '../assistant-turn.ts'
 import { templateMessages } from '../chat-messages.ts'
-import { choiceRequests } from '../choices.ts'
+import { choiceRequests, constrainChoices } from '../choices.ts'
+import { chatConstraint } from '../constraints.ts'
 import { HttpError } from '../errors.ts'
 import { EventStream } from '../event-stream.ts'
 import type { Exchange } from '../exchange.ts'
@@ -20,13 +21,14 @@ export async function chat(exchange: Exchange): Promise<void> {
   const { model } = exchange.context
   const tools = toolsOf(body, model)
   const prompt = await model.text.encodeChat(templateMessages(body.messages), tools ? body.tools! : undefined)
-  const requests = choiceRequests(model, [prompt], {
+  const choices = choiceRequests(model, [prompt], {
     body,
     maxTokens: body.max_completion_tokens ?? body.max_tokens ?? undefined,
     topLogProbs: body.logprobs ? (body.top_logprobs ?? 0) : undefined,
     client: exchange.client,
     text: tools ? { shown: model.toolTokens } : {},
   })
+  const requests = await constrainChoices(model, choices, chatConstraint(body, tools?.format.name))
   exchange.log.prompt_tokens = prompt.length
   if (body.stream) await streamed(exchange, body, requests, prompt.length, tools)
   else await whole(exchange, body, requests, prompt.length, tools)

@@ -1,5 +1,6 @@
 import type { ChoiceRequest, ChoiceToken } from '../../completion/choice.ts'
-import { choiceRequests } from '../choices.ts'
+import { choiceRequests, constrainChoices } from '../choices.ts'
+import { textConstraint } from '../constraints.ts'
 import { HttpError } from '../errors.ts'
 import { EventStream } from '../event-stream.ts'
 import type { Exchange } from '../exchange.ts'
@@ -31,12 +32,13 @@ export async function completions(exchange: Exchange): Promise<void> {
       },
     )
   const shortest = Math.min(...prompts.map((prompt) => model.roomAfter(prompt.length)))
-  const requests = choiceRequests(model, prompts, {
+  const choices = choiceRequests(model, prompts, {
     body,
     maxTokens: body.max_tokens ?? Math.max(1, Math.min(defaultMaxTokens, shortest)),
     topLogProbs: body.logprobs ?? undefined,
     client: exchange.client,
   })
+  const requests = await constrainChoices(model, choices, textConstraint(body))
   const promptTokens = prompts.reduce((sum, { length }) => sum + length, 0)
   exchange.log.prompt_tokens = promptTokens
   if (body.stream) await streamed(exchange, body, requests, promptTokens)

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { modelName, mostTopLogProbs, onlyNeutral, samplingFields } from './common.ts'
+import { constraintFields, modelName, mostTopLogProbs, samplingFields } from './common.ts'
 
 const mostMessages = 4096
 const mostTools = 128
@@ -46,17 +46,22 @@ export const chatRequest = z.object({
   model: modelName,
   messages: z.array(message).min(1).max(mostMessages),
   ...samplingFields,
+  ...constraintFields,
   max_tokens: z.int().min(1).nullish(),
   max_completion_tokens: z.int().min(1).nullish(),
   logprobs: z.boolean().nullish(),
   top_logprobs: z.int().min(0).max(mostTopLogProbs).nullish(),
   tools: z.array(tool).max(mostTools).nullish(),
-  tool_choice: onlyNeutral(z.enum(['none', 'auto']), 'tool_choice other than "none" and "auto"'),
+  tool_choice: z
+    .union(
+      [
+        z.enum(['none', 'auto', 'required']),
+        z.object({ type: z.literal('function'), function: z.object({ name: z.string() }) }),
+      ],
+      { error: 'is "none", "auto", "required" or {"type": "function", "function": {"name": …}}' },
+    )
+    .nullish(),
   parallel_tool_calls: z.boolean().nullish(),
-  response_format: onlyNeutral(
-    z.object({ type: z.literal('text') }),
-    'response_format other than {"type": "text"}',
-  ),
 })
 
 export type ChatRequest = z.infer<typeof chatRequest>

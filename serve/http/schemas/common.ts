@@ -59,6 +59,45 @@ export function onlyNeutral<T extends z.ZodType>(neutral: T, what: string) {
   return z.union([neutral, z.null()], { error: `${what} is not supported` }).optional()
 }
 
+const jsonSchema = z.union([z.record(z.string(), z.unknown()), z.boolean()], { error: 'is no JSON Schema' })
+const choices = z.array(z.string().min(1).max(4096)).min(1).max(4096)
+
+/** What the text is to be, by OpenAI's name. */
+export const responseFormat = z.discriminatedUnion(
+  'type',
+  [
+    z.object({ type: z.literal('text') }),
+    z.object({ type: z.literal('json_object') }),
+    z.object({
+      type: z.literal('json_schema'),
+      json_schema: z.object({
+        name: z.string().max(256).nullish(),
+        description: z.string().nullish(),
+        schema: jsonSchema.nullish(),
+        strict: z.boolean().nullish(),
+      }),
+    }),
+  ],
+  { error: 'has the type text, json_object or json_schema' },
+)
+
+/** What the text is to be, by the names of OpenAI and of vLLM, old and new. */
+export const constraintFields = {
+  response_format: responseFormat.nullish(),
+  guided_json: z.union([jsonSchema, z.string()]).nullish().describe('a JSON Schema, or one as a text'),
+  guided_regex: z.string().min(1).nullish().describe('the whole text matches'),
+  guided_choice: choices.nullish(),
+  structured_outputs: z
+    .strictObject({
+      json: z.union([jsonSchema, z.string()]).nullish(),
+      regex: z.string().min(1).nullish(),
+      choice: choices.nullish(),
+      json_object: z.boolean().nullish(),
+    })
+    .nullish()
+    .describe('one of json, regex, choice and json_object'),
+}
+
 export interface Usage {
   readonly prompt_tokens: number
   readonly completion_tokens: number

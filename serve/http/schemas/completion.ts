@@ -1,5 +1,12 @@
 import { z } from 'zod'
-import { modelName, mostTopLogProbs, onlyNeutral, samplingFields, tokenIds } from './common.ts'
+import {
+  constraintFields,
+  modelName,
+  mostTopLogProbs,
+  onlyNeutral,
+  samplingFields,
+  tokenIds,
+} from './common.ts'
 
 const mostPrompts = 128
 
@@ -17,6 +24,7 @@ export const completionRequest = z
       { error: 'is a text, a list of token ids, or a list of either' },
     ),
     ...samplingFields,
+    ...constraintFields,
     max_tokens: z.int().min(1).nullish(),
     logprobs: z.int().min(0).max(mostTopLogProbs).nullish(),
     echo: onlyNeutral(z.literal(false), 'echo'),

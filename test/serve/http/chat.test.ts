@@ -188,8 +188,10 @@ test('what a conversation may not have is refused', async () => {
   await fails({ messages: [{ role: 'king', content: 'x' }] }, 'messages.0.role')
   const image = { type: 'image_url', image_url: { url: 'http://x' } }
   await fails({ messages: [{ role: 'user', content: [image] }] }, 'only parts of text are supported')
-  await fails({ response_format: { type: 'json_object' } }, 'response_format other than')
-  await fails({ tools: [weather], tool_choice: 'required' }, 'tool_choice other than')
+  await fails({ response_format: { type: 'xml' } }, 'text, json_object or json_schema')
+  await fails({ tool_choice: 'required' }, 'there are no tools to call')
+  const unknown = { type: 'function', function: { name: 'add' } }
+  await fails({ tools: [weather], tool_choice: unknown }, 'there is no tool "add"')
   await fails({ tools: [{ ...weather, function: { name: 'no spaces' } }] }, 'tools.0.function.name')
 })
 

@@ -44,6 +44,15 @@ const step = record({
     { maxLength: 3 },
   ),
   slots: ids(6),
+  masks: fc.array(
+    record({
+      slot: id,
+      bits: fc
+        .array(fc.integer({ min: 0, max: 2 ** 32 - 1 }), { maxLength: 5 })
+        .map((x) => Uint32Array.from(x)),
+    }),
+    { maxLength: 3 },
+  ),
 })
 
 /** JSON tells no difference between the zeros. */
@@ -113,6 +122,7 @@ test('what is no frame, or cut off, is refused', () => {
     unread: [],
     opened: [],
     slots: [0],
+    masks: [{ slot: 0, bits: Uint32Array.of(5) }],
   })
   for (const length of [0, 3, 4, 20, 40])
     assert.throws(() => decodeStep(whole.subarray(0, length)), /cut off|JSON/, `${length} bytes`)
