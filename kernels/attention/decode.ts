@@ -153,6 +153,8 @@ export const decodeAttention = kernel(
           announcePart(o, rows, pending, turn)
         }
       } else {
+        // The word's place may still be read: it was the item's before.
+        meet()
         giveWord(step + 1, word)
         meet()
         readQuery(step + 1)

@@ -31,6 +31,11 @@ const cases: DecodeOptions[] = [
   { kv: 'kv4', dtype: 'f16', D: 96, Hq: 4, Hkv: 2, sequences: [{ context: 131, queries: 8 }], seed: 7 },
   { kv: 'kv4', dtype: 'f16', D: 256, Hq: 2, Hkv: 1, sequences: singles(66), seed: 8 },
   { kv: 'kv8', dtype: 'f16', D: 96, Hq: 1, Hkv: 1, sequences: singles(66), seed: 9 },
+  // Sequences with rows in some passes only.
+  {
+    ...{ kv: 'kv8', dtype: 'f16', D: 64, Hq: 4, Hkv: 2, seed: 16 },
+    sequences: [...singles(70, 3), { context: 40, queries: 8 }, ...singles(1)],
+  },
   // Windows that begin within a unit, or leave one query token of two nothing of a unit.
   {
     ...{ kv: 'kv4', dtype: 'f16', D: 64, Hq: 2, Hkv: 1, window: 70, seed: 10 },
