@@ -28,9 +28,9 @@ export interface ResultHeader {
   readonly smClockMHzAfter?: Readonly<Record<string, number>>
 }
 
-/** The path of a device's results of `npm run bench:NAME`. */
-const resultsPath = (device: Device, name: string): string =>
-  join(packageRoot(), 'bench', 'results', deviceSlug(device), name)
+/** The path of a file with a device's results of `npm run bench:NAME`. */
+export const resultsPath = (device: Device, file: string): string =>
+  join(packageRoot(), 'bench', 'results', deviceSlug(device), file)
 
 /** Says how the rows of `npm run bench:NAME` come about. */
 export function resultHeader(

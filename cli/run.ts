@@ -13,6 +13,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   tune: async () => (await import('./tune.ts')).tuneCommand(),
   serve: async () => (await import('./serve.ts')).serveCommand(),
   batch: async () => (await import('./batch.ts')).batchCommand(),
+  bench: async () => (await import('./bench.ts')).benchCommand(),
   doctor: async () => (await import('./doctor.ts')).doctorCommand(),
 }
 

@@ -1,4 +1,13 @@
-import type { Device, DeviceMemory, Event, Graph, PinnedMemory, PreparedLaunch, Stream } from './device.ts'
+import type {
+  Device,
+  DeviceFunction,
+  DeviceMemory,
+  Event,
+  Graph,
+  PinnedMemory,
+  PreparedLaunch,
+  Stream,
+} from './device.ts'
 
 /** A device that counts. */
 export interface DryDevice {
@@ -9,7 +18,7 @@ export interface DryDevice {
 
 /**
  * A device on which nothing happens: memory has addresses and no bytes, launches are prepared and do not run, and what is
- * read is zeros. Programs are compiled for and loaded on `inner`. To find out what something needs before it is done.
+ * read is zeros. Programs are compiled for the target of `inner`. To find out what something needs before it is done.
  */
 export function dryDevice(inner: Device): DryDevice {
   let bytes = 0
@@ -45,8 +54,8 @@ export function dryDevice(inner: Device): DryDevice {
     },
     copy: () => {},
     fill: () => {},
-    load: (program) => inner.load(program),
-    loadAll: (programs) => inner.loadAll(programs),
+    load: (program): DeviceFunction => ({ program, resources: null }),
+    loadAll: async (programs) => programs.map((program) => ({ program, resources: null })),
     prepareLaunch: (fn): PreparedLaunch => ({
       fn,
       run: () => {},

@@ -1,0 +1,4 @@
+import { runBench } from './command.ts'
+import { startupCommand } from './startup/command.ts'
+
+await runBench(startupCommand(true))
