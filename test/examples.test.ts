@@ -34,7 +34,7 @@ test('examples import only the public names', () => {
   for (const file of readdirSync(join(root, 'examples')).filter((name) => name.endsWith('.ts'))) {
     const text = readFileSync(join(root, 'examples', file), 'utf8')
     for (const [, from] of text.matchAll(/from '([^']+)'/g))
-      assert.match(from!, /^(quattuor(\/kernels)?|node:.*)$/, file)
+      assert.match(from!, /^(quattuor(\/(kernels|quantize))?|node:.*)$/, file)
   }
 })
 

@@ -1,5 +1,4 @@
-import { z } from 'zod'
-import { definePass } from './pass.ts'
+import { definePass, noOptions } from './pass.ts'
 
 /**
  * Takes the mean of each key channel, behind the rotation, off the keys before the cache rounds them: it shifts all scores
@@ -8,7 +7,7 @@ import { definePass } from './pass.ts'
 export const centerKeys = definePass({
   name: 'center-keys',
   about: 'subtracts the mean of each key channel before keys are quantized',
-  options: z.strictObject({}),
+  options: noOptions,
   async layer({ compute, keys, statistics }) {
     const { mean } = await statistics.columns('keys')
     keys.mean?.free()

@@ -1,7 +1,6 @@
-import { z } from 'zod'
 import { QuantizeError } from '../error.ts'
 import { isPowerOfTwo } from '../hadamard.ts'
-import { definePass } from './pass.ts'
+import { definePass, noOptions } from './pass.ts'
 
 /**
  * Sends queries and keys through a Hadamard transform behind the rotation, at run time: products of the two stay, and no
@@ -10,7 +9,7 @@ import { definePass } from './pass.ts'
 export const hadamardKeys = definePass({
   name: 'hadamard-keys',
   about: 'sends queries and keys through a Hadamard transform at run time, before keys are quantized',
-  options: z.strictObject({}),
+  options: noOptions,
   async layer({ config, keys }) {
     if (!isPowerOfTwo(config.headDim))
       throw new QuantizeError(

@@ -1,4 +1,4 @@
-import type { z } from 'zod'
+import { z } from 'zod'
 import type { EmbeddingState, HeadState, LayerState } from '../layer-state.ts'
 
 /** What a pass learns of the run it is part of. */
@@ -28,3 +28,6 @@ export interface Pass<Options = unknown> {
 
 /** A pass with the types of its options inferred. */
 export const definePass = <Options>(pass: Pass<Options>): Pass<Options> => pass
+
+/** The options of a pass that has none. */
+export const noOptions = z.strictObject({})

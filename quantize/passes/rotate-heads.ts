@@ -1,6 +1,5 @@
-import { z } from 'zod'
 import { hadamardTimes, timesHadamard } from './orthogonal.ts'
-import { definePass } from './pass.ts'
+import { definePass, noOptions } from './pass.ts'
 
 /**
  * Turns the values of each head by a Hadamard matrix, and the columns of o that read them alike: attention mixes tokens,
@@ -10,7 +9,7 @@ import { definePass } from './pass.ts'
 export const rotateHeads = definePass({
   name: 'rotate-heads',
   about: 'turns the values of each head by a Hadamard matrix, and the columns of o with them',
-  options: z.strictObject({}),
+  options: noOptions,
   async layer({ compute, config, weights, biases, statistics }) {
     const { headDim } = config
     await hadamardTimes(compute, weights.v, headDim)

@@ -1,13 +1,12 @@
-import { z } from 'zod'
 import { projectionNames, stackOf } from '../layer-state.ts'
-import { definePass } from './pass.ts'
+import { definePass, noOptions } from './pass.ts'
 import { gridOf, setRounded } from './rounding.ts'
 
 /** Round-to-nearest: each weight takes the nearest value of its grid (`round-to-nearest.ts`). */
 export const rtn = definePass({
   name: 'rtn',
   about: 'rounds each weight to the nearest value of its grid',
-  options: z.strictObject({}),
+  options: noOptions,
   async layer(layer) {
     const { compute, weights, formats } = layer
     for (const name of projectionNames) {
