@@ -1,6 +1,5 @@
 import {
   blockIdx,
-  copyAsync,
   each,
   f32,
   fma,
@@ -16,46 +15,22 @@ import {
   shared,
   staticAssert,
   store,
-  threadIdx,
   unroll,
   warpIdx,
 } from '../../dsl/index.ts'
-import { ceilDiv } from '../../dsl/math.ts'
 import { pipeline } from '../../dsl/std/index.ts'
+import {
+  copyOperand,
+  PRODUCT_TILE,
+  type ProductConfig,
+  productGrid,
+  STAGES,
+  STEP,
+  THREADS,
+} from './operands.ts'
 
-/** Rows and columns of a tile of the product, and columns of a step. */
-export const PRODUCT_TILE = 128
-const STEP = 16
-const STAGES = 3
-const THREADS = 256
 /** Floats from row to row of a tile whose rows lie along K: eight of them meet the banks once. */
 const PITCH = STEP + 4
-
-export interface ProductConfig {
-  /** The first operand is stored as [K, M], the second as [N, K]. */
-  readonly transposeA: boolean
-  readonly transposeB: boolean
-  /** Floats of one access: 4 where offsets and rows of all three matrices are multiples of 16 bytes, 1 otherwise. */
-  readonly vec: 4 | 1
-  /** Whether the product is added to what is there. */
-  readonly add: boolean
-  /** `upper`: tiles of 128 × 128 that lie below the diagonal are left alone. */
-  readonly part: 'all' | 'upper'
-  /** Whether sums begin at the column of `a` that the tile's first row has: for upper triangular `a`, in whole tiles. */
-  readonly triangular: boolean
-}
-
-/** Where an operand lies in its matrix: the first row and column. */
-export interface Corner {
-  readonly row: number
-  readonly column: number
-}
-
-/** CTAs of a product of M × N. */
-export const productGrid = (M: number, N: number): [number, number] => [
-  ceilDiv(N, PRODUCT_TILE),
-  ceilDiv(M, PRODUCT_TILE),
-]
 
 /**
  * c = alpha · op(a) · op(b) (+ c) of f32, on submatrices: M, N and K are the extents of the product and the corners say
@@ -163,44 +138,6 @@ export const product = kernel(
 
 const operandTile = (along: boolean) =>
   shared<f32>('f32', along ? [STAGES, PRODUCT_TILE, PITCH] : [STAGES, STEP, PRODUCT_TILE])
-
-interface OperandPlace {
-  /** The operand's corner in its matrix. */
-  readonly row: i32
-  readonly column: i32
-  /** The tile's first row (of M or N), and how many there are in all. */
-  readonly first: i32
-  readonly extent: i32
-  /** The step's first column, and how many there are in all. */
-  readonly k: i32
-  readonly K: i32
-}
-
-/** Starts the copies of a step's 128 × 16 elements of an operand; those outside become zeros. */
-function copyOperand(
-  dst: Shared<f32>,
-  src: In<f32, string>,
-  p: OperandPlace,
-  along: boolean,
-  vec: 4 | 1,
-): void {
-  const inner = along ? STEP : PRODUCT_TILE
-  const chunks = inner / vec
-  for (const turn of unroll((PRODUCT_TILE * STEP) / (vec * THREADS))) {
-    const copy = threadIdx.x + turn * THREADS
-    const outer = idiv(copy, chunks)
-    const at = (copy % chunks) * vec
-    if (along) {
-      const valid = p.first + outer < p.extent && p.k + at < p.K
-      const from = [p.row + p.first + outer, p.column + p.k + at]
-      copyAsync(dst, [outer, at], src, from, vec === 4 ? 16 : 4, valid)
-    } else {
-      const valid = p.k + outer < p.K && p.first + at < p.extent
-      const from = [p.row + p.k + outer, p.column + p.first + at]
-      copyAsync(dst, [outer, at], src, from, vec === 4 ? 16 : 4, valid)
-    }
-  }
-}
 
 /** Which rows of an operand's tile a lane has eight of. */
 interface LaneRows {

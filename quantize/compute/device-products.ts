@@ -1,6 +1,8 @@
 import { CHOLESKY_BLOCK, choleskyPanel } from '../../kernels/linalg/cholesky-panel.ts'
 import { putDiagonal, scaleRows, takeDiagonal } from '../../kernels/linalg/elements.ts'
-import { type ProductConfig, product, productGrid } from '../../kernels/linalg/product.ts'
+import { type ProductConfig, productGrid } from '../../kernels/linalg/operands.ts'
+import { product } from '../../kernels/linalg/product.ts'
+import { splitProduct } from '../../kernels/linalg/split-product.ts'
 import { clearLower, mirrorUpper } from '../../kernels/linalg/transpose.ts'
 import { NotPositiveDefinite } from './compute.ts'
 import type { Launches } from './device-launches.ts'
@@ -29,6 +31,8 @@ export interface ProductShape extends Partial<Omit<ProductConfig, 'vec'>> {
   readonly N: number
   readonly K: number
   readonly alpha?: number
+  /** By multiplications of f32; by tensor cores otherwise, as exact as 17 bits of each term. */
+  readonly exact?: boolean
 }
 
 export async function multiplyParts(
@@ -39,8 +43,9 @@ export async function multiplyParts(
   shape: ProductShape,
 ): Promise<void> {
   const { M, N, K, alpha = 1, transposeA = false, transposeB = false, add = false } = shape
-  const vec = [dst, a, b].every(isAligned) ? 4 : 1
-  const { part = 'all', triangular = false } = shape
+  const neighbours = [transposeA ? M : K, transposeB ? K : N, N]
+  const vec = [dst, a, b].every(isAligned) && neighbours.every((extent) => extent % 4 === 0) ? 4 : 1
+  const { part = 'all', triangular = false, exact = false } = shape
   const config: ProductConfig = { transposeA, transposeB, vec, add, part, triangular }
   const args = {
     a: a.of.tensor,
@@ -57,7 +62,7 @@ export async function multiplyParts(
     K,
     alpha,
   }
-  await launches.run(product, config, args, productGrid(M, N))
+  await launches.run(exact ? product : splitProduct, config, args, productGrid(M, N))
 }
 
 /** Whether every row of a part starts at a multiple of 16 bytes. */
@@ -103,8 +108,14 @@ export async function inverseCholesky(work: DeviceWork, h: DeviceMat, damping: n
       const above = { of: u, row: 0, column: first }
       const inverse = { of: u, row: first, column: first }
       // One tile of columns: a CTA reads the rows that it writes, and nobody else does.
-      await multiplyParts(work, above, above, inverse, { M: first, N: n, K: n, transposeB: true })
-      const trailing = { transposeB: true, alpha: -1, add: true, part: 'upper' } as const
+      await multiplyParts(work, above, above, inverse, {
+        M: first,
+        N: n,
+        K: n,
+        transposeB: true,
+        exact: true,
+      })
+      const trailing = { transposeB: true, alpha: -1, add: true, part: 'upper', exact: true } as const
       await multiplyParts(work, whole(u), above, above, { M: first, N: first, K: n, ...trailing })
     }
     const column = ((await failed.read()) as Int32Array)[0]! - 1
@@ -114,8 +125,8 @@ export async function inverseCholesky(work: DeviceWork, h: DeviceMat, damping: n
       const n = Math.min(CHOLESKY_BLOCK, K - first)
       const above = { of: u, row: 0, column: first }
       const inverse = { of: u, row: first, column: first }
-      await multiplyParts(work, whole(panel), above, inverse, { M: first, N: n, K: n })
-      const rest = { M: first, N: n, K: first, alpha: -1, triangular: true }
+      await multiplyParts(work, whole(panel), above, inverse, { M: first, N: n, K: n, exact: true })
+      const rest = { M: first, N: n, K: first, alpha: -1, triangular: true, exact: true }
       await multiplyParts(work, above, whole(u), whole(panel), rest)
     }
     await launches.run(clearLower, {}, { m: u.tensor })

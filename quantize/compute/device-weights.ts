@@ -238,7 +238,7 @@ export async function gptq(
     if (next >= K) break
     const rest = { of: ordered, row: 0, column: next }
     const later = { of: u, row: first, column: next }
-    const shape = { M: N, N: K - next, K: GPTQ_BLOCK, alpha: -1, add: true }
+    const shape = { M: N, N: K - next, K: GPTQ_BLOCK, alpha: -1, add: true, exact: true }
     await multiplyParts(work, rest, whole(errors), later, shape)
   }
   if (order) {
