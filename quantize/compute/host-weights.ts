@@ -110,7 +110,7 @@ export function searchClip(
     const row = Float32Array.from(w.row(n))
     grid.fit(matrix, 0, row, name)
     for (const [r, ratio] of ratios.entries()) {
-      const clamped = clampRow(row, format, new Array<number>(groups).fill(ratio))
+      const clamped = clampRow(row, format, new Array<number>(groups).fill(Math.fround(ratio)))
       if (grid.fitGroups) grid.fitGroups(matrix, 0, clamped)
       else grid.fit(matrix, 0, clamped, name)
       grid.encode(matrix, 0, row)

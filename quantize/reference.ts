@@ -1,0 +1,175 @@
+import type { Checkpoint } from '../checkpoint/open.ts'
+import { widen } from '../checkpoint/tensor.ts'
+import { type WeightFormat, weightFormats } from '../kernels/formats/index.ts'
+import { headProjection, layerProjections, type Projection } from '../models/projections.ts'
+import {
+  headFormatOf,
+  type ProjectionFormat,
+  productFormatOf,
+  quantizedTensors,
+  readTensor,
+  takesCodes,
+} from '../models/weights.ts'
+import type { Compute, Mat } from './compute/compute.ts'
+import { loadHead } from './ends.ts'
+import type { ForwardLayer } from './forward.ts'
+import { floatLayer, windowAngles } from './hidden-states.ts'
+import { forwardAll } from './layer-run.ts'
+import type { ProjectionName, StackFormat, StackName } from './layer-state.ts'
+import { stacks } from './layer-state.ts'
+import { freeLayer, layerPrefix, loadLayer, loadMat, normTensors } from './load-layer.ts'
+import type { QuantizedMatrix } from './matrix.ts'
+import { dequantize, type QuantizedFormatName } from './round-to-nearest.ts'
+
+/** The codes and scales of a stored product, of a layer or of the head, by its path. */
+export function readQuantized(
+  src: Checkpoint,
+  path: string,
+  { n, k }: Pick<Projection, 'n' | 'k'>,
+  format: QuantizedFormatName,
+): QuantizedMatrix {
+  // A copy each, because typed arrays want aligned memory.
+  const bytes = (name: keyof typeof quantizedTensors): ArrayBuffer =>
+    new Uint8Array(src.tensors.read(`${path}.${quantizedTensors[name]}`).bytes).buffer as ArrayBuffer
+  const packing: WeightFormat = weightFormats[format]
+  return {
+    rows: n,
+    columns: k,
+    ...packing.unpack(new Uint32Array(bytes('w')), n, k),
+    ...(takesCodes(format) && { scale: new Uint16Array(bytes('scale')) }),
+    ...(format === 'w4a8' && { zero: new Uint8Array(bytes('zero')) }),
+  } as QuantizedMatrix
+}
+
+/** A layer of a checkpoint, quantized or not, with the weights that its codes stand for. */
+export async function loadReferenceLayer(
+  compute: Compute,
+  src: Checkpoint,
+  index: number,
+  angles: Pick<ForwardLayer, 'window' | 'cosSin'>,
+): Promise<ForwardLayer> {
+  const { config, format } = src
+  if (format.weights.bits >= 16)
+    return floatLayer(compute, src, index, await loadLayer(compute, src, index), angles)
+  const prefix = layerPrefix(index)
+  const weights: Partial<Record<ProjectionName, Mat>> = {}
+  const biases: ForwardLayer['biases'] = {}
+  const formats: Partial<Record<StackName, StackFormat>> = {}
+  for (const [product, projection] of Object.entries(layerProjections(config)) as [StackName, Projection][]) {
+    const path = prefix + projection.path
+    const stored = productFormatOf(src, path) as QuantizedFormatName
+    formats[product] = stored
+    const values = dequantize(readQuantized(src, path, projection, stored), stored)
+    const bias = projection.bias && widen(readTensor(src, `${path}.${quantizedTensors.bias}`, [projection.n]))
+    let row = 0
+    for (const [i, name] of stacks[product].entries()) {
+      const { n } = projection.parts[i]!
+      const part = values.subarray(row * projection.k, (row + n) * projection.k)
+      weights[name] = compute.from(part, n, projection.k)
+      if (bias) biases[name as 'q' | 'k' | 'v'] = compute.from(bias.subarray(row, row + n), 1, n)
+      row += n
+    }
+  }
+  const norm = (name: keyof typeof normTensors, width: number): Promise<Mat> =>
+    loadMat(compute, src, prefix + normTensors[name], [width])
+  return {
+    ...{ compute, config, index, ...angles, biases },
+    weights: weights as Record<ProjectionName, Mat>,
+    formats: formats as Record<StackName, StackFormat>,
+    norms: {
+      attention: await norm('attention', config.hiddenSize),
+      mlp: await norm('mlp', config.hiddenSize),
+      ...(config.headNorm && {
+        query: await norm('query', config.headDim),
+        key: await norm('key', config.headDim),
+      }),
+    },
+    keys: { hadamard: format.kv.keyHadamard, ...(await keyMean(compute, src, prefix)) },
+    kv: { bits: format.kv.bits },
+  }
+}
+
+/** Checkpoints have the mean behind the Hadamard transform, which is its own inverse. */
+async function keyMean(compute: Compute, src: Checkpoint, prefix: string): Promise<{ readonly mean?: Mat }> {
+  const { kvHeads, headDim } = src.config
+  if (!src.format.kv.keyMean) return {}
+  const loaded = await loadMat(compute, src, `${prefix}self_attn.key_mean`, [kvHeads, headDim])
+  if (src.format.kv.keyHadamard) await compute.hadamard(loaded, headDim)
+  const mean = compute.allocate(1, kvHeads * headDim)
+  await compute.copy(mean, compute.reshape(loaded, 1, kvHeads * headDim))
+  loaded.free()
+  return { mean }
+}
+
+/** What behind the layers turns hidden states into logits. */
+interface ReferenceHead {
+  readonly norm: Mat
+  readonly weight: Mat
+  readonly format: ProjectionFormat
+}
+
+async function loadReferenceHead(compute: Compute, src: Checkpoint): Promise<ReferenceHead> {
+  const format = headFormatOf(src)
+  if (format === 'w16') return { format, ...(await loadHead(compute, src)) }
+  const projection = headProjection(src.config)
+  const codes = readQuantized(src, projection.path, projection, format)
+  return {
+    format,
+    norm: await loadMat(compute, src, 'model.norm.weight', [projection.k]),
+    weight: compute.from(dequantize(codes, format), projection.n, projection.k),
+  }
+}
+
+/**
+ * The logits that a checkpoint stands for, [ids, vocabulary], by the quantizer's own forward pass: weights as their codes
+ * say, activations and cache through their formats, and nothing else rounded. The ids are whole windows. What kernels
+ * give differs by the rounding of activations to 16 bits.
+ */
+export async function referenceLogits(
+  compute: Compute,
+  src: Checkpoint,
+  ids: Int32Array,
+  window: number,
+  onProgress: (layer: number, layers: number) => void = () => {},
+): Promise<Mat> {
+  const { config } = src
+  const table = await loadMat(compute, src, 'model.embed_tokens.weight', [
+    config.vocabSize,
+    config.hiddenSize,
+  ])
+  const states = compute.allocate(ids.length, config.hiddenSize)
+  await compute.embed(states, table, ids)
+  table.free()
+  const angles = { window, cosSin: windowAngles(compute, src, window) }
+  for (let index = 0; index < config.layers; index++) {
+    onProgress(index, config.layers)
+    const layer = await loadReferenceLayer(compute, src, index, angles)
+    await forwardAll(states, layer, { fakeActivations: true, fakeKv: true })
+    freeLayer(layer)
+  }
+  const { norm, weight, format } = await loadReferenceHead(compute, src)
+  await compute.rmsNorm(states, states, norm, config.normEpsilon)
+  if (format !== 'w16' && takesCodes(format)) await compute.fakeQuantizeRows(states)
+  const logits = compute.allocate(ids.length, config.vocabSize)
+  await compute.multiply(logits, states, weight, { transposeB: true })
+  for (const mat of [states, norm, weight, angles.cosSin]) mat.free()
+  return logits
+}
+
+/**
+ * Perplexity by `referenceLogits`: every token but the first is scored once, in windows that share no context. A rest that
+ * fills no window is left out.
+ */
+export async function referencePerplexity(
+  compute: Compute,
+  src: Checkpoint,
+  ids: ArrayLike<number>,
+  window: number,
+): Promise<{ readonly perplexity: number; readonly tokens: number }> {
+  const tokens = Math.floor((ids.length - 1) / window) * window
+  const all = Int32Array.from(ids)
+  const logits = await referenceLogits(compute, src, all.subarray(0, tokens), window)
+  const nats = await compute.crossEntropy(logits, all.slice(1, tokens + 1))
+  logits.free()
+  return { perplexity: Math.exp(nats.reduce((sum, value) => sum + value, 0) / tokens), tokens }
+}

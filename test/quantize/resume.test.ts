@@ -1,0 +1,139 @@
+import { spawn } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { type Checkpoint, openCheckpoint } from '../../checkpoint/open.ts'
+import { QuantizeError } from '../../quantize/error.ts'
+import { quantizeCheckpoint } from '../../quantize/quantize-checkpoint.ts'
+import { checkRecipe } from '../../quantize/recipe.ts'
+import { rng } from '../support/rng.ts'
+import { writeTinyModel } from '../support/tiny-model.ts'
+
+const root = mkdtempSync(join(tmpdir(), 'quattuor-resume-'))
+process.on('exit', () => rmSync(root, { recursive: true, force: true }))
+
+const layers = 5
+const model = await writeTinyModel(join(root, 'model'), 3, layers)
+const { integer, uniform } = rng(4)
+const options = {
+  producer: 'p',
+  seed: 1,
+  // With measuring there are two sets of hidden states to go on with.
+  measure: true,
+  storeEverySeconds: 0,
+  calibration: { ids: Int32Array.from({ length: 60 }, () => integer(0, 255)), window: 20 },
+}
+const recipe = checkRecipe(
+  {
+    name: 'test',
+    weights: 'w4a8-g32',
+    kv: 4,
+    passes: [{ pass: 'rotate' }, { pass: 'center-keys' }, { pass: 'gptq' }],
+  },
+  'test',
+)
+
+class Stopped extends Error {}
+
+const files = (folder: string): Map<string, string> =>
+  new Map(readdirSync(folder).map((name) => [name, readFileSync(join(folder, name), 'base64')]))
+
+const src: Checkpoint = openCheckpoint(model)
+let events = 0
+const wholeResult = await quantizeCheckpoint(join(root, 'whole'), src, recipe, {
+  ...options,
+  onProgress: () => events++,
+})
+const whole = files(join(root, 'whole'))
+
+test('stopped anywhere, time and again, a run gives the bytes and the notes of one that is not', async () => {
+  for (let round = 0; round < 20; round++) {
+    const dst = join(root, `stopped-${round}`)
+    let result: unknown
+    for (let stops = 0; result === undefined; stops++) {
+      let left = stops < 3 ? integer(1, events) : Number.POSITIVE_INFINITY
+      try {
+        result = await quantizeCheckpoint(dst, src, recipe, {
+          ...options,
+          // Some runs keep hidden states after every layer, and some never.
+          storeEverySeconds: uniform() < 0.5 ? 0 : 1e9,
+          onProgress() {
+            if (--left === 0) throw new Stopped()
+          },
+        })
+      } catch (error) {
+        if (!(error instanceof Stopped)) throw error
+        assert.not(existsSync(join(dst, 'model.safetensors')))
+      }
+    }
+    assert.equal(files(dst), whole)
+    assert.equal(result, wholeResult)
+    assert.not(existsSync(`${dst}.quantizing`))
+  }
+})
+
+test('killed in the middle of anything, the command line goes on to the same bytes', async () => {
+  const main = fileURLToPath(new URL('../../cli/main.ts', import.meta.url))
+  const text = join(model, 'tokenizer.json')
+  const start = (dst: string) =>
+    spawn(
+      process.execPath,
+      [
+        ...['--import', 'tsx', main, 'quantize', model, dst, '--recipe', 'qoq-g128', '--device', 'host'],
+        ...['--calibration', text, '--calibration-windows', '2', '--window', '32'],
+      ],
+      { stdio: 'ignore' },
+    )
+  const ended = (child: ReturnType<typeof start>) =>
+    new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)))
+  assert.is(await ended(start(join(root, 'cli-whole'))), 0)
+  const dst = join(root, 'cli-killed')
+  for (const part of ['embedding', 'layer-1', 'layer-3']) {
+    const child = start(dst)
+    const end = ended(child)
+    while (child.exitCode === null && !existsSync(join(`${dst}.quantizing`, `${part}.safetensors`)))
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    child.kill('SIGKILL')
+    assert.is(await end, null, `it was killed at ${part}`)
+  }
+  assert.is(await ended(start(dst)), 0)
+  assert.equal(files(dst), files(join(root, 'cli-whole')))
+})
+
+test('what another run has left is not gone on with', async () => {
+  const dst = join(root, 'other')
+  const stopAt = (left: number) => () => {
+    if (--left === 0) throw new Stopped()
+  }
+  const run = (changes: Partial<typeof options>, by = recipe): Promise<unknown> =>
+    quantizeCheckpoint(dst, src, by, { ...options, ...changes, onProgress: stopAt(12) }).catch(
+      (error: unknown) => error,
+    )
+  assert.instance(await run({}), Stopped)
+  for (const changed of [
+    await run({ seed: 2 }),
+    await run({}, { ...recipe, kv: 8 }),
+    await run({ calibration: { ...options.calibration, ids: options.calibration.ids.map((id) => id ^ 1) } }),
+  ]) {
+    assert.instance(changed, QuantizeError)
+    assert.match((changed as Error).message, 'other.quantizing holds what another run has left')
+  }
+  assert.not.instance(await run({}), QuantizeError)
+})
+
+test('one seed gives the same bytes again, and another seed other ones', async () => {
+  const signed = { ...recipe, passes: [{ pass: 'rotate', signs: true }, { pass: 'rtn' }] }
+  const bytes = async (name: string, seed: number) => {
+    await quantizeCheckpoint(join(root, name), src, signed, { ...options, measure: false, seed })
+    return files(join(root, name)).get('model.safetensors')
+  }
+  const first = await bytes('seed-a', 7)
+  assert.is(await bytes('seed-b', 7), first)
+  assert.is.not(await bytes('seed-c', 8), first)
+})
+
+test.after(() => src.close())
+test.run()
