@@ -40,15 +40,18 @@ export const arrangements: Readonly<Record<string, Arrangement>> = {
 }
 
 /**
- * Requests of prompts of up to 260 tokens, which may begin alike, and of up to `output` tokens; half of them greedy, a quarter
+ * Requests of prompts that may begin alike in up to `longest` tokens, and of up to `output` tokens; half of them greedy, a quarter
  * with penalties.
  */
-export function arrangedRequests(count: number, output: number): EngineRequest[] {
+export function arrangedRequests(count: number, output: number, longest = 200): EngineRequest[] {
   const random = rng(count)
   const ids = (length: number) => Array.from({ length }, () => random.integer(10, 4000))
   const shared = ids(300)
   return Array.from({ length: count }, (_, i) => ({
-    prompt: [...shared.slice(0, random.integer(0, 200)), ...ids(random.integer(1, 60))],
+    prompt: [
+      ...shared.slice(0, random.integer(0, longest)),
+      ...ids(random.integer(1, Math.ceil(longest / 3))),
+    ],
     maxTokens: random.integer(Math.ceil(output / 4), output),
     stopIds: [5],
     sampling:
