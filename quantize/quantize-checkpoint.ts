@@ -16,7 +16,7 @@ import { checkWidth, layerTensors } from './quantized-tensors.ts'
 import { productFormat, type Recipe, recipeSteps } from './recipe.ts'
 import { RunState, sha256, sourceFingerprint } from './resume.ts'
 import { roundCheckpoint } from './round-checkpoint.ts'
-import { layerPart, writeResult } from './write-result.ts'
+import { finishedResult, layerPart, writeResult } from './write-result.ts'
 
 export interface QuantizeOptions {
   /** The program's name and version, for the metadata. */
@@ -57,7 +57,9 @@ export async function quantizeCheckpoint(
   const path = join(dst, weightsFileName)
   const stateFolder = `${resolve(dst)}.quantizing`
   check(dst, src, recipe)
-  if (existsSync(path)) throw new QuantizeError(`${path} exists; remove it, or name another folder`)
+  // With its state still there, the file is that of a run that was stopped when only cleaning up was left.
+  if (existsSync(path) && !existsSync(stateFolder))
+    throw new QuantizeError(`${path} exists; remove it, or name another folder`)
   if (recipe.weights === 'bf16') return roundCheckpoint(dst, src, options)
 
   const { compute = new HostCompute(), calibration, seed = 0, measure = false } = options
@@ -67,6 +69,11 @@ export async function quantizeCheckpoint(
   const total = layers * (steps.length + 1) + 2
   const progress = (done: number, what: string): void => options.onProgress?.(done, total, what)
   try {
+    if (existsSync(path)) {
+      const result = finishedResult(dst, src, state)
+      state.discard()
+      return result
+    }
     progress(0, 'embeddings')
     if (!state.has('embedding'))
       await state.write('embedding', await embeddingPart(compute, src, recipe, steps, seed))
@@ -107,8 +114,8 @@ export async function quantizeCheckpoint(
     progress(total - 1, 'writing')
     copyCompanionFiles(dst, src.folder)
     const result = await writeResult(dst, src, recipe, state, options.producer)
-    state.discard()
     progress(total, 'done')
+    state.discard()
     return result
   } catch (error) {
     state.discardIfEmpty()

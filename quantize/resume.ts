@@ -97,7 +97,8 @@ export class RunState {
 
   /** Removes the folder, if nothing was done. */
   discardIfEmpty(): void {
-    if (!readdirSync(this.folder).some((file) => file.endsWith('.safetensors'))) this.discard()
+    if (existsSync(this.folder) && !readdirSync(this.folder).some((file) => file.endsWith('.safetensors')))
+      this.discard()
   }
 
   discard(): void {

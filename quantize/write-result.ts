@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Checkpoint } from '../checkpoint/open.ts'
 import {
@@ -31,8 +31,8 @@ export async function writeResult(
   state: RunState,
   producer: string,
 ): Promise<QuantizeResult> {
-  const layerParts = Array.from({ length: src.config.layers }, (_, index) => layerPart(index))
-  const layers = layerParts.map((part) => state.notes(part) as LayerNotes)
+  const layerParts = layerPartsOf(src)
+  const layers = notesOf(src, state)
   const parts = ['embedding', ...layerParts, 'head']
   const made = new Map(parts.map((part) => [part, state.plans(part)]))
   const names = new Set([...made.values()].flat().map(({ name }) => name))
@@ -40,16 +40,12 @@ export async function writeResult(
   const copied: TensorPlan[] = src.tensors.names
     .filter((name) => !replaced.has(name) && !names.has(name))
     .map((name) => ({ name, dtype: copiedType(src, name), shape: src.tensors.info(name).shape }))
-  let bytes = 0
   const writer = await SafetensorsWriter.create(
     join(dst, weightsFileName),
     [...[...made.values()].flat(), ...copied],
     {
       // Element types describe a checkpoint in floats.
       metadata: storedType(recipe) ? new Map() : describeFormat(resultFormat(src, recipe, layers), producer),
-      onProgress(done) {
-        bytes = done
-      },
     },
   )
   try {
@@ -62,8 +58,20 @@ export async function writeResult(
     await writer.abort()
     throw error
   }
-  return { bytes, layers }
+  return finishedResult(dst, src, state)
 }
+
+const layerPartsOf = ({ config }: Checkpoint): string[] =>
+  Array.from({ length: config.layers }, (_, index) => layerPart(index))
+
+const notesOf = (src: Checkpoint, state: RunState): LayerNotes[] =>
+  layerPartsOf(src).map((part) => state.notes(part) as LayerNotes)
+
+/** What a run tells whose weights file is complete. */
+export const finishedResult = (dst: string, src: Checkpoint, state: RunState): QuantizeResult => ({
+  bytes: statSync(join(dst, weightsFileName)).size,
+  layers: notesOf(src, state),
+})
 
 /** The format of the result: that of the recipe, and what passes have decided. */
 function resultFormat(

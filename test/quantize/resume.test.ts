@@ -15,7 +15,7 @@ import { writeTinyModel } from '../support/tiny-model.ts'
 const root = mkdtempSync(join(tmpdir(), 'quattuor-resume-'))
 process.on('exit', () => rmSync(root, { recursive: true, force: true }))
 
-const layers = 5
+const layers = 3
 const model = await writeTinyModel(join(root, 'model'), 3, layers)
 const { integer, uniform } = rng(4)
 const options = {
@@ -24,7 +24,7 @@ const options = {
   // With measuring there are two sets of hidden states to go on with.
   measure: true,
   storeEverySeconds: 0,
-  calibration: { ids: Int32Array.from({ length: 60 }, () => integer(0, 255)), window: 20 },
+  calibration: { ids: Int32Array.from({ length: 36 }, () => integer(0, 255)), window: 18 },
 }
 const recipe = checkRecipe(
   {
@@ -66,7 +66,8 @@ test('stopped anywhere, time and again, a run gives the bytes and the notes of o
         })
       } catch (error) {
         if (!(error instanceof Stopped)) throw error
-        assert.not(existsSync(join(dst, 'model.safetensors')))
+        // At the last event of all the weights are complete.
+        if (existsSync(join(dst, 'model.safetensors'))) assert.equal(files(dst), whole)
       }
     }
     assert.equal(files(dst), whole)
@@ -91,7 +92,7 @@ test('killed in the middle of anything, the command line goes on to the same byt
     new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)))
   assert.is(await ended(start(join(root, 'cli-whole'))), 0)
   const dst = join(root, 'cli-killed')
-  for (const part of ['embedding', 'layer-1', 'layer-3']) {
+  for (const part of ['layer-1']) {
     const child = start(dst)
     const end = ended(child)
     while (child.exitCode === null && !existsSync(join(`${dst}.quantizing`, `${part}.safetensors`)))
