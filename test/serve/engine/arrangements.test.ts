@@ -14,7 +14,7 @@ const names = [
 ]
 
 test('requests get the same tokens however they come, and however their prompts are computed', async () => {
-  const requests = arrangedRequests(5, 6, 90)
+  const requests = arrangedRequests(6, 6, 90)
   const { outcomes: expected } = await runArranged(device, requests, arrangements['all at once']!)
   for (const name of names) {
     const { outcomes, stats } = await runArranged(device, requests, arrangements[name]!)
