@@ -34,8 +34,8 @@ export function deviceMat(m: Mat): DeviceMat {
   throw new TypeError('a matrix of another backend was given to DeviceCompute')
 }
 
-/** Bytes that are kept at most for the next matrix of the same size. */
-const KEPT_BYTES = 2 ** 30
+/** Bytes that are kept at most for the next matrices of the same sizes: those of a layer's activations, of which some are in use. */
+const KEPT_BYTES = 2 ** 31
 
 /**
  * Device memory that comes back as soon as it is freed. Some of it is kept for the next allocation of that size: asking the
@@ -44,7 +44,8 @@ const KEPT_BYTES = 2 ** 30
  */
 export class MatrixMemory {
   readonly #device: Device
-  readonly #kept = new Map<number, Tensor[]>()
+  /** The longest kept first. */
+  #kept: Tensor[] = []
   #keptBytes = 0
   #taken = 0
   #peak = 0
@@ -78,17 +79,14 @@ export class MatrixMemory {
 
   /** Gives everything that is kept to the device. */
   release(): void {
-    for (const tensors of this.#kept.values()) for (const tensor of tensors) tensor.free()
-    this.#taken -= this.#keptBytes
-    this.#keptBytes = 0
-    this.#kept.clear()
+    this.#keep(0)
   }
 
   #memory(bytes: number): Tensor {
-    const kept = this.#kept.get(bytes)?.pop()
-    if (kept) {
+    const index = this.#kept.findLastIndex((tensor) => tensor.bytes === bytes)
+    if (index >= 0) {
       this.#keptBytes -= bytes
-      return kept
+      return this.#kept.splice(index, 1)[0]!
     }
     const memory = this.#allocate(bytes)
     this.#taken += bytes
@@ -107,14 +105,18 @@ export class MatrixMemory {
   }
 
   #giveBack(memory: Tensor): void {
-    if (this.#keptBytes + memory.bytes > KEPT_BYTES) {
-      memory.free()
-      this.#taken -= memory.bytes
-      return
-    }
-    const kept = this.#kept.get(memory.bytes)
-    if (kept) kept.push(memory)
-    else this.#kept.set(memory.bytes, [memory])
+    this.#kept.push(memory)
     this.#keptBytes += memory.bytes
+    this.#keep(KEPT_BYTES)
+  }
+
+  /** Gives to the device what is kept beyond so many bytes, the longest kept first. */
+  #keep(most: number): void {
+    while (this.#keptBytes > most) {
+      const memory = this.#kept.shift()!
+      memory.free()
+      this.#keptBytes -= memory.bytes
+      this.#taken -= memory.bytes
+    }
   }
 }
