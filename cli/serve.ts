@@ -5,7 +5,7 @@ import { Metrics } from '../serve/http/metrics.ts'
 import { createHttpServer } from '../serve/http/server.ts'
 import { serveModel } from '../serve/serve-model.ts'
 import { UsageError } from './failure.ts'
-import { collect, deviceOption, wholeNumber } from './options.ts'
+import { collect, deviceOption, numberBetween, wholeNumber } from './options.ts'
 import { packageVersion } from './package-info.ts'
 import { bytesText, progressBar } from './progress.ts'
 import { tableText } from './table.ts'
@@ -20,6 +20,7 @@ interface ServeOptions {
   readonly stepTokens: number
   readonly context: number
   readonly pages?: number
+  readonly memoryFraction: number
   readonly waiting: number
   readonly textThreads: number
   readonly stepTimeout: number
@@ -51,9 +52,10 @@ export const serveCommand = (): Command =>
     .option('--context <n>', 'tokens of one sequence, prompt and output', wholeNumber(1), 8192)
     .option(
       '--pages <n>',
-      'pages of 64 tokens in the cache (default: what is needed, or what fits)',
+      'pages of 64 tokens in the cache (default: what memory has room for; on the emulator, what is needed)',
       wholeNumber(1),
     )
+    .option('--memory-fraction <f>', "part of the GPU's memory that may be used", numberBetween(0.01, 1), 0.9)
     .option('--waiting <n>', 'requests that may wait; more get 429', wholeNumber(1), 1024)
     .option('--text-threads <n>', 'threads that make tokens of prompts', wholeNumber(1), 1)
     .option('--step-timeout <s>', 'seconds after which a step has failed', wholeNumber(1), 120)
@@ -81,12 +83,16 @@ async function serve(folder: string, options: ServeOptions): Promise<void> {
   const { model, ready } = await serveModel(folder, {
     ...options,
     stepMilliseconds: 1000 * options.stepTimeout,
-    onProgress: ({ done, total }) => bar.update(done, total),
+    // Weights, then graphs; the emulator has none.
+    onProgress: ({ what, done, total }) =>
+      bar.update(Math.round((what === 'graphs' ? 50 : 0) + (50 * done) / total), 100),
     onRestart: ({ message }) => logger.error({ reason: message }, 'the engine is started anew'),
   }).finally(bar.stop)
   const { engine } = model
   const { limits, memory } = ready
-  const cells = Object.entries(memory).map(([part, bytes]) => [part, bytesText(bytes)] as const)
+  const cells = Object.entries(memory)
+    .filter(([, bytes]) => bytes > 0)
+    .map(([part, bytes]) => [part, bytesText(bytes)] as const)
   console.error(
     tableText(
       ['device', ready.device],
@@ -111,7 +117,8 @@ async function serve(folder: string, options: ServeOptions): Promise<void> {
     throw error
   })
   const seconds = ((performance.now() - started) / 1000).toFixed(1)
-  console.error(`${model.name} is ready on ${url} after ${seconds} s`)
+  const laps = Object.entries(ready.seconds).map(([part, lap]) => `${part} ${lap.toFixed(1)} s`)
+  console.error(`${model.name} is ready on ${url} after ${seconds} s (${laps.join(', ')})`)
   const signal = await Promise.race([nextSignal(), engine.finished.then(() => undefined)])
   if (signal !== undefined) {
     logger.info({ signal }, 'no more requests are taken; those that run may end')

@@ -19,8 +19,10 @@ export interface ServeModelOptions {
   readonly stepTokens: number
   /** Tokens of one sequence at most; less where the model has less. */
   readonly context: number
-  /** Pages of the key/value cache; default: what the sequences need, or what memory has room for. */
+  /** Pages of the key/value cache; default: what memory has room for, or what the sequences need on the emulator. */
   readonly pages?: number | undefined
+  /** Part of a device's memory that may be used; default: 0.9. */
+  readonly memoryFraction?: number | undefined
   /** Requests that may wait. */
   readonly waiting: number
   /** Threads that make tokens of prompts. */
@@ -44,8 +46,8 @@ export async function serveModel(
   const { config, generationConfig } = readCheckpoint(folder)
   const tokenizer = loadTokenizer(folder)
   const chatTemplate = loadChatTemplate(folder)
-  const { device, sequences, stepTokens, context, pages, waiting, stepMilliseconds, onRestart, onProgress } =
-    options
+  const { device, sequences, stepTokens, context, pages, memoryFraction, waiting } = options
+  const { stepMilliseconds, onRestart, onProgress } = options
   const open = () =>
     ChildRunner.open(
       {
@@ -56,6 +58,7 @@ export async function serveModel(
         sequences,
         context,
         pages,
+        memoryFraction,
         waiting,
       },
       onProgress,

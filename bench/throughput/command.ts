@@ -123,6 +123,7 @@ async function measureFormat(
     logitRows: running,
   }
   const checkpoint = checkpointOf(name, format)
+  const free = device.freeBytes()
   const loading = performance.now()
   const model = await Model.load(device, checkpoint, { limits, pages: running * pagesPerSequence })
   const timeline = new Timeline(device, options.detail)
@@ -130,6 +131,7 @@ async function measureFormat(
   const capturing = performance.now()
   await runner.prepare()
   const ready = performance.now()
+  const memoryGib = (free - device.freeBytes()) / 2 ** 30
   console.log(
     `${name} ${format}: loaded in ${((capturing - loading) / 1000).toFixed(1)} s, ` +
       `graphs recorded in ${((ready - capturing) / 1000).toFixed(1)} s`,
@@ -182,6 +184,7 @@ async function measureFormat(
       steps: times.steps,
       'busy %': 100 * busyShare(steps),
       'host %': 100 * host,
+      'memory GiB': memoryGib,
     }
     rows.push(row)
     console.log(table([row]))
