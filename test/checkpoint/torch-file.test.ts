@@ -1,5 +1,6 @@
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -12,6 +13,9 @@ import { assertRefuses, temporaryFolder } from './support.ts'
 
 const folder = temporaryFolder()
 const path = join(folder, 'x.bin')
+
+/** Saved by PyTorch 2.11. */
+const files = fileURLToPath(new URL('files', import.meta.url))
 
 const eight = bytesOf(Float32Array.from({ length: 8 }, (_, i) => i - 3.5))
 const halfRow = Buffer.from('003c00c00038', 'hex')
@@ -197,6 +201,38 @@ test('damage anywhere in a file is an error of one line, or goes unseen; never a
     ),
     { numRuns: 1500, seed: 7 },
   )
+})
+
+test('files of PyTorch itself are read, or refused for what they hold', () => {
+  const file = openTorchFile(join(files, 'state-dict.bin'))
+  const shapes = Object.fromEntries(
+    file.names.map((name) => [name, [file.info(name).dtype, ...file.info(name).shape]]),
+  )
+  assert.equal(shapes, {
+    'model.a.weight': ['i8', 3, 4],
+    'model.a.s1_scales': ['f16', 3],
+    'model.b': ['bf16', 2, 2],
+    rows: ['f32', 2, 6],
+    whole: ['f32', 4, 6],
+    count: ['i64'],
+    empty: ['f32', 0, 5],
+  })
+  assert.equal(
+    Array.from(new Int8Array(file.read('model.a.weight').bytes)),
+    [-6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5],
+  )
+  assert.equal(Array.from(widen(file.read('model.a.s1_scales'))), [0.5, -1.25, 3])
+  assert.equal(Array.from(widen(file.read('model.b'))), [1.5, -2, 0.25, 8])
+  assert.equal(Array.from(widen(file.read('rows'))), [6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17])
+  file.close()
+
+  const nested = openTorchFile(join(files, 'nested.pt'))
+  assert.equal([...nested.names], ['layers.0.scale', 'layers.0.flag'])
+  assert.equal([...nested.numbers], [['layers.steps', 3]])
+  nested.close()
+
+  assertRefuses(() => openTorchFile(join(files, 'transposed.pt')), 'strides [1,6]', 'whole rows')
+  assertRefuses(() => openTorchFile(join(files, 'legacy.pt')), '1.6')
 })
 
 test.run()
