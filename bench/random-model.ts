@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { ModelConfig } from '../checkpoint/config.ts'
-import { openCheckpoint } from '../checkpoint/open.ts'
+import type { Checkpoint } from '../checkpoint/open.ts'
 import { describeFormat, weightsFileName } from '../checkpoint/quantized.ts'
 import { SafetensorsWriter } from '../checkpoint/safetensors-writer.ts'
 import type { DType } from '../dsl/dtype.ts'
@@ -20,10 +20,7 @@ export interface RandomModelOptions {
   readonly onProgress?: (done: number, total: number) => void
 }
 
-/**
- * Writes a model of a named shape with random weights, and a tokenizer whose every token is a word, as a checkpoint folder;
- * or finds it, written before. Returns the folder.
- */
+/** The folder of a named model with random weights in a format, which is written where it is not there yet. */
 export async function randomModelFolder(
   name: ModelName,
   format: string,
@@ -31,31 +28,35 @@ export async function randomModelFolder(
 ): Promise<string> {
   const folder = join(parent, `${name}-${format}`)
   if (existsSync(join(folder, weightsFileName))) return folder
-  const config = namedConfig(name)
+  const checkpoint = randomCheckpoint(namedConfig(name), formatOf(recipeNamed(format)))
+  await writeRandomModel(folder, checkpoint, onProgress)
+  return folder
+}
+
+/** Writes a checkpoint of random weights into a folder, with a tokenizer whose every token is a word. */
+export async function writeRandomModel(
+  folder: string,
+  { config, format, tensors }: Checkpoint,
+  onProgress?: RandomModelOptions['onProgress'],
+): Promise<void> {
   mkdirSync(folder, { recursive: true })
   writeFileSync(join(folder, 'config.json'), JSON.stringify(configFile(config)))
   writeFileSync(join(folder, 'tokenizer.json'), JSON.stringify(tokenizerFile(config.vocabSize)))
-  const checkpoint = randomCheckpoint(config, formatOf(recipeNamed(format)))
-  const { tensors } = checkpoint
-  const plans = tensors.names.map((tensor) => {
-    const { dtype, shape } = tensors.info(tensor)
-    return { name: tensor, dtype: dtype as DType, shape }
+  const plans = tensors.names.map((name) => {
+    const { dtype, shape } = tensors.info(name)
+    return { name, dtype: dtype as DType, shape }
   })
-  const quantized = checkpoint.format.weights.bits < 16
   const writer = await SafetensorsWriter.create(join(folder, weightsFileName), plans, {
-    ...(quantized && { metadata: describeFormat(checkpoint.format, 'quattuor bench') }),
+    ...(format.weights.bits < 16 && { metadata: describeFormat(format, 'quattuor bench') }),
     ...(onProgress && { onProgress }),
   })
   try {
-    for (const { name: tensor } of plans) await writer.write(tensor, tensors.read(tensor).bytes)
+    for (const { name } of plans) await writer.write(name, tensors.read(name).bytes)
     await writer.finish()
   } catch (error) {
     await writer.abort()
     throw error
   }
-  // What was written must be what is read.
-  openCheckpoint(folder).close()
-  return folder
 }
 
 const configFile = (config: ModelConfig) => ({
