@@ -2,6 +2,9 @@ import { bf16FromF32 } from '../../dsl/half.ts'
 import { uniform } from '../../models/uniform.ts'
 import type { Compute, Mat } from '../../quantize/compute/compute.ts'
 import { DeviceCompute } from '../../quantize/compute/device.ts'
+import { Launches } from '../../quantize/compute/device-launches.ts'
+import { MatrixMemory } from '../../quantize/compute/device-memory.ts'
+import { multiplyParts, whole } from '../../quantize/compute/device-products.ts'
 import { bytesOf } from '../../runtime/bytes.ts'
 import type { Device } from '../../runtime/device.ts'
 
@@ -83,6 +86,12 @@ export async function measureOperations(
   const wide = scratch(T, I)
   await time('x·Wᵀ', `${T}x${I}x${H}`, 2 * T * I * H, () =>
     compute.multiply(wide, x, w, { transposeB: true }),
+  )
+  // What Cholesky factors and GPTQ are made of.
+  const work = { launches: new Launches(device), memory: new MatrixMemory(device) }
+  const full = { M: T, N: I, K: H, transposeB: true, exact: true }
+  await time('x·Wᵀ, f32', `${T}x${I}x${H}`, 2 * T * I * H, () =>
+    multiplyParts(work, whole(wide), whole(x), whole(w), full),
   )
   const narrow = scratch(T, H)
   await time('x·W', `${T}x${H}x${I}`, 2 * T * I * H, () => compute.multiply(narrow, wide, w))
