@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -44,6 +44,42 @@ test('what cannot be measured is refused in one sentence', async () => {
     const run = await runCli('eval', 'perplexity', model, ...args)
     assertRefused(run, ...words)
   }
+})
+
+test('models are held against the first: the same one is no distance away, others are', async () => {
+  const float = join(root, 'float')
+  const page = join(root, 'compared.html')
+  const args = ['--text', text, '--window', '64', '--device', 'emulator']
+  const { code, out, err } = await runCli(
+    'eval',
+    'compare',
+    float,
+    model,
+    float,
+    ...args,
+    '--json',
+    '--report',
+    page,
+  )
+  assert.equal([code, err], [0, ''])
+  const { models, window, tokens } = JSON.parse(out)
+  assert.equal([window, tokens], [64, 99])
+  assert.equal(
+    models.map(({ format }: { format: string }) => format),
+    ['bf16', 'w4a8kv4', 'bf16'],
+  )
+  const [first, other, again] = models
+  for (const same of [first, again]) {
+    assert.ok(same.divergence < 1e-6 && same.agreement === 1)
+    assert.is(same.perplexity, first.perplexity)
+  }
+  assert.ok(other.divergence > 1e-4 && other.agreement <= 1 && other.weightBytes < first.weightBytes)
+  const alone = JSON.parse((await evaluate('--text', text, '--window', '64', '--json')).out)
+  assert.ok(Math.abs(alone.perplexity / other.perplexity - 1) < 1e-4)
+  const html = readFileSync(page, 'utf8')
+  assert.match(html, other.perplexity.toFixed(4))
+  assert.not.match(html, /(?:src|href)=|<script/)
+  assertRefused(await runCli('eval', 'compare', model, ...args), 'takes two models or more')
 })
 
 test.run()
