@@ -116,7 +116,7 @@ const fixedBytes = (D: number, rows: number, bits: number): number => {
     room * (4 * UNIT + 2 * 4 * WARPS + 8) +
     4 * (operandWords(bits, paired) + UNIT) +
     16 * MOST_SLOTS +
-    160
+    96
   )
 }
 
