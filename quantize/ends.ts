@@ -1,10 +1,11 @@
 import type { Checkpoint } from '../checkpoint/open.ts'
 import type { HostTensor } from '../checkpoint/tensor.ts'
+import { productTensors } from '../models/product-tensors.ts'
 import { headProjection } from '../models/projections.ts'
 import type { Compute, Mat } from './compute/compute.ts'
 import { passSeed } from './layer-run.ts'
 import { layerPrefix, loadMat } from './load-layer.ts'
-import { checkWidth, floatTensor, productTensors } from './quantized-tensors.ts'
+import { checkWidth, floatTensor } from './quantized-tensors.ts'
 import type { Recipe, RecipeStep } from './recipe.ts'
 
 export const embeddingName = 'model.embed_tokens.weight'

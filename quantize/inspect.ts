@@ -1,9 +1,9 @@
 import type { Checkpoint } from '../checkpoint/open.ts'
+import type { QuantizedMatrix } from '../checkpoint/quantized-matrix.ts'
 import { f16Value } from '../dsl/half.ts'
 import { headProjection, layerProjections, type Projection } from '../models/projections.ts'
 import { headFormatOf, productFormatOf, quantizedTensors } from '../models/weights.ts'
 import { layerPrefix } from './load-layer.ts'
-import type { QuantizedMatrix } from './matrix.ts'
 import { readQuantized } from './reference.ts'
 import type { QuantizedFormatName } from './round-to-nearest.ts'
 

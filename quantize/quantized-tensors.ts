@@ -1,17 +1,18 @@
 import type { Checkpoint } from '../checkpoint/open.ts'
+import type { QuantizedMatrix } from '../checkpoint/quantized-matrix.ts'
 import { type HostTensor, widen } from '../checkpoint/tensor.ts'
 import { type DType, dtypeBytes } from '../dsl/dtype.ts'
 import { columnMultiple } from '../dsl/format.ts'
 import { f16FromF32 } from '../dsl/half.ts'
-import { packedShape, type WeightFormat, weightFormats } from '../kernels/formats/index.ts'
+import { weightFormats } from '../kernels/formats/index.ts'
+import { productTensors } from '../models/product-tensors.ts'
 import { layerProjections, type Projection } from '../models/projections.ts'
-import { quantizedTensors, takesCodes } from '../models/weights.ts'
+import { quantizedTensors } from '../models/weights.ts'
 import { bytesOf } from '../runtime/bytes.ts'
 import type { Compute, Mat } from './compute/compute.ts'
 import { QuantizeError } from './error.ts'
 import { type LayerState, type StackName, stacks } from './layer-state.ts'
 import { layerPrefix, normTensors } from './load-layer.ts'
-import { type QuantizedMatrix, stackRows } from './matrix.ts'
 import type { QuantizedFormatName } from './round-to-nearest.ts'
 
 /** Throws `QuantizeError` where a format cannot hold matrices of a product's width. */
@@ -22,29 +23,6 @@ export function checkWidth(prefix: string, { k, parts }: Projection, format: Qua
       `tensor ${prefix}${parts[0]!.path}.weight has ${k} columns, and ${format} needs a multiple of ` +
         `${multiple}; choose another format`,
     )
-}
-
-/** The tensors of a quantized product: codes in the order that the kernels read, and the scales of rows. */
-export function productTensors(
-  path: string,
-  format: QuantizedFormatName,
-  parts: readonly QuantizedMatrix[],
-): HostTensor[] {
-  const matrix = stackRows(parts)
-  const { rows: n, columns: k } = matrix
-  const packing: WeightFormat = weightFormats[format]
-  const tensor = (
-    name: keyof typeof quantizedTensors,
-    dtype: DType,
-    shape: readonly number[],
-    values: ArrayBufferView,
-  ): HostTensor => ({ name: `${path}.${quantizedTensors[name]}`, dtype, shape, bytes: bytesOf(values) })
-  return [
-    tensor('w', 'u32', packedShape(packing, n, k), packing.pack(matrix, n, k)),
-    // Scales and zero points of groups are packed with the codes.
-    ...(takesCodes(format) ? [tensor('scale', 'f16', [n], matrix.scale)] : []),
-    ...(format === 'w4a8' ? [tensor('zero', 'u8', [n], matrix.zero!)] : []),
-  ]
 }
 
 /** The tensors that a layer becomes. Throws `QuantizeError` where a matrix has not been rounded. */

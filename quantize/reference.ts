@@ -1,4 +1,5 @@
 import type { Checkpoint } from '../checkpoint/open.ts'
+import type { QuantizedMatrix } from '../checkpoint/quantized-matrix.ts'
 import { widen } from '../checkpoint/tensor.ts'
 import { type WeightFormat, weightFormats } from '../kernels/formats/index.ts'
 import { headProjection, layerProjections, type Projection } from '../models/projections.ts'
@@ -18,7 +19,6 @@ import { forwardAll } from './layer-run.ts'
 import type { ProjectionName, StackFormat, StackName } from './layer-state.ts'
 import { stacks } from './layer-state.ts'
 import { freeLayer, layerPrefix, loadLayer, loadMat, normTensors } from './load-layer.ts'
-import type { QuantizedMatrix } from './matrix.ts'
 import { dequantize, type QuantizedFormatName } from './round-to-nearest.ts'
 
 /** The codes and scales of a stored product, of a layer or of the head, by its path. */

@@ -1,7 +1,8 @@
+import type { QuantizedMatrix } from '../checkpoint/quantized-matrix.ts'
 import { f16Bits, f16Value } from '../dsl/half.ts'
 import { roundHalfEven } from '../dsl/math.ts'
 import { QuantizeError } from './error.ts'
-import { assertFinite, type Matrix, type QuantizedMatrix, rowOf } from './matrix.ts'
+import { assertFinite, type Matrix, rowOf } from './matrix.ts'
 
 /**
  * Round-to-nearest: every weight takes the nearest code of a grid that the range of its row, or group, fixes.

@@ -1,5 +1,5 @@
+import type { QuantizedMatrix } from '../../checkpoint/quantized-matrix.ts'
 import type { HostTensor } from '../../checkpoint/tensor.ts'
-import type { QuantizedMatrix } from '../matrix.ts'
 import type { QuantizedFormatName } from '../round-to-nearest.ts'
 
 /** Numbers on the host: f32, or f64 from a backend that computes in f64. */

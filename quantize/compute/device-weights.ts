@@ -1,3 +1,4 @@
+import type { QuantizedMatrix } from '../../checkpoint/quantized-matrix.ts'
 import { f16FromF32 } from '../../dsl/half.ts'
 import { type WeightFormat, weightFormats } from '../../kernels/formats/index.ts'
 import { keepLess, searchGroupClip } from '../../kernels/linalg/clip-search.ts'
@@ -7,7 +8,6 @@ import { encodeWeights, fitUnits, type GridKind, snapWeights, unitRanges } from 
 import { rowDots } from '../../kernels/linalg/rows.ts'
 import type { Tensor } from '../../runtime/tensor.ts'
 import { QuantizeError } from '../error.ts'
-import type { QuantizedMatrix } from '../matrix.ts'
 import type { QuantizedFormatName } from '../round-to-nearest.ts'
 import type { Grid } from './compute.ts'
 import { DeviceMat } from './device-memory.ts'

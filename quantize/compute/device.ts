@@ -1,3 +1,4 @@
+import type { QuantizedMatrix } from '../../checkpoint/quantized-matrix.ts'
 import type { HostTensor } from '../../checkpoint/tensor.ts'
 import { causalAttention } from '../../kernels/linalg/causal-attention.ts'
 import { columnParts, joinParts, STATS_PARTS, STATS_ROWS } from '../../kernels/linalg/column-stats.ts'
@@ -24,7 +25,6 @@ import {
 import { transpose } from '../../kernels/linalg/transpose.ts'
 import type { Device } from '../../runtime/device.ts'
 import type { Tensor } from '../../runtime/tensor.ts'
-import type { QuantizedMatrix } from '../matrix.ts'
 import type { QuantizedFormatName } from '../round-to-nearest.ts'
 import type { AttentionShape, ColumnStats, Compute, Grid, Mat, MultiplyOptions, Values } from './compute.ts'
 import { Launches } from './device-launches.ts'

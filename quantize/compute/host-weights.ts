@@ -1,5 +1,5 @@
+import type { QuantizedMatrix } from '../../checkpoint/quantized-matrix.ts'
 import { type WeightFormat, weightFormats } from '../../kernels/formats/index.ts'
-import type { QuantizedMatrix } from '../matrix.ts'
 import { type QuantizedFormatName, rowGrids } from '../round-to-nearest.ts'
 import { type Grid, NotPositiveDefinite } from './compute.ts'
 import { clampToRange } from './host-forward.ts'

@@ -1,5 +1,5 @@
+import type { QuantizedMatrix } from '../../checkpoint/quantized-matrix.ts'
 import { type HostTensor, widen } from '../../checkpoint/tensor.ts'
-import type { QuantizedMatrix } from '../matrix.ts'
 import type { QuantizedFormatName } from '../round-to-nearest.ts'
 import type { AttentionShape, ColumnStats, Compute, Grid, Mat, MultiplyOptions, Values } from './compute.ts'
 import * as forward from './host-forward.ts'

@@ -1,9 +1,10 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { stackRows } from '../../checkpoint/quantized-matrix.ts'
 import { f16Value } from '../../dsl/half.ts'
 import { roundHalfEven } from '../../dsl/math.ts'
 import { QuantizeError } from '../../quantize/error.ts'
-import { type Matrix, stackRows } from '../../quantize/matrix.ts'
+import type { Matrix } from '../../quantize/matrix.ts'
 import {
   dequantize,
   groupCode,

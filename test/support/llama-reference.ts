@@ -1,10 +1,10 @@
 import type { ModelConfig, Rope } from '../../checkpoint/config.ts'
 import { type Checkpoint, openCheckpoint } from '../../checkpoint/open.ts'
+import type { QuantizedMatrix } from '../../checkpoint/quantized-matrix.ts'
 import { widen } from '../../checkpoint/tensor.ts'
 import { weightFormats } from '../../kernels/formats/index.ts'
 import { kvFormats } from '../../kernels/formats/kv.ts'
 import { quantizeRowsReference } from '../../kernels/quantize-rows.ts'
-import type { QuantizedMatrix } from '../../quantize/matrix.ts'
 import { dequantize, type QuantizedFormatName } from '../../quantize/round-to-nearest.ts'
 import { type HalfType, halfBits, halfValue } from './halfs.ts'
 
