@@ -11,6 +11,8 @@ import { stringFormats } from './string-formats.ts'
 
 const deepest = 64
 const mostSchemas = 10_000
+/** Bounds of numbers are written out with their digits. */
+const smallestBound = 1e-90
 
 const typeNames = ['object', 'array', 'string', 'integer', 'number', 'boolean', 'null'] as const
 type TypeName = (typeof typeNames)[number]
@@ -282,8 +284,8 @@ function rangeOf(schema: Schema, path: SchemaPath): NumberRange {
       const value = schema[key]
       // Older drafts say with true that a bound is strict.
       if (value === undefined || typeof value === 'boolean') return undefined
-      if (typeof value === 'number' && Number.isFinite(value)) return value
-      throw faultAt([...path, key], `is ${shown(value)}; give a number`)
+      if (typeof value === 'number' && (value === 0 || Math.abs(value) >= smallestBound)) return value
+      throw faultAt([...path, key], `is ${shown(value)}; give a number, 0 or at least ${smallestBound}`)
     }
     const [loose, strict] = [of(keyword), of(strictKeyword)]
     if (loose === undefined) return strict === undefined ? undefined : { value: strict, strict: true }
