@@ -27,6 +27,7 @@ interface ThroughputOptions {
   readonly stepTokens: readonly number[]
   readonly shape: readonly Shape[]
   readonly rounds: number
+  readonly beside?: boolean
   readonly detail: number
   readonly json?: string
   readonly commit?: string
@@ -76,6 +77,7 @@ export const throughputCommand = (
     .option('--sequences <n>', 'sequences that run at once', wholeNumber(1), 512)
     .option('--step-tokens <n,...>', 'tokens of one step', counts, [4096])
     .option('--rounds <n>', 'times, of which the best is told', wholeNumber(1), 1)
+    .option('--beside', 'decode beside prompts, as a server does, and not when prompts leave room')
     .option('--detail <n>', 'takes every nth step apart, launch by launch; 0: none', wholeNumber(0), 0)
     .option('--json <file>', 'file for the figures')
     .option('--commit <id>', 'the commit, where git is not there (default: QUATTUOR_COMMIT)')

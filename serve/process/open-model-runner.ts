@@ -43,14 +43,14 @@ export async function openModelRunner(
   // The emulator gains nothing from graphs, and would compile kernels for sizes that never come.
   if (onGpu) await runner.prepare((done, total) => onProgress({ what: 'graphs', done, total }))
   clock.lap('kernels and graphs')
-  const { waiting, context } = spec
+  const { waiting, context, promptsFirst } = spec
   const loaded = scheduleLimitsOf(model, { waiting, watermark: watermarkOf(pages, spec.sequences) })
   const planned = Object.values(parts).reduce((sum, bytes) => sum + bytes)
   return {
     runner,
     ready: {
       bounds: runner.bounds,
-      limits: { ...loaded, context: Math.min(context, loaded.context) },
+      limits: { ...loaded, context: Math.min(context, loaded.context), promptsFirst },
       pageTokens: PAGE_TOKENS,
       device: `${device.name} (${device.properties.description})`,
       memory: { ...parts, reserve: Math.max(0, budget - planned) },

@@ -18,6 +18,8 @@ export const runnerSpec = z.discriminatedUnion('kind', [
     /** Part of the device's memory that may be used. */
     memoryFraction: z.number().positive().max(1).default(0.9),
     waiting: count,
+    /** See `ScheduleLimits`. */
+    promptsFirst: z.boolean().default(false),
   }),
   z.object({
     kind: z.literal('fake'),
@@ -47,6 +49,7 @@ export const readyMessage = z.object({
     context: count,
     waiting: count,
     watermark: z.int().nonnegative(),
+    promptsFirst: z.boolean().optional(),
   }),
   pageTokens: count,
   device: z.string(),

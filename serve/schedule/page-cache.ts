@@ -76,6 +76,18 @@ export class PageCache {
     return matched
   }
 
+  /** How many of `tokens`, from the first on, are in pages that are known. */
+  knownTokens(tokens: Int32Array): number {
+    let node: PrefixNode | undefined = this.tree.root
+    let known = 0
+    while (known + this.pageTokens <= tokens.length) {
+      node = this.tree.find(node, tokens.subarray(known, known + this.pageTokens))
+      if (node === undefined) break
+      known += this.pageTokens
+    }
+    return known
+  }
+
   /**
    * Makes a full page known that the caller holds, as the continuation of `parent`, which it holds too. When the prefix is
    * known already, the page is given back and that of the prefix held in its place. Returns the node.

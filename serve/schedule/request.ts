@@ -29,6 +29,11 @@ export interface ScheduleLimits {
   readonly waiting: number
   /** Pages that admission leaves free, for running sequences to grow into. */
   readonly watermark: number
+  /**
+   * As long as prompts fill whole steps, sequences that decode wait: all then decode together, which is soonest for all of
+   * them, and later for those that came first. Default: they decode beside prompts.
+   */
+  readonly promptsFirst?: boolean
 }
 
 /** A request that is not taken. */

@@ -138,12 +138,16 @@ export class Scheduler<R extends ScheduleRequest = ScheduleRequest> {
       )
     for (const sequence of this.#running.items) this.#publish(sequence)
     this.#makeRoom()
-    const preemptions = this.#preemptions
     const draft = new Draft<R>(this.#uncollected.at(-1))
-    this.#planDecoding(draft)
-    // Pages that running sequences have just fought for are not given to more of them.
-    if (this.#preemptions === preemptions) this.#admit(this.limits.tokens - draft.tokens)
-    this.#planPrompts(draft)
+    if (this.limits.promptsFirst && this.#promptsFillStep()) this.#planPrompts(draft)
+    else {
+      const preemptions = this.#preemptions
+      this.#planDecoding(draft)
+      // Pages that running sequences have just fought for are not given to more of them.
+      if (this.#preemptions === preemptions) this.#admit(this.limits.tokens - draft.tokens)
+      this.#planPrompts(draft)
+      this.#planRest(draft)
+    }
     if (draft.tokens === 0) return undefined
     const plan = draft.finish(this.#nextStep++)
     this.#uncollected.push(plan)
@@ -244,10 +248,25 @@ export class Scheduler<R extends ScheduleRequest = ScheduleRequest> {
       const room = this.limits.tokens - draft.tokens
       if (room === 0) return
       const { remaining, plannable } = sequence
-      if (plannable === 0) continue
-      if (remaining > 1) draft.add(sequence, Math.min(room, plannable))
-      else if (remaining === 1 && !sequence.exhausted && !draft.has(sequence)) draft.add(sequence, 1)
+      if (remaining > 1 && plannable > 0) draft.add(sequence, Math.min(room, plannable))
     }
+  }
+
+  /** Plans the only token of sequences that have just been let in, which have the page for it. */
+  #planRest(draft: Draft<R>): void {
+    for (const sequence of this.#running.items) {
+      if (draft.tokens === this.limits.tokens) return
+      const { remaining, plannable, exhausted } = sequence
+      if (remaining === 1 && plannable === 1 && !exhausted && !draft.has(sequence)) draft.add(sequence, 1)
+    }
+  }
+
+  /** Lets waiting sequences in, and says whether there are as many tokens of prompts as a step takes. */
+  #promptsFillStep(): boolean {
+    this.#admit(this.limits.tokens)
+    let tokens = 0
+    for (const { remaining, plannable } of this.#running.items) if (remaining > 1) tokens += plannable
+    return tokens >= this.limits.tokens
   }
 
   /** Lets waiting sequences in while the step has tokens for them that no sequence before them needs. */

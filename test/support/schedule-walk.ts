@@ -2,11 +2,11 @@ import * as assert from 'uvu/assert'
 import { engineStepOf } from '../../serve/engine/engine-step.ts'
 import { FakeModel, fakeOutput } from '../../serve/engine/fake-model.ts'
 import type { EngineRequest } from '../../serve/engine/request.ts'
+import { greedy } from '../../serve/sampling.ts'
 import { audit } from '../../serve/schedule/audit.ts'
 import type { StepPlan } from '../../serve/schedule/plan.ts'
 import { RefusalError, type ScheduleLimits } from '../../serve/schedule/request.ts'
 import { Scheduler } from '../../serve/schedule/scheduler.ts'
-import { greedy } from '../../serve/sampling.ts'
 import type { Rng } from './rng.ts'
 
 export const walkVocabulary = 40
@@ -165,6 +165,7 @@ export function randomLimits({ integer }: Rng): { limits: ScheduleLimits; pageTo
       context: integer(8, 90),
       waiting: integer(1, 12),
       watermark: integer(0, 3),
+      promptsFirst: integer(0, 1) === 1,
     },
     pageTokens,
   }

@@ -312,4 +312,35 @@ test('the audit finds a page that is lost', () => {
   )
 })
 
+test('with prompts first, sequences decode when prompts do not fill a step', () => {
+  const scheduler = schedulerOf({ tokens: 10, promptsFirst: true })
+  for (const kind of [1, 2, 3]) scheduler.add(request(kind, 8))
+  // 24 tokens of prompts: two whole steps, and what is left beside those that have their first token.
+  assert.equal(sharesOf(step(scheduler)), [
+    [0, 0, 8],
+    [1, 0, 2],
+  ])
+  assert.equal(sharesOf(step(scheduler)), [
+    [1, 2, 6],
+    [2, 0, 4],
+  ])
+  assert.equal(sharesOf(step(scheduler)), [
+    [0, 8, 1],
+    [1, 8, 1],
+    [2, 4, 4],
+  ])
+  scheduler.add(request(4, 30))
+  assert.equal(sharesOf(step(scheduler)), [[3, 0, 10]])
+  assert.equal(sharesOf(step(scheduler)), [[3, 10, 10]])
+  assert.equal(sharesOf(step(scheduler)), [[3, 20, 10]])
+  assert.equal(sharesOf(step(scheduler)), [
+    [0, 9, 1],
+    [1, 9, 1],
+    [2, 8, 1],
+    [3, 30, 1],
+  ])
+  runToEnd(scheduler)
+  assert.is(scheduler.stats.heldPages, 0)
+})
+
 test.run()
