@@ -87,6 +87,10 @@ function wgmmaSpace(format: WeightFormatName): Space<TileConstants> {
     .where('tiles as tall as the tokens at most', (c, _, dims) => {
       return !dims || wgmma(c).tokens <= Math.max(16, tokensUpTo(dims.M!))
     })
+    .where('several bands', (c, _, dims) => {
+      const { band, tokens } = wgmma(c)
+      return !dims || band === undefined || dims.M! > band * tokens
+    })
     .where('few tiles of tokens', (tiles, _, dims) => {
       const c = wgmma(tiles)
       const most = c.kGroups * c.split > 1 ? 2 : c.tokens < 128 ? 4 : Number.POSITIVE_INFINITY

@@ -242,6 +242,10 @@ export function checkWgmmaTiles(t: WgmmaTiles, format: WeightFormat, x: OperandT
     !plan.partial || t.tokens % t.split === 0,
     'CTAs that split K finish equal shares of the tokens',
   )
+  staticAssert(
+    t.split === 1 || t.multicast === 1,
+    `a cluster splits K or shares activations, and not both: split = ${t.split}, multicast = ${t.multicast}`,
+  )
   staticAssert(!plan.partial || t.blocks === 1, 'warpgroups whose sums are added have one block each')
   staticAssert(plan.partial || t.staging >= 2, 'staging takes at least two tiles that take turns')
   staticAssert(

@@ -62,10 +62,9 @@ export class GemmPool {
     this.scale = f16FromF32(Float32Array.from({ length: rows }, () => 0.001 + 0.01 * random()))
     this.xScale = Float32Array.from({ length: rows }, () => 0.001 + 0.01 * random())
     this.zero = Uint8Array.from({ length: rows }, () => Math.floor(16 * random()))
-    const normal = () => (random() + random() + random() + random() - 2) * Math.sqrt(3)
-    const drawn = Float32Array.from({ length: activations }, normal)
+    const drawn = Float32Array.from({ length: activations }, () => normal(random))
     if (this.activation === 'i8') {
-      this.x = Int8Array.from(drawn, (value) => Math.max(-127, Math.min(127, Math.round(36 * value))))
+      this.x = Int8Array.from(drawn, code)
       this.#tokens = this.x
     } else if (this.activation === 'e4m3') {
       this.x = Uint8Array.from(drawn, (value) => e4m3Bits(36 * value))
@@ -147,6 +146,14 @@ export class GemmPool {
   }
 }
 
+/** About a normal number. */
+const normal = (random: () => number): number =>
+  (random() + random() + random() + random() - 2) * Math.sqrt(3)
+
+/** The 8-bit code of a normal number, and one drawn so. */
+const code = (value: number): number => Math.max(-127, Math.min(127, Math.round(36 * value)))
+const bell = (random: () => number): number => code(normal(random))
+
 /** Codes of every value and parameters that a format can pack, for a matrix of one unit's columns. */
 function randomParts(
   format: WeightFormat,
@@ -163,9 +170,10 @@ function randomParts(
   const around = () => random() + random() - 1
   if (format.bits === 16)
     return { codes: Uint16Array.from({ length }, () => halves[dtype].bits(0.04 * around())) }
+  // As of trained weights: the power that products draw, and so the clock, depends on the data.
   if (format.bits === 8)
     return format.activations.includes('i8')
-      ? { codes: Int8Array.from({ length }, () => integer(-127, 127)) }
+      ? { codes: Int8Array.from({ length }, () => bell(random)) }
       : { codes: Uint8Array.from({ length }, () => e4m3Bits(8 * around())) }
   const codes = integers(length, 0, 15)
   if (format.group === 0) return { codes }

@@ -34,6 +34,7 @@ const named: Readonly<Record<string, WgmmaTiles>> = {
     stages: 8,
   }),
   'split over a cluster': wgmmaTiles({ tokens: 16, split: 2, kGroups: 2, units: 2, stages: 4, producers: 2 }),
+  'wide rows split over four CTAs': wgmmaTiles({ tokens: 32, rowGroups: 3, split: 4, stages: 7, steps: 2 }),
   'activations for two CTAs': wgmmaTiles({ tokens: 64, multicast: 2, rowGroups: 2, stages: 3 }),
   'activations for two CTAs, interleaved over K': wgmmaTiles({
     tokens: 32,
@@ -156,6 +157,7 @@ for (const [why, change, sentence] of [
   ['the ring would deadlock', { kGroups: 4, stages: 4 }, 'must be at least twice kGroups = 4'],
   ['k-steps make no whole load', { steps: 1 }, 'steps = 1 must divide the 4 k-steps of a unit'],
   ['a sharer of activations has no whole octet', { tokens: 24, multicast: 2 }, 'a multiple of 8 tokens'],
+  ['a cluster has two purposes', { split: 2, multicast: 2 }, 'splits K or shares activations, and not both'],
   ['partial sums have several blocks', { kGroups: 2, stages: 8, blocks: 2 }, 'have one block each'],
 ] as const) {
   test(`refuses tiles where ${why}`, () => {
