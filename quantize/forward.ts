@@ -148,7 +148,7 @@ export async function mlpBlock(
 }
 
 /** The same layer with rounded weights where there are any. */
-export function withRounded(layer: LayerState): ForwardLayer {
+export function withRounded(layer: ForwardLayer & Pick<LayerState, 'rounded'>): ForwardLayer {
   const values = Object.entries(layer.rounded).map(([name, rounded]) => [name, rounded.values])
   return { ...layer, weights: { ...layer.weights, ...Object.fromEntries(values) } }
 }

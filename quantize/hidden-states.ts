@@ -22,7 +22,7 @@ export async function startHidden(
   src: Checkpoint,
   steps: readonly RecipeStep[],
   { ids, window }: Calibration,
-  options: { readonly seed: number; readonly measure: boolean },
+  options: { readonly seed: number; readonly measure: boolean; readonly floats?: boolean },
 ): Promise<HiddenStates> {
   const { hiddenSize, vocabSize } = src.config
   const unknown = ids.find((id) => id < 0 || id >= vocabSize)
@@ -38,10 +38,13 @@ export async function startHidden(
   }
   const states = await embedded(await loadEmbedding(compute, src, steps, options.seed), ids)
   const cosSin = windowAngles(compute, src, window)
-  if (!options.measure) return { states, window, cosSin }
+  const floats = options.floats ? compute.allocate(states.rows, states.columns) : undefined
+  if (floats) await compute.copy(floats, states)
+  const hidden = { states, window, cosSin, ...(floats && { floats }) }
+  if (!options.measure) return hidden
   const table = await loadMat(compute, src, embeddingName, [vocabSize, hiddenSize])
   const original = await embedded(table, ids.slice(0, measuredRows(ids.length, window)))
-  return { states, original, window, cosSin }
+  return { ...hidden, original }
 }
 
 /** Takes what the original model makes of the first windows through one of its layers. */
@@ -77,11 +80,12 @@ export async function storeHidden(
   compute: Compute,
   state: RunState,
   layer: number,
-  { states, original }: HiddenStates,
+  { states, floats, original }: HiddenStates,
 ): Promise<void> {
   const tensors: HostTensor[] = []
   for (const [name, mat] of [
     ['states', states],
+    ['floats', floats],
     ['original', original],
   ] as const)
     if (mat) {
@@ -102,9 +106,9 @@ export async function storedHidden(
 ): Promise<{ readonly layer: number; readonly hidden: HiddenStates } | undefined> {
   for (let layer = last; layer > 0; layer--) {
     if (!state.has(part(layer))) continue
-    const mats: Partial<Record<'states' | 'original', Mat>> = {}
+    const mats: Partial<Record<'states' | 'floats' | 'original', Mat>> = {}
     for (const tensor of state.read(part(layer)))
-      mats[tensor.name as 'states' | 'original'] = await compute.load(tensor)
+      mats[tensor.name as keyof typeof mats] = await compute.load(tensor)
     const cosSin = windowAngles(compute, src, window)
     return { layer, hidden: { ...mats, states: mats.states!, window, cosSin } }
   }

@@ -12,6 +12,8 @@ import { LayerStatistics, pieces } from './statistics.ts'
 export interface HiddenStates {
   /** [tokens, hidden size], as the recipe's layers see them. */
   readonly states: Mat
+  /** [tokens, hidden size], behind layers that stay in floats, where the recipe wants both. */
+  readonly floats?: Mat
   /** The first windows of them in the original model, for the report. */
   readonly original?: Mat
   readonly window: number
@@ -64,6 +66,7 @@ export function startLayer(
     ratios: {},
     rounded: {},
     inputs: hidden?.states ?? nothing,
+    ...(hidden?.floats && { floatInputs: hidden.floats }),
     window: hidden?.window ?? 1,
     cosSin: hidden?.cosSin ?? nothing,
   }
@@ -79,7 +82,14 @@ function noStatistics({ name }: Recipe): Statistics {
   const refuse = async (): Promise<never> => {
     throw new QuantizeError(`recipe ${name} looks at activations; give calibration text with --calibration`)
   }
-  return { columns: refuse, gram: refuse, sample: refuse, prepare: refuse, invalidate() {} }
+  return {
+    columns: refuse,
+    gram: refuse,
+    sample: refuse,
+    prepare: refuse,
+    quantized: refuse,
+    invalidate() {},
+  }
 }
 
 /** Runs the passes of a recipe on a layer. `onStep` is called before each. */
@@ -132,6 +142,7 @@ export async function advance(
   const next: ForwardLayer = exact ? layer : withRounded(layer)
   const options = exact ? {} : { fakeActivations: true, fakeKv: true }
   await forwardAll(hidden.states, next, options)
+  if (hidden.floats) await forwardAll(hidden.floats, layer)
   const index = await layer.compute.firstNonFinite(hidden.states)
   if (index === undefined) return
   const token = Math.floor(index / hidden.states.columns)

@@ -56,6 +56,12 @@ export interface Statistics {
   /** Computes what is listed in one run of the layer; saves the later calls a run each. */
   prepare(wanted: readonly (readonly ['columns' | 'gram' | 'sample', Site])[]): Promise<void>
   /**
+   * Of the input of a product when everything before it in the layer is quantized, as far as it is rounded by now: with f the
+   * same input in floats, `gram` Σ xᵀ·x and, where the layer has `floatInputs`, `cross` Σ fᵀ·x. Computed anew each time;
+   * the caller frees both.
+   */
+  quantized(site: StackName): Promise<{ gram: Mat; cross?: Mat }>
+  /**
    * Forgets what is known of these sites; of all where none is named. A pass that changes activations calls it: one that
    * scales the input of gate and up, and their columns against it, for `gateUp` alone.
    */
@@ -88,6 +94,8 @@ export interface LayerState {
   readonly statistics: Statistics
   /** The layer's input for the calibration tokens, [tokens, hidden size], whole windows. Not to be changed. */
   readonly inputs: Mat
+  /** The same tokens behind layers that stay in floats, where the recipe keeps both. */
+  readonly floatInputs?: Mat
   /** Tokens of a window. */
   readonly window: number
   /** Cosines and sines of a window's positions, [window, rotated columns]. */

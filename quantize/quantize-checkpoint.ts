@@ -84,7 +84,11 @@ export async function quantizeCheckpoint(
       const first = hidden ? hidden.layer : calibration ? 0 : finished
       let states = hidden?.hidden
       if (calibration && !states)
-        states = await startHidden(compute, src, steps, calibration, { seed, measure })
+        states = await startHidden(compute, src, steps, calibration, {
+          seed,
+          measure,
+          floats: recipe.inputs === 'both',
+        })
       let stored = performance.now()
       for (let index = first; index < layers; index++) {
         const unit = index * (steps.length + 1)
@@ -107,7 +111,8 @@ export async function quantizeCheckpoint(
         }
         freeLayer(layer)
       }
-      for (const mat of states ? [states.states, states.original, states.cosSin] : []) mat?.free()
+      for (const mat of states ? [states.states, states.floats, states.original, states.cosSin] : [])
+        mat?.free()
     }
     progress(total - 2, 'output head')
     if (!state.has('head')) await state.write('head', await headPart(compute, src, recipe, steps, seed))
@@ -118,7 +123,8 @@ export async function quantizeCheckpoint(
     state.discard()
     return result
   } catch (error) {
-    state.discardIfEmpty()
+    // Before the first layer there is nothing to go on with.
+    state.discardUnless(layerPart(0))
     throw error
   }
 }

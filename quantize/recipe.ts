@@ -50,8 +50,11 @@ const recipeSchema = z.strictObject({
   head: z.enum(headFormats).optional(),
   /** Bits of keys and values in the cache. */
   kv: z.literal([4, 8, 16]),
-  /** What a layer sees: the output of the layers before it in floats, or as they are quantized. */
-  inputs: z.enum(['float', 'quantized']).optional(),
+  /**
+   * What a layer sees: the output of the layers before it in floats, or as they are quantized (the default); `both` keeps
+   * the first beside the second, for passes that compare them.
+   */
+  inputs: z.enum(['float', 'quantized', 'both']).optional(),
   /** How tokens count in Gram matrices: alike, or each divided by the mean square of its hidden states. */
   weighting: z.enum(['uniform', 'residual']).optional(),
   passes: z.array(stepSchema),

@@ -1,6 +1,6 @@
 import type { ColumnStats, Compute, Mat } from './compute/compute.ts'
-import { type ForwardLayer, forwardLayer } from './forward.ts'
-import { type LayerState, type Site, type Statistics, sites } from './layer-state.ts'
+import { type ForwardLayer, forwardLayer, withRounded } from './forward.ts'
+import { type LayerState, type Site, type StackName, type Statistics, sites } from './layer-state.ts'
 
 /** Most rows of a sample. */
 const sampleRows = 512
@@ -17,9 +17,12 @@ interface Wanted {
   sample?: { readonly mat: Mat; filled: number }
 }
 
+/** What statistics are of. */
+type StatisticsLayer = ForwardLayer & Pick<LayerState, 'inputs' | 'floatInputs' | 'rounded'>
+
 /** The statistics of a layer over its calibration tokens, by runs of the layer over pieces of them. */
 export class LayerStatistics implements Statistics {
-  readonly #layer: ForwardLayer & Pick<LayerState, 'inputs'>
+  readonly #layer: StatisticsLayer
   readonly #pieceTokens: number
   readonly #weighting: Weighting
   readonly #columns = new Map<Site, ColumnStats>()
@@ -27,7 +30,7 @@ export class LayerStatistics implements Statistics {
 
   /** `pieceTokens`, rounded to whole windows, bounds the memory of activations. The layer may change between runs. */
   constructor(
-    layer: ForwardLayer & Pick<LayerState, 'inputs'>,
+    layer: StatisticsLayer,
     options: { readonly pieceTokens: number; readonly weighting: Weighting },
   ) {
     this.#layer = layer
@@ -88,6 +91,40 @@ export class LayerStatistics implements Statistics {
       if (entry.gram) this.#mats.gram.set(site, entry.gram)
       if (entry.sample) this.#mats.sample.set(site, entry.sample.mat)
     }
+  }
+
+  async quantized(site: StackName): Promise<{ gram: Mat; cross?: Mat }> {
+    const layer = this.#layer
+    const { compute, inputs, floatInputs } = layer
+    const width = this.#width(site)
+    const gram = compute.allocate(width, width)
+    const cross = floatInputs && compute.allocate(width, width)
+    for (const { first, end } of pieces(inputs.rows, layer.window, this.#pieceTokens)) {
+      const seen = async (from: Mat, of: ForwardLayer, fake: boolean): Promise<Mat> => {
+        const [x, at] = [compute.allocate(end - first, inputs.columns), compute.allocate(end - first, width)]
+        await compute.copy(x, compute.rowsOf(from, first, end))
+        const observe = async (reached: Site, m: Mat): Promise<void> => {
+          if (reached === site) await compute.copy(at, m)
+        }
+        await forwardLayer(x, of, { last: site, observe, fakeActivations: fake, fakeKv: fake })
+        x.free()
+        return at
+      }
+      const weights =
+        this.#weighting === 'residual'
+          ? await inverseMeanSquares(compute, compute.rowsOf(inputs, first, end))
+          : undefined
+      const x = await seen(inputs, withRounded(layer), true)
+      await compute.gram(gram, x, weights)
+      if (floatInputs && cross) {
+        const f = await seen(floatInputs, layer, false)
+        if (weights) await compute.scaleRows(f, weights)
+        await compute.multiply(cross, f, x, { transposeA: true, add: true })
+        f.free()
+      }
+      for (const mat of [x, weights]) mat?.free()
+    }
+    return { gram, ...(cross && { cross }) }
   }
 
   invalidate(...named: readonly Site[]): void {

@@ -3,13 +3,17 @@ import { type Compute, type Mat, NotPositiveDefinite } from '../compute/compute.
 import { QuantizeError } from '../error.ts'
 import { type LayerState, type StackName, stacks } from '../layer-state.ts'
 import { definePass } from './pass.ts'
-import { gridOf, outputError, setRounded } from './rounding.ts'
+import { gridOf, setRounded, squaredError } from './rounding.ts'
 
 /**
  * Rounds column after column and lets the columns that are left make up for the error of each, as the Gram matrix of the
  * inputs says (the Hessian of the squared error of outputs). Grids are fixed before, from the ranges that `clip` left.
  * `descending` takes the loudest columns first (GPTQ-R). A matrix that errs less when it is rounded plainly is.
- * Source: GPTQ (arXiv 2210.17323).
+ *
+ * `sequential` looks at each product's input again when the products before it are rounded. Where the recipe keeps the
+ * hidden states in floats as well (`inputs: both`), weights first move to those whose outputs from that input are nearest
+ * to the exact ones from the exact input, W·(Σ fᵀx)·(Σ xᵀx)⁻¹, by the part `follow` of the way, so that later products make
+ * up for earlier errors. Source: GPTQ (arXiv 2210.17323); for the target GPTAQ (arXiv 2504.02692), section 3.
  */
 export const gptq = definePass({
   name: 'gptq',
@@ -17,40 +21,79 @@ export const gptq = definePass({
   options: z.strictObject({
     /** Of the mean of the Hessian's diagonal, added to it; ten times as much, again and again, where that is too little. */
     damping: z.number().positive().default(0.01),
-    order: z.enum(['plain', 'descending']).default('plain'),
+    order: z.enum(['plain', 'descending']).default('descending'),
     /** Columns whose errors are handed on together. */
     block: z.int().min(1).default(128),
+    sequential: z.boolean().default(false),
+    follow: z.number().min(0).max(1).default(1),
   }),
   async layer(layer, options, run) {
+    const { compute, formats, statistics } = layer
     for (const stack of Object.keys(stacks) as StackName[]) {
-      if (layer.formats[stack] === 'w16') continue
-      const { compute } = layer
-      const gram = await layer.statistics.gram(stack)
+      if (formats[stack] === 'w16') continue
+      const seen = options.sequential ? await statistics.quantized(stack) : undefined
+      const gram = seen?.gram ?? (await statistics.gram(stack))
       const order = options.order === 'plain' ? undefined : descending(await compute.diagonal(gram))
       const { factor, damping } = await factorize(layer, stack, gram, order, options.damping)
       if (damping !== options.damping) run.record(`${stack} damping`, damping)
       for (const name of stacks[stack]) {
-        const grid = await gridOf(layer, name)
-        const weights = layer.weights[name]
-        const [corrected, plain] = [
-          await copyOf(compute, weights),
-          compute.allocate(weights.rows, weights.columns),
-        ]
+        const target = await copyOf(compute, layer.weights[name])
+        if (seen?.cross)
+          await moveTowards(compute, target, seen.cross, gram, { factor, order, part: options.follow })
+        const grid = await gridOf(layer, name, target)
+        const [corrected, plain] = [await copyOf(compute, target), await copyOf(compute, target)]
         await compute.gptq(corrected, factor, grid, { block: options.block, ...(order && { order }) })
-        await compute.snap(plain, weights, grid)
+        await compute.snap(plain, target, grid)
         const [error, rival] = [
-          await outputError(layer, name, corrected),
-          await outputError(layer, name, plain),
+          await squaredError(compute, gram, corrected, target),
+          await squaredError(compute, gram, plain, target),
         ]
         const [kept, left] = error <= rival ? [corrected, plain] : [plain, corrected]
-        left.free()
+        for (const mat of [left, target]) mat.free()
         setRounded(layer, name, { values: kept, grid })
         run.record(`${name} error of rounding`, rival > 0 ? error / rival : 1)
       }
-      factor.free()
+      for (const mat of [factor, seen?.gram, seen?.cross]) mat?.free()
     }
   },
 })
+
+interface Inverse {
+  /** U of `Compute.cholesky`, of the Gram matrix permuted by `order`. */
+  readonly factor: Mat
+  readonly order: Int32Array | undefined
+  readonly part: number
+}
+
+/** w += part · w·(cross − gram)·gram⁻¹, the inverse being the damped one: inputs without errors leave w as it is. */
+async function moveTowards(
+  compute: Compute,
+  w: Mat,
+  cross: Mat,
+  gram: Mat,
+  { factor, order, part }: Inverse,
+): Promise<void> {
+  const change = await copyOf(compute, cross)
+  await compute.add(change, gram, -1)
+  const [a, b] = [compute.allocate(w.rows, w.columns), compute.allocate(w.rows, w.columns)]
+  await compute.multiply(a, w, change)
+  if (order) {
+    await compute.permuteColumns(b, a, order)
+    await compute.copy(a, b)
+  }
+  await compute.multiply(b, a, factor, { transposeB: true })
+  await compute.multiply(a, b, factor)
+  if (order) {
+    const back = new Int32Array(order.length)
+    order.forEach((column, place) => {
+      back[column] = place
+    })
+    await compute.permuteColumns(b, a, back)
+    await compute.copy(a, b)
+  }
+  await compute.add(w, a, part)
+  for (const mat of [change, a, b]) mat.free()
+}
 
 /** Places from the greatest value to the least, equal ones in their order. */
 const descending = (values: Float32Array): Int32Array =>

@@ -1,18 +1,18 @@
 import type { ModelConfig } from '../../checkpoint/config.ts'
 import { ropeTable } from '../../models/rope.ts'
-import type { ColumnStats, Compute, Mat, Values } from '../../quantize/compute/compute.ts'
+import type { Compute, Mat, Values } from '../../quantize/compute/compute.ts'
 import { type ForwardOptions, forwardLayer, withRounded } from '../../quantize/forward.ts'
 import type {
   EmbeddingState,
   HeadState,
   LayerState,
   ProjectionName,
-  Site,
   StackFormat,
   StackName,
   Statistics,
 } from '../../quantize/layer-state.ts'
 import type { Pass } from '../../quantize/passes/pass.ts'
+import { LayerStatistics } from '../../quantize/statistics.ts'
 import { modelConfig } from './model-config.ts'
 import { rng } from './rng.ts'
 
@@ -121,12 +121,15 @@ export async function applyPasses(
     }
   }
   await each((pass, options, run) => pass.embedding?.(model.embedding, options, run))
-  const x = await embedded(model)
+  const [x, floats] = [await embedded(model), await embedded(model)]
   for (const layer of model.layers) {
     const inputs = await copyOf(model.compute, x)
-    Object.assign(layer, { inputs, statistics: statisticsOf({ ...layer, inputs }, layer) })
+    const floatInputs = await copyOf(model.compute, floats)
+    Object.assign(layer, { inputs, floatInputs })
+    Object.assign(layer, { statistics: statisticsOf(layer) })
     await each((pass, options, run) => pass.layer?.(layer, options, run))
-    await forwardLayer(x, layer)
+    await forwardLayer(floats, layer)
+    await forwardLayer(x, withRounded(layer), { fakeActivations: true, fakeKv: true })
   }
   await each((pass, options, run) => pass.head?.(model.head, options, run))
   return recorded
@@ -175,29 +178,6 @@ async function copyOf(compute: Compute, src: Mat): Promise<Mat> {
   return dst
 }
 
-/** Statistics without memory: every question runs the layer, as it then is, on its inputs. */
-function statisticsOf(at: Pick<LayerState, 'inputs' | 'compute'>, layer: LayerState): Statistics {
-  const { compute, inputs } = at
-  const seen = async <T>(wanted: Site, use: (x: Mat) => Promise<T>): Promise<T> => {
-    let result: T | undefined
-    await forwardLayer(await copyOf(compute, inputs), layer, {
-      last: wanted,
-      observe: async (site, x) => {
-        if (site === wanted) result = await use(x)
-      },
-    })
-    return result!
-  }
-  return {
-    columns: (site): Promise<ColumnStats> => seen(site, (x) => compute.columnStats(x)),
-    gram: (site) =>
-      seen(site, async (x) => {
-        const gram = compute.allocate(x.columns, x.columns)
-        await compute.gram(gram, x)
-        return gram
-      }),
-    sample: (site) => seen(site, (x) => copyOf(compute, x)),
-    prepare: async () => {},
-    invalidate: () => {},
-  }
-}
+/** The statistics that a run computes. */
+const statisticsOf = (layer: LayerState): Statistics =>
+  new LayerStatistics(layer, { pieceTokens: 2 * layer.window, weighting: 'uniform' })

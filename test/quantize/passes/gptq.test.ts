@@ -14,6 +14,8 @@ import { rng } from '../../support/rng.ts'
 const test = suite('gptq')
 const compute = new HostCompute('f64')
 const run = { seed: 1, record: () => {} }
+/** As the statistics of the layer have it, in one go. */
+const whole = { sequential: false, follow: 1 }
 
 /** A layer whose inputs all have the Gram matrix that `grams` makes for their width. */
 async function layerWith(
@@ -120,7 +122,7 @@ for (const format of ['w4a8', 'w4a8-g32', 'w4a16-g32', 'w8a8'] as const)
   for (const order of ['plain', 'descending'] as const)
     test(`${format}, ${order} order: the same weights as linear systems solved column by column`, async () => {
       const layer = await layerWith(3, format, correlated)
-      await gptq.layer!(layer, { damping: 0.02, order, block: 8 }, run)
+      await gptq.layer!(layer, { ...whole, damping: 0.02, order, block: 8 }, run)
       const name = 'q'
       const diagonal = await compute.diagonal(await layer.statistics.gram('qkv'))
       const columns = [...diagonal.keys()]
@@ -145,7 +147,7 @@ for (const format of ['w4a8', 'w4a8-g32'] as const)
     for (let seed = 1; seed <= 3; seed++) {
       const layer = await layerWith(seed, format, correlated)
       const rounded = (): LayerState => ({ ...layer, rounded: {} })
-      const options = { damping: 0.01, block: 128 }
+      const options = { ...whole, damping: 0.01, block: 128 }
       const [plain, corrected, ordered] = [rounded(), rounded(), rounded()]
       await rtn.layer!(plain, {}, run)
       await gptq.layer!(corrected, { ...options, order: 'plain' }, run)
@@ -165,7 +167,7 @@ test('inputs that know nothing of each other leave plain rounding', async () => 
     { ...layer, rounded: {} },
   ] as [LayerState, LayerState]
   await rtn.layer!(plain, {}, run)
-  await gptq.layer!(corrected, { damping: 0.01, order: 'descending', block: 8 }, run)
+  await gptq.layer!(corrected, { ...whole, damping: 0.01, order: 'descending', block: 8 }, run)
   for (const name of ['q', 'k', 'v', 'o', 'gate', 'up', 'down'] as const)
     assert.equal(
       await compute.read(corrected.rounded[name]!.values),
@@ -184,7 +186,7 @@ test('fewer inputs than channels take more damping, and a Hessian that is none i
     for (let k = 0; k < columns; k++) gram[k * (columns + 1)] = k === 0 ? -part : 1
     return gram
   }
-  const options = { damping: 0.01, order: 'plain', block: 128 } as const
+  const options = { ...whole, damping: 0.01, order: 'plain', block: 128 } as const
   const layer = await layerWith(5, 'w4a8', indefinite(0.05))
   await gptq.layer!(layer, options, { seed: 1, record })
   assert.is(recorded['qkv damping'], 0.1)
