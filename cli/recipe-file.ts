@@ -3,8 +3,8 @@ import { checkRecipe, type Recipe, readRecipe, recipeNamed } from '../quantize/r
 import { UsageError } from './failure.ts'
 
 /**
- * A recipe by name, or from a file: JSON, or a TypeScript or JavaScript module whose default export is a recipe, which may
- * bring passes of its own.
+ * A recipe by name, or from a file: JSON, or a TypeScript or JavaScript module that exports one as `recipe`, which may bring
+ * passes of its own.
  */
 export async function findRecipe(name: string): Promise<Recipe> {
   if (name.endsWith('.json')) return readRecipe(name)
@@ -12,7 +12,7 @@ export async function findRecipe(name: string): Promise<Recipe> {
   if (!existsSync(name)) throw new UsageError(`there is no recipe at ${name}; check the path`)
   const { importExports } = await import('./load-typescript.ts')
   const [module] = await importExports([name])
-  if (module?.default === undefined)
-    throw new UsageError(`${name} has no default export; export the recipe as \`export default { name, … }\``)
-  return checkRecipe(module.default, name)
+  if (module?.recipe === undefined)
+    throw new UsageError(`${name} exports no recipe; write \`export const recipe = { name: …, … }\``)
+  return checkRecipe(module.recipe, name)
 }

@@ -95,9 +95,9 @@ export class RunState {
     rmSync(this.#path(part), { force: true })
   }
 
-  /** Removes the folder, if nothing was done. */
-  discardIfEmpty(): void {
-    if (existsSync(this.folder) && !readdirSync(this.folder).some((file) => file.endsWith('.safetensors')))
+  /** Removes the folder, unless there is a part whose name begins so. */
+  discardUnless(prefix: string): void {
+    if (existsSync(this.folder) && !readdirSync(this.folder).some((file) => file.startsWith(prefix)))
       this.discard()
   }
 

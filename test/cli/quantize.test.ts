@@ -13,6 +13,7 @@ import { setTimeout } from 'node:timers/promises'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { openCheckpoint } from '../../checkpoint/open.ts'
+import { f32FromF16 } from '../../dsl/half.ts'
 import { recipes } from '../../quantize/recipe.ts'
 import { assertRefused, finished, runCli, spawnCli, temporaryFolder } from '../support/run-cli.ts'
 import { tinyConfig, writeTinyModel } from '../support/tiny-model.ts'
@@ -173,21 +174,136 @@ else
   })
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const)
-  test(`${signal} in the middle ends the program and leaves no weights`, async () => {
+  test(`${signal} in the middle ends the program, leaves no weights, and the same command goes on`, async () => {
     const dst = join(temporaryFolder(), 'result')
-    mkdirSync(dst)
-    const child = spawnCli(['quantize', await writeTinyModel(join(temporaryFolder(), 'large'), 2, 40), dst])
+    const large = await writeTinyModel(join(temporaryFolder(), 'large'), 2, 40)
+    const child = spawnCli(['quantize', large, dst])
     const end = finished(child)
-    // The partial file appears when quantizing begins.
-    while (child.exitCode === null && !readdirSync(dst).some((name) => name.endsWith('.partial')))
+    while (child.exitCode === null && !existsSync(join(`${dst}.quantizing`, 'layer-3.safetensors')))
       await setTimeout(2)
     child.kill(signal)
     const { ended, out, err } = await end
     assert.equal([ended, out, err], [signal, '', ''])
-    assert.equal(
-      readdirSync(dst).filter((name) => name.startsWith('model.safetensors')),
-      [],
-    )
+    assert.not(existsSync(dst))
+    assert.is((await runCli('quantize', large, dst)).code, 0)
+    assert.ok(existsSync(join(dst, 'model.safetensors')))
+    assert.not(existsSync(`${dst}.quantizing`))
   })
+
+const text = join(root, 'text.jsonl')
+writeFileSync(
+  text,
+  Array.from({ length: 9 }, (_, i) => JSON.stringify({ text: `line ${i} of ${'words '.repeat(5)}` })).join(
+    '\n',
+  ),
+)
+const calibrate = ['--calibration', text, '--calibration-windows', '2', '--window', '32', '--device', 'host']
+
+test('a recipe looks at text, and the report shows every pass in every layer, and needs nothing else', async () => {
+  const dst = join(root, 'calibrated')
+  const page = join(root, 'report.html')
+  const two = await writeTinyModel(join(root, 'two'), 4, 2)
+  const run = await runCli(
+    ...['quantize', two, dst, '--recipe', 'qoq-g128', '--format', 'w4a8kv4-g32', '--head', 'w8a8'],
+    ...[...calibrate, '--report', page, '--json', '--seed', '3'],
+  )
+  assert.equal([run.code, run.err], [0, ''])
+  const { recipe, format, device, calibration, head, seed } = JSON.parse(run.out)
+  assert.equal([recipe, format, device, head, seed], ['qoq-g128', 'w4a8kv4-g32', 'host', 'w8a8', 3])
+  assert.equal(calibration, { tokens: 64, window: 32 })
+  const html = readFileSync(page, 'utf8')
+  const passes: string[] = JSON.parse(
+    readFileSync(new URL('../../quantize/recipes/qoq-g128.json', import.meta.url), 'utf8'),
+  ).passes.map((step: { pass: string }) => step.pass)
+  for (const pass of ['original', ...passes]) assert.match(html, `<td>${pass}</td>`)
+  assert.not.match(html, /(?:src|href)=|<script|NaN|undefined/)
+  const generated = await runCli('generate', dst, '-p', 'x', '-n', '2', '--device', 'emulator')
+  assert.is(generated.code, 0, generated.err)
+})
+
+test('a recipe that looks at text asks for it; a report does, too', async () => {
+  const dst = join(root, 'without')
+  assertRefused(
+    await runCli('quantize', model, dst, '--recipe', 'gptq', '--device', 'host'),
+    'give calibration text with --calibration',
+  )
+  assertRefused(await runCli('quantize', model, dst, '--report', join(root, 'r.html')), '--calibration')
+  assertRefused(
+    await runCli('quantize', model, dst, '--recipe', 'rtn', '--calibration', text),
+    'are asked for; give more text, or lower --calibration-windows',
+  )
+  assertRefused(
+    await runCli('quantize', model, dst, '--recipe', 'best'),
+    'there is no recipe best; there are',
+  )
+  assert.not(existsSync(dst) || existsSync(`${dst}.quantizing`))
+})
+
+test('recipes of the user: a JSON file, and a TypeScript module with a pass of its own', async () => {
+  const json = join(root, 'own.json')
+  const recipe = { name: 'own', weights: 'w8a8', kv: 8, passes: [{ pass: 'rtn' }] }
+  writeFileSync(json, JSON.stringify(recipe))
+  const dst = join(root, 'by-json')
+  assert.match((await runCli('quantize', model, dst, '--recipe', json)).out, 'own, w8a8kv8')
+  const module = join(root, 'own.ts')
+  writeFileSync(
+    module,
+    `import { definePass } from 'quattuor'
+import { z } from '${new URL('../../node_modules/zod/index.js', import.meta.url).pathname}'
+
+const double = definePass({
+  name: 'double',
+  about: 'twice the weights',
+  options: z.strictObject({ times: z.number() }),
+  async layer(layer, { times }: { times: number }, run) {
+    const { compute, weights } = layer
+    await compute.add(weights.down, weights.down, times - 1)
+    run.record('times', times)
+  },
+})
+export const recipe = { name: 'own', weights: 'w8a8', kv: 8, passes: [{ pass: double, times: 2 }, { pass: 'rtn' }] }
+`,
+  )
+  const other = join(root, 'by-module')
+  const run = await runCli('quantize', model, other, '--recipe', module)
+  assert.equal([run.code, run.err], [0, ''])
+  const scales = [dst, other].map((folder) => {
+    const checkpoint = openCheckpoint(folder)
+    const { bytes } = checkpoint.tensors.read('model.layers.0.mlp.down_proj.scale')
+    checkpoint.close()
+    return f32FromF16(new Uint16Array(new Uint8Array(bytes).buffer))
+  })
+  assert.equal(
+    scales[1],
+    scales[0]!.map((scale) => 2 * scale),
+  )
+})
+
+test('inspect shows what a result holds, and refuses one whose codes are not safe', async () => {
+  const dst = join(root, 'inspected')
+  await runCli('quantize', model, dst, '--format', 'w4a8kv4-g64')
+  const { code, out } = await runCli('inspect', dst)
+  assert.is(code, 0)
+  assert.match(out, /w4a8kv4-g64, 4-bit keys and values/)
+  assert.match(out, 'protective range: kept in all 4 products')
+  const { products, bytes } = JSON.parse((await runCli('inspect', dst, '--json')).out)
+  assert.is(products.length, 4)
+  assert.is(
+    products[0].histogram.reduce((a: number, b: number) => a + b),
+    256 * 128,
+  )
+  assert.is(bytes.total, bytes.layers + bytes.embeddings + bytes.rest)
+  assert.match((await runCli('inspect', model)).out, 'bf16, 16-bit keys and values')
+  // The f16 scale of a row becomes infinite.
+  const path = join(dst, 'model.safetensors')
+  const spoiled = readFileSync(path)
+  const length = Number(spoiled.readBigUInt64LE())
+  const header = JSON.parse(spoiled.toString('utf8', 8, 8 + length))
+  spoiled.writeUInt16LE(0x7c00, 8 + length + header['model.layers.0.self_attn.o_proj.scale'].data_offsets[0])
+  writeFileSync(path, spoiled)
+  const refused = await runCli('inspect', dst)
+  assert.is(refused.code, 2)
+  assert.match(refused.err, 'model.layers.0.self_attn.o_proj: scales lie from')
+})
 
 test.run()

@@ -14,9 +14,9 @@ for (const format of ['w4a8', 'w4a8-g64', 'w4a16-g32', 'w8a8'] as const)
     const facts = matrixFacts(quantized)
     assert.equal(facts.faults, [])
     const offset = format === 'w8a8' ? 128 : 0
-    facts.histogram.forEach((count, i) =>
-      assert.is(count, [...quantized.codes].filter((code) => code === i - offset).length),
-    )
+    facts.histogram.forEach((count, i) => {
+      assert.is(count, [...quantized.codes].filter((code) => code === i - offset).length)
+    })
     assert.is(facts.twoLevel !== undefined, format === 'w4a8-g64')
   })
 
