@@ -63,13 +63,17 @@ export interface AccuracyRow extends Row {
   readonly seconds: number
 }
 
-/** Mean and spread of each recipe's runs over those of the model in floats, in percent: rows in the order of the runs. */
+/**
+ * Mean and spread of each recipe's runs over those of the model in floats, in percent: rows in the order of the runs.
+ * `chosen %` is what the run with the least perplexity on the text to choose on has on the other.
+ */
 export function summarize(rows: readonly AccuracyRow[], floats: { valid: number; test: number }): Row[] {
   const names = [...new Set(rows.map(({ recipe }) => recipe))]
   return names.map((recipe) => {
     const runs = rows.filter((row) => row.recipe === recipe)
     const over = (of: 'valid' | 'test') => runs.map((row) => 100 * (row[of] / floats[of] - 1))
     const [valid, test] = [over('valid'), over('test')]
+    const best = valid.indexOf(Math.min(...valid))
     return {
       ...{ model: runs[0]!.model, recipe, format: runs[0]!.format, runs: runs.length },
       ...{ 'valid %': mean(valid), 'valid ±': deviation(valid) },
