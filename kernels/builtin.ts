@@ -1,7 +1,7 @@
 import type { Kernel } from '../dsl/kernel.ts'
 import { decodeAttention } from './attention/decode.ts'
 import { decodeConfig } from './attention/decode-shape.ts'
-import { planAttention } from './attention/plan.ts'
+import { planAttention, planConfig } from './attention/plan.ts'
 import { prefillAttention } from './attention/prefill.ts'
 import { planPrefill } from './attention/prefill-plan.ts'
 import { hasPrefill, prefillConfig, tileTokens } from './attention/prefill-shape.ts'
@@ -111,9 +111,9 @@ export function builtinKernels(
       const parts = { kv, dtype, D, Hq, Hkv, queries, target, multiprocessors: 132 }
       const c = decodeConfig(parts)
       if (c.slots >= 2) add(decodeAttention, { ...c })
+      if (kv === 'kv4') add(planAttention, { ...planConfig(c) })
     }
   }
-  for (const queries of [1, 8]) add(planAttention, { queries })
   const gemm = { dtype, N: H, K: H, bias: true, residual: true }
   for (const tile of tiles('w16')) add(gemm16, { ...gemm, ...tile, out: 'f32' })
   for (const format of ['w4a16-g128', 'w4a16-g64', 'w4a16-g32'] as const)

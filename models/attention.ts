@@ -3,7 +3,7 @@ import { SPLIT } from '../kernels/attention/arithmetic.ts'
 import { decodeAttention } from '../kernels/attention/decode.ts'
 import { decodeConfig } from '../kernels/attention/decode-shape.ts'
 import { ITEM_WORDS } from '../kernels/attention/items.ts'
-import { mostItems, planAttention } from '../kernels/attention/plan.ts'
+import { mostItems, planAttention, planConfig } from '../kernels/attention/plan.ts'
 import { prefillAttention } from '../kernels/attention/prefill.ts'
 import { mostPrefillTiles, planPrefill } from '../kernels/attention/prefill-plan.ts'
 import { hasPrefill, prefillConfig, tileTokens } from '../kernels/attention/prefill-shape.ts'
@@ -150,11 +150,11 @@ export class Attention {
         }
         lists.items.fill(0)
         const args = { queryStart, context, pages, window, ...lists }
-        return { lists, plan: await prepare(device, planAttention, { queries }, args) }
+        return { lists, plan: await prepare(device, planAttention, planConfig(c), args) }
       },
       (lists, window, layer) =>
         prepare(device, decodeAttention, c, {
-          ...{ q, partials, arrivals, window, out: attended },
+          ...{ q, pages, partials, arrivals, window, out: attended },
           ...cache.layers[layer]!,
           ...lists,
           scale: this.#scale(),

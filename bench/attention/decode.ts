@@ -2,7 +2,7 @@ import { halves } from '../../dsl/half.ts'
 import { decodeAttention } from '../../kernels/attention/decode.ts'
 import { decodeConfig } from '../../kernels/attention/decode-shape.ts'
 import { ITEM_WORDS } from '../../kernels/attention/items.ts'
-import { mostItems, planAttention } from '../../kernels/attention/plan.ts'
+import { mostItems, planAttention, planConfig } from '../../kernels/attention/plan.ts'
 import { attentionRowReference, codedHead } from '../../kernels/attention/reference.ts'
 import { type KvFormatName, kvFormats, PAGE_TOKENS } from '../../kernels/formats/kv.ts'
 import { KvPages } from '../../kernels/formats/kv-pages.ts'
@@ -116,9 +116,9 @@ export async function measureDecode(device: Device, point: DecodePoint): Promise
       itemCount: keep(Tensor.allocate(device, 'i32', [1])),
     }
     const pages = ints([batch, maxPages], table)
-    const plan = await prepare(device, planAttention, { queries }, { ...step, ...list, pages })
+    const plan = await prepare(device, planAttention, planConfig(config), { ...step, ...list, pages })
     plan.run()
-    launches.push(await prepare(device, decodeAttention, config, { ...shared, ...list }))
+    launches.push(await prepare(device, decodeAttention, config, { ...shared, ...list, pages }))
   }
   try {
     launches[0]!.run()

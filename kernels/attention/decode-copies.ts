@@ -15,7 +15,6 @@ import {
   idiv,
   initBarrier,
   laneIdx,
-  load,
   range,
   type Shared,
   shared,
@@ -30,12 +29,13 @@ import { PAGE_TOKENS } from '../formats/kv.ts'
 import { KEYS, VALUES } from '../formats/kv-pages.ts'
 import { UNIT } from './arithmetic.ts'
 import { COMPUTING_THREADS, type DecodeConfig, type DecodeShape, PAGE_PARAM_BYTES } from './decode-shape.ts'
-import { type ItemExtent, type Items, liveOf, loadExtent, PAGES } from './items.ts'
+import { type ItemExtent, type Items, liveOf, loadItem } from './items.ts'
 
 /** The cache and the work list. */
 export interface CopySource {
   readonly kv: In<number, 'Pages Hkv 2 PB'>
   readonly kvParams?: In<f16, 'Pages Hkv 2 64 2'>
+  readonly pages: In<i32, 'B MaxPages'>
   readonly items: Items
 }
 
@@ -119,22 +119,10 @@ export interface Stream {
   readonly turns: i32
   /** The step of `ahead`, which has been looked up before it is needed. */
   step: i32
-  ahead: { item: i32; head: i32; units: i32; unit: i32; from: i32; end: i32; page: i32[] }
-  /** The item whose units are being copied, and those that are left behind the one at hand. */
-  item: i32
-  head: i32
+  ahead: Place & { units: i32 }
+  /** The unit at hand, and those of its item that are left behind it. */
+  now: Place
   left: i32
-  /** Place of the next unit in the item. */
-  place: i32
-  /** The unit at hand: which of the sequence, its tokens that are seen, its pages; and the pages of the next one. */
-  unit: i32
-  from: i32
-  end: i32
-  page: i32[]
-  nextPage: i32[]
-  /** Tokens of the sequence that are seen. */
-  seenFrom: i32
-  seenEnd: i32
   isDone: i32
   /** The slot of the next block, and the parity of the phase in which it is empty. */
   slot: i32
@@ -142,26 +130,30 @@ export interface Stream {
   stage: i32
 }
 
+/** A unit to copy. */
+interface Place {
+  head: i32
+  sequence: i32
+  unit: i32
+  /** Tokens of the sequence that are seen. */
+  from: i32
+  end: i32
+  page: i32[]
+}
+
+const noPlace = (): Place => ({
+  ...{ head: i32(0), sequence: i32(0), unit: i32(0), from: i32(0), end: i32(0) },
+  page: [i32(0), i32(0)],
+})
+
 function makeStream(a: CopySource, c: DecodeConfig, d: DecodeShape, items: i32): Stream {
   const s: Stream = {
     items,
     turns: items * (c.Hkv * d.passes),
     step: i32(-1),
-    ahead: {
-      ...{ item: i32(0), head: i32(0), units: i32(0), unit: i32(0), from: i32(0), end: i32(0) },
-      page: [i32(0), i32(0)],
-    },
-    item: i32(0),
-    head: i32(0),
+    ahead: { ...noPlace(), units: i32(0) },
+    now: noPlace(),
     left: i32(0),
-    place: i32(0),
-    unit: i32(0),
-    from: i32(0),
-    end: i32(0),
-    page: [i32(0), i32(0)],
-    nextPage: [i32(0), i32(0)],
-    seenFrom: i32(0),
-    seenEnd: i32(0),
     isDone: i32(0),
     slot: i32(0),
     parity: i32(1),
@@ -195,37 +187,45 @@ function lookAhead(a: CopySource, c: DecodeConfig, d: DecodeShape, s: Stream): v
   s.step = s.step + 1
   const turn = turnAt(s.step)
   const { head, pass, item } = placeOf(a, c, d, s.items, turn)
-  const extent = loadExtent(a.items, item)
-  const page = load(a.items, [item, PAGES], UNIT_PAGES)
-  s.ahead.item = item
-  s.ahead.head = head
-  s.ahead.units = turn < s.turns ? unitsIn(c, d, pass, extent) : 0
-  s.ahead.unit = extent.unit
-  s.ahead.from = extent.from
-  s.ahead.end = extent.end
-  for (const i of unroll(UNIT_PAGES)) s.ahead.page[i] = page[i]!
+  const { ahead } = s
+  const next = loadItem(a.items, item)
+  ahead.units = turn < s.turns ? unitsIn(c, d, pass, next) : 0
+  ahead.head = head
+  ahead.sequence = next.sequence
+  ahead.unit = next.unit
+  ahead.from = next.from
+  ahead.end = next.end
+  for (const i of unroll(UNIT_PAGES)) ahead.page[i] = next.pages[i]!
 }
 
-/** Goes on to the next item that has units, if there is one, and reads where its first unit is. */
+/** Goes on to the next item that has units, if there is one. */
 function enterItem(a: CopySource, c: DecodeConfig, d: DecodeShape, s: Stream): void {
   if (d.passes > 1) while (s.ahead.units === 0 && s.step * gridDim.x < s.turns) lookAhead(a, c, d, s)
-  s.item = s.ahead.item
-  s.head = s.ahead.head
-  s.left = s.ahead.units
-  s.unit = s.ahead.unit - 1
-  s.seenFrom = s.ahead.from
-  s.seenEnd = s.ahead.end
-  s.place = 0
-  s.isDone = i32(s.left === 0)
-  for (const i of unroll(UNIT_PAGES)) s.nextPage[i] = s.ahead.page[i]!
+  const { ahead, now } = s
+  now.head = ahead.head
+  now.sequence = ahead.sequence
+  now.unit = ahead.unit
+  now.from = ahead.from
+  now.end = ahead.end
+  for (const i of unroll(UNIT_PAGES)) now.page[i] = ahead.page[i]!
+  s.left = ahead.units - 1
+  s.isDone = i32(ahead.units === 0)
   lookAhead(a, c, d, s)
 }
 
-/** Reads the pages of the unit at `place`. */
-function loadPages(a: CopySource, s: Stream): void {
-  const pages = load(a.items, [s.item, PAGES + UNIT_PAGES * s.place], UNIT_PAGES)
-  s.nextPage[0] = pages[0]!
-  s.nextPage[1] = pages[1]!
+/** Goes on to the next unit. */
+function enterUnit(a: CopySource, c: DecodeConfig, d: DecodeShape, s: Stream): void {
+  if (s.left === 0) enterItem(a, c, d, s)
+  else {
+    const { now } = s
+    s.left = s.left - 1
+    now.unit = now.unit + 1
+    for (const i of unroll(UNIT_PAGES)) {
+      // A page past the last may be past the table, too; it is not copied.
+      const page = Math.min(now.unit * UNIT_PAGES + i, a.pages.dim('MaxPages') - 1)
+      now.page[i] = a.pages.at(now.sequence, page)
+    }
+  }
 }
 
 /**
@@ -248,17 +248,6 @@ function copyBlock(
   block: number,
 ): void {
   if (s.isDone === 0) {
-    if (block === KEYS) {
-      s.unit = s.unit + 1
-      s.left = s.left - 1
-      s.place = s.place + 1
-      const live = liveOf({ from: s.seenFrom, end: s.seenEnd }, s.unit)
-      s.from = live.from
-      s.end = live.end
-      s.page[0] = s.nextPage[0]!
-      s.page[1] = s.nextPage[1]!
-      if (s.left > 0) loadPages(a, s)
-    }
     if (ring.full === undefined) copyPagesAsync(a, d, ring, s, block)
     else if (laneIdx === 0) copyPages(a, d, ring, s, block)
     const wraps = s.slot === c.slots - 1
@@ -266,15 +255,17 @@ function copyBlock(
     s.parity = wraps ? 1 - s.parity : s.parity
     if (block === VALUES) {
       s.stage = s.stage === d.stages - 1 ? 0 : s.stage + 1
-      if (s.left === 0) enterItem(a, c, d, s)
+      enterUnit(a, c, d, s)
     }
   }
   if (ring.full === undefined) commitCopies()
 }
 
 /** Whether a page of the unit at hand has tokens that are seen. */
-const isSeen = (s: Stream, page: number): boolean =>
-  s.from < (page + 1) * PAGE_TOKENS && s.end > page * PAGE_TOKENS
+function isSeen({ now }: Stream, page: number): boolean {
+  const { from, end } = liveOf(now, now.unit)
+  return from < (page + 1) * PAGE_TOKENS && end > page * PAGE_TOKENS
+}
 
 function copyPages(a: CopySource, d: DecodeShape, ring: Ring, s: Stream, block: number): void {
   const full = ring.full!
@@ -284,10 +275,10 @@ function copyPages(a: CopySource, d: DecodeShape, ring: Ring, s: Stream, block: 
   arriveExpecting(full, s.slot, pages * bytes)
   for (const page of unroll(UNIT_PAGES)) {
     if (isSeen(s, page)) {
-      const from = s.page[page]!
-      copyBulk(ring.data, [s.slot, page, 0], a.kv, [from, s.head, block, 0], d.pageBytes, full, s.slot)
+      const from = s.now.page[page]!
+      copyBulk(ring.data, [s.slot, page, 0], a.kv, [from, s.now.head, block, 0], d.pageBytes, full, s.slot)
       if (params !== undefined) {
-        const source = [from, s.head, KEYS, 0, 0]
+        const source = [from, s.now.head, KEYS, 0, 0]
         copyBulk(params, [s.stage, page, KEYS, 0], a.kvParams!, source, PAGE_PARAM_BYTES, full, s.slot)
       }
     }
@@ -300,15 +291,21 @@ function copyPagesAsync(a: CopySource, d: DecodeShape, ring: Ring, s: Stream, bl
   const width = d.pageElements / chunks
   for (const page of unroll(UNIT_PAGES)) {
     if (isSeen(s, page)) {
-      const from = s.page[page]!
+      const from = s.now.page[page]!
       for (const chunk of range(threadIdx.x, chunks, COMPUTING_THREADS)) {
         const element = chunk * width
-        copyAsync(ring.data, [s.slot, page, element], a.kv, [from, s.head, block, element], 16)
+        copyAsync(ring.data, [s.slot, page, element], a.kv, [from, s.now.head, block, element], 16)
       }
       if (block === KEYS && ring.params !== undefined) {
         // Keys' and values' of a token for each thread.
         const [of, token] = [threadIdx.x >>> Math.log2(PAGE_TOKENS), threadIdx.x & (PAGE_TOKENS - 1)]
-        copyAsync(ring.params, [s.stage, page, of, 2 * token], a.kvParams!, [from, s.head, of, token, 0], 4)
+        copyAsync(
+          ring.params,
+          [s.stage, page, of, 2 * token],
+          a.kvParams!,
+          [from, s.now.head, of, token, 0],
+          4,
+        )
       }
     }
   }

@@ -1,11 +1,11 @@
 import { type f32, type i32, type Shared, shared, type u32 } from '../../dsl/index.ts'
 import { STRANDS, UNIT } from './arithmetic.ts'
 import { type DecodeConfig, type DecodeShape, WARPS } from './decode-shape.ts'
-import { PAGES } from './items.ts'
+import { ITEM_WORDS } from './items.ts'
 
 /** What the warps of a CTA give each other. */
 export interface DecodeMemory {
-  /** The first words of the item at hand and of the next one: [step & 1, word]. */
+  /** The item at hand and the next one: [step & 1, word]. */
   readonly items: Shared<i32>
   /** Queries as bytes, high and low ones, in the order of the keys' words: [row, word]. */
   readonly queries: Shared<u32>
@@ -27,7 +27,7 @@ export interface DecodeMemory {
 
 export function makeDecodeMemory(c: DecodeConfig, d: DecodeShape): DecodeMemory {
   return {
-    items: shared<i32>('i32', [2, PAGES]),
+    items: shared<i32>('i32', [2, ITEM_WORDS]),
     queries: shared<u32>('u32', [c.rows, d.queryPitch]),
     rowInfo: shared<f32>('f32', [c.rows, 2]),
     scoreTops: shared<f32>('f32', [d.rowRoom, WARPS]),

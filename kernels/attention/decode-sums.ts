@@ -94,10 +94,9 @@ export function putRows(o: Outputs, rows: TurnRows, sums: SplitSums): void {
 const partialRow = ({ c, d }: Decode, { head, pass }: TurnRows, row: i32): i32 =>
   (head * d.passes + pass) * c.rows + row
 
-/** Stores the sums of one split of several. */
-export function putParts(o: Outputs, rows: TurnRows, sums: SplitSums): void {
+/** Stores the sums of a part of a sequence. */
+export function putPart(o: Outputs, rows: TurnRows, slot: i32, sums: SplitSums): void {
   const { a, c, d, m } = o
-  const { slot } = rows.item
   laneRows(d).forEach((row, j) => {
     if (placeOfRow(o, rows, row).isLive) {
       const at = partialRow(o, rows, row)
@@ -112,37 +111,35 @@ export function putParts(o: Outputs, rows: TurnRows, sums: SplitSums): void {
   })
 }
 
-/** A split's part that has been stored and told of; whether it was the last is looked at after the next item. */
+/** An item's parts that have been stored and told of; whether they were the last is looked at after the next item. */
 export interface Pending {
-  /** Its turn; -1 where there is none. */
+  /** Their turn; -1 where there is none. */
   turn: i32
-  splits: i32
-  /** Parts that were there before; known to the first thread. */
-  before: i32
+  /** Parts that are still to come. Known to the first thread. */
+  missing: i32
 }
 
-export const noPending = (): Pending => ({ turn: i32(-1), splits: i32(0), before: i32(0) })
+export const noPending = (): Pending => ({ turn: i32(-1), missing: i32(0) })
 
-/** Tells of the part that all threads have stored. A barrier must stand before. */
-export function announcePart(
+/** Tells of the `stored` parts that all threads have stored. A barrier must stand before. */
+export function announceParts(
   { a, d }: Outputs,
   { item, head, pass }: TurnRows,
   pending: Pending,
-  turn: i32,
+  { turn, stored }: { readonly turn: i32; readonly stored: i32 },
 ): void {
   pending.turn = turn
-  pending.splits = item.splits
   if (threadIdx.x === 0) {
     threadFence()
     const counter = head * d.passes + pass
-    pending.before = atomicAdd(a.arrivals, [item.sequence, counter], i32(1))
-    if (pending.before === item.splits - 1) a.arrivals.put(0, item.sequence, counter)
+    pending.missing = item.parts - stored - atomicAdd(a.arrivals, [item.sequence, counter], stored)
+    if (pending.missing === 0) a.arrivals.put(0, item.sequence, counter)
   }
 }
 
 /** Gives all threads the answer; a barrier must follow. */
 export function giveAnswer({ m }: Decode, pending: Pending): void {
-  if (threadIdx.x === 0) m.isLast.put(i32(pending.before === pending.splits - 1), 0)
+  if (threadIdx.x === 0) m.isLast.put(i32(pending.missing === 0), 0)
 }
 
 /** A row's sums, and those of four of its columns. */
@@ -151,11 +148,11 @@ interface Sums {
   readonly values: f32[]
 }
 
-/** Splits whose parts are under way at once, where there are many; and of the last few. */
+/** Parts that are under way at once, where there are many; and of the last few. */
 const MANY = 8
 const FEW = 2
 
-/** Adds up all splits of a sequence in order, and gives out its rows. */
+/** Adds up all parts of a sequence in order, and gives out its rows. */
 export function mergeParts(o: Outputs, rows: TurnRows): void {
   const { a, c } = o
   const { item } = rows
@@ -173,14 +170,14 @@ export function mergeParts(o: Outputs, rows: TurnRows): void {
       }
       const addParts = (begin: i32, n: number) => {
         const parts = each(n, (i) => {
-          const slot = item.firstSlot + Math.min(begin + i, item.splits - 1)
+          const slot = item.firstSlot + Math.min(begin + i, item.parts - 1)
           return {
             values: load(a.partials, [slot, from, column], 4, { cache: 'cg' }),
             row: load(a.partials, [slot, from, c.D], 4, { cache: 'cg' }),
           }
         })
         parts.forEach(({ values, row: [reference, total, offset] }, i) => {
-          const isPart = begin + i < item.splits
+          const isPart = begin + i < item.parts
           add(
             sums,
             { reference: isPart ? reference! : f32(NO_REFERENCE), total: total!, offset: offset! },
@@ -188,9 +185,9 @@ export function mergeParts(o: Outputs, rows: TurnRows): void {
           )
         })
       }
-      const many = item.splits & ~(MANY - 1)
+      const many = item.parts & ~(MANY - 1)
       for (const begin of range(0, many, MANY)) addParts(begin, MANY)
-      for (const begin of range(many, item.splits, FEW)) addParts(begin, FEW)
+      for (const begin of range(many, item.parts, FEW)) addParts(begin, FEW)
       const share = 1 / sums.row.total
       store(
         a.out,

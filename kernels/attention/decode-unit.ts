@@ -94,6 +94,33 @@ export const noSums = ({ laneRows, tiles }: Decode['d']): SplitSums => ({
   strand: { reference: f32(NO_REFERENCE), sum: f32(0) },
 })
 
+/** Adds a split's sums to those of the splits before, and clears them. */
+export function addSplit({ d }: Decode, total: SplitSums, split: SplitSums): void {
+  for (const j of unroll(d.laneRows)) {
+    const change = rescale(total.references[j]!, split.references[j]!)
+    total.references[j] = change.reference
+    for (const tile of unroll(d.tiles)) {
+      for (const half of unroll(2)) {
+        const before = total.values[j]![tile]![half]! * change.keep
+        total.values[j]![tile]![half] = fma(split.values[j]![tile]![half]!, change.factor, before)
+      }
+    }
+  }
+  const change = rescale(total.strand.reference, split.strand.reference)
+  total.strand.reference = change.reference
+  total.strand.sum = fma(split.strand.sum, change.factor, total.strand.sum * change.keep)
+  clearSums(d, split)
+}
+
+export function clearSums(d: Decode['d'], sums: SplitSums): void {
+  for (const j of unroll(d.laneRows)) {
+    sums.references[j] = NO_REFERENCE
+    for (const tile of unroll(d.tiles)) for (const half of unroll(2)) sums.values[j]![tile]![half] = 0
+  }
+  sums.strand.reference = NO_REFERENCE
+  sums.strand.sum = 0
+}
+
 /**
  * A unit by all warps: each has the scores of a quarter of its tokens, and after all have met the sums of a quarter of the
  * columns of its values, which it adds to those of the units before.

@@ -35,23 +35,23 @@ import { makeDecodeMemory } from './decode-memory.ts'
 import { loadFirstQuery, prepareQueries, queryWords } from './decode-queries.ts'
 import { checkDecode, DECODE_THREADS, type DecodeConfig, decodeShape, WARPS } from './decode-shape.ts'
 import {
-  announcePart,
+  announceParts,
   giveAnswer,
   giveRowSums,
   mergeParts,
   noPending,
-  putParts,
+  putPart,
   putRows,
 } from './decode-sums.ts'
-import { attendUnit, loadItemQuery, noSums } from './decode-unit.ts'
-import { loadExtent, loadItem, PAGES } from './items.ts'
+import { addSplit, attendUnit, clearSums, loadItemQuery, noSums } from './decode-unit.ts'
+import { ITEM_WORDS, type ItemExtent, isFirst, loadItem, SPLIT_UNITS } from './items.ts'
 
 /**
  * Attention over paged keys and values for sequences with few query tokens: query heads and tokens that share a key/value
  * head are multiplied together, so that each code is read and unpacked once.
  *
  * CTAs take the items that `planAttention` has listed, each for every key/value head, in turns. A CTA goes through the units
- * of an item's split in order and keeps their sums in registers; what sequences of several splits have is added up by the
+ * of an item's splits in order and keeps their sums in registers; what sequences of several items have is added up by the
  * last to arrive. A row's result depends on its own context alone (`arithmetic.ts`).
  *
  * `partials` and `arrivals` are described at `decodeConfig`.
@@ -68,7 +68,8 @@ export const decodeAttention = kernel(
       q: In<Elem<'dtype'>, 'T HqD'>
       kv: In<Elem<'kvElement'>, 'Pages Hkv 2 PB'>
       kvParams?: In<f16, 'Pages Hkv 2 64 2'>
-      items: In<i32, 'Items 28'>
+      pages: In<i32, 'B MaxPages'>
+      items: In<i32, 'Items 12'>
       itemCount: In<i32, '1'>
       /** Tokens that a query sees, itself included. */
       window: i32
@@ -101,7 +102,7 @@ export const decodeAttention = kernel(
     const placeAt = (step: i32) => placeOf(a, c, d, items, turnAt(step))
     const rowsAt = (step: i32) => ({ ...placeAt(step), item: loadItem(o.m.items, step & 1) })
     // One warp reads the next item's words long before they are needed.
-    const readsItems = warpIdx === 1 && laneIdx < PAGES
+    const readsItems = warpIdx === 1 && laneIdx < ITEM_WORDS
     const readWord = (step: i32): i32 => (readsItems ? a.items.at(placeAt(step).item, laneIdx) : 0)
     const giveWord = (step: i32, word: i32): void => {
       if (readsItems) o.m.items.put(word, step & 1, laneIdx)
@@ -127,7 +128,7 @@ export const decodeAttention = kernel(
     }
     for (const step of range(idiv(turns + gridDim.x - 1, gridDim.x))) {
       const turn = turnAt(step)
-      const extent = loadExtent(o.m.items, step & 1)
+      const extent: ItemExtent = loadItem(o.m.items, step & 1)
       const { pass } = placeAt(step)
       const units = turn < turns ? unitsIn(c, d, pass, extent) : 0
       const word = readWord(step + 1)
@@ -137,20 +138,37 @@ export const decodeAttention = kernel(
         giveWord(step + 1, word)
         const query = loadItemQuery(o)
         const sums = noSums(d)
+        const total = noSums(d)
+        let stored: i32 = 0
         for (const i of range(units)) {
-          attendUnit(o, stream, at, query, sums, { extent, pass, unit: extent.unit + i })
+          const unit = extent.unit + i
+          attendUnit(o, stream, at, query, sums, { extent, pass, unit })
           if (i === 0) readQuery(step + 1)
+          if ((unit & (SPLIT_UNITS - 1)) === SPLIT_UNITS - 1 || i === units - 1) {
+            if (isFirst(extent)) addSplit(o, total, sums)
+            else {
+              giveRowSums(o, sums)
+              meet()
+              const rows = rowsAt(step)
+              putPart(o, rows, rows.item.slot + stored, sums)
+              stored = stored + 1
+              clearSums(d, sums)
+            }
+          }
         }
-        giveRowSums(o, sums)
+        if (isFirst(extent)) giveRowSums(o, total)
         if (pending.turn >= 0) giveAnswer(o, pending)
         meet()
         if (pending.turn >= 0) merge()
         const rows = rowsAt(step)
-        if (rows.item.splits === 1) putRows(o, rows, sums)
+        if (rows.item.parts === 1) putRows(o, rows, total)
         else {
-          putParts(o, rows, sums)
-          meet()
-          announcePart(o, rows, pending, turn)
+          if (isFirst(extent)) {
+            putPart(o, rows, rows.item.slot, total)
+            stored = 1
+            meet()
+          }
+          announceParts(o, rows, pending, { turn, stored })
         }
       } else {
         // The word's place may still be read: it was the item's before.

@@ -1,14 +1,16 @@
 import { type In, type i32, load, type Shared } from '../../dsl/index.ts'
-import { PAGE_TOKENS } from '../formats/kv.ts'
 import { SPLIT, UNIT } from './arithmetic.ts'
 
 /**
- * The work list of decode attention: items, each a split of a sequence's context, those of many units first. Every key/value
- * head goes through all of them.
+ * The work list of decode attention: items, each a run of splits of a sequence's context, those of many units first. Every
+ * key/value head goes through all of them.
  */
 
-/** Units of an item at most. */
-export const ITEM_UNITS = SPLIT / UNIT
+/** Units of a split. */
+export const SPLIT_UNITS = SPLIT / UNIT
+
+/** Splits of an item at most. */
+export const MOST_SPLITS = 4
 
 /** Where the words of an item are. */
 export const UNITS = 0
@@ -17,20 +19,18 @@ export const FROM = 2
 export const END = 3
 export const COUNT = 4
 export const TOKEN = 5
-export const POSITION = 6
-export const SEQUENCE = 7
-export const SLOT = 8
-export const FIRST_SLOT = 9
-export const SPLITS = 10
-/** From here on two pages of each unit. */
-export const PAGES = 12
+export const SEQUENCE = 6
+export const SLOT = 7
+export const FIRST_SLOT = 8
+export const PARTS = 9
+export const PAGES = 10
 
 /** Words of an item. */
-export const ITEM_WORDS = PAGES + (ITEM_UNITS * UNIT) / PAGE_TOKENS
+export const ITEM_WORDS = 12
 
-export type Items = In<i32, 'Items 28'>
+export type Items = In<i32, 'Items 12'>
 
-/** What is copied of an item. */
+/** What is attended to of an item. */
 export interface ItemExtent {
   /** Units that queries see something of, and which of the sequence is the first. */
   readonly units: i32
@@ -43,31 +43,23 @@ export interface ItemExtent {
 }
 
 export interface Item extends ItemExtent {
-  /** The sequence's first query token in the step, and its position. */
+  /** The sequence's first query token in the step. */
   readonly token: i32
-  readonly position: i32
   readonly sequence: i32
-  /** Where the split's sums go if there are several: its slot, that of the first split, and how many. */
+  /**
+   * Where the sums go if others have some of the sequence: the slot of the item's first part, that of the sequence's, and how
+   * many there are. The first item of a sequence is a part, and of others each split.
+   */
   readonly slot: i32
   readonly firstSlot: i32
-  readonly splits: i32
+  readonly parts: i32
+  /** The first unit's pages. */
+  readonly pages: readonly [i32, i32]
 }
 
-export function loadExtent(items: Items | Shared<i32>, index: i32): ItemExtent {
-  const words = load(items, [index, 0], 4)
-  const [count] = load(items, [index, COUNT], 1)
-  return {
-    units: words[UNITS]!,
-    unit: words[UNIT_INDEX]!,
-    from: words[FROM]!,
-    end: words[END]!,
-    count: count!,
-  }
-}
-
-/** An item of a list, or of a copy of its first words in shared memory. */
+/** An item of a list, or of a copy in shared memory. */
 export function loadItem(items: Items | Shared<i32>, index: i32): Item {
-  const words = load(items, [index, 0], PAGES)
+  const words = load(items, [index, 0], ITEM_WORDS)
   return {
     units: words[UNITS]!,
     unit: words[UNIT_INDEX]!,
@@ -75,15 +67,18 @@ export function loadItem(items: Items | Shared<i32>, index: i32): Item {
     end: words[END]!,
     count: words[COUNT]!,
     token: words[TOKEN]!,
-    position: words[POSITION]!,
     sequence: words[SEQUENCE]!,
     slot: words[SLOT]!,
     firstSlot: words[FIRST_SLOT]!,
-    splits: words[SPLITS]!,
+    parts: words[PARTS]!,
+    pages: [words[PAGES]!, words[PAGES + 1]!],
   }
 }
 
-/** The tokens of a unit that a query of the sequence sees: from, and end in the upper half. */
+/** Whether an item is its sequence's first. */
+export const isFirst = ({ unit, from }: ItemExtent): boolean => unit * UNIT <= from
+
+/** The tokens of a unit that a query of the sequence sees: from, and end. */
 export function liveOf(
   { from, end }: { readonly from: i32; readonly end: i32 },
   unit: i32,

@@ -1,63 +1,70 @@
 import {
+  atomicAdd,
   ballot,
   barrier,
-  blockIdx,
-  ceilDiv,
+  f32,
   type In,
   i32,
   idiv,
   kernel,
   laneIdx,
-  load,
+  leadingZeros,
   type Out,
-  popCount,
   range,
+  reduxAdd,
   type Shared,
   shared,
-  shuffleUp,
+  shuffle,
+  shuffleDown,
   store,
   threadIdx,
-  u32,
   unroll,
   waitForPrevious,
   warpIdx,
 } from '../../dsl/index.ts'
+import { ceilDiv } from '../../dsl/math.ts'
 import { PAGE_TOKENS } from '../formats/kv.ts'
 import { SPLIT, UNIT } from './arithmetic.ts'
 import { hasEngine } from './decode-copies.ts'
-import { ITEM_UNITS, ITEM_WORDS, PAGES } from './items.ts'
+import { type DecodeConfig, decodeShape } from './decode-shape.ts'
+import { MOST_SPLITS, SPLIT_UNITS } from './items.ts'
 
 export interface PlanConfig {
   /** Query tokens of the longest sequences that decode attention takes. */
   readonly queries: number
+  /** CTAs that share the work of a key/value head and pass. */
+  readonly ctas: number
 }
 
-/** Threads of a CTA, each of which looks at one sequence at a time. */
-const THREADS = 256
-const WARPS = THREADS / 32
+/** What the plan has to know of the kernel that goes by it. */
+export const planConfig = (c: DecodeConfig): PlanConfig => ({
+  queries: c.queries,
+  ctas: c.ctas / (c.Hkv * decodeShape(c).passes),
+})
 
-/** Sequences whose items a CTA writes. */
-const SHARE = 64
+/** Threads of the CTA, each of which looks at one sequence at a time. */
+const THREADS = 1024
 
 /** Room for the items of any step, and for the slots of its partial sums. */
 export const mostItems = (sequences: number, maxPages: number): number =>
   sequences * ceilDiv(maxPages * PAGE_TOKENS, SPLIT)
 
-/** What is counted of sequences: splits of eight units (at 0), splits of 1 to 7, and slots of partial sums. */
-const WHOLE = 0
-const SLOTS = ITEM_UNITS
-const KINDS = ITEM_UNITS + 1
+/** Units of an item at most. */
+const MOST_UNITS = MOST_SPLITS * SPLIT_UNITS
+
+/** What a CTA may have more than its share, so that a sequence need not be cut. */
+const EXCESS = 1.05
 
 /**
- * Lists the items of decode attention for a step: for every layer the same. Items of many units come first, so that CTAs
- * which take them in turns end together.
+ * Lists the items of decode attention for a step: for every layer the same.
  *
- * Each CTA counts all sequences, and writes the items of some. Sequences without query tokens, or with more than `queries`,
- * have none.
+ * A sequence is one item where that is not more than a CTA's share of all work. Longer ones are cut into runs of as many splits
+ * as a share has, at least one. Items of many units come first, so that CTAs which take them in turns end together. Sequences
+ * without query tokens, or with more than `queries`, have no items.
  */
 export const planAttention = kernel(
   import.meta.url,
-  { grid: (d) => [ceilDiv(d.B!, SHARE)], block: [THREADS] },
+  { grid: () => [1], block: [THREADS] },
   function planAttention(
     a: {
       queryStart: In<i32, 'Starts'>
@@ -65,49 +72,44 @@ export const planAttention = kernel(
       pages: In<i32, 'B MaxPages'>
       /** Tokens that a query sees, itself included. */
       window: i32
-      items: Out<i32, 'Items 28'>
+      items: Out<i32, 'Items 12'>
       itemCount: Out<i32, '1'>
     },
     c: PlanConfig,
   ) {
     if (hasEngine()) waitForPrevious()
     const sequences = a.context.dim('B')
-    const counters: Counters = {
-      ofWarps: shared<i32>('i32', [WARPS, KINDS]),
-      before: shared<i32>('i32', [WARPS, KINDS]),
-      totals: shared<i32>('i32', [KINDS]),
-    }
-    const firsts = shared<i32>('i32', [ITEM_UNITS])
-    const list = shared<i32>('i32', [SHARE, SEQUENCE_WORDS])
-
-    if (threadIdx.x < KINDS) counters.totals.put(0, threadIdx.x)
-    barrier()
-    for (const first of range(0, sequences, THREADS)) {
-      countSplits(counters, splitsOf(a, c, first + threadIdx.x))
+    const s: Counters = {
+      units: shared<i32>('i32', [1]),
+      slots: shared<i32>('i32', [1]),
+      places: shared<i32>('i32', [MOST_UNITS]),
     }
     if (threadIdx.x === 0) {
-      // Splits of eight units, then those of seven, and so on.
-      let first: i32 = counters.totals.at(WHOLE)
-      firsts.put(0, WHOLE)
-      for (const shorter of unroll(1, ITEM_UNITS)) {
-        const length = ITEM_UNITS - shorter
-        firsts.put(first, length)
-        first = first + counters.totals.at(length)
-      }
-      if (blockIdx.x === 0) a.itemCount.put(first, 0)
+      s.units.put(0, 0)
+      s.slots.put(0, 0)
     }
-    barrier()
-    if (threadIdx.x < KINDS) counters.totals.put(0, threadIdx.x)
+    if (threadIdx.x < MOST_UNITS) s.places.put(0, threadIdx.x)
     barrier()
     for (const first of range(0, sequences, THREADS)) {
-      const own = splitsOf(a, c, first + threadIdx.x)
-      const ranks = countSplits(counters, own)
-      const inShare = first + threadIdx.x - blockIdx.x * SHARE
-      if (inShare >= 0 && inShare < SHARE) describe(list, inShare, own, ranks, firsts)
+      const units = reduxAdd(unitsOf(sequenceOf(a, c, first + threadIdx.x)))
+      if (laneIdx === 0) atomicAdd(s.units, [0], units)
     }
     barrier()
-    writeWholes(a, list)
-    writeOthers(a, list)
+    const share = i32(f32(s.units.at(0)) * (EXCESS / c.ctas))
+    const most = Math.max(Math.min(share, MOST_UNITS), SPLIT_UNITS)
+    for (const first of range(0, sequences, THREADS)) {
+      const { head, between, splits, tail } = cutOf(sequenceOf(a, c, first + threadIdx.x), most)
+      count(s, head, i32(1))
+      count(s, splits * SPLIT_UNITS, between)
+      count(s, tail, i32(1))
+    }
+    barrier()
+    if (warpIdx === 0) orderPlaces(a.itemCount, s)
+    barrier()
+    for (const first of range(0, sequences, THREADS)) {
+      const own = sequenceOf(a, c, first + threadIdx.x)
+      writeItems(a, s, own, cutOf(own, most))
+    }
   },
 )
 
@@ -116,227 +118,150 @@ interface PlanArguments {
   readonly context: In<i32, 'B'>
   readonly pages: In<i32, 'B MaxPages'>
   readonly window: i32
-  readonly items: Out<i32, 'Items 28'>
+  readonly items: Out<i32, 'Items 12'>
 }
 
-// ---- splits of a sequence -------------------------------------------------------------------------------------------
+interface Counters {
+  /** Units of all sequences, and slots that are taken. */
+  readonly units: Shared<i32>
+  readonly slots: Shared<i32>
+  /** By units less 1: items of so many units, and then the place in the list of the next of them. */
+  readonly places: Shared<i32>
+}
 
-/** A sequence as its splits. */
-interface Splits {
-  /** First query token in the step, query tokens, and position of the first. */
+// ---- sequences ------------------------------------------------------------------------------------------------------
+
+interface Sequence {
+  readonly sequence: i32
+  /** First query token in the step, and query tokens. */
   readonly token: i32
   readonly count: i32
-  readonly position: i32
   /** The first token that a query sees, and the end of the context. */
   readonly from: i32
   readonly end: i32
-  /** Splits in all, those of eight units, and the first of these. */
-  readonly splits: i32
-  readonly wholes: i32
-  readonly firstWhole: i32
-  /** Units of the first split and of the last (another one), where they are fewer than eight; 0 otherwise. */
-  readonly head: i32
-  readonly tail: i32
+  /** The units of both; the last is before the first where decode attention has nothing to do. */
+  readonly firstUnit: i32
+  readonly lastUnit: i32
 }
 
-function splitsOf(a: PlanArguments, c: PlanConfig, sequence: i32): Splits {
+function sequenceOf(a: PlanArguments, c: PlanConfig, sequence: i32): Sequence {
   const sequences = a.context.dim('B')
   const safe = Math.min(sequence, sequences - 1)
   const token = a.queryStart.at(safe)
   const count = a.queryStart.at(safe + 1) - token
   const end = a.context.at(safe)
   const isDecode = sequence < sequences && count >= 1 && count <= c.queries && end >= count
-  const position = end - count
-  const from = Math.max(position - a.window + 1, 0)
-  const [firstUnit, lastUnit] = [from >>> UNIT_BITS, (end - 1) >>> UNIT_BITS]
-  const [firstSplit, lastSplit] = [firstUnit >>> 3, lastUnit >>> 3]
-  const several = lastSplit > firstSplit
-  const inFirst = Math.min(lastUnit, firstSplit * ITEM_UNITS + 7) - firstUnit + 1
-  const inLast = lastUnit - lastSplit * ITEM_UNITS + 1
-  const isWholeFirst = inFirst === ITEM_UNITS
-  const isWholeLast = several && inLast === ITEM_UNITS
-  const between = several ? lastSplit - firstSplit - 1 : 0
-  const wholes = between + i32(isWholeFirst) + i32(isWholeLast)
-  return {
-    token,
-    count,
-    position,
-    from,
-    end,
-    splits: isDecode ? lastSplit - firstSplit + 1 : 0,
-    wholes: isDecode ? wholes : 0,
-    firstWhole: isWholeFirst ? firstSplit : firstSplit + 1,
-    head: isDecode && !isWholeFirst ? inFirst : 0,
-    tail: isDecode && several && !isWholeLast ? inLast : 0,
-  }
+  const from = Math.max(end - count - a.window + 1, 0)
+  const firstUnit = isDecode ? from >>> UNIT_BITS : 0
+  const lastUnit = isDecode ? (end - 1) >>> UNIT_BITS : -1
+  return { sequence: safe, token, count, from, end, firstUnit, lastUnit }
 }
 
 const UNIT_BITS = Math.log2(UNIT)
+const SPLIT_BITS = Math.log2(SPLIT_UNITS)
 
-/** Slots of partial sums: one for each split where there are several. */
-const slotsOf = ({ splits }: Splits): i32 => (splits > 1 ? splits : 0)
+const unitsOf = ({ firstUnit, lastUnit }: Sequence): i32 => lastUnit - firstUnit + 1
+
+/** How a sequence is cut into items. */
+interface Cut {
+  /** Units of the first item, and of the last, another one; 0 where there is none. */
+  readonly head: i32
+  readonly tail: i32
+  /** Items between them, and splits of each of those. */
+  readonly between: i32
+  readonly splits: i32
+  /** The first unit behind the first item. */
+  readonly next: i32
+  /** Parts that are summed up at last. */
+  readonly parts: i32
+}
+
+/** Cuts a sequence into items of `most` units at most, at least a split. */
+function cutOf(own: Sequence, most: i32): Cut {
+  const units = unitsOf(own)
+  const splits = most >>> SPLIT_BITS
+  const isWhole = units <= most
+  const firstSplit = own.firstUnit >>> SPLIT_BITS
+  const next = (firstSplit + splits) * SPLIT_UNITS
+  // Items behind the first: all but the last have as many splits as may be.
+  const left = own.lastUnit + 1 - next
+  const run = splits * SPLIT_UNITS
+  const items = Math.max(idiv(left + run - 1, run), 1)
+  return {
+    head: isWhole ? units : next - own.firstUnit,
+    tail: isWhole ? 0 : left - (items - 1) * run,
+    between: isWhole ? 0 : items - 1,
+    splits,
+    next,
+    parts: isWhole ? 1 : 1 + ((left + SPLIT_UNITS - 1) >>> SPLIT_BITS),
+  }
+}
 
 // ---- counting -------------------------------------------------------------------------------------------------------
 
-interface Counters {
-  /** [warp, kind]: of the sequences that the CTA looks at; and of all before the warp's. */
-  readonly ofWarps: Shared<i32>
-  readonly before: Shared<i32>
-  /** Of all sequences so far. */
-  readonly totals: Shared<i32>
+function count(s: Counters, units: i32, items: i32): void {
+  if (units > 0 && items > 0) atomicAdd(s.places, [units - 1], items)
 }
 
-/** What comes before a sequence's splits: of each kind that it has. */
-interface Ranks {
-  readonly wholes: i32
-  readonly slots: i32
-  readonly head: i32
-  readonly tail: i32
-}
-
-/** Counts the splits of all threads' sequences, and of those before each. All threads must call it. */
-function countSplits(counters: Counters, own: Splits): Ranks {
-  const wholes = sumToHere(own.wholes)
-  const slots = sumToHere(slotsOf(own))
-  const lower = (u32(1) << u32(laneIdx)) - 1
-  let head: i32 = 0
-  let tail: i32 = 0
-  for (const length of unroll(1, ITEM_UNITS)) {
-    const [heads, tails] = [ballot(own.head === length), ballot(own.tail === length)]
-    const rank = popCount(heads & lower) + popCount(tails & lower)
-    head = own.head === length ? rank : head
-    tail = own.tail === length ? rank + i32(own.head === length) : tail
-    if (laneIdx === 0) counters.ofWarps.put(popCount(heads) + popCount(tails), warpIdx, length)
-  }
-  if (laneIdx === 31) {
-    counters.ofWarps.put(wholes, warpIdx, WHOLE)
-    counters.ofWarps.put(slots, warpIdx, SLOTS)
-  }
-  barrier()
-  if (threadIdx.x < KINDS) {
-    let total: i32 = counters.totals.at(threadIdx.x)
-    for (const warp of unroll(WARPS)) {
-      counters.before.put(total, warp, threadIdx.x)
-      total = total + counters.ofWarps.at(warp, threadIdx.x)
-    }
-    counters.totals.put(total, threadIdx.x)
-  }
-  barrier()
-  return {
-    wholes: counters.before.at(warpIdx, WHOLE) + wholes - own.wholes,
-    slots: counters.before.at(warpIdx, SLOTS) + slots - slotsOf(own),
-    head: counters.before.at(warpIdx, own.head) + head,
-    tail: counters.before.at(warpIdx, own.tail) + tail,
-  }
-}
-
-/** The sum over the lanes up to the calling one. */
-function sumToHere(value: i32): i32 {
-  let sum = value
+/** Makes numbers of items places in the list: those of many units first. By one warp. */
+function orderPlaces(itemCount: Out<i32, '1'>, s: Counters): void {
+  const own = s.places.at(laneIdx)
+  let longer: i32 = own
   for (const step of unroll(5)) {
-    const lower = shuffleUp(sum, 2 ** step)
-    sum = laneIdx >= 2 ** step ? sum + lower : sum
+    const other = shuffleDown(longer, 2 ** step)
+    longer = laneIdx + 2 ** step < 32 ? longer + other : longer
   }
-  return sum
+  s.places.put(longer - own, laneIdx)
+  if (laneIdx === 0) itemCount.put(longer, 0)
 }
 
 // ---- writing --------------------------------------------------------------------------------------------------------
 
-/** Words of a sequence in the list of a CTA's share; behind the first query token are their number and position. */
-const S_TOKEN = 0
-const S_FROM = 3
-const S_END = 4
-const S_SPLITS = 5
-const S_SLOT = 6
-const S_WHOLES = 7
-const S_FIRST_WHOLE = 8
-const S_FIRST_ITEM = 9
-/** Of the first split, and behind it of the last. */
-const S_HEAD = 10
-const S_HEAD_ITEM = 12
-const SEQUENCE_WORDS = 16
-
-function describe(list: Shared<i32>, at: i32, own: Splits, ranks: Ranks, firsts: Shared<i32>): void {
-  store(
-    list,
-    [at, 0],
-    [
-      ...[own.token, own.count, own.position, own.from, own.end, own.splits, ranks.slots],
-      ...[own.wholes, own.firstWhole, ranks.wholes, own.head, own.tail],
-      ...[firsts.at(own.head) + ranks.head, firsts.at(own.tail) + ranks.tail, i32(0), i32(0)],
-    ],
-  )
-}
-
-/** The share's sequences that there are. */
-const shareOf = (a: PlanArguments): i32 => Math.min(a.context.dim('B') - blockIdx.x * SHARE, SHARE)
-
-/** Groups of four words of an item, each of which a thread writes. */
-const QUADS = ITEM_WORDS / 4
-
-/** Items of eight units. */
-function writeWholes(a: PlanArguments, list: Shared<i32>): void {
-  const count = shareOf(a)
-  const first = list.at(0, S_FIRST_ITEM)
-  const end = list.at(count - 1, S_FIRST_ITEM) + list.at(count - 1, S_WHOLES)
-  for (const at of range(first * QUADS + threadIdx.x, end * QUADS, THREADS)) {
-    const item = idiv(at, QUADS)
-    // The last sequence whose first item is not behind this one.
-    let index: i32 = 0
-    for (const step of unroll(Math.log2(SHARE))) {
-      const next = index + SHARE / 2 ** (step + 1)
-      if (next < count) {
-        if (list.at(next, S_FIRST_ITEM) <= item) index = next
-      }
+function writeItems(a: PlanArguments, s: Counters, own: Sequence, cut: Cut): void {
+  const take = (units: i32, items: i32): i32 =>
+    units > 0 && items > 0 ? atomicAdd(s.places, [units - 1], items) : 0
+  const slot = cut.parts > 1 ? atomicAdd(s.slots, [0], cut.parts) : 0
+  const run = cut.splits * SPLIT_UNITS
+  const [head, between, tail] = [take(cut.head, i32(1)), take(run, cut.between), take(cut.tail, i32(1))]
+  const parts = { firstSlot: slot, parts: cut.parts, next: cut.next }
+  if (cut.head > 0) writeItem(a, own, parts, { place: head, unit: own.firstUnit, units: cut.head })
+  if (cut.tail > 0)
+    writeItem(a, own, parts, { place: tail, unit: own.lastUnit - cut.tail + 1, units: cut.tail })
+  // Those of long contexts are written by all lanes.
+  let left = ballot(cut.between > 0)
+  while (left !== 0) {
+    const lane = 31 - leadingZeros(left & (0 - left))
+    left = left & (left - 1)
+    const of = (value: i32): i32 => shuffle(value, lane)
+    const theirs: Sequence = {
+      sequence: of(own.sequence),
+      token: of(own.token),
+      count: of(own.count),
+      from: of(own.from),
+      end: of(own.end),
+      firstUnit: of(own.firstUnit),
+      lastUnit: of(own.lastUnit),
     }
-    const split = list.at(index, S_FIRST_WHOLE) + (item - list.at(index, S_FIRST_ITEM))
-    writeQuad(a, list, {
-      index,
-      unit: split * ITEM_UNITS,
-      units: i32(ITEM_UNITS),
-      item,
-      quad: at - item * QUADS,
-    })
+    const theirParts = { firstSlot: of(slot), parts: of(cut.parts), next: of(cut.next) }
+    const [items, first] = [of(cut.between), of(between)]
+    for (const i of range(laneIdx, items, 32))
+      writeItem(a, theirs, theirParts, { place: first + i, unit: theirParts.next + i * run, units: run })
   }
 }
 
-/** Items of fewer units: of each sequence the first split and the last. */
-function writeOthers(a: PlanArguments, list: Shared<i32>): void {
-  for (const at of range(threadIdx.x, shareOf(a) * 2 * QUADS, THREADS)) {
-    const which = idiv(at, QUADS)
-    const index = which >>> 1
-    const isTail = which & 1
-    const units = list.at(index, S_HEAD + isTail)
-    if (units > 0) {
-      const lastUnit = (list.at(index, S_END) - 1) >>> UNIT_BITS
-      const unit = isTail !== 0 ? lastUnit - units + 1 : list.at(index, S_FROM) >>> UNIT_BITS
-      const item = list.at(index, S_HEAD_ITEM + isTail)
-      writeQuad(a, list, { index, unit, units, item, quad: at - which * QUADS })
-    }
-  }
-}
-
-/** Writes four words of an item. */
-function writeQuad(
+function writeItem(
   a: PlanArguments,
-  list: Shared<i32>,
-  o: { readonly index: i32; readonly unit: i32; readonly units: i32; readonly item: i32; readonly quad: i32 },
+  { sequence, token, count, from, end, firstUnit }: Sequence,
+  { firstSlot, parts, next }: { readonly firstSlot: i32; readonly parts: i32; readonly next: i32 },
+  { place, unit, units }: { readonly place: i32; readonly unit: i32; readonly units: i32 },
 ): void {
-  const { index, unit, units, item, quad } = o
-  const sequence = blockIdx.x * SHARE + index
-  const [from, end] = [list.at(index, S_FROM), list.at(index, S_END)]
-  if (quad === 0) store(a.items, [item, 0], [units, unit, from, end])
-  else if (quad === 1) {
-    const [token, count, position] = load(list, [index, S_TOKEN], 4)
-    store(a.items, [item, 4], [count!, token!, position!, sequence])
-  } else if (quad === 2) {
-    const firstSlot = list.at(index, S_SLOT)
-    const slot = firstSlot + idiv(unit * UNIT, SPLIT) - idiv(from, SPLIT)
-    store(a.items, [item, 8], [slot, firstSlot, list.at(index, S_SPLITS), i32(0)])
-  } else {
-    const first = unit * (UNIT / PAGE_TOKENS) + 4 * quad - PAGES
-    const lastPage = idiv(end - 1, PAGE_TOKENS)
-    const pages = [0, 1, 2, 3].map((i) => a.pages.at(sequence, Math.min(first + i, lastPage)))
-    store(a.items, [item, 4 * quad], pages)
-  }
+  const page = unit * (UNIT / PAGE_TOKENS)
+  const lastPage = idiv(end - 1, PAGE_TOKENS)
+  const pages = [page, Math.min(page + 1, lastPage)].map((at) => a.pages.at(sequence, at))
+  const slot = unit === firstUnit ? firstSlot : firstSlot + 1 + ((unit - next) >>> SPLIT_BITS)
+  store(
+    a.items,
+    [place, 0],
+    [...[units, unit, from, end, count, token, sequence, slot, firstSlot, parts], ...pages],
+  )
 }

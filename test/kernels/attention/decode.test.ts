@@ -25,6 +25,20 @@ const cases: DecodeOptions[] = [
   // Edges of splits, and more than one.
   { kv: 'kv4', dtype: 'f16', D: 64, Hq: 1, Hkv: 1, sequences: singles(1023, 1024, 1025), seed: 3 },
   { kv: 'kv8', dtype: 'f16', D: 64, Hq: 1, Hkv: 1, sequences: singles(2100, 3), seed: 4 },
+  // Items of several splits: a sequence in one piece, and cut with parts behind the first item's.
+  { kv: 'kv4', dtype: 'f16', D: 64, Hq: 1, Hkv: 1, sequences: singles(1100, 2049), seed: 17, planCtas: 1 },
+  { kv: 'kv4', dtype: 'bf16', D: 64, Hq: 1, Hkv: 1, sequences: singles(5300, 40), seed: 18, planCtas: 2 },
+  {
+    kv: 'kv4',
+    dtype: 'f16',
+    D: 64,
+    Hq: 1,
+    Hkv: 1,
+    sequences: singles(3300),
+    seed: 19,
+    planCtas: 1,
+    window: 1900,
+  },
   // Rows that do not fill a pass, or several; query tokens on both sides of a unit's edge.
   { kv: 'kv4', dtype: 'bf16', D: 64, Hq: 16, Hkv: 1, sequences: singles(70), seed: 5 },
   { kv: 'kv8', dtype: 'bf16', D: 128, Hq: 3, Hkv: 1, sequences: [{ context: 130, queries: 5 }], seed: 6 },

@@ -6,13 +6,11 @@ import {
   END,
   FIRST_SLOT,
   FROM,
-  ITEM_UNITS,
   ITEM_WORDS,
   PAGES,
-  POSITION,
+  PARTS,
   SEQUENCE,
   SLOT,
-  SPLITS,
   TOKEN,
   UNIT_INDEX,
   UNITS,
@@ -30,7 +28,8 @@ async function checkPlan(o: {
   readonly contexts: readonly number[]
   readonly queries: number
   readonly window: number
-}): Promise<void> {
+  readonly ctas: number
+}): Promise<number[]> {
   const B = o.counts.length
   const maxPages = Math.max(2, ...o.contexts.map((context) => Math.ceil(context / 64)))
   const pages = Int32Array.from({ length: B * maxPages }, (_, i) => 7 * i)
@@ -38,7 +37,7 @@ async function checkPlan(o: {
   const outputs = await runKernel(
     device,
     planAttention,
-    { queries: o.queries },
+    { queries: o.queries, ctas: o.ctas },
     {
       queryStart: { dtype: 'i32', shape: [B + 1], data: starts },
       context: { dtype: 'i32', shape: [B], data: Int32Array.from(o.contexts) },
@@ -52,50 +51,80 @@ async function checkPlan(o: {
   const items = Array.from({ length: count }, (_, i) =>
     Array.from(outputs.items!.subarray(i * ITEM_WORDS, (i + 1) * ITEM_WORDS)),
   )
-  const seen = new Map(items.map((item) => [`${item[SEQUENCE]} ${item[UNIT_INDEX]}`, item]))
-  assert.is(seen.size, count)
   items.forEach((item, i) => {
     if (i > 0) assert.ok(item[UNITS]! <= items[i - 1]![UNITS]!, 'items of many units come first')
   })
-  let splits = 0
-  let slots = 0
-  for (const [b, queries] of o.counts.entries()) {
-    if (queries < 1 || queries > o.queries) continue
-    const [position, end] = [o.contexts[b]! - queries, o.contexts[b]!]
-    const from = Math.max(0, position - o.window + 1)
-    const [first, last] = [Math.floor(from / SPLIT), Math.floor((end - 1) / SPLIT)]
-    for (let split = first; split <= last; split++) {
-      const begin = Math.max(Math.floor(from / UNIT), split * ITEM_UNITS)
-      const units = Math.min(Math.ceil(end / UNIT), (split + 1) * ITEM_UNITS) - begin
-      const item = seen.get(`${b} ${begin}`)!
-      assert.equal([item[UNITS], item[FROM], item[END]], [units, from, end])
-      assert.equal([item[COUNT], item[TOKEN], item[POSITION]], [queries, starts[b], position])
-      assert.is(item[SPLITS], last - first + 1)
-      if (last > first) assert.equal([item[FIRST_SLOT], item[SLOT]], [slots, slots + split - first])
-      // Pages past the end are never asked for.
-      const own = item.slice(PAGES).filter((_, i) => 2 * begin + i < Math.ceil(end / 64))
-      assert.equal(
-        own,
-        own.map((_, i) => pages[b * maxPages + 2 * begin + i]),
-      )
-    }
-    splits += last - first + 1
-    if (last > first) slots += last - first + 1
+  const unitsOf = (b: number) => {
+    const queries = o.counts[b]!
+    if (queries < 1 || queries > o.queries) return undefined
+    const from = Math.max(0, o.contexts[b]! - queries - o.window + 1)
+    const [first, end] = [Math.floor(from / UNIT), Math.ceil(o.contexts[b]! / UNIT)]
+    return { queries, from, first, end }
   }
-  assert.is(count, splits)
+  const all = o.counts.reduce((sum, _, b) => sum + (unitsOf(b) ? unitsOf(b)!.end - unitsOf(b)!.first : 0), 0)
+  const slots = new Set<number>()
+  for (const b of o.counts.keys()) {
+    const own = items.filter((item) => item[SEQUENCE] === b).sort((x, y) => x[UNIT_INDEX]! - y[UNIT_INDEX]!)
+    const units = unitsOf(b)
+    if (units === undefined) {
+      assert.is(own.length, 0)
+      continue
+    }
+    let [next, parts] = [units.first, 0]
+    for (const [i, item] of own.entries()) {
+      assert.is(item[UNIT_INDEX], next)
+      assert.ok(i === 0 || next % SPLIT_UNITS === 0, 'items behind the first begin with a split')
+      assert.ok(item[UNITS]! <= Math.max(SPLIT_UNITS, Math.min(32, (1.05 * all) / o.ctas)))
+      assert.equal([item[FROM], item[END]], [units.from, o.contexts[b]])
+      assert.equal([item[COUNT], item[TOKEN]], [units.queries, starts[b]])
+      assert.is(item[PAGES], pages[b * maxPages + 2 * next])
+      if (2 * next + 1 < Math.ceil(o.contexts[b]! / 64))
+        assert.is(item[PAGES + 1], pages[b * maxPages + 2 * next + 1])
+      if (own.length > 1) {
+        assert.is(item[SLOT], item[FIRST_SLOT]! + parts)
+        const stored = i === 0 ? 1 : Math.ceil(item[UNITS]! / SPLIT_UNITS)
+        for (let part = 0; part < stored; part++) {
+          assert.not.ok(slots.has(item[SLOT]! + part), 'each part has a slot of its own')
+          slots.add(item[SLOT]! + part)
+        }
+        parts += stored
+      }
+      next += item[UNITS]!
+    }
+    assert.is(next, units.end)
+    for (const item of own) assert.is(item[PARTS], Math.max(parts, 1))
+  }
+  for (const slot of slots) assert.ok(slot < slots.size)
+  return items.map((item) => item[UNITS]!)
 }
 
-test('every split of a mixed step is listed once, long ones first', async () => {
+const SPLIT_UNITS = SPLIT / UNIT
+
+test('a mixed step is cut into items once, long ones first', async () => {
   const random = rng(1)
-  const contexts = Array.from({ length: 300 }, (_, b) => (b % 11 === 3 ? 0 : random.integer(9, 3000)))
+  const contexts = Array.from({ length: 1100 }, (_, b) => (b % 11 === 3 ? 0 : random.integer(9, 3000)))
   const counts = contexts.map((context, b) => (context === 0 ? 0 : b % 7 === 2 ? 9 : random.integer(1, 8)))
-  await checkPlan({ counts, contexts, queries: 8, window: 2 ** 30 })
+  for (const ctas of [66, 500, 4000]) await checkPlan({ counts, contexts, queries: 8, window: 2 ** 30, ctas })
+})
+
+test('what is less than a share of the work is not cut', async () => {
+  const units = await checkPlan({
+    ...{ counts: Array(64).fill(1), contexts: Array(64).fill(1536), queries: 1, window: 2 ** 30, ctas: 66 },
+  })
+  assert.equal(units, Array(64).fill(12))
+})
+
+test('a long context is cut into runs of splits', async () => {
+  const units = await checkPlan({
+    ...{ counts: [1], contexts: [131_000], queries: 1, window: 2 ** 30, ctas: 66 },
+  })
+  assert.equal(units, Array(64).fill(16))
 })
 
 test('a window leaves out what is before it', async () => {
   const contexts = [1, 128, 129, 1100, 1152, 2300, 5000]
-  await checkPlan({ counts: contexts.map(() => 1), contexts, queries: 1, window: 1030 })
-  await checkPlan({ counts: [1, 2, 2, 2, 2, 2, 2], contexts, queries: 2, window: 1 })
+  await checkPlan({ counts: contexts.map(() => 1), contexts, queries: 1, window: 1030, ctas: 3 })
+  await checkPlan({ counts: [1, 2, 2, 2, 2, 2, 2], contexts, queries: 2, window: 1, ctas: 1 })
 })
 
 test.run()

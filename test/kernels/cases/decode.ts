@@ -1,7 +1,7 @@
 import { decodeAttention } from '../../../kernels/attention/decode.ts'
 import { type DecodeConfig, decodeConfig } from '../../../kernels/attention/decode-shape.ts'
 import { ITEM_WORDS } from '../../../kernels/attention/items.ts'
-import { mostItems, planAttention } from '../../../kernels/attention/plan.ts'
+import { mostItems, planAttention, planConfig } from '../../../kernels/attention/plan.ts'
 import {
   attentionReference,
   attentionRowReference,
@@ -41,6 +41,8 @@ export interface DecodeOptions {
   /** The constant of that name: the longest sequence's unless given. */
   readonly queries?: number
   readonly window?: number
+  /** CTAs of a head that the plan reckons with, if not those of the kernel: few make long items. */
+  readonly planCtas?: number
   readonly seed: number
   /** Multiplies keys: large scores make a softmax that one token wins. */
   readonly keySigma?: number
@@ -129,7 +131,6 @@ export async function runDecode(device: Device, o: DecodeStep) {
   const { dtype, D, Hq, sequences, pages, window = NO_WINDOW } = o
   const T = o.queryStart.at(-1)!
   const config = configOf(device, o)
-  const { queries } = config
   const B = sequences.length
   const room = mostItems(B, o.maxPages)
   const tensors = {
@@ -151,11 +152,12 @@ export async function runDecode(device: Device, o: DecodeStep) {
   const plan = await prepare(
     device,
     planAttention,
-    { queries },
+    { ...planConfig(config), ...(o.planCtas ? { ctas: o.planCtas } : {}) },
     { queryStart, context, pages: table, window, items, itemCount },
   )
   const decode = await prepare(device, decodeAttention, config, {
     ...rest,
+    pages: table,
     ...kvParams,
     items,
     itemCount,
