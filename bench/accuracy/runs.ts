@@ -81,6 +81,8 @@ export function summarize(rows: readonly AccuracyRow[], floats: { valid: number;
       ...{
         'test %': mean(test),
         'test ±': deviation(test),
+        'chosen %': test[best]!,
+        'chosen seed': runs[best]!.seed,
         least: Math.min(...test),
         most: Math.max(...test),
       },
