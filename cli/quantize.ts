@@ -6,7 +6,8 @@ import { formatOf, headFormats, inFormat, type Recipe, recipeNames, recipes } fr
 import { loadCalibration } from './calibration-file.ts'
 import { openCompute } from './compute-device.ts'
 import { UsageError } from './failure.ts'
-import { jsonOption, wholeNumber } from './options.ts'
+import { mixedRecipe } from './mixed-recipe.ts'
+import { jsonOption, numberBetween, wholeNumber } from './options.ts'
 import { packageVersion } from './package-info.ts'
 import { bytesText, progressBar } from './progress.ts'
 import { quantizeReport } from './quantize-report.ts'
@@ -17,6 +18,7 @@ interface QuantizeOptions {
   readonly recipe?: string
   readonly format?: keyof typeof recipes
   readonly head?: (typeof headFormats)[number]
+  readonly bits?: number
   readonly calibration?: string
   readonly calibrationWindows: number
   readonly window?: number
@@ -49,6 +51,12 @@ export const quantizeCommand = (): Command =>
         headFormats,
       ),
     )
+    .option(
+      '--bits <n>',
+      'bits that a weight of the layers may take on average: measures how much each product of each layer suffers, and ' +
+        'gives those that suffer most more bits',
+      numberBetween(4, 9),
+    )
     .option('--calibration <file>', 'text to calibrate on: .jsonl with a field text, or plain text')
     .option('--calibration-windows <n>', 'windows of that text', wholeNumber(1), 128)
     .option('--window <n>', "tokens of a window (default: 1024, or the model's context)", wholeNumber(2))
@@ -73,6 +81,7 @@ Examples:
   $ quattuor quantize models/llama models/llama-w4a8kv4-g128
   $ quattuor quantize models/llama models/llama-qoq --recipe qoq-g128 --calibration books.jsonl --report qoq.html
   $ quattuor quantize models/llama models/llama-w8a8kv8 --format w8a8kv8
+  $ quattuor quantize models/llama models/llama-mixed --recipe qoq-g128 --bits 4.5 --calibration books.jsonl
   $ quattuor quantize models/llama models/llama-own --recipe my-recipe.json --calibration books.txt`,
     )
     .action(quantize)
@@ -81,7 +90,9 @@ async function quantize(src: string, dst: string, options: QuantizeOptions): Pro
   const { json, report, seed } = options
   if (report && !options.calibration)
     throw new UsageError('a report measures errors on text; give some with --calibration')
-  const recipe = await recipeOf(options)
+  if (options.bits !== undefined && !options.calibration)
+    throw new UsageError('--bits measures products on text; give some with --calibration')
+  const wanted = await recipeOf(options)
   const checkpoint = openCheckpoint(src)
   const started = performance.now()
   const bar = progressBar('Quantizing')
@@ -96,6 +107,7 @@ async function quantize(src: string, dst: string, options: QuantizeOptions): Pro
             seed,
           })
     const { compute } = held
+    const recipe = await mixedRecipe(compute, checkpoint, wanted, calibration, options.bits)
     const result = await quantizeCheckpoint(dst, checkpoint, recipe, {
       producer: `quattuor ${packageVersion()}`,
       compute,

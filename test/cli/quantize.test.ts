@@ -279,6 +279,25 @@ export const recipe = { name: 'own', weights: 'w8a8', kv: 8, passes: [{ pass: do
   )
 })
 
+test('--bits spreads a budget over products by what they suffer', async () => {
+  const dst = join(root, 'mixed')
+  const three = await writeTinyModel(join(root, 'three'), 5, 3)
+  const run = await runCli('quantize', three, dst, '--recipe', 'rtn', '--bits', '5', ...calibrate)
+  assert.equal([run.code, run.err], [0, ''])
+  const { products } = JSON.parse((await runCli('inspect', dst, '--json')).out)
+  const formats = new Set(products.map(({ format }: { format: string }) => format))
+  assert.ok(formats.size > 1 && formats.has('w8a8'), [...formats].join())
+  const weights = products.reduce(
+    (sum: number, each: { rows: number; columns: number }) => sum + each.rows * each.columns,
+    0,
+  )
+  const bits = products.reduce((sum: number, each: { bytes: number }) => sum + 8 * each.bytes, 0)
+  // Zero points of rows are not counted in a budget.
+  assert.ok(bits / weights <= 5.1, `${bits / weights} bits`)
+  assert.is((await runCli('generate', dst, '-p', 'x', '-n', '1', '--device', 'emulator')).code, 0)
+  assertRefused(await runCli('quantize', three, join(root, 'm2'), '--bits', '5'), '--calibration')
+})
+
 test('inspect shows what a result holds, and refuses one whose codes are not safe', async () => {
   const dst = join(root, 'inspected')
   await runCli('quantize', model, dst, '--format', 'w4a8kv4-g64')

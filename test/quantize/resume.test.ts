@@ -24,7 +24,7 @@ const options = {
   // With measuring there are two sets of hidden states to go on with.
   measure: true,
   storeEverySeconds: 0,
-  calibration: { ids: Int32Array.from({ length: 36 }, () => integer(0, 255)), window: 18 },
+  calibration: { ids: Int32Array.from({ length: 24 }, () => integer(0, 255)), window: 12 },
 }
 const recipe = checkRecipe(
   {
