@@ -1,4 +1,5 @@
 import type { Checkpoint } from '../checkpoint/open.ts'
+import { embedTokens } from '../kernels/embed-tokens.ts'
 import { quantizeRows } from '../kernels/quantize-rows.ts'
 import { rmsNorm, rmsNormQuantize } from '../kernels/rms-norm.ts'
 import { ropeAppend } from '../kernels/rope-append.ts'
@@ -46,6 +47,13 @@ interface LayerParts {
 /** What runs between two matrix products, for so many tokens. */
 type Between = (tokens: number, kind: StepKind) => Promise<readonly StepLaunch[]> | readonly StepLaunch[]
 
+/** The stages behind attention, of the tokens alone whose logits are wanted. */
+interface LastStages {
+  /** Moves what they read to the front. */
+  readonly gather: (rows: number) => readonly StepLaunch[]
+  readonly stages: readonly Stage[]
+}
+
 /** What comes before a matrix product, and the product. */
 interface Stage {
   readonly between: Between
@@ -60,10 +68,23 @@ interface Stage {
  */
 export class DecoderLayer {
   readonly #stages: readonly Stage[]
+  readonly #append: Between
+  readonly #attend: Between
+  /** Of the last layer. */
+  readonly #last: LastStages | undefined
   readonly #owned: readonly Tensor[]
 
-  private constructor(stages: readonly Stage[], owned: readonly Tensor[]) {
+  private constructor(
+    stages: readonly Stage[],
+    append: Between,
+    attend: Between,
+    last: LastStages | undefined,
+    owned: readonly Tensor[],
+  ) {
     this.#stages = stages
+    this.#append = append
+    this.#attend = attend
+    this.#last = last
     this.#owned = owned
   }
 
@@ -93,39 +114,50 @@ export class DecoderLayer {
       prepareNorm(parts, norms[1]!),
       prepareSilu(parts),
     ])
-    const attend: Between = async (tokens, kind) => [
-      ...onTokens('append', append.launch)(tokens),
-      ...(await parts.attention.layerLaunches(index, tokens, kind)),
-      ...(quantize ? onTokens('quantize', quantize)(tokens) : []),
+    const attend: Between = (tokens, kind) => parts.attention.layerLaunches(index, tokens, kind)
+    const beforeO: Between = async (tokens, kind) => [
+      ...(await onTokens('append', append.launch)(tokens, kind)),
+      ...(await attend(tokens, kind)),
+      ...(quantize ? await onTokens('quantize', quantize)(tokens, kind) : []),
+    ]
+    const behindO: readonly Stage[] = [
+      {
+        between: onTokens('norm', secondNorm),
+        name: 'gate_up',
+        product: product(weights.gateUp, normed, gateUp),
+      },
+      { between: onTokens('silu_mul', silu), name: 'down', product: product(weights.down, downInput, x, x) },
     ]
     return new DecoderLayer(
       [
         { between: onTokens('norm', firstNorm), name: 'qkv', product: product(weights.qkv, normed, qkv) },
-        { between: attend, name: 'o', product: product(weights.o, oInput, x, x) },
-        {
-          between: onTokens('norm', secondNorm),
-          name: 'gate_up',
-          product: product(weights.gateUp, normed, gateUp),
-        },
-        {
-          between: onTokens('silu_mul', silu),
-          name: 'down',
-          product: product(weights.down, downInput, x, x),
-        },
+        { between: beforeO, name: 'o', product: product(weights.o, oInput, x, x) },
+        ...behindO,
       ],
+      onTokens('append', append.launch),
+      attend,
+      index === checkpoint.config.layers - 1 ? await prepareLast(parts, weights.o, behindO) : undefined,
       [...norms, ...append.owned, ...Object.values(weights).flatMap(tensorsOf)],
     )
   }
 
-  /** The launches for a step of that many tokens, in order. */
-  async launches(tokens: number, kind: StepKind): Promise<StepLaunch[]> {
-    const stages = await Promise.all(
-      this.#stages.map(async ({ between, name, product }) => [
-        ...(await between(tokens, kind)),
-        { name, launch: await product.launch(tokens), size: { M: tokens } },
-      ]),
-    )
-    return stages.flat()
+  /**
+   * The launches for a step of that many tokens, in order. Where only `rows` of them are wanted of the last layer, the others
+   * go no further than the cache; those that are wanted are then the first.
+   */
+  async launches(tokens: number, kind: StepKind, rows = tokens): Promise<StepLaunch[]> {
+    if (rows === tokens || !this.#last) return launchesOf(this.#stages, tokens, kind)
+    const appended = [
+      ...(await launchesOf(this.#stages.slice(0, 1), tokens, kind)),
+      ...(await this.#append(tokens, kind)),
+    ]
+    if (rows === 0) return appended
+    return [
+      ...appended,
+      ...(await this.#attend(tokens, kind)),
+      ...this.#last.gather(rows),
+      ...(await launchesOf(this.#last.stages, rows, kind)),
+    ]
   }
 
   free(): void {
@@ -133,10 +165,65 @@ export class DecoderLayer {
   }
 }
 
+async function launchesOf(stages: readonly Stage[], tokens: number, kind: StepKind): Promise<StepLaunch[]> {
+  const launches = await Promise.all(
+    stages.map(async ({ between, name, product }) => [
+      ...(await between(tokens, kind)),
+      { name, launch: await product.launch(tokens), size: { M: tokens } },
+    ]),
+  )
+  return launches.flat()
+}
+
 /** A launch whose shape depends on the number of tokens alone. */
 const onTokens =
-  (name: string, launch: Launch) =>
-  (tokens: number): StepLaunch[] => [{ name, launch, size: { T: tokens } }]
+  (name: string, launch: Launch): Between =>
+  (tokens) => [{ name, launch, size: { T: tokens } }]
+
+/**
+ * What the last layer does of the rows whose logits are wanted: what attention gives for them moves to the front of the
+ * queries, which are of no more use, and the residual stream into the hidden states, from where it comes back with o.
+ */
+async function prepareLast(
+  { device, type, activations }: LayerParts,
+  o: LinearWeights,
+  behindO: readonly Stage[],
+): Promise<LastStages> {
+  const { logitRows, attended, q, x, hidden, oInput } = activations
+  const [tokens, width] = attended.shape as [number, number]
+  const most = Math.min(tokens, logitRows.length)
+  const ids = logitRows.slice(0, most)
+  const gathered = q.slice(0, most)
+  // The rows of a table, which the embeddings are and any other matrix is, too.
+  const gather = (table: Tensor, out: Tensor) =>
+    prepare(device, embedTokens, { dtype: type, V: tokens, H: table.shape[1]! }, { ids, table, out })
+  const [ofAttended, ofX, quantize] = await Promise.all([
+    gather(attended, gathered),
+    gather(x, hidden.slice(0, most)),
+    oInput instanceof Tensor
+      ? undefined
+      : prepare(device, quantizeRows, { dtype: type, H: width }, { x: q, ...oInput }),
+  ])
+  const first = (tensor: Tensor) => tensor.slice(0, most)
+  const input =
+    oInput instanceof Tensor
+      ? gathered
+      : { q: first(oInput.q), scale: first(oInput.scale), sum: first(oInput.sum) }
+  return {
+    gather: (rows) => [
+      { name: 'gather', launch: ofAttended, size: { T: rows } },
+      { name: 'gather', launch: ofX, size: { T: rows } },
+    ],
+    stages: [
+      {
+        between: quantize ? onTokens('quantize', quantize) : () => [],
+        name: 'o',
+        product: new Linear(device, o, { type, input, out: first(x), residual: first(hidden) }),
+      },
+      ...behindO,
+    ],
+  }
+}
 
 const tensorsOf = (weights: LinearWeights): Tensor[] =>
   [weights.w, weights.scale, weights.zero, weights.bias].filter((tensor) => tensor !== undefined)

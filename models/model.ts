@@ -140,12 +140,12 @@ export class Model {
    * kind must be that of the step.
    */
   async launches(tokens: number, rows: number, kind: StepKind): Promise<StepLaunch[]> {
-    const layers = await Promise.all(this.#layers.map((layer) => layer.launches(tokens, kind)))
+    const layers = await Promise.all(this.#layers.map((layer) => layer.launches(tokens, kind, rows)))
     return [
       ...(await this.attentionLaunches(kind)),
       { name: 'embed', launch: this.#embed, size: { T: tokens } },
       ...layers.flat(),
-      ...(rows > 0 ? await this.#head.launches(rows) : []),
+      ...(rows > 0 ? await this.#head.launches(rows, rows < tokens) : []),
     ]
   }
 

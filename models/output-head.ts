@@ -1,5 +1,5 @@
 import { quantizeRows } from '../kernels/quantize-rows.ts'
-import { rmsNormRows } from '../kernels/rms-norm.ts'
+import { rmsNorm, rmsNormRows } from '../kernels/rms-norm.ts'
 import { type Launch, prepare } from '../runtime/kernel.ts'
 import { Tensor } from '../runtime/tensor.ts'
 import type { Activations, QuantizedActivations } from './activations.ts'
@@ -12,12 +12,19 @@ import { takesCodes } from './weights.ts'
 /** What comes behind the layers: the norm of the rows whose logits are wanted, and the product with the vocabulary. */
 export class OutputHead {
   readonly #norm: Launch
+  /** Of rows that are the first. */
+  readonly #normFirst: Launch
   readonly #quantize: Launch | undefined
   readonly #product: Linear
   readonly #owned: readonly Tensor[]
 
-  private constructor(norm: Launch, quantize: Launch | undefined, product: Linear, owned: readonly Tensor[]) {
+  private constructor(
+    [norm, normFirst, quantize]: readonly [Launch, Launch, Launch | undefined],
+    product: Linear,
+    owned: readonly Tensor[],
+  ) {
     this.#norm = norm
+    this.#normFirst = normFirst
     this.#quantize = quantize
     this.#product = product
     this.#owned = owned
@@ -47,23 +54,27 @@ export class OutputHead {
       out: logits,
       residual: undefined,
     })
-    const [norm, quantize] = await Promise.all([
+    const most = Math.min(rows, x.shape[0]!)
+    const first = { x: x.slice(0, most), gamma, eps, out: hidden.slice(0, most) }
+    const launches = await Promise.all([
       prepare(device, rmsNormRows, { dtype: type, H }, { x, rows: logitRows, gamma, eps, out: hidden }),
+      prepare(device, rmsNorm, { dtype: type, H }, first),
       codes && prepare(device, quantizeRows, { dtype: type, H }, { x: hidden, ...codes }),
     ])
     const owned = [gamma, weights.w, weights.scale, weights.zero, ...Object.values(codes ?? {})]
     return new OutputHead(
-      norm,
-      quantize,
+      launches as readonly [Launch, Launch, Launch | undefined],
       product,
       owned.filter((tensor) => tensor !== undefined),
     )
   }
 
-  /** The launches for so many rows of logits, in order. */
-  async launches(rows: number): Promise<StepLaunch[]> {
+  /** The launches for so many rows of logits, in order; `first` says that these are the first, and no others. */
+  async launches(rows: number, first: boolean): Promise<StepLaunch[]> {
     return [
-      { name: 'final_norm', launch: this.#norm, size: { R: rows } },
+      first
+        ? { name: 'final_norm', launch: this.#normFirst, size: { T: rows } }
+        : { name: 'final_norm', launch: this.#norm, size: { R: rows } },
       ...(this.#quantize ? [{ name: 'quantize_head', launch: this.#quantize, size: { T: rows } }] : []),
       { name: 'lm_head', launch: await this.#product.launch(rows), size: { M: rows } },
     ]
