@@ -8,7 +8,7 @@ import { type BatchAnswer, runBatch } from '../serve/batch/run-batch.ts'
 import { Metrics } from '../serve/http/metrics.ts'
 import { createHttpServer } from '../serve/http/server.ts'
 import { serveModel } from '../serve/serve-model.ts'
-import { deviceOption, wholeNumber } from './options.ts'
+import { deviceOption, gpusOption, wholeNumber } from './options.ts'
 import { packageVersion } from './package-info.ts'
 import { progressBar } from './progress.ts'
 
@@ -16,6 +16,7 @@ interface BatchOptions {
   readonly model: string
   readonly name?: string
   readonly device?: string
+  readonly gpus?: readonly string[]
   readonly sequences: number
   readonly stepTokens: number
   readonly context: number
@@ -30,6 +31,7 @@ export const batchCommand = (): Command =>
     .requiredOption('--model <folder>', 'folder of a checkpoint')
     .option('--name <name>', "what requests call the model (default: its folder's name)")
     .addOption(deviceOption())
+    .addOption(gpusOption())
     .option('--sequences <n>', 'sequences that run at once', wholeNumber(1), 64)
     .option('--step-tokens <n>', 'tokens of one step', wholeNumber(1), 1024)
     .option('--context <n>', 'tokens of one sequence, prompt and output', wholeNumber(1), 8192)
@@ -51,9 +53,10 @@ async function batch(input: string, output: string, options: BatchOptions): Prom
   await countLines(input)
   const loading = progressBar('Loading')
   // Twice as many requests as run, so that none of them ends without another to take its place.
-  const concurrency = 2 * options.sequences
+  const concurrency = 2 * options.sequences * (options.gpus?.length ?? 1)
   const { model } = await serveModel(options.model, {
     ...options,
+    devices: options.gpus,
     waiting: 128 * concurrency,
     textThreads: 1,
     stepMilliseconds: 120_000,

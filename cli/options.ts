@@ -8,6 +8,16 @@ export const deviceOption = () =>
       'bounds (default: a GPU if there is one)',
   )
 
+/** `--gpus`, for commands that may run on several. */
+export const gpusOption = () =>
+  new Option('--gpus <list>', 'GPUs that each run the model and share the requests: 0,1,…')
+    .conflicts('device')
+    .argParser((text): readonly string[] => {
+      const names = text.split(',').map((name) => name.trim())
+      if (names.includes('')) throw new InvalidArgumentError('Give numbers of GPUs with commas between: 0,1.')
+      return names.map((name) => (/^\d+$/.test(name) ? `cuda:${name}` : name))
+    })
+
 /** `--json`, the same for every command that has results. */
 export const jsonOption = () => new Option('--json', 'print one JSON object, for programs')
 

@@ -3,9 +3,10 @@ import { Command, Option } from 'commander'
 import { pino } from 'pino'
 import { Metrics } from '../serve/http/metrics.ts'
 import { createHttpServer } from '../serve/http/server.ts'
+import type { ReadyMessage } from '../serve/process/runner-spec.ts'
 import { serveModel } from '../serve/serve-model.ts'
 import { UsageError } from './failure.ts'
-import { collect, deviceOption, numberBetween, wholeNumber } from './options.ts'
+import { collect, deviceOption, gpusOption, numberBetween, wholeNumber } from './options.ts'
 import { packageVersion } from './package-info.ts'
 import { bytesText, progressBar } from './progress.ts'
 import { tableText } from './table.ts'
@@ -14,6 +15,7 @@ interface ServeOptions {
   readonly host: string
   readonly port: number
   readonly device?: string
+  readonly gpus?: readonly string[]
   readonly name?: string
   readonly apiKey: readonly string[]
   readonly sequences: number
@@ -36,6 +38,7 @@ export const serveCommand = (): Command =>
     .option('--host <address>', 'address to listen on; 0.0.0.0 lets other machines in', '127.0.0.1')
     .option('-p, --port <n>', 'port to listen on; 0 takes any', wholeNumber(0, 65_535), 8000)
     .addOption(deviceOption())
+    .addOption(gpusOption())
     .option('--name <name>', "what clients call the model (default: its folder's name)")
     .addOption(
       new Option('--api-key <key>', 'key that clients send; may be repeated; also QUATTUOR_API_KEY')
@@ -82,6 +85,7 @@ async function serve(folder: string, options: ServeOptions): Promise<void> {
   const bar = progressBar('Loading')
   const { model, ready } = await serveModel(folder, {
     ...options,
+    devices: options.gpus,
     stepMilliseconds: 1000 * options.stepTimeout,
     // Weights, then graphs; the emulator has none.
     onProgress: ({ what, done, total }) =>
@@ -89,18 +93,20 @@ async function serve(folder: string, options: ServeOptions): Promise<void> {
     onRestart: ({ message }) => logger.error({ reason: message }, 'the engine is started anew'),
   }).finally(bar.stop)
   const { engine } = model
-  const { limits, memory } = ready
+  const [first, ...others] = ready as [ReadyMessage, ...ReadyMessage[]]
+  const { limits, memory } = first
+  const each = others.length === 0 ? '' : ' each'
   const cells = Object.entries(memory)
     .filter(([, bytes]) => bytes > 0)
     .map(([part, bytes]) => [part, bytesText(bytes)] as const)
   console.error(
     tableText(
-      ['device', ready.device],
+      ['device', others.length === 0 ? first.device : `${first.device}, and ${others.length} more`],
       [
         ...cells,
-        ['cache', `${limits.pages} pages of ${ready.pageTokens} tokens`],
+        ['cache', `${limits.pages} pages of ${first.pageTokens} tokens${each}`],
         ['context', `${limits.context} tokens`],
-        ['at once', `${limits.sequences} sequences, ${limits.tokens} tokens a step`],
+        ['at once', `${limits.sequences} sequences, ${limits.tokens} tokens a step${each}`],
       ],
     ),
   )
@@ -117,7 +123,7 @@ async function serve(folder: string, options: ServeOptions): Promise<void> {
     throw error
   })
   const seconds = ((performance.now() - started) / 1000).toFixed(1)
-  const laps = Object.entries(ready.seconds).map(([part, lap]) => `${part} ${lap.toFixed(1)} s`)
+  const laps = Object.entries(first.seconds).map(([part, lap]) => `${part} ${lap.toFixed(1)} s`)
   console.error(`${model.name} is ready on ${url} after ${seconds} s (${laps.join(', ')})`)
   const signal = await Promise.race([nextSignal(), engine.finished.then(() => undefined)])
   if (signal !== undefined) {

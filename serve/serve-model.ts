@@ -1,7 +1,8 @@
 import { basename, resolve } from 'node:path'
 import { openCheckpoint } from '../checkpoint/open.ts'
 import { GrammarThreads } from './constrain/grammar-threads.ts'
-import { Engine } from './engine/engine.ts'
+import { Engine, type EngineOptions } from './engine/engine.ts'
+import { EnginePool } from './engine/engine-pool.ts'
 import { ServedModel } from './http/served-model.ts'
 import { ChildRunner } from './process/child-runner.ts'
 import type { ProgressMessage, ReadyMessage } from './process/runner-spec.ts'
@@ -13,6 +14,8 @@ export interface ServeModelOptions {
   /** What clients call the model; default: the name of its folder. */
   readonly name?: string | undefined
   readonly device?: string | undefined
+  /** Devices that each run the model, which share the requests; default: `device` alone. */
+  readonly devices?: readonly string[] | undefined
   /** Sequences that run at once. */
   readonly sequences: number
   /** Tokens of one step. */
@@ -36,19 +39,22 @@ export interface ServeModelOptions {
 }
 
 /**
- * Starts a model in a process of its own, which is started anew when it dies. Rejects with what keeps it from starting,
+ * Starts a model in a process of its own for each device, which is started anew when it dies. `ready` is what each of them
+ * says of itself. Rejects with what keeps it from starting,
  * such as a `CheckpointError`.
  */
 export async function serveModel(
   folder: string,
   options: ServeModelOptions,
-): Promise<{ model: ServedModel; ready: ReadyMessage }> {
+): Promise<{ model: ServedModel; ready: readonly ReadyMessage[] }> {
   const { config, generationConfig } = readCheckpoint(folder)
   const tokenizer = loadTokenizer(folder)
   const chatTemplate = loadChatTemplate(folder)
-  const { device, sequences, stepTokens, context, pages, memoryFraction, waiting } = options
+  const { sequences, stepTokens, context, pages, memoryFraction, waiting } = options
   const { stepMilliseconds, onRestart, onProgress } = options
-  const open = () =>
+  const devices = options.devices ?? [options.device]
+  const loaded = devices.map((): ProgressMessage => ({ what: 'weights', done: 0, total: 1 }))
+  const open = (device: string | undefined, i: number) =>
     ChildRunner.open(
       {
         kind: 'model',
@@ -61,21 +67,28 @@ export async function serveModel(
         memoryFraction,
         waiting,
       },
-      onProgress,
+      (progress) => {
+        loaded[i] = progress
+        onProgress?.(loaded.reduce(slower))
+      },
     )
-  let first: ChildRunner | undefined = await open()
-  const { ready } = first
-  const engine = await Engine.start({
-    limits: ready.limits,
-    pageTokens: ready.pageTokens,
-    stepMilliseconds,
-    ...(onRestart ? { onRestart } : {}),
-    openRunner: async () => {
-      const runner = first ?? (await open())
-      first = undefined
-      return runner
-    },
+  const runners = await allOrNone(devices.map(open))
+  const engineOptions = runners.map(({ ready }, i): EngineOptions => {
+    let first: ChildRunner | undefined = runners[i]
+    return {
+      limits: ready.limits,
+      pageTokens: ready.pageTokens,
+      stepMilliseconds,
+      ...(onRestart ? { onRestart } : {}),
+      openRunner: async () => {
+        const runner = first ?? (await open(devices[i], i))
+        first = undefined
+        return runner
+      },
+    }
   })
+  const engine =
+    devices.length > 1 ? await EnginePool.start(engineOptions) : await Engine.start(engineOptions[0]!)
   const model = new ServedModel({
     name: options.name ?? basename(resolve(folder)),
     engine,
@@ -86,7 +99,22 @@ export async function serveModel(
     endIds: config.eosIds,
     suggested: generationConfig,
   })
-  return { model, ready }
+  return { model, ready: runners.map(({ ready }) => ready) }
+}
+
+/** Waits for all; when one fails, the others are ended. */
+async function allOrNone(opening: readonly Promise<ChildRunner>[]): Promise<readonly ChildRunner[]> {
+  const outcomes = await Promise.allSettled(opening)
+  const failure = outcomes.find((one) => one.status === 'rejected')
+  if (failure === undefined) return Promise.all(opening)
+  await Promise.all(outcomes.map((one) => (one.status === 'fulfilled' ? one.value.close() : undefined)))
+  throw failure.reason
+}
+
+/** The progress that has further to go; graphs come after weights. */
+function slower(a: ProgressMessage, b: ProgressMessage): ProgressMessage {
+  const part = ({ what, done, total }: ProgressMessage) => (what === 'graphs' ? 1 : 0) + done / total
+  return part(b) < part(a) ? b : a
 }
 
 /** What the weights' process does not need to tell. */

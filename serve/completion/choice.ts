@@ -1,4 +1,5 @@
-import type { Engine, RequestListener, TokenLogProbs } from '../engine/engine.ts'
+import type { RequestListener, TokenLogProbs } from '../engine/engine.ts'
+import type { InferenceEngine } from '../engine/inference-engine.ts'
 import type { EngineRequest } from '../engine/request.ts'
 import type { FinishReason } from '../schedule/sequence.ts'
 import { OutputText, type OutputTextOptions } from '../text/output-text.ts'
@@ -31,7 +32,7 @@ export interface ChoiceListener {
 
 /** An answer on its way. */
 export class Choice implements RequestListener {
-  readonly #engine: Engine
+  readonly #engine: InferenceEngine
   readonly #listener: ChoiceListener
   readonly #output: OutputText
   readonly #id: number
@@ -39,7 +40,12 @@ export class Choice implements RequestListener {
   #ended = false
 
   /** Hands a request to the engine. Throws what its `add` throws. */
-  constructor(engine: Engine, tokenizer: Tokenizer, choice: ChoiceRequest, listener: ChoiceListener) {
+  constructor(
+    engine: InferenceEngine,
+    tokenizer: Tokenizer,
+    choice: ChoiceRequest,
+    listener: ChoiceListener,
+  ) {
     const { request, stops, text } = choice
     const { minTokens = 0 } = request.sampling
     this.#engine = engine

@@ -3,6 +3,7 @@ import type { ScheduleLimits } from '../schedule/request.ts'
 import { Scheduler, type ScheduleStats } from '../schedule/scheduler.ts'
 import type { FinishReason } from '../schedule/sequence.ts'
 import { engineStepOf } from './engine-step.ts'
+import type { InferenceEngine } from './inference-engine.ts'
 import { checkEngineRequest, type EngineRequest, type ModelBounds } from './request.ts'
 import type { StepLogProbs, StepResult, StepRunner } from './step-runner.ts'
 
@@ -41,6 +42,11 @@ export interface EngineOptions {
   readonly onRestart?: (cause: Error) => void
   /** After so many failures without a step between them the engine gives up. Default 3. */
   readonly failures?: number
+  /**
+   * Offered each request when what steps run on is lost; returns whether it goes on elsewhere. Those that do not wait for
+   * what steps run on to be opened again.
+   */
+  readonly takeOver?: (id: number, request: OngoingRequest) => boolean
 }
 
 /** What runs has failed for good, or the engine was closed. */
@@ -48,15 +54,19 @@ export class EngineError extends Error {
   override readonly name = 'EngineError'
 }
 
-interface Entry {
+/** A request on its way, with all from which it can go on elsewhere. */
+export interface OngoingRequest {
   readonly request: EngineRequest
   readonly listener: RequestListener
-  /** All tokens that were given, from which the request can go on elsewhere. */
+  /** All tokens that were given. */
   readonly generated: number[]
+  /** What its constraint lets follow, while that is not known yet. */
+  held: Promise<'open' | 'complete'> | undefined
+}
+
+interface Entry extends OngoingRequest {
   /** Its number in the present scheduler. */
   scheduled: number
-  /** Whether it is not known yet what its constraint lets follow. */
-  held: boolean
 }
 
 interface RunningStep {
@@ -79,7 +89,7 @@ export interface EngineStats extends ScheduleStats {
  * When a step fails or does not end, what it ran on is closed and opened anew, and every request goes on from its prompt
  * and the tokens that it was given: listeners see a pause, and no token is lost or comes twice.
  */
-export class Engine {
+export class Engine implements InferenceEngine {
   readonly #options: EngineOptions
   #scheduler: Scheduler<EngineRequest>
   #runner: StepRunner
@@ -94,6 +104,7 @@ export class Engine {
   #wake: () => void = () => {}
   #drained: (() => void)[] = []
   readonly #loop: Promise<void>
+  #restarting = false
   /** Counts of schedulers that are no more. */
   #before = { preemptions: 0, prefixQueries: 0, prefixHits: 0 }
   #steps = 0
@@ -138,6 +149,20 @@ export class Engine {
     }
   }
 
+  get engines(): readonly Engine[] {
+    return [this]
+  }
+
+  /** Whether steps run: it is neither closed nor waits for what they run on. */
+  get available(): boolean {
+    return this.#closed === undefined && !this.#restarting
+  }
+
+  /** How many tokens of a prompt need not be computed, since they are in the cache. */
+  knownTokens(prompt: ArrayLike<number>): number {
+    return this.#scheduler.cache.knownTokens(Int32Array.from(prompt))
+  }
+
   /** Why the engine takes no requests any more; `undefined` while it does. */
   get closed(): Error | undefined {
     return this.#closed
@@ -158,11 +183,25 @@ export class Engine {
     if (this.#closed) throw this.#closed
     checkEngineRequest(request, this.#runner.bounds)
     const scheduled = this.#scheduler.add(request)
-    const id = this.#nextId++
     const generated = Array.from(request.generated ?? [])
-    this.#entries.set(id, { request, listener, generated, scheduled, held: false })
-    this.#scheduledIds.set(scheduled, id)
     this.#promptTokens += request.prompt.length
+    return this.#enter({ request, listener, generated, held: undefined, scheduled })
+  }
+
+  /** Takes a request that another engine had taken, however many wait, and returns its number. Throws as `add` does. */
+  resume(ongoing: OngoingRequest): number {
+    if (this.#closed) throw this.#closed
+    const { request, generated, held } = ongoing
+    const entry = { ...ongoing, scheduled: this.#scheduler.resume({ ...request, generated }) }
+    const id = this.#enter(entry)
+    if (held) this.#hold(id, entry, held)
+    return id
+  }
+
+  #enter(entry: Entry): number {
+    const id = this.#nextId++
+    this.#entries.set(id, entry)
+    this.#scheduledIds.set(entry.scheduled, id)
     this.#wake()
     return id
   }
@@ -273,17 +312,24 @@ export class Engine {
   #constrain(id: number, entry: Entry, token: number): void {
     const { constraint } = entry.request
     // Its listener may have cancelled it.
-    if (constraint === undefined || !this.#entries.has(id)) return
-    entry.held = true
+    if (constraint !== undefined && this.#entries.has(id)) this.#hold(id, entry, constraint.accept(token))
+  }
+
+  #hold(id: number, entry: Entry, held: Promise<'open' | 'complete'>): void {
+    entry.held = held
     this.#scheduler.hold(entry.scheduled)
-    constraint.accept(token).then(
+    const isHere = () => this.#entries.get(id) === entry
+    held.then(
       (state) => {
-        entry.held = false
+        if (!isHere()) return
+        entry.held = undefined
         if (state === 'complete') this.#endEarly(id)
         else this.#scheduler.release(entry.scheduled)
         this.#wake()
       },
-      (error: Error) => this.#endEarly(id, error),
+      (error: Error) => {
+        if (isHere()) this.#endEarly(id, error)
+      },
     )
   }
 
@@ -305,10 +351,14 @@ export class Engine {
     }
   }
 
-  #forget(id: number, { scheduled, request }: Entry): void {
+  #forget(id: number, entry: Entry): void {
+    entry.request.constraint?.close()
+    this.#leave(id, entry)
+  }
+
+  #leave(id: number, { scheduled }: Entry): void {
     this.#entries.delete(id)
     this.#scheduledIds.delete(scheduled)
-    request.constraint?.close()
     if (this.#entries.size > 0) return
     for (const resolve of this.#drained.splice(0)) resolve()
   }
@@ -330,7 +380,13 @@ export class Engine {
       return
     }
     this.#restarts++
+    this.#restarting = true
     this.#options.onRestart?.(cause)
+    for (const [id, entry] of [...this.#entries])
+      if (this.#options.takeOver?.(id, { ...entry })) {
+        this.#scheduler.cancel(entry.scheduled)
+        this.#leave(id, entry)
+      }
     await this.#runner.close().catch(() => {})
     try {
       this.#runner = await this.#options.openRunner()
@@ -343,6 +399,7 @@ export class Engine {
     this.#before = { preemptions, prefixQueries, prefixHits }
     this.#scheduler = new Scheduler(this.#options.limits, this.#options.pageTokens)
     this.#scheduledIds = new Map()
+    this.#restarting = false
     for (const [id, entry] of this.#entries) {
       entry.scheduled = this.#scheduler.resume({ ...entry.request, generated: entry.generated })
       this.#scheduledIds.set(entry.scheduled, id)

@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client'
-import type { Engine, EngineStats } from '../engine/engine.ts'
+import type { EngineStats } from '../engine/engine.ts'
+import type { InferenceEngine } from '../engine/inference-engine.ts'
 
 const prefix = 'quattuor:'
 const seconds = [0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120]
@@ -26,7 +27,7 @@ export class Metrics {
   readonly #prefill: Histogram
   readonly #decode: Histogram
 
-  constructor(modelName: string, engine: Engine) {
+  constructor(modelName: string, engine: InferenceEngine) {
     this.#registry.setDefaultLabels({ model_name: modelName })
     this.#gauge('num_requests_running', 'Sequences that run', engine, ({ running }) => running)
     this.#gauge('num_requests_waiting', 'Requests that wait', engine, ({ waiting }) => waiting)
@@ -97,25 +98,27 @@ export class Metrics {
     return { type: this.#registry.contentType, text: await this.#registry.metrics() }
   }
 
-  #gauge(name: string, help: string, engine: Engine, of: (stats: EngineStats) => number): void {
+  #gauge(name: string, help: string, engine: InferenceEngine, of: (stats: EngineStats) => number): void {
     new Gauge({
       name: prefix + name,
       help,
+      labelNames: ['engine'],
       registers: [this.#registry],
       collect() {
-        this.set(of(engine.stats))
+        for (const [i, { stats }] of engine.engines.entries()) this.set({ engine: String(i) }, of(stats))
       },
     })
   }
 
-  #total(name: string, help: string, engine: Engine, of: (stats: EngineStats) => number): void {
+  #total(name: string, help: string, engine: InferenceEngine, of: (stats: EngineStats) => number): void {
     new Counter({
       name: `${prefix}${name}_total`,
       help,
+      labelNames: ['engine'],
       registers: [this.#registry],
       collect() {
         this.reset()
-        this.inc(of(engine.stats))
+        for (const [i, { stats }] of engine.engines.entries()) this.inc({ engine: String(i) }, of(stats))
       },
     })
   }

@@ -1,7 +1,7 @@
 import type { GenerationConfig } from '../../checkpoint/config.ts'
 import { PAGE_TOKENS } from '../../kernels/formats/kv.ts'
 import type { ConstraintService, GrammarVocabulary } from '../constrain/grammar-threads.ts'
-import type { Engine } from '../engine/engine.ts'
+import type { InferenceEngine } from '../engine/inference-engine.ts'
 import type { ChatTemplate } from '../text/chat-template.ts'
 import type { TextService } from '../text/text-service.ts'
 import type { Tokenizer } from '../text/tokenizer.ts'
@@ -10,7 +10,7 @@ import { type ToolFormat, toolFormatOf } from '../text/tools/tool-format.ts'
 export interface ServedModelParts {
   /** What clients call it. */
   readonly name: string
-  readonly engine: Engine
+  readonly engine: InferenceEngine
   readonly tokenizer: Tokenizer
   /** Makes tokens of prompts. */
   readonly text: TextService
@@ -26,7 +26,7 @@ export interface ServedModelParts {
 /** A model that requests are answered with. */
 export class ServedModel {
   readonly name: string
-  readonly engine: Engine
+  readonly engine: InferenceEngine
   readonly tokenizer: Tokenizer
   readonly text: TextService
   readonly constraints: ConstraintService

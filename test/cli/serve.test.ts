@@ -10,13 +10,14 @@ import { writeTinyModel } from '../support/tiny-model.ts'
 const root = temporaryFolder()
 const model = join(root, 'tiny')
 await runCli('quantize', await writeTinyModel(join(root, 'float')), model, '--format', 'w4a8kv4')
-const small = ['--device', 'emulator', '--context', '100', '--sequences', '2', '--step-tokens', '16']
+const sizes = ['--context', '100', '--sequences', '2', '--step-tokens', '16']
+const small = ['--device', 'emulator', ...sizes]
 
 /** Starts the command on any port; returns its address when it is ready, and what it said until then. */
 async function startServing(
   ...options: string[]
 ): Promise<{ url: string; child: ChildProcess; said: string }> {
-  const child = spawnCli(['serve', model, '--port', '0', ...small, ...options])
+  const child = spawnCli(['serve', model, '--port', '0', ...sizes, ...options])
   let said = ''
   return new Promise((resolve, reject) => {
     child.stderr!.setEncoding('utf8').on('data', (piece: string) => {
@@ -40,7 +41,9 @@ function engineProcesses(child: ChildProcess): number[] {
 }
 
 test('a model is served without a GPU, through the death of its process, until SIGTERM', async () => {
-  const { url, child, said } = await startServing('--api-key', 'secret', '--log-level', 'silent')
+  const { url, child, said } = await startServing(
+    ...['--device', 'emulator', '--api-key', 'secret', '--log-level', 'silent'],
+  )
   const ended = new Promise((resolve) => child.once('close', (code) => resolve(code)))
   try {
     assert.match(said, /device +emulator/)
@@ -65,6 +68,35 @@ test('a model is served without a GPU, through the death of its process, until S
     child.kill('SIGTERM')
   }
   assert.is(await ended, 0)
+})
+
+test('several devices share the requests, and go on with those of one that dies', async () => {
+  const { url, child, said } = await startServing('--gpus', 'emulator,emulator', '--log-level', 'silent')
+  try {
+    assert.match(said, /device +emulator .*, and 1 more/)
+    const client = new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none', maxRetries: 0 })
+    const ask = (seed: number) =>
+      client.completions.create({
+        model: 'tiny',
+        prompt: 'Once',
+        max_tokens: 40,
+        seed,
+        ignore_eos: true,
+      } as never)
+    const textOf = (answer: unknown) => (answer as OpenAI.Completion).choices[0]!.text
+    const alone = textOf(await ask(0))
+    const together = Promise.all([0, 1, 2, 3].map(ask))
+    const metrics = async () => (await fetch(`${url}/metrics`)).text()
+    const running = /num_requests_running\{(?=[^}]*engine="1")[^}]*\} [1-9]/
+    while (!running.test(await metrics())) await new Promise((resolve) => setTimeout(resolve, 20))
+    const processes = engineProcesses(child)
+    assert.is(processes.length, 2)
+    process.kill(processes[1]!, 'SIGKILL')
+    assert.is(textOf((await together)[0]), alone)
+    assert.match(await metrics(), /engine_restarts_total\{[^}]*\} 1/)
+  } finally {
+    child.kill('SIGTERM')
+  }
 })
 
 test('a batch is answered, and goes on from what it has', async () => {
