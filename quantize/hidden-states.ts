@@ -89,7 +89,8 @@ export async function storeHidden(
     ['original', original],
   ] as const)
     if (mat) {
-      const bytes = bytesOf(Float32Array.from(await compute.read(mat)))
+      const read = await compute.read(mat)
+      const bytes = bytesOf(read instanceof Float32Array ? read : Float32Array.from(read))
       tensors.push({ name, dtype: 'f32', shape: [mat.rows, mat.columns], bytes })
     }
   await state.write(part(layer), tensors)

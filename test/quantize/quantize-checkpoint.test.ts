@@ -12,7 +12,7 @@ import { bf16Bits } from '../../dsl/half.ts'
 import { weightFormats } from '../../kernels/formats/index.ts'
 import { QuantizeError } from '../../quantize/error.ts'
 import { quantizeCheckpoint } from '../../quantize/quantize-checkpoint.ts'
-import { formatOf, type Recipe, recipeNamed, recipes } from '../../quantize/recipe.ts'
+import { checkRecipe, formatOf, type Recipe, recipeNamed, recipes } from '../../quantize/recipe.ts'
 import { roundToNearest } from '../../quantize/round-to-nearest.ts'
 import { rng } from '../support/rng.ts'
 
@@ -180,6 +180,20 @@ test('a damaged weight stops the work, and no weights file is left', async () =>
   // What was done before is kept; a run that is repeated says the same.
   assert.ok(readdirSync(`${dst}.quantizing`).includes('layer-0.safetensors'))
   assert.is(await refusal(() => quantizeCheckpoint(dst, src, recipes.w4a8kv4, { producer: 'p' })), message)
+})
+
+test('hidden states that are not finite stop the work at their layer', async () => {
+  const recipe = checkRecipe({ name: 'floats', weights: 'f32', kv: 16, passes: [] }, 'it')
+  const calibration = { ids: Int32Array.of(1, 2, 3, 4), window: 2 }
+  const src = await writeModel((name, values) => {
+    if (/layers\.0\.mlp\.(up|down)_proj/.test(name)) values.fill(bf16Bits(3e38))
+  })
+  assert.match(
+    await refusal(() =>
+      quantizeCheckpoint(join(root, 'infinite'), src, recipe, { producer: 'p', calibration }),
+    ),
+    'layer 0 gives what is no finite number for calibration token 0',
+  )
 })
 
 test('the result never replaces the model, another result, or comes from a result', async () => {
