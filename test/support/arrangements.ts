@@ -1,13 +1,16 @@
+import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { openCheckpoint } from '../../checkpoint/open.ts'
 import { Model } from '../../models/model.ts'
 import type { Device } from '../../runtime/device.ts'
+import { packageRoot } from '../../runtime/package-root.ts'
 import type { EngineStats } from '../../serve/engine/engine.ts'
 import { type Completion, complete, startOnModel } from '../../serve/engine/local-engine.ts'
 import type { EngineRequest } from '../../serve/engine/request.ts'
 import { greedy } from '../../serve/sampling.ts'
-import { nanoFolder } from './http-service.ts'
 import { rng } from './rng.ts'
+
+const nanoFolder = join(packageRoot(), 'examples/models/nano-w4a8kv4')
 
 /** Room that an engine has, and how requests come. */
 export interface Arrangement {
