@@ -44,7 +44,7 @@ await runBench(
     .argument('<model>', 'folder of a floating-point checkpoint')
     .requiredOption('--valid <file>', 'text that recipes are chosen on')
     .requiredOption('--test <file>', 'text that is reported')
-    .requiredOption('--calibration <files...>', 'texts to calibrate on: each alone, and all of them together')
+    .requiredOption('--calibration <files...>', 'texts to calibrate on, each alone')
     .option('--recipes <names...>', 'recipes, or paths of some', [...roundings, ...shipped])
     .option('--steps', 'also what leads to each recipe, pass by pass')
     .option('--seeds <n>', 'seeds of each recipe and text', wholeNumber(1), 3)
@@ -83,7 +83,7 @@ function planned({ recipes, steps, calibration, seeds }: AccuracyOptions): Accur
     steps && recipe.passes.length > 1 ? [...ladder(recipe).slice(0, -1), recipe] : [recipe],
   )
   const texts = calibration.map((path) => basename(path))
-  return planRuns([recipeNamed('bf16'), ...all], texts.length > 1 ? [...texts, 'all'] : texts, seeds)
+  return planRuns([recipeNamed('bf16'), ...all], texts, seeds)
 }
 
 /** The rows of so many processes, each with its part of the work. Throws where one of them fails. */
@@ -132,7 +132,7 @@ async function measureAll(
       const start = performance.now()
       const dst = join(scratch, `${i}`)
       const compute = new DeviceCompute(device)
-      const chosen = calibration === 'all' ? [...documents.values()].flat() : documents.get(calibration)
+      const chosen = documents.get(calibration)
       const packing = { windows: options.calibrationWindows, window: options.window, seed }
       await quantizeCheckpoint(dst, source, recipe, {
         ...{ producer: 'quattuor bench', compute, seed },

@@ -25,7 +25,7 @@ export const gptq = definePass({
     /** Columns whose errors are handed on together. */
     block: z.int().min(1).default(128),
     sequential: z.boolean().default(false),
-    /** Half of the way errs least in logits on the models measured; the whole way fits the calibration text too well. */
+    /** Half of the way is what errs least in the logits of the models measured. */
     follow: z.number().min(0).max(1).default(0.5),
   }),
   async layer(layer, options, run) {
