@@ -87,23 +87,43 @@ export async function floatTensor(
   for (let first = 0; first < mat.rows; first += step) {
     const end = Math.min(mat.rows, first + step)
     const [from, to] = [first * mat.columns, end * mat.columns]
-    const read = await compute.read(compute.rowsOf(mat, first, end))
-    const values = read instanceof Float32Array ? read : Float32Array.from(read)
-    const before = widen({ ...tensor, bytes: tensor.bytes.subarray(from * width, to * width) })
-    isSame &&= values.every((value, i) => value === before[i])
-    bytes.set(bytesOf(stored === 'f32' ? values : halfs(newName, values)), from * dtypeBytes[stored])
+    const part = compute.rowsOf(mat, first, end)
+    if (isSame) {
+      const before = tensor.bytes.subarray(from * width, to * width)
+      isSame = await isEqual(compute, part, { ...tensor, shape: [end - first, mat.columns], bytes: before })
+    }
+    const values =
+      stored === 'f32' ? Float32Array.from(await compute.read(part)) : await compute.readHalfs(part)
+    if (values instanceof Uint16Array && infinityAt(values) !== undefined) {
+      const bad = (await compute.read(part))[infinityAt(values)!]
+      throw beyondHalfs(newName, bad!)
+    }
+    bytes.set(bytesOf(values), from * dtypeBytes[stored])
   }
   return isSame ? { ...tensor, name: newName } : { name: newName, dtype: stored, shape: tensor.shape, bytes }
 }
 
+/** Whether a matrix has the values of a tensor. */
+async function isEqual(compute: Compute, mat: Mat, tensor: HostTensor): Promise<boolean> {
+  const difference = await compute.load(tensor)
+  await compute.add(difference, mat, -1)
+  const { absMax } = await compute.columnStats(difference)
+  difference.free()
+  return absMax.every((most) => most === 0)
+}
+
+/** Where the first number lies that f16 does not have. A typed array finds one of three values quicker than it tests each. */
+const infinityAt = (bits: Uint16Array): number | undefined =>
+  [0x7c00, 0xfc00, 0x7fff].map((bad) => bits.indexOf(bad)).find((index) => index >= 0)
+
+const beyondHalfs = (name: string, value: number): QuantizeError =>
+  new QuantizeError(`tensor ${name} would hold ${value}, which f16 cannot; leave out the pass that scales it`)
+
 function halfs(name: string, values: Float32Array): Uint16Array {
   const bits = f16FromF32(values)
-  // The search of a typed array for one of three values is quicker than a test of each.
-  const at = [0x7c00, 0xfc00, 0x7fff].map((bad) => bits.indexOf(bad)).find((index) => index >= 0)
+  const at = infinityAt(bits)
   if (at === undefined) return bits
-  throw new QuantizeError(
-    `tensor ${name} would hold ${values[at]}, which f16 cannot; leave out the pass that scales it`,
-  )
+  throw beyondHalfs(name, values[at]!)
 }
 
 async function biasTensor(

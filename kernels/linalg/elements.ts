@@ -1,6 +1,7 @@
 import {
   blockIdx,
   type Elem,
+  f16,
   f32,
   fma,
   type In,
@@ -107,6 +108,18 @@ export const widenHalfs = kernel(
     const row = blockIdx.x
     eachColumn(a.src.dim('C'), (column) => {
       a.dst.put(f32(a.src.at(row, column)), row, column)
+    })
+  },
+)
+
+/** f32 as the nearest f16. */
+export const narrowFloats = kernel(
+  import.meta.url,
+  options,
+  function narrowFloats(a: { dst: Out<f16, 'T C'>; src: In<f32, 'T C'> }) {
+    const row = blockIdx.x
+    eachColumn(a.src.dim('C'), (column) => {
+      a.dst.put(f16(a.src.at(row, column)), row, column)
     })
   },
 )

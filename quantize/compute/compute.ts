@@ -76,6 +76,8 @@ export interface Compute {
   /** A tensor of one or two dimensions as floats; a vector is one row. */
   load(tensor: HostTensor): Promise<Mat>
   read(m: Mat): Promise<Values>
+  /** The bits of the nearest f16 numbers, infinities where there are none near. */
+  readHalfs(m: Mat): Promise<Uint16Array>
   /** The rows from `first` to `end`, which is not among them: a view. */
   rowsOf(m: Mat, first: number, end: number): Mat
   /** The same numbers in another shape: a view. */

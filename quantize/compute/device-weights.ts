@@ -135,19 +135,24 @@ export async function encode(
   const codes = (await coded.read()) as Uint8Array | Int8Array
   free()
   const pairs = (await params.read()) as Float32Array
-  const first = Float32Array.from({ length: pairs.length / 2 }, (_, i) => pairs[2 * i]!)
-  const second = (i: number): number => pairs[2 * i + 1]!
+  const units = pairs.length / 2
+  const firsts = new Float32Array(units)
+  const seconds = new Uint8Array(units)
+  for (let i = 0; i < units; i++) {
+    firsts[i] = pairs[2 * i]!
+    seconds[i] = pairs[2 * i + 1]!
+  }
   if (kind === 'two-level')
     return {
       rows,
       columns,
       codes,
       scale: f16FromF32((await scale.read()) as Float32Array),
-      groupScale: Uint8Array.from(first, (_, i) => second(i)),
-      groupMin: Int8Array.from(first),
+      groupScale: seconds,
+      groupMin: new Int8Array(firsts),
     }
-  const ofUnits = { rows, columns, codes, scale: f16FromF32(first) }
-  return kind === 'symmetric' ? ofUnits : { ...ofUnits, zero: Uint8Array.from(first, (_, i) => second(i)) }
+  const ofUnits = { rows, columns, codes, scale: f16FromF32(firsts) }
+  return kind === 'symmetric' ? ofUnits : { ...ofUnits, zero: seconds }
 }
 
 /** Rows whose errors are held at once, of formats whose rows are one unit. */

@@ -7,6 +7,7 @@ import {
   addToRows,
   gatherColumns,
   gatherRows,
+  narrowFloats,
   scaleColumns,
   scaleRows,
   siluProduct,
@@ -99,6 +100,17 @@ export class DeviceCompute implements Compute {
 
   read(m: Mat): Promise<Float32Array> {
     return this.#inOrder(async () => (await deviceMat(m).tensor.read()) as Float32Array)
+  }
+
+  readHalfs(m: Mat): Promise<Uint16Array> {
+    const { tensor, rows, columns } = deviceMat(m)
+    return this.#inOrder(async () => {
+      const [halfs, free] = this.#memory.take('f16', [rows, columns])
+      await this.#launches.run(narrowFloats, {}, { dst: halfs, src: tensor })
+      const bits = (await halfs.read()) as Uint16Array
+      free()
+      return bits
+    })
   }
 
   rowsOf(m: Mat, first: number, end: number): DeviceMat {

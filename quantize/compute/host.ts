@@ -1,5 +1,6 @@
 import type { QuantizedMatrix } from '../../checkpoint/quantized-matrix.ts'
 import { type HostTensor, widen } from '../../checkpoint/tensor.ts'
+import { f16FromF32 } from '../../dsl/half.ts'
 import type { QuantizedFormatName } from '../round-to-nearest.ts'
 import type { AttentionShape, ColumnStats, Compute, Grid, Mat, MultiplyOptions, Values } from './compute.ts'
 import * as forward from './host-forward.ts'
@@ -55,6 +56,10 @@ export class HostCompute implements Compute {
 
   async read(m: Mat): Promise<Values> {
     return hostMat(m).values.slice()
+  }
+
+  async readHalfs(m: Mat): Promise<Uint16Array> {
+    return f16FromF32(Float32Array.from(hostMat(m).values))
   }
 
   rowsOf(m: Mat, first: number, end: number): HostMat {

@@ -282,6 +282,11 @@ export function operationCases(test: Test, on: Device): void {
     const m = await device.load({ name: 'x', dtype: 'bf16', shape: [3, 4], bytes })
     const m2 = await host.load({ name: 'x', dtype: 'bf16', shape: [3, 4], bytes })
     await assertNear(m, m2, 0)
+    const large = Float32Array.from([1e6, -1e-8, 65519, 1 + 2 ** -11, ...values])
+    assert.equal(
+      await device.readHalfs(device.from(large, 2, 8)),
+      await host.readHalfs(host.from(large, 2, 8)),
+    )
     const rows = device.rowsOf(m, 1, 2)
     await device.add(rows, rows)
     await host.add(host.rowsOf(m2, 1, 2), host.rowsOf(m2, 1, 2))
