@@ -51,7 +51,7 @@ ${chosenTable(layers)}
 const style = `
 td, th { padding: 2px 10px; text-align: right; border-bottom: 1px solid var(--line); }
 th:first-child, td:first-child { text-align: left; }
-td.heat { background: color-mix(in oklab, var(--series-2) var(--level), transparent); }
+td.level { background: color-mix(in oklab, var(--series-2) var(--level), transparent); }
 .scroll { overflow-x: auto; }
 .card { padding: 8px; margin: 12px 0; }
 `
@@ -65,7 +65,7 @@ function facts({ recipe, seed, seconds, device, peakBytes, bytes, layers, folder
     `seed ${seed}`,
     `${seconds.toFixed(1)} s on ${device}`,
     `at most ${bytesText(peakBytes)} of matrices`,
-    `passes: ${layers[0]?.steps.map(({ pass }) => pass).join(', ') ?? 'none'}`,
+    `passes: ${recipe.passes.map(({ pass }) => (typeof pass === 'string' ? pass : pass.name)).join(', ') || 'none'}`,
   ]
 }
 
@@ -77,7 +77,7 @@ const errorIn = ({ error }: StepNotes, column: Column): number | undefined =>
       : error?.products[column]
 
 const percent = (value: number | undefined): string =>
-  value === undefined ? '' : (100 * value).toPrecision(3).replace(/e-\d+$/, '')
+  value === undefined ? '' : (100 * value).toPrecision(3)
 
 const mean = (values: readonly (number | undefined)[]): number | undefined => {
   const found = values.filter((value) => value !== undefined)
@@ -101,13 +101,20 @@ function chart(run: QuantizeRun): string {
   const steps = measuredSteps(run)
   const lines = steps.map((step) => run.layers.map(({ steps }) => steps[step]!.error!.output))
   const most = Math.max(...lines.flat(), 1e-12)
-  const [width, height, left, bottom] = [900, 260, 50, 30]
+  const [width, height, left, bottom] = [900, 270, 50, 40]
   const x = (layer: number): number => left + ((width - left - 10) * (layer + 0.5)) / run.layers.length
   const y = (value: number): number => height - bottom - ((height - bottom - 10) * value) / most
   const grid = [0, 0.25, 0.5, 0.75, 1].map((part) => {
     const at = y(part * most)
     return `<line class="grid" x1="${left}" x2="${width - 10}" y1="${at}" y2="${at}"/><text class="tick" x="${left - 6}" y="${at + 4}" text-anchor="end">${percent(part * most) || 0}</text>`
   })
+  const every = Math.ceil(run.layers.length / 16)
+  const layers = run.layers
+    .filter((_, i) => i % every === 0)
+    .map(
+      ({ layer }) =>
+        `<text class="tick" x="${x(layer).toFixed(1)}" y="${height - bottom + 14}" text-anchor="middle">${layer}</text>`,
+    )
   const drawn = lines.map((values, i) => {
     const points = values.map((value, layer) => `${x(layer).toFixed(1)},${y(value).toFixed(1)}`)
     const color = `var(--series-${(i % 8) + 1})`
@@ -121,7 +128,7 @@ function chart(run: QuantizeRun): string {
     (step, i) =>
       `<span style="color:var(--series-${(i % 8) + 1})">●</span> ${escapeHtml(run.layers[0]!.steps[step]!.pass)}`,
   )
-  return `<div class="card"><svg viewBox="0 0 ${width} ${height}" role="img" aria-label="Output error of layers">${grid.join('')}${drawn.join('')}<text class="tick" x="${width / 2}" y="${height - 6}" text-anchor="middle">layer; error of its output in percent</text></svg><p class="facts">${legend.join(' &nbsp; ')}</p></div>`
+  return `<div class="card"><svg viewBox="0 0 ${width} ${height}" role="img" aria-label="Output error of layers">${grid.join('')}${layers.join('')}${drawn.join('')}<text class="tick" x="${width / 2}" y="${height - 6}" text-anchor="middle">layer; error of its output in percent</text></svg><p class="facts">${legend.join(' &nbsp; ')}</p></div>`
 }
 
 function layerTable({ layers }: QuantizeRun): string {
@@ -132,7 +139,7 @@ function layerTable({ layers }: QuantizeRun): string {
   const body = measured.map((row, layer) => {
     const cells = row.map((value, i) => {
       const level = value === undefined ? 0 : Math.round((60 * value) / worst[i]!)
-      return `<td class="heat" style="--level:${level}%">${percent(value)}</td>`
+      return `<td class="level" style="--level:${level}%">${percent(value)}</td>`
     })
     return `<tr><td>${layer}</td>${cells.join('')}</tr>`
   })
