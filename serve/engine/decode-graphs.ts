@@ -21,18 +21,19 @@ export function graphSizes(most: number): number[] {
 export class DecodeGraphs {
   readonly #model: Model
   readonly #sampler: Sampler
-  readonly #sizes: readonly number[]
+  /** Numbers of rows that steps have. */
+  readonly sizes: readonly number[]
   readonly #steps = new Map<number, CapturedStep>()
 
   constructor(model: Model, sampler: Sampler) {
     this.#model = model
     this.#sampler = sampler
-    this.#sizes = graphSizes(model.limits.sequences)
+    this.sizes = graphSizes(model.limits.sequences)
   }
 
   /** The smallest step that has so many rows. */
   async stepFor(rows: number): Promise<CapturedStep> {
-    const size = this.#sizes.find((candidate) => candidate >= rows)!
+    const size = this.sizes.find((candidate) => candidate >= rows)!
     let step = this.#steps.get(size)
     if (step === undefined) {
       const launches = [
@@ -45,17 +46,12 @@ export class DecodeGraphs {
     return step
   }
 
-  /** Captures all of them, the largest first, so that their kernels are compiled before requests come. */
+  /** Captures all of them, the largest first. */
   async captureAll(onCaptured: () => void): Promise<void> {
-    for (const size of this.#sizes.toReversed()) {
+    for (const size of this.sizes.toReversed()) {
       await this.stepFor(size)
       onCaptured()
     }
-  }
-
-  /** How many there are. */
-  get sizes(): number {
-    return this.#sizes.length
   }
 
   destroy(): void {

@@ -1,7 +1,7 @@
 import { PAGE_TOKENS } from '../../kernels/formats/kv.ts'
 import { runStepLaunch } from '../../models/layer.ts'
 import type { Model } from '../../models/model.ts'
-import { DECODE_QUERIES, kindOf, type StepKind, stepOf } from '../../models/step.ts'
+import { decodeStep, kindOf, stepKinds, stepOf } from '../../models/step.ts'
 import { Sampler } from '../sampler.ts'
 import type { ScheduleLimits } from '../schedule/request.ts'
 import { DecodeGraphs, padDecodeStep } from './decode-graphs.ts'
@@ -58,15 +58,18 @@ export class ModelRunner implements StepRunner {
    * come, and takes seconds.
    */
   async prepare(onProgress: (done: number, total: number) => void = () => {}): Promise<void> {
-    const { limits } = this.#model
-    const counts = [...powersBelow(limits.tokens), limits.tokens]
+    const model = this.#model
+    const counts = [...powersBelow(model.limits.tokens), model.limits.tokens]
+    // At once, so that what is compiled is compiled at once.
+    const launches = [
+      ...this.#graphs.sizes.map((size) => () => model.launches(size, size, decodeStep)),
+      ...counts.flatMap((tokens) => promptKinds.map((kind) => () => model.launches(tokens, 1, kind))),
+    ]
+    const total = launches.length + this.#graphs.sizes.length
     let done = 0
-    const total = this.#graphs.sizes + counts.length
-    await this.#graphs.captureAll(() => onProgress(++done, total))
-    for (const tokens of counts) {
-      for (const kind of promptKinds) await this.#model.launches(tokens, 1, kind)
-      onProgress(++done, total)
-    }
+    const count = () => onProgress(++done, total)
+    await Promise.all(launches.map((compile) => compile().then(count)))
+    await this.#graphs.captureAll(count)
   }
 
   submit(step: EngineStep): Promise<StepResult> {
@@ -135,11 +138,7 @@ export class ModelRunner implements StepRunner {
 }
 
 /** The steps that are no decode steps. */
-const promptKinds: readonly StepKind[] = [
-  { queries: 1, prompts: true },
-  { queries: DECODE_QUERIES, prompts: false },
-  { queries: DECODE_QUERIES, prompts: true },
-]
+const promptKinds = stepKinds.filter((kind) => kind !== decodeStep)
 
 /** 1, 2, 4, … */
 function powersBelow(limit: number): number[] {
