@@ -1,9 +1,9 @@
-import { readFileSync } from 'node:fs'
 import type { ModelConfig } from '../checkpoint/config.ts'
 import { type Calibration, packWindows, readDocuments } from '../quantize/calibration.ts'
 import { loadTokenizer } from '../serve/text/tokenizer.ts'
 import { UsageError } from './failure.ts'
 import { checkKnownTokens } from './known-tokens.ts'
+import { readText } from './read-text.ts'
 
 /** Calibration windows of a text or JSONL file in a model's tokens. */
 export function loadCalibration(
@@ -16,7 +16,7 @@ export function loadCalibration(
   if (window > config.maxPositions)
     throw new UsageError(`the model's context is ${config.maxPositions} tokens; lower --window ${window}`)
   const tokenizer = loadTokenizer(folder)
-  const documents = readDocuments(path, readFileSync(path, 'utf8')).map((text) => tokenizer.encode(text))
+  const documents = readDocuments(path, readText(path)).map((text) => tokenizer.encode(text))
   for (const ids of documents) checkKnownTokens(ids, config, folder)
   return packWindows(documents, { windows: options.windows, window, seed: options.seed })
 }

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { checkContext, type ModelConfig } from '../../checkpoint/config.ts'
 import type { Checkpoint } from '../../checkpoint/open.ts'
 import { PAGE_TOKENS } from '../../kernels/formats/kv.ts'
@@ -7,6 +6,7 @@ import type { Device } from '../../runtime/device.ts'
 import type { Tokenizer } from '../../serve/text/tokenizer.ts'
 import { UsageError } from '../failure.ts'
 import { checkKnownTokens } from '../known-tokens.ts'
+import { readText } from '../read-text.ts'
 
 /** Tokens of a window: as asked for, or 1024, or all that the model can see. */
 export function windowOf(config: ModelConfig, asked: number | undefined): number {
@@ -39,13 +39,4 @@ export function loadToScore(device: Device, checkpoint: Checkpoint, window: numb
     limits: { tokens: rows, sequences: 1, pagesPerSequence: pages, logitRows: rows },
     pages,
   })
-}
-
-function readText(path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (error) {
-    // Reading a folder fails without its name.
-    throw Object.assign(error as NodeJS.ErrnoException, { path })
-  }
 }

@@ -38,6 +38,12 @@ export function hostGrid(grid: Grid): HostGrid {
   throw new TypeError('a grid of another backend was given to HostCompute')
 }
 
+/** A row as the grids take it. */
+const floatRow = (w: HostMat, n: number): Float32Array => {
+  const row = w.row(n)
+  return row instanceof Float32Array ? row : Float32Array.from(row)
+}
+
 const isSymmetric = (format: QuantizedFormatName): boolean => format === 'w8a8'
 
 /** The weights of a row clamped to their ratios: one for the row, or one for each group. */
@@ -69,7 +75,7 @@ function clampToMagnitude(values: Float32Array, ratio: number): Float32Array {
 export function fitGrid(w: HostMat, format: QuantizedFormatName, ratios?: HostMat): HostGrid {
   const grid = new HostGrid(format, w.rows, w.columns)
   for (let n = 0; n < w.rows; n++) {
-    const row = Float32Array.from(w.row(n))
+    const row = floatRow(w, n)
     rowGrids[format].fit(grid.matrix, n, ratios ? clampRow(row, format, ratios.row(n)) : row, name)
   }
   return grid
@@ -78,14 +84,14 @@ export function fitGrid(w: HostMat, format: QuantizedFormatName, ratios?: HostMa
 export function snap(dst: HostMat, w: HostMat, { format, matrix }: HostGrid): void {
   const decoded = new Float32Array(w.columns)
   for (let n = 0; n < w.rows; n++) {
-    rowGrids[format].encode(matrix, n, Float32Array.from(w.row(n)))
+    rowGrids[format].encode(matrix, n, floatRow(w, n))
     rowGrids[format].decode(decoded, matrix, n)
     dst.row(n).set(decoded)
   }
 }
 
 export function encode(w: HostMat, { format, matrix }: HostGrid): QuantizedMatrix {
-  for (let n = 0; n < w.rows; n++) rowGrids[format].encode(matrix, n, Float32Array.from(w.row(n)))
+  for (let n = 0; n < w.rows; n++) rowGrids[format].encode(matrix, n, floatRow(w, n))
   return { ...matrix, codes: matrix.codes.slice() }
 }
 
@@ -107,7 +113,7 @@ export function searchClip(
   const errors = new Float64Array(Math.ceil(ratios.length / 4) * 4 * w.columns)
   const losses = new Float64Array(Math.ceil(ratios.length / 4) * 4)
   for (let n = 0; n < w.rows; n++) {
-    const row = Float32Array.from(w.row(n))
+    const row = floatRow(w, n)
     grid.fit(matrix, 0, row, name)
     for (const [r, ratio] of ratios.entries()) {
       const clamped = clampRow(row, format, new Array<number>(groups).fill(Math.fround(ratio)))
