@@ -236,6 +236,11 @@ test('a recipe that looks at text asks for it; a report does, too', async () => 
     await runCli('quantize', model, dst, '--recipe', 'best'),
     'there is no recipe best; there are',
   )
+  for (const [file, sentence] of [
+    [root, 'is a folder and a file is expected'],
+    [join(root, 'none.txt'), 'none.txt does not exist'],
+  ] as const)
+    assertRefused(await runCli('quantize', model, dst, '--recipe', 'rtn', '--calibration', file), sentence)
   assert.not(existsSync(dst) || existsSync(`${dst}.quantizing`))
 })
 
