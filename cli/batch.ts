@@ -8,6 +8,7 @@ import { type BatchAnswer, runBatch } from '../serve/batch/run-batch.ts'
 import { Metrics } from '../serve/http/metrics.ts'
 import { createHttpServer } from '../serve/http/server.ts'
 import { serveModel } from '../serve/serve-model.ts'
+import { modelArgument, modelFolder } from './model-folder.ts'
 import { deviceOption, gpusOption, wholeNumber } from './options.ts'
 import { packageVersion } from './package-info.ts'
 import { progressBar } from './progress.ts'
@@ -28,7 +29,7 @@ export const batchCommand = (): Command =>
     .description('Answer the requests of an OpenAI Batch file. Run again, it goes on where it ended.')
     .argument('<input>', 'file of one request a line: {"custom_id", "method", "url", "body"}')
     .argument('<output>', 'file of one answer a line, in any order; what it has is not asked again')
-    .requiredOption('--model <folder>', 'folder of a checkpoint')
+    .requiredOption('--model <model>', modelArgument)
     .option('--name <name>', "what requests call the model (default: its folder's name)")
     .addOption(deviceOption())
     .addOption(gpusOption())
@@ -54,8 +55,10 @@ async function batch(input: string, output: string, options: BatchOptions): Prom
   const loading = progressBar('Loading')
   // Twice as many requests as run, so that none of them ends without another to take its place.
   const concurrency = 2 * options.sequences * (options.gpus?.length ?? 1)
-  const { model } = await serveModel(options.model, {
+  const folder = await modelFolder(options.model)
+  const { model } = await serveModel(folder, {
     ...options,
+    name: options.name ?? (folder === options.model ? undefined : options.model),
     devices: options.gpus,
     waiting: 128 * concurrency,
     textThreads: 1,

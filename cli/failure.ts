@@ -18,6 +18,7 @@ const expected = new Set([
   'CheckpointError',
   'DeviceError',
   'DriverError',
+  'HubError',
   'LayoutError',
   'QuantizeError',
   'ProcessError',

@@ -127,6 +127,9 @@ test('a batch is answered, and goes on from what it has', async () => {
 test('what cannot be served is said in a sentence', async () => {
   assertRefused(await runCli('serve', '/nonexistent', ...small), '/nonexistent is not a folder')
   assertRefused(await runCli('serve', model, '--device', 'abacus'), 'abacus')
+  process.env.HF_HUB_OFFLINE = '1'
+  assertRefused(await runCli('serve', 'owner/model', ...small), 'owner/model is not in ')
+  assertRefused(await runCli('serve', model, '--gpus', '0,', ...sizes), 'commas between')
   assertRefused(await runCli('serve', model, '--sequences', '0'), 'whole number of at least 1')
   assertRefused(await runCli('serve', model, '--port', '65536'), 'from 0 to 65535')
   assertRefused(await runCli('serve', model, '--log-level', 'loud'), 'Allowed choices are fatal')
