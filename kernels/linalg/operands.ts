@@ -12,9 +12,8 @@ import { ceilDiv } from '../../dsl/math.ts'
 
 /** What the products of f32 matrices share. */
 
-/** Rows and columns of a tile of the product, columns of a step, steps in flight, and threads. */
+/** Rows and columns of a tile of the product, steps in flight, and threads. */
 export const PRODUCT_TILE = 128
-export const STEP = 16
 export const STAGES = 3
 export const THREADS = 256
 
@@ -50,19 +49,26 @@ export interface OperandPlace {
   readonly K: i32
 }
 
+export interface OperandCopy {
+  /** Columns of a step. */
+  readonly step: number
+  /** Whether the operand's rows lie along K. */
+  readonly along: boolean
+  readonly vec: 4 | 1
+}
+
 /**
- * Device: starts the copies of a step's 128 × 16 elements of an operand, as they lie in global memory: [row, column of the
+ * Device: starts the copies of a step's 128 × `step` elements of an operand, as they lie in global memory: [row, column of the
  * step] where rows lie along K, [column of the step, row] otherwise. What is outside becomes zeros.
  */
 export function copyOperand(
   dst: Shared<f32>,
   src: In<f32, string>,
   p: OperandPlace,
-  along: boolean,
-  vec: 4 | 1,
+  { step, along, vec }: OperandCopy,
 ): void {
-  const chunks = (along ? STEP : PRODUCT_TILE) / vec
-  for (const turn of unroll((PRODUCT_TILE * STEP) / (vec * THREADS))) {
+  const chunks = (along ? step : PRODUCT_TILE) / vec
+  for (const turn of unroll((PRODUCT_TILE * step) / (vec * THREADS))) {
     const copy = threadIdx.x + turn * THREADS
     const outer = idiv(copy, chunks)
     const at = (copy % chunks) * vec

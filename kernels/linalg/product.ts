@@ -19,16 +19,10 @@ import {
   warpIdx,
 } from '../../dsl/index.ts'
 import { pipeline } from '../../dsl/std/index.ts'
-import {
-  copyOperand,
-  PRODUCT_TILE,
-  type ProductConfig,
-  productGrid,
-  STAGES,
-  STEP,
-  THREADS,
-} from './operands.ts'
+import { copyOperand, PRODUCT_TILE, type ProductConfig, productGrid, STAGES, THREADS } from './operands.ts'
 
+/** Columns of a step. */
+const STEP = 16
 /** Floats from row to row of a tile whose rows lie along K: eight of them meet the banks once. */
 const PITCH = STEP + 4
 
@@ -86,9 +80,9 @@ export const product = kernel(
         load(step, stage) {
           const k = first + step * STEP
           const fromA = { row: a.rowA, column: a.columnA, first: m0, extent: a.M, k, K: a.K }
-          copyOperand(tileA.row(stage), a.a, fromA, alongA, c.vec)
+          copyOperand(tileA.row(stage), a.a, fromA, { step: STEP, along: alongA, vec: c.vec })
           const fromB = { row: a.rowB, column: a.columnB, first: n0, extent: a.N, k, K: a.K }
-          copyOperand(tileB.row(stage), a.b, fromB, alongB, c.vec)
+          copyOperand(tileB.row(stage), a.b, fromB, { step: STEP, along: alongB, vec: c.vec })
         },
         compute(_step, stage) {
           for (const k of unroll(0, STEP, 4)) {

@@ -23,17 +23,12 @@ import {
   warpIdx,
 } from '../../dsl/index.ts'
 import { pipeline } from '../../dsl/std/index.ts'
-import {
-  copyOperand,
-  PRODUCT_TILE,
-  type ProductConfig,
-  productGrid,
-  STAGES,
-  STEP,
-  THREADS,
-} from './operands.ts'
+import { copyOperand, PRODUCT_TILE, type ProductConfig, productGrid, STAGES, THREADS } from './operands.ts'
 
 const atom = atoms.m16n8k16.bf16
+
+/** Columns of a step: those of two instructions. */
+const STEP = 32
 
 /** Steps whose products tensor cores add up; they cut sums off where f32 rounds, which many in a row would let be seen. */
 const STEPS_OF_A_SUM = 4
@@ -44,7 +39,7 @@ const GROUP = 12
 /**
  * c = alpha · op(a) · op(b) (+ c) of f32 by tensor cores: as `product`, several times as fast, and nearly as exact. Each
  * element x is h + l, two bf16 numbers that have 16 bits of it, and of the products h·h, h·l and l·h are summed: what is
- * left out is 2⁻¹⁷ of a term at most. Sums of 64 terms are made by tensor cores, and those are added in ascending order.
+ * left out is 2⁻¹⁷ of a term at most. Sums of 128 terms are made by tensor cores, and those are added in ascending order.
  *
  * A warp computes 64 × 32 of the 128 × 128 elements of a CTA. The order of the columns within a step, and that of rows whose
  * tiles do not lie along K, is such that operands come out of shared memory in wide accesses without conflicts.
@@ -82,8 +77,8 @@ export const splitProduct = kernel(
     const alongA = !c.transposeA
     const alongB = c.transposeB
     const runs = alongA && alongB
-    const tileA = operandTile(alongA, runs)
-    const tileB = operandTile(alongB, runs)
+    const tileA = operandTile(alongA)
+    const tileB = operandTile(alongB)
     const rowsA = (warpIdx >> 2) * 64
     const columnsB = (warpIdx & 3) * 32
     const sums = each(4, () => each(4, () => regs(4, f32(0))))
@@ -103,31 +98,32 @@ export const splitProduct = kernel(
         load(step, stage) {
           const k = step * STEP
           const fromA = { row: a.rowA, column: a.columnA, first: m0, extent: a.M, k, K: a.K }
-          copyOperand(tileA.row(stage), a.a, fromA, alongA, c.vec)
+          copyOperand(tileA.row(stage), a.a, fromA, { step: STEP, along: alongA, vec: c.vec })
           const fromB = { row: a.rowB, column: a.columnB, first: n0, extent: a.N, k, K: a.K }
-          copyOperand(tileB.row(stage), a.b, fromB, alongB, c.vec)
+          copyOperand(tileB.row(stage), a.b, fromB, { step: STEP, along: alongB, vec: c.vec })
         },
         compute(step, stage) {
-          const ofB = fragments(tileB.row(stage), { along: alongB, runs, first: columnsB, apart: 8 }, 0).map(
-            split,
-          )
-          for (const half of unroll(2)) {
-            const place = { along: alongA, runs, first: rowsA, apart: 8 }
-            const ofA = fragments(tileA.row(stage), place, 4 * half).map(split)
-            for (const part of unroll(2)) {
-              const [top, bottom] = [ofA[2 * part]!, ofA[2 * part + 1]!]
-              const high = [top.high[0], bottom.high[0], top.high[1], bottom.high[1]]
-              const low = [top.low[0], bottom.low[0], top.low[1], bottom.low[1]]
-              const i = 2 * half + part
-              ofB.forEach((y, q) => {
-                mma(atom, acc[i]![q]!, low, y.high)
-              })
-              ofB.forEach((y, q) => {
-                mma(atom, acc[i]![q]!, high, y.low)
-              })
-              ofB.forEach((y, q) => {
-                mma(atom, acc[i]![q]!, high, y.high)
-              })
+          for (const k of unroll(2)) {
+            const placeB = { along: alongB, runs, first: columnsB, k }
+            const ofB = fragments(tileB.row(stage), placeB, 0).map(split)
+            for (const half of unroll(2)) {
+              const placeA = { along: alongA, runs, first: rowsA, k }
+              const ofA = fragments(tileA.row(stage), placeA, 4 * half).map(split)
+              for (const part of unroll(2)) {
+                const [top, bottom] = [ofA[2 * part]!, ofA[2 * part + 1]!]
+                const high = [top.high[0]!, bottom.high[0]!, top.high[1]!, bottom.high[1]!]
+                const low = [top.low[0]!, bottom.low[0]!, top.low[1]!, bottom.low[1]!]
+                const i = 2 * half + part
+                ofB.forEach((y, q) => {
+                  mma(atom, acc[i]![q]!, low, y.high)
+                })
+                ofB.forEach((y, q) => {
+                  mma(atom, acc[i]![q]!, high, y.low)
+                })
+                ofB.forEach((y, q) => {
+                  mma(atom, acc[i]![q]!, high, y.high)
+                })
+              }
             }
           }
           if (step % STEPS_OF_A_SUM === STEPS_OF_A_SUM - 1) promote()
@@ -138,7 +134,7 @@ export const splitProduct = kernel(
 
     const pair = 2 * (laneIdx & 3)
     for (const slot of unroll(8)) {
-      const at = m0 + rowsA + ownRow({ along: alongA, apart: 8 }, slot, laneIdx >>> 2)
+      const at = m0 + rowsA + ownRow(alongA, slot, laneIdx >>> 2)
       if (at < a.M) {
         // A lane has two columns of each of four tiles.
         const values = each(2, (e) => each(4, (q) => sums[slot >> 1]![q]![2 * (slot & 1) + e]! * a.alpha))
@@ -164,37 +160,35 @@ function ownTile(): { row: i32; column: i32 } {
 }
 
 /** Rows along K lie so that a warp reads them in runs of four columns, or in columns four apart; others so that four rows are read. */
-const operandTile = (along: boolean, runs: boolean) =>
-  shared<f32>(
-    'f32',
-    along ? [STAGES, PRODUCT_TILE, runs ? STEP : STEP + 4] : [STAGES, STEP, PRODUCT_TILE + 8],
-  )
-
-interface WarpRows {
-  /** Whether the tile's rows lie along K. */
-  readonly along: boolean
-  /** Rows from one to the next of a lane, of tiles along K. */
-  readonly apart: number
-}
+const operandTile = (along: boolean) =>
+  shared<f32>('f32', along ? [STAGES, PRODUCT_TILE, STEP + 4] : [STAGES, STEP, PRODUCT_TILE + 8])
 
 /** Of the rows of a warp's part of a tile, the `slot`-th of lanes with index `lane` of eight. */
-const ownRow = ({ along, apart }: WarpRows, slot: number, lane: i32): i32 =>
-  along ? apart * slot + lane : 4 * lane + (slot % 4) + 32 * Math.floor(slot / 4)
+const ownRow = (along: boolean, slot: number, lane: i32): i32 =>
+  along ? 8 * slot + lane : 4 * lane + (slot % 4) + 32 * Math.floor(slot / 4)
 
-/** Of a step, the four values that the calling lane needs of each of four of its rows, from slot `from` on. */
-function fragments(
-  tile: Shared<f32>,
-  rows: WarpRows & { readonly runs: boolean; readonly first: i32 },
-  from: number,
-): f32[][] {
+interface WarpPart {
+  /** Whether the tile's rows lie along K, and those of both operands do. */
+  readonly along: boolean
+  readonly runs: boolean
+  /** The warp's first row. */
+  readonly first: i32
+  /** The instruction within the step. */
+  readonly k: number
+}
+
+/** The four values that the calling lane needs of each of four of its rows, from slot `from` on. */
+function fragments(tile: Shared<f32>, { along, runs, first, k }: WarpPart, from: number): f32[][] {
   const lane = laneIdx >>> 2
   const part = laneIdx & 3
-  if (rows.along)
+  if (along)
     return each(4, (i) => {
-      const row = rows.first + ownRow(rows, from + i, lane)
-      return rows.runs ? load(tile, [row, 4 * part], 4) : each(4, (j) => tile.at(row, part + 4 * j))
+      const row = first + ownRow(true, from + i, lane)
+      return runs
+        ? load(tile, [row, 8 * part + 4 * k], 4)
+        : each(4, (j) => tile.at(row, part + (4 * j + 16 * k)))
     })
-  const columns = each(4, (j) => load(tile, [part + 4 * j, rows.first + ownRow(rows, from, lane)], 4))
+  const columns = each(4, (j) => load(tile, [part + (4 * j + 16 * k), first + ownRow(false, from, lane)], 4))
   return each(4, (i) => columns.map((values) => values[i]!))
 }
 
