@@ -1,15 +1,9 @@
 /**
- * Quattuor's public interface: the language (`kernel`, `range`, `load`, …), devices, tensors and launches; and what a
- * quantization pass of one's own is made of.
+ * Quattuor's public interface: the language (`kernel`, `range`, `load`, …), devices, tensors and launches.
  *
  * @module
  */
 export * from './dsl/index.ts'
-export type { Compute, Grid, Mat } from './quantize/compute/compute.ts'
-export type { EmbeddingState, HeadState, LayerState, Statistics } from './quantize/layer-state.ts'
-export type { Pass, PassRun } from './quantize/passes/pass.ts'
-export { definePass } from './quantize/passes/pass.ts'
-export type { Recipe } from './quantize/recipe.ts'
 export type { Device, DeviceProperties, Event, Graph, Stream } from './runtime/device.ts'
 export { DeviceError } from './runtime/device.ts'
 export type { EmulatorDevice, EmulatorOptions } from './runtime/emulator/device.ts'

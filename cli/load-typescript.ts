@@ -48,6 +48,7 @@ const extension = import.meta.url.endsWith('.ts') ? '.ts' : '.js'
 const packages = new Map([
   ['quattuor', new URL(`../index${extension}`, import.meta.url).href],
   ['quattuor/dsl', new URL(`../dsl/index${extension}`, import.meta.url).href],
+  ['quattuor/quantize', new URL(`../quantize/index${extension}`, import.meta.url).href],
   ['quattuor/kernels', new URL(`../kernels/index${extension}`, import.meta.url).href],
 ])
 

@@ -253,7 +253,7 @@ test('recipes of the user: a JSON file, and a TypeScript module with a pass of i
   const module = join(root, 'own.ts')
   writeFileSync(
     module,
-    `import { definePass } from 'quattuor'
+    `import { definePass } from 'quattuor/quantize'
 import { z } from '${new URL('../../node_modules/zod/index.js', import.meta.url).pathname}'
 
 const double = definePass({
