@@ -41,6 +41,15 @@ test("the package has the tuner's records", () => {
   )
 })
 
+test("the package has the quantizer's recipes", () => {
+  const recipes = readdirSync(resolve(root, 'quantize', 'recipes'))
+  assert.ok(recipes.length > 5)
+  assert.equal(
+    recipes.filter((name) => !packed.includes(`quantize/recipes/${name}`)),
+    [],
+  )
+})
+
 test('the package has the documents and examples that its README links to, but for measurements', () => {
   const links = [...readFileSync(resolve(root, 'README.md'), 'utf8').matchAll(/\]\(([^)#:]+)\)/g)]
     .map(([, path]) => path!)
