@@ -68,39 +68,47 @@ export function loadCodedQuery({ c, d, m }: Decode): CodedQuery {
 
 /** Scores of the lane's tokens and rows, [row][token]; `sums` are those of the queries' integers. */
 export function scoreCodes(o: Decode, at: Cursor, query: CodedQuery, sums: readonly f32[]): f32[][] {
-  const tiles = each(WARP_TOKENS / 16, (tile) => multiplyKeys(o, at, query, tile))
+  const tiles = multiplyKeys(o, at, query)
   const params = each(LANE_TOKENS, (i) => floatsOf(paramsOf(o, at, KEYS, i)))
   return sums.map((sum, j) =>
     params.map(([scale, min], i) => score(tiles[i >> 1]![j]![i & 1]!, scale, min, sum)),
   )
 }
 
-/** Σ Q·code of 16 tokens: [row][rows g and g + 8 of the fragment]. */
-function multiplyKeys({ c, d, ring }: Decode, at: Cursor, query: CodedQuery, tile: number): i32[][] {
+/** Σ Q·code of the warp's tokens: [16 tokens][row][rows g and g + 8 of the fragment]. */
+function multiplyKeys({ c, d, ring }: Decode, at: Cursor, query: CodedQuery): i32[][][] {
   const rowBytes = (c.D * d.bits) / 8
-  const [upper, lower] = [0, 1].map((half) => {
-    const token = tokenInPage() + laneToken(2 * tile + half)
-    const from = token * rowBytes + (laneIdx & 3) * (rowBytes / 4)
-    return loadWords(ring.data, [at.slot, pageOfWarp(), from], rowBytes / 16)
-  })
-  const sums = query.map((words) => {
-    const acc = regs(4, i32(0))
-    for (const step of unroll(c.D / 32)) {
-      if (d.bits === 4) {
-        const [a, b] = [upper![step]!, lower![step]!]
-        const codes = [lowNibbles(a), lowNibbles(b), highNibbles(a), highNibbles(b)]
+  const first = (laneIdx & 3) * (rowBytes / 4)
+  const keys = each(LANE_TOKENS, (i) =>
+    loadWords(
+      ring.data,
+      [at.slot, pageOfWarp(), (tokenInPage() + laneToken(i)) * rowBytes + first],
+      rowBytes / 16,
+    ),
+  )
+  const tiles = each(WARP_TOKENS / 16, () => query.map(() => regs(4, i32(0))))
+  // Tiles take turns, for a product waits for the one before it.
+  for (const step of unroll(c.D / 32)) {
+    tiles.forEach((parts, tile) => {
+      const [upper, lower] = [keys[2 * tile]!, keys[2 * tile + 1]!]
+      const [near, far] = d.bits === 4 ? [step, step] : [2 * step, 2 * step + 1]
+      const codes =
+        d.bits === 4
+          ? [
+              ...[lowNibbles(upper[near]!), lowNibbles(lower[near]!)],
+              ...[highNibbles(upper[far]!), highNibbles(lower[far]!)],
+            ]
+          : [upper[near]!, lower[near]!, upper[far]!, lower[far]!]
+      parts.forEach((acc, part) => {
+        const words = query[part]!
         mma(atoms.m16n8k32.u8s8, acc, codes, [words[2 * step]!, words[2 * step + 1]!])
-      } else {
-        const [near, far] = [2 * step, 2 * step + 1]
-        const codes = [upper![near]!, lower![near]!, upper![far]!, lower![far]!]
-        mma(atoms.m16n8k32.u8s8, acc, codes, [words[near]!, words[far]!])
-      }
-    }
-    return acc
+      })
+    })
+  }
+  return tiles.map(([high, low]) => {
+    if (d.paired) return [[0, 1].map((half) => high![2 * half]! * 128 + high![2 * half + 1]!)]
+    return [0, 1].map((j) => [0, 1].map((half) => high![2 * half + j]! * 128 + low![2 * half + j]!))
   })
-  const [high, low] = sums
-  if (d.paired) return [[0, 1].map((half) => high![2 * half]! * 128 + high![2 * half + 1]!)]
-  return [0, 1].map((j) => [0, 1].map((half) => high![2 * half + j]! * 128 + low![2 * half + j]!))
 }
 
 // ---- probabilities --------------------------------------------------------------------------------------------------

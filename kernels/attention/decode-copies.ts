@@ -1,5 +1,4 @@
 import {
-  arrive,
   arriveExpecting,
   type Barriers,
   barriers,
@@ -18,8 +17,8 @@ import {
   range,
   type Shared,
   shared,
+  syncWarp,
   target,
-  threadIdx,
   u32,
   unroll,
   waitBarrier,
@@ -28,7 +27,7 @@ import {
 import { PAGE_TOKENS } from '../formats/kv.ts'
 import { KEYS, VALUES } from '../formats/kv-pages.ts'
 import { UNIT } from './arithmetic.ts'
-import { COMPUTING_THREADS, type DecodeConfig, type DecodeShape, PAGE_PARAM_BYTES } from './decode-shape.ts'
+import { type DecodeConfig, type DecodeShape, PAGE_PARAM_BYTES } from './decode-shape.ts'
 import { type ItemExtent, type Items, liveOf, loadItem } from './items.ts'
 
 /** The cache and the work list. */
@@ -53,7 +52,6 @@ export interface Ring {
   readonly params: Shared<f16> | undefined
   /** Of each slot; only with a copy engine. */
   readonly full: Barriers | undefined
-  readonly empty: Barriers | undefined
 }
 
 /** Whether blocks come through the copy engine, or else by `cp.async`. */
@@ -64,17 +62,13 @@ export function makeBlockRing(c: DecodeConfig, d: DecodeShape): Ring {
     data: shared<number>(c.kvElement, [c.slots, UNIT_PAGES, d.pageElements]),
     params: c.kvParams ? shared<f16>('f16', [d.stages, UNIT_PAGES, 2, 2 * PAGE_TOKENS]) : undefined,
     full: hasEngine() ? barriers(c.slots) : undefined,
-    empty: hasEngine() ? barriers(c.slots) : undefined,
   }
 }
 
 /** By one thread; a barrier of the CTA must follow. */
-export function initBlockRing(c: DecodeConfig, { full, empty }: Ring): void {
+export function initBlockRing(c: DecodeConfig, { full }: Ring): void {
   if (full === undefined) return
-  for (const i of unroll(c.slots)) {
-    initBarrier(full, i, 1)
-    initBarrier(empty!, i, 1)
-  }
+  for (const i of unroll(c.slots)) initBarrier(full, i, 1)
   fenceBarrierInit()
 }
 
@@ -124,9 +118,10 @@ export interface Stream {
   now: Place
   left: i32
   isDone: i32
-  /** The slot of the next block, and the parity of the phase in which it is empty. */
+  /** The next unit's pages, if it is of the same item. */
+  next: i32[]
+  /** The slot of the next block, and the stage of its parameters. */
   slot: i32
-  parity: i32
   stage: i32
 }
 
@@ -155,8 +150,8 @@ function makeStream(a: CopySource, c: DecodeConfig, d: DecodeShape, items: i32):
     now: noPlace(),
     left: i32(0),
     isDone: i32(0),
+    next: [i32(0), i32(0)],
     slot: i32(0),
-    parity: i32(1),
     stage: i32(0),
   }
   lookAhead(a, c, d, s)
@@ -164,18 +159,7 @@ function makeStream(a: CopySource, c: DecodeConfig, d: DecodeShape, items: i32):
   return s
 }
 
-/** The producer's warp: copies all blocks of the CTA's turns, each when its slot is empty. */
-export function copyBlocks(a: CopySource, c: DecodeConfig, d: DecodeShape, ring: Ring, items: i32): void {
-  const s = makeStream(a, c, d, items)
-  while (s.isDone === 0) {
-    for (const block of [KEYS, VALUES]) {
-      waitBarrier(ring.empty!, s.slot, s.parity)
-      copyBlock(a, c, d, ring, s, block)
-    }
-  }
-}
-
-/** Without a copy engine: starts the copies of as many blocks as there are slots but one. */
+/** Starts the copies of as many blocks as there are slots but one. By one warp. */
 export function startCopies(a: CopySource, c: DecodeConfig, d: DecodeShape, ring: Ring, items: i32): Stream {
   const s = makeStream(a, c, d, items)
   for (const block of unroll(c.slots - 1)) copyBlock(a, c, d, ring, s, block % 2 === 0 ? KEYS : VALUES)
@@ -210,6 +194,7 @@ function enterItem(a: CopySource, c: DecodeConfig, d: DecodeShape, s: Stream): v
   for (const i of unroll(UNIT_PAGES)) now.page[i] = ahead.page[i]!
   s.left = ahead.units - 1
   s.isDone = i32(ahead.units === 0)
+  loadNext(a, s)
   lookAhead(a, c, d, s)
 }
 
@@ -217,20 +202,25 @@ function enterItem(a: CopySource, c: DecodeConfig, d: DecodeShape, s: Stream): v
 function enterUnit(a: CopySource, c: DecodeConfig, d: DecodeShape, s: Stream): void {
   if (s.left === 0) enterItem(a, c, d, s)
   else {
-    const { now } = s
     s.left = s.left - 1
-    now.unit = now.unit + 1
-    for (const i of unroll(UNIT_PAGES)) {
-      // A page past the last may be past the table, too; it is not copied.
-      const page = Math.min(now.unit * UNIT_PAGES + i, a.pages.dim('MaxPages') - 1)
-      now.page[i] = a.pages.at(now.sequence, page)
-    }
+    s.now.unit = s.now.unit + 1
+    for (const i of unroll(UNIT_PAGES)) s.now.page[i] = s.next[i]!
+    loadNext(a, s)
+  }
+}
+
+/** Reads the pages of the unit behind the one at hand, long before they are needed. */
+function loadNext(a: CopySource, s: Stream): void {
+  for (const i of unroll(UNIT_PAGES)) {
+    // A page past the last may be past the table, too; it is not copied.
+    const page = Math.min((s.now.unit + 1) * UNIT_PAGES + i, a.pages.dim('MaxPages') - 1)
+    s.next[i] = a.pages.at(s.now.sequence, page)
   }
 }
 
 /**
- * Without a copy engine: starts the copies of two more blocks, when the warps have left the keys of a unit and so the values
- * of the one before. At the first unit there were none, but for their place.
+ * Starts the copies of two more blocks, when the warps have left the keys of a unit and so the values of the one before. At the
+ * first unit there were none, but for their place.
  */
 export function copyTwo(a: CopySource, c: DecodeConfig, d: DecodeShape, ring: Ring, s: Stream): void {
   const first = c.slots % 2 === 0 ? VALUES : KEYS
@@ -250,9 +240,7 @@ function copyBlock(
   if (s.isDone === 0) {
     if (ring.full === undefined) copyPagesAsync(a, d, ring, s, block)
     else if (laneIdx === 0) copyPages(a, d, ring, s, block)
-    const wraps = s.slot === c.slots - 1
-    s.slot = wraps ? 0 : s.slot + 1
-    s.parity = wraps ? 1 - s.parity : s.parity
+    s.slot = s.slot === c.slots - 1 ? 0 : s.slot + 1
     if (block === VALUES) {
       s.stage = s.stage === d.stages - 1 ? 0 : s.stage + 1
       enterUnit(a, c, d, s)
@@ -285,27 +273,28 @@ function copyPages(a: CopySource, d: DecodeShape, ring: Ring, s: Stream, block: 
   }
 }
 
-/** The same by all threads. */
+/** The same by all lanes, without a copy engine. */
 function copyPagesAsync(a: CopySource, d: DecodeShape, ring: Ring, s: Stream, block: number): void {
   const chunks = d.pageBytes / 16
   const width = d.pageElements / chunks
   for (const page of unroll(UNIT_PAGES)) {
     if (isSeen(s, page)) {
       const from = s.now.page[page]!
-      for (const chunk of range(threadIdx.x, chunks, COMPUTING_THREADS)) {
+      for (const chunk of range(laneIdx, chunks, 32)) {
         const element = chunk * width
         copyAsync(ring.data, [s.slot, page, element], a.kv, [from, s.now.head, block, element], 16)
       }
       if (block === KEYS && ring.params !== undefined) {
-        // Keys' and values' of a token for each thread.
-        const [of, token] = [threadIdx.x >>> Math.log2(PAGE_TOKENS), threadIdx.x & (PAGE_TOKENS - 1)]
-        copyAsync(
-          ring.params,
-          [s.stage, page, of, 2 * token],
-          a.kvParams!,
-          [from, s.now.head, of, token, 0],
-          4,
-        )
+        for (const word of range(laneIdx, 2 * PAGE_TOKENS, 32)) {
+          const [of, token] = [word >>> Math.log2(PAGE_TOKENS), word & (PAGE_TOKENS - 1)]
+          copyAsync(
+            ring.params,
+            [s.stage, page, of, 2 * token],
+            a.kvParams!,
+            [from, s.now.head, of, token, 0],
+            4,
+          )
+        }
       }
     }
   }
@@ -318,36 +307,27 @@ export interface Cursor {
   slot: i32
   parity: i32
   stage: i32
-  /** The slot of the values before, -1 at first. */
-  before: i32
 }
 
-export const firstBlock = (): Cursor => ({ slot: i32(0), parity: i32(0), stage: i32(0), before: i32(-1) })
+export const firstBlock = (): Cursor => ({ slot: i32(0), parity: i32(0), stage: i32(0) })
 
 /** Waits until the copy engine has filled the block. */
 export function waitBlock({ full }: Ring, at: Cursor): void {
   if (full !== undefined) waitBarrier(full, at.slot, at.parity)
 }
 
-/** Waits for the calling thread's share of a block; behind it there are `behind` others. A barrier must follow. */
-export function waitOwnCopies({ full }: Ring, behind: number): void {
-  if (full === undefined) waitCopies(behind)
+/** The copying warp, without a copy engine: waits for the keys that are read next. A barrier must follow. */
+export function waitOwnCopies(c: DecodeConfig, { full }: Ring): void {
+  if (full === undefined) {
+    waitCopies(c.slots - 2)
+    syncWarp()
+  }
 }
 
 /** Moves on to the next block. */
 export function nextBlock(c: DecodeConfig, d: DecodeShape, at: Cursor, block: number): void {
   const wraps = at.slot === c.slots - 1
-  if (block === VALUES) {
-    at.before = at.slot
-    at.stage = at.stage === d.stages - 1 ? 0 : at.stage + 1
-  }
+  if (block === VALUES) at.stage = at.stage === d.stages - 1 ? 0 : at.stage + 1
   at.slot = wraps ? 0 : at.slot + 1
   at.parity = wraps ? 1 - at.parity : at.parity
-}
-
-/** Gives back the keys at hand and the values before them, which all warps have left. By one thread. */
-export function releaseBlocks({ empty }: Ring, at: Cursor): void {
-  if (empty === undefined) return
-  if (at.before >= 0) arrive(empty, at.before)
-  arrive(empty, at.slot)
 }

@@ -2,7 +2,7 @@ import { each, type f32, type i32, laneIdx, namedBarrier, shuffleXor, warpIdx } 
 import { fragmentToken } from './arithmetic.ts'
 import type { CopySource, Ring } from './decode-copies.ts'
 import type { DecodeMemory } from './decode-memory.ts'
-import { COMPUTING_THREADS, type DecodeConfig, type DecodeShape, WARP_TOKENS } from './decode-shape.ts'
+import { DECODE_THREADS, type DecodeConfig, type DecodeShape, WARP_TOKENS } from './decode-shape.ts'
 
 /** Everything that stays the same for a CTA. */
 export interface Decode {
@@ -32,8 +32,8 @@ export const unitToken = (i: number): i32 => WARP_TOKENS * warpIdx + laneToken(i
 export const laneRows = ({ laneRows }: DecodeShape): i32[] =>
   each(laneRows, (j) => laneRows * (laneIdx & 3) + j)
 
-/** A barrier of the warps that compute. */
-export const meet = (): void => namedBarrier(1, COMPUTING_THREADS)
+/** A barrier of all warps. */
+export const meet = (): void => namedBarrier(1, DECODE_THREADS)
 
 /** The maximum over lanes that have the same rows. */
 export function laneMax(value: f32): f32 {
@@ -41,3 +41,8 @@ export function laneMax(value: f32): f32 {
   for (const mask of [4, 8, 16]) all = Math.max(all, shuffleXor(all, mask))
   return all
 }
+
+/** Whether all rows of a pass see the same tokens; and whether those of a lane do. */
+export const rowsShare = ({ c }: Decode): boolean => c.queries === 1
+export const lanesShare = ({ c, d }: Decode): boolean =>
+  d.laneRows === 1 || d.group % 2 === 0 || c.queries === 1

@@ -14,6 +14,10 @@ export interface DecodeMemory {
   /** Of a unit the largest score of each warp's tokens, and the largest scale of their values: [row, warp]. */
   readonly scoreTops: Shared<f32>
   readonly valueTops: Shared<f32>
+  /** The unit's reference of each row. */
+  readonly references: Shared<f32>
+  /** What the scales of the unit's values are multiplied by, and the step of their sums, where rows share them. */
+  readonly valueRate: Shared<f32>
   /** A unit's probabilities as operands of the second product. */
   readonly operand: Shared<u32>
   /** A unit's probabilities by strands, [row, `strandPlace`], and the minima of its values. */
@@ -32,6 +36,8 @@ export function makeDecodeMemory(c: DecodeConfig, d: DecodeShape): DecodeMemory 
     rowInfo: shared<f32>('f32', [c.rows, 2]),
     scoreTops: shared<f32>('f32', [d.rowRoom, WARPS]),
     valueTops: shared<f32>('f32', [d.rowRoom, WARPS]),
+    references: shared<f32>('f32', [d.rowRoom]),
+    valueRate: shared<f32>('f32', [2]),
     operand: shared<u32>('u32', [d.operandWords]),
     strands: shared<f32>('f32', [d.rowRoom, UNIT]),
     minima: shared<f32>('f32', [UNIT]),

@@ -34,7 +34,13 @@ export interface TurnRows {
   readonly pass: i32
 }
 
-type Queries = Decode & { readonly a: { readonly q: In<number, 'T HqD'>; readonly scale: f32 } }
+/** What goes into rows. */
+export interface QueryArguments {
+  readonly q: In<number, 'T HqD'>
+  readonly scale: f32
+}
+
+type Queries = Decode & { readonly a: QueryArguments }
 
 /** The query token (in the step) and the column of a row's first element. */
 export function placeOfRow({ c, d }: Decode, { item, head, pass }: TurnRows, row: i32) {

@@ -54,7 +54,7 @@ export interface DecodeShape {
 /** Warps of a CTA that compute: each has a quarter of a unit's tokens, and then a quarter of the columns. */
 export const WARPS = 4
 
-/** Threads of those warps, and of one that copies. */
+/** Threads of those warps, and of one that copies and sums probabilities up. */
 export const COMPUTING_THREADS = 32 * WARPS
 export const DECODE_THREADS = COMPUTING_THREADS + 32
 
@@ -113,10 +113,10 @@ const fixedBytes = (D: number, rows: number, bits: number): number => {
   const room = paired ? 4 : 8
   return (
     rows * (2 * D + 16 + 8) +
-    room * (4 * UNIT + 2 * 4 * WARPS + 8) +
+    room * (4 * UNIT + 2 * 4 * WARPS + 8 + 4) +
     4 * (operandWords(bits, paired) + UNIT) +
     16 * MOST_SLOTS +
-    96
+    112
   )
 }
 

@@ -23,8 +23,8 @@ import { columnRuns } from './decode-codes.ts'
 import { ownTiles } from './decode-floats.ts'
 import { type Decode, laneRows } from './decode-lanes.ts'
 import { placeOfRow, type TurnRows } from './decode-queries.ts'
-import { COMPUTING_THREADS, WARPS } from './decode-shape.ts'
-import type { SplitSums } from './decode-unit.ts'
+import { COMPUTING_THREADS } from './decode-shape.ts'
+import type { ValueSums } from './decode-unit.ts'
 
 /** What becomes of sums. */
 export interface SumArguments {
@@ -34,18 +34,6 @@ export interface SumArguments {
 }
 
 type Outputs = Decode & { readonly a: SumArguments }
-
-/** Puts down the strands' sums for all warps; a barrier must follow. */
-export function giveRowSums({ c, d, m }: Decode, { strand }: SplitSums): void {
-  if ((laneIdx & 7) === 0) {
-    for (const four of unroll(Math.ceil(c.rows / 4))) {
-      const row = 4 * four + (laneIdx >>> 3)
-      const first = WARPS - 2 - 2 * four
-      if (warpIdx === first + 1) m.rowSums.put(strand.sum, row, 0)
-      if (warpIdx === first) m.rowSums.put(d.bits < 16 ? strand.sum : f32(0), row, 1)
-    }
-  }
-}
 
 /** Runs of neighbouring columns of which a lane has sums: their first one and the values, of [fragment][half]. */
 function eachRun({ c, d }: Decode, values: readonly f32[][], body: (column: i32, run: f32[]) => void): void {
@@ -73,7 +61,7 @@ function eachRun({ c, d }: Decode, values: readonly f32[][], body: (column: i32,
 }
 
 /** Gives out the rows of a sequence of one split. */
-export function putRows(o: Outputs, rows: TurnRows, sums: SplitSums): void {
+export function putRows(o: Outputs, rows: TurnRows, sums: ValueSums): void {
   const { a, c, d, m } = o
   laneRows(d).forEach((row, j) => {
     const place = placeOfRow(o, rows, row)
@@ -95,7 +83,7 @@ const partialRow = ({ c, d }: Decode, { head, pass }: TurnRows, row: i32): i32 =
   (head * d.passes + pass) * c.rows + row
 
 /** Stores the sums of a part of a sequence. */
-export function putPart(o: Outputs, rows: TurnRows, slot: i32, sums: SplitSums): void {
+export function putPart(o: Outputs, rows: TurnRows, slot: i32, sums: ValueSums): void {
   const { a, c, d, m } = o
   laneRows(d).forEach((row, j) => {
     if (placeOfRow(o, rows, row).isLive) {

@@ -6,12 +6,8 @@ import {
   idiv,
   laneIdx,
   load,
-  reduxMax,
   regs,
-  shuffle,
-  shuffleXor,
   store,
-  threadIdx,
   u32,
   unroll,
   warpIdx,
@@ -24,7 +20,6 @@ import {
   probabilityBits,
   rescale,
   SMALLEST_SCALE,
-  STRANDS,
   UNIT,
   unitReference,
   valueRate,
@@ -40,18 +35,28 @@ import {
   scoreCodes,
 } from './decode-codes.ts'
 import {
+  type CopySource,
   type Cursor,
   copyTwo,
   nextBlock,
-  releaseBlocks,
   type Stream,
   waitBlock,
   waitOwnCopies,
 } from './decode-copies.ts'
 import { clearUnseen, giveFloats, loadFloatQuery, multiplyValues, scoreFloats } from './decode-floats.ts'
-import { type Decode, LANE_TOKENS, laneMax, laneRows, meet, unitToken } from './decode-lanes.ts'
+import {
+  type Decode,
+  LANE_TOKENS,
+  laneMax,
+  laneRows,
+  lanesShare,
+  meet,
+  rowsShare,
+  unitToken,
+} from './decode-lanes.ts'
 import { strandPlace } from './decode-memory.ts'
 import { WARP_TOKENS, WARPS } from './decode-shape.ts'
+import { addStrands, giveValueRate, type StrandSums } from './decode-strands.ts'
 import { type ItemExtent, liveOf } from './items.ts'
 
 /** What a lane keeps of the rows for an item. */
@@ -79,85 +84,62 @@ interface UnitWork {
   readonly unit: i32
 }
 
-/** Sums of a split so far. */
-export interface SplitSums {
-  /** Of the lane's rows, in units of 2^reference: sums of values, [row][fragment][rows g and g + 8]. */
+/** Sums of values so far, of the lane's rows in units of 2^reference: [row][fragment][rows g and g + 8]. */
+export interface ValueSums {
   readonly references: f32[]
   readonly values: f32[][][]
-  /** Of the row (of four) that eight lanes of a warp have: its reference, and sums of probabilities or of minima. */
-  readonly strand: { reference: f32; sum: f32 }
 }
 
-export const noSums = ({ laneRows, tiles }: Decode['d']): SplitSums => ({
+export const noValues = ({ laneRows, tiles }: Decode['d']): ValueSums => ({
   references: regs(laneRows, f32(NO_REFERENCE)),
   values: each(laneRows, () => each(tiles, () => regs(2, f32(0)))),
-  strand: { reference: f32(NO_REFERENCE), sum: f32(0) },
 })
 
-/** Adds a split's sums to those of the splits before, and clears them. */
-export function addSplit({ d }: Decode, total: SplitSums, split: SplitSums): void {
-  for (const j of unroll(d.laneRows)) {
-    const change = rescale(total.references[j]!, split.references[j]!)
-    total.references[j] = change.reference
-    for (const tile of unroll(d.tiles)) {
-      for (const half of unroll(2)) {
-        const before = total.values[j]![tile]![half]! * change.keep
-        total.values[j]![tile]![half] = fma(split.values[j]![tile]![half]!, change.factor, before)
-      }
-    }
-  }
-  const change = rescale(total.strand.reference, split.strand.reference)
-  total.strand.reference = change.reference
-  total.strand.sum = fma(split.strand.sum, change.factor, total.strand.sum * change.keep)
-  clearSums(d, split)
+export function clearValues(sums: ValueSums): void {
+  sums.values.forEach((row, j) => {
+    sums.references[j] = NO_REFERENCE
+    for (const tile of row) for (const half of unroll(2)) tile[half] = 0
+  })
 }
 
-export function clearSums(d: Decode['d'], sums: SplitSums): void {
-  for (const j of unroll(d.laneRows)) {
-    sums.references[j] = NO_REFERENCE
-    for (const tile of unroll(d.tiles)) for (const half of unroll(2)) sums.values[j]![tile]![half] = 0
-  }
-  sums.strand.reference = NO_REFERENCE
-  sums.strand.sum = 0
+/** Adds a split's sums to those of the splits before, and clears them. */
+export function addSplitValues(total: ValueSums, split: ValueSums): void {
+  total.values.forEach((row, j) => {
+    const change = rescale(total.references[j]!, split.references[j]!)
+    total.references[j] = change.reference
+    row.forEach((tile, i) => {
+      for (const half of unroll(2))
+        tile[half] = fma(split.values[j]![i]![half]!, change.factor, tile[half]! * change.keep)
+    })
+  })
+  clearValues(split)
 }
 
 /**
- * A unit by all warps: each has the scores of a quarter of its tokens, and after all have met the sums of a quarter of the
- * columns of its values, which it adds to those of the units before.
+ * A unit by the computing warps: each has the scores of a quarter of its tokens, and after all have met the sums of a quarter
+ * of the columns of its values, which it adds to those of the units before.
  *
  * The cache is operand A of both products and rows the free side, so that whoever unpacks a code does it for all rows. In the
  * first a fragment's row is a token and k runs along the head; in the second a row is a column of the head and k runs along
  * tokens. Pages are made so that a lane's words of codes are fragments as they are. Between the two, probabilities change
  * lanes through shared memory.
  */
-export function attendUnit(
-  o: Decode,
-  s: Stream | undefined,
-  at: Cursor,
-  query: ItemQuery,
-  sums: SplitSums,
-  work: UnitWork,
-): void {
-  const { a, c, d, ring } = o
+export function attendUnit(o: Decode, at: Cursor, query: ItemQuery, sums: ValueSums, work: UnitWork): void {
+  const { c, d, ring } = o
   const { from, end } = liveOf(work.extent, work.unit)
-  waitOwnCopies(ring, c.slots - 2)
-  if (ring.full === undefined) meet()
+
   const { scores, params } = scoreUnit(o, at, query, work, from, end)
   giveTops(o, scores, params)
   meet()
-  if (threadIdx.x === 0) releaseBlocks(ring, at)
-  if (s !== undefined) copyTwo(a, c, d, ring, s)
   nextBlock(c, d, at, KEYS)
   const steps = giveProbabilities(o, query, scores, params)
-  waitOwnCopies(ring, c.slots - 1)
-  if (d.bits === 16 && (from > 0 || end < UNIT)) {
+  if (mustClear(o, from, end)) {
     if (ring.full === undefined) meet()
     waitBlock(ring, at)
     clearUnseen(o, at, from, end)
   }
   meet()
 
-  addStrands(o, sums, steps)
   waitBlock(ring, at)
   const isCoded = d.bits < 16
   const values = isCoded
@@ -178,6 +160,30 @@ export function attendUnit(
     }
   }
 }
+
+/** The same by the warp that copies: it meets the others as often as they do. */
+export function assistUnit(
+  o: Decode & { readonly a: CopySource },
+  s: Stream,
+  at: Cursor,
+  sums: StrandSums,
+  work: UnitWork,
+): void {
+  const { a, c, d, ring } = o
+  const { from, end } = liveOf(work.extent, work.unit)
+  giveValueRate(o, at, from, end)
+  meet()
+  nextBlock(c, d, at, KEYS)
+  nextBlock(c, d, at, VALUES)
+  copyTwo(a, c, d, ring, s)
+  waitOwnCopies(c, ring)
+  if (mustClear(o, from, end) && ring.full === undefined) meet()
+  meet()
+  addStrands(o, sums)
+}
+
+/** Whether values that no query sees must not be read: beside a probability of 0 codes do no harm. */
+const mustClear = ({ d }: Decode, from: i32, end: i32): boolean => d.bits === 16 && (from > 0 || end < UNIT)
 
 /**
  * Scores of the lane's tokens, [row][token], and scale and minimum of their values, packed. What a row does not see has the
@@ -225,30 +231,20 @@ function scoreUnit(
   return { scores, params }
 }
 
-/** Whether all rows of a lane have one query token, and so see the same tokens; and whether all rows have. */
-const lanesShare = ({ c, d }: Decode): boolean => d.laneRows === 1 || d.group % 2 === 0 || c.queries === 1
-const rowsShare = ({ c }: Decode): boolean => c.queries === 1
-
 /** Gives the largest score of the warp's tokens, and the largest scale of their values. */
 function giveTops(o: Decode, scores: readonly f32[][], params: readonly u32[]): void {
   const { d, m } = o
   const rows = laneRows(d)
   const tops = scores.map((own) => laneMax(own.reduce((x, y) => Math.max(x, y))))
-  const scales = params.map((word) => floatsOf(word)[0])
   const largest = rows.map((_, j) => {
-    if (d.bits === 16 || (lanesShare(o) && j > 0)) return f32(0)
-    if (rowsShare(o)) {
-      // Scales are not negative, so that their bits are in their order.
-      const all = reduxMax(params.map((word) => word & 0x7fff).reduce((x, y) => Math.max(x, y)))
-      return floatsOf(all)[0]
-    }
-    const own = scales.map((scale, i) => (scores[j]![i]! > f32.lowest ? scale : f32(0)))
+    if (d.bits === 16 || rowsShare(o) || (lanesShare(o) && j > 0)) return f32(0)
+    const own = params.map((word, i) => (scores[j]![i]! > f32.lowest ? floatsOf(word)[0] : f32(0)))
     return laneMax(own.reduce((x, y) => Math.max(x, y)))
   })
   if (laneIdx < 4) {
     rows.forEach((row, j) => {
       m.scoreTops.put(tops[j]!, row, warpIdx)
-      if (d.bits < 16) m.valueTops.put(largest[lanesShare(o) ? 0 : j]!, row, warpIdx)
+      if (d.bits < 16 && !rowsShare(o)) m.valueTops.put(largest[lanesShare(o) ? 0 : j]!, row, warpIdx)
     })
   }
 }
@@ -277,19 +273,15 @@ function giveProbabilities(
   const isCoded = d.bits < 16
   const g = laneIdx >>> 2
   const rows = laneRows(d)
-  const tops = rows.map((row, j) => {
-    if (!isCoded || (lanesShare(o) && j > 0)) return f32(1)
-    return Math.max(largestOf(load(m.valueTops, [row, 0], WARPS)), SMALLEST_SCALE)
-  })
-  const rates = tops.map((top, j) => (!isCoded || (lanesShare(o) && j > 0) ? f32(1) : valueRate(top)))
   const references = rows.map((row, j) => {
     const largest = largestOf(load(m.scoreTops, [row, 0], WARPS))
     const sees = largest > f32.lowest
     const value = sees ? unitReference(largest, query.steps[j]!) : f32(0)
     return { value, given: sees ? value : f32(NO_REFERENCE) }
   })
+  const scales = scalesOf(o)
   const own = params.map((word) => (isCoded ? floatsOf(word) : ([f32(0), f32(0)] as const)))
-  const shared = own.map(([scale]) => scale * rates[0]!)
+  const shared = own.map(([scale]) => scale * scales[0]!.rate)
   const probabilities = scores.map((row, j) => {
     const bias = EXPONENT_BIAS - references[j]!.value
     return row.map((value) => probability(value, query.steps[j]!, bias))
@@ -305,48 +297,33 @@ function giveProbabilities(
     giveCodes(
       o,
       probabilities.map((row, j) =>
-        row.map((p, i) => probabilityBits(p, lanesShare(o) ? shared[i]! : own[i]![0] * rates[j]!)),
+        row.map((p, i) => probabilityBits(p, lanesShare(o) ? shared[i]! : own[i]![0] * scales[j]!.rate)),
       ),
     )
   } else giveFloats(o, probabilities)
+  if (warpIdx === 0 && laneIdx < 4) {
+    rows.forEach((row, j) => {
+      m.references.put(references[j]!.given, row)
+    })
+  }
   return {
     references: references.map(({ given }) => given),
-    values: rows.map((_, j) => valueStep(tops[lanesShare(o) ? 0 : j]!)),
+    values: scales.map(({ step }) => step),
   }
 }
 
-/**
- * Adds up probabilities, and their products with minima, strand by strand: of four rows each by a warp, a lane for each row
- * and strand.
- */
-function addStrands(o: Decode, sums: SplitSums, steps: UnitSteps): void {
-  const { c, d } = o
-  const inFour = laneIdx >>> 3
-  for (const four of unroll(Math.ceil(c.rows / 4))) {
-    const row = 4 * four + inFour
-    // The row's reference is another lane's.
-    const [even, odd] = steps.references.map((all) => shuffle(all, idiv(row, d.laneRows)))
-    const reference = odd === undefined || (row & 1) === 0 ? even! : odd
-    const first = WARPS - 2 - 2 * four
-    if (warpIdx === first + 1) addStrand(o, sums, row, reference, false)
-    if (d.bits < 16 && warpIdx === first) addStrand(o, sums, row, reference, true)
+/** What the scales of a unit's values are multiplied by, and the step of their sums: of each of the lane's rows. */
+function scalesOf(o: Decode): { readonly rate: f32; readonly step: f32 }[] {
+  const { d, m } = o
+  if (d.bits === 16) return laneRows(d).map(() => ({ rate: f32(1), step: f32(1) }))
+  if (rowsShare(o)) {
+    const [rate, step] = load(m.valueRate, [0], 2)
+    return laneRows(d).map(() => ({ rate: rate!, step: step! }))
   }
-}
-
-function addStrand({ m }: Decode, sums: SplitSums, row: i32, reference: f32, isOffset: boolean): void {
-  const strand = laneIdx & (STRANDS - 1)
-  let sum: f32 = 0
-  for (const warp of unroll(WARPS)) {
-    const own = load(m.strands, [row, strandPlace(row, strand, i32(warp))], LANE_TOKENS)
-    if (isOffset) {
-      const minima = load(m.minima, [strandPlace(i32(0), strand, i32(warp))], LANE_TOKENS)
-      own.forEach((p, i) => {
-        sum = fma(p, minima[i]!, sum)
-      })
-    } else for (const p of own) sum = sum + p
-  }
-  for (const mask of [1, 2, 4]) sum = sum + shuffleXor(sum, mask)
-  const change = rescale(sums.strand.reference, reference)
-  sums.strand.reference = change.reference
-  sums.strand.sum = fma(sum, change.factor, sums.strand.sum * change.keep)
+  const [first, second] = laneRows(d).map((row, j) => {
+    if (lanesShare(o) && j > 0) return undefined
+    const top = Math.max(largestOf(load(m.valueTops, [row, 0], WARPS)), SMALLEST_SCALE)
+    return { rate: valueRate(top), step: valueStep(top) }
+  })
+  return laneRows(d).map((_, j) => (j === 0 ? first! : (second ?? first!)))
 }

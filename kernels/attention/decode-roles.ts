@@ -1,0 +1,179 @@
+import { gridDim, i32, idiv, laneIdx, range, regs, u32, warpIdx } from '../../dsl/index.ts'
+import { firstBlock, placeOf, startCopies, turnAt, unitsIn, waitOwnCopies } from './decode-copies.ts'
+import { type Decode, meet } from './decode-lanes.ts'
+import { loadFirstQuery, prepareQueries, type QueryArguments, queryWords } from './decode-queries.ts'
+import { addSplitStrands, clearStrands, giveRowSums, noStrands } from './decode-strands.ts'
+import {
+  announceParts,
+  giveAnswer,
+  mergeParts,
+  noPending,
+  putPart,
+  putRows,
+  type SumArguments,
+} from './decode-sums.ts'
+import {
+  addSplitValues,
+  assistUnit,
+  attendUnit,
+  clearValues,
+  loadItemQuery,
+  noValues,
+} from './decode-unit.ts'
+import { ITEM_WORDS, isFirst, loadItem, SPLIT_UNITS } from './items.ts'
+
+/**
+ * The turns of a CTA as its two kinds of warps see them. Both go through the same items and units and meet at the same places.
+ */
+
+interface Walk {
+  readonly turns: i32
+  readonly steps: i32
+  placeAt(step: i32): { readonly head: i32; readonly pass: i32; readonly item: i32 }
+  /** The rows of a step of which the item has been read. */
+  rowsAt(step: i32): {
+    readonly head: i32
+    readonly pass: i32
+    readonly item: ReturnType<typeof loadItem>
+  }
+}
+
+function walkOf({ a, c, d, m }: Decode, items: i32): Walk {
+  const turns = items * (c.Hkv * d.passes)
+  const placeAt = (step: i32) => placeOf(a, c, d, items, turnAt(step))
+  return {
+    turns,
+    steps: idiv(turns + gridDim.x - 1, gridDim.x),
+    placeAt,
+    rowsAt: (step) => ({ ...placeAt(step), item: loadItem(m.items, step & 1) }),
+  }
+}
+
+/** What a step has to do: of which item, how many units. */
+function workAt({ c, d, m }: Decode, { turns, placeAt }: Walk, step: i32) {
+  const extent = loadItem(m.items, step & 1)
+  const { pass } = placeAt(step)
+  return { extent, pass, units: turnAt(step) < turns ? unitsIn(c, d, pass, extent) : 0 }
+}
+
+/** Whether a unit is the last of its split, or of its item. */
+const endsSplit = (unit: i32, isLast: boolean): boolean =>
+  (unit & (SPLIT_UNITS - 1)) === SPLIT_UNITS - 1 || isLast
+
+/** The warps that compute. */
+export function compute(o: Decode & { readonly a: QueryArguments & SumArguments }, items: i32): void {
+  const { a, c, d, m } = o
+  const walk = walkOf(o, items)
+  // One warp reads the next item's words long before they are needed.
+  const readsItems = warpIdx === 1 && laneIdx < ITEM_WORDS
+  const readWord = (step: i32): i32 => (readsItems ? a.items.at(walk.placeAt(step).item, laneIdx) : 0)
+  const giveWord = (step: i32, word: i32): void => {
+    if (readsItems) m.items.put(word, step & 1, laneIdx)
+  }
+  giveWord(i32(0), readWord(i32(0)))
+  meet()
+  const first = regs(queryWords(c), u32(0))
+  const readQuery = (step: i32): void => {
+    if (turnAt(step) < walk.turns) {
+      loadFirstQuery(o, walk.rowsAt(step)).forEach((word, i) => {
+        first[i] = word
+      })
+    }
+  }
+  readQuery(i32(0))
+
+  const at = firstBlock()
+  const pending = noPending()
+  const merge = () => {
+    const { item, ...place } = placeOf(a, c, d, items, pending.turn)
+    if (m.isLast.at(0) !== 0) mergeParts(o, { ...place, item: loadItem(a.items, item) })
+    pending.turn = -1
+  }
+  for (const step of range(walk.steps)) {
+    const { extent, pass, units } = workAt(o, walk, step)
+    const word = readWord(step + 1)
+    if (units > 0) {
+      prepareQueries(o, walk.rowsAt(step), first)
+      meet()
+      giveWord(step + 1, word)
+      const query = loadItemQuery(o)
+      const [sums, total] = [noValues(d), noValues(d)]
+      let stored: i32 = 0
+      for (const i of range(units)) {
+        const unit = extent.unit + i
+        attendUnit(o, at, query, sums, { extent, pass, unit })
+        if (i === 0) readQuery(step + 1)
+        if (endsSplit(unit, i === units - 1)) {
+          if (isFirst(extent)) addSplitValues(total, sums)
+          else {
+            meet()
+            const rows = walk.rowsAt(step)
+            putPart(o, rows, rows.item.slot + stored, sums)
+            stored = stored + 1
+            clearValues(sums)
+          }
+        }
+      }
+      if (pending.turn >= 0) giveAnswer(o, pending)
+      meet()
+      if (pending.turn >= 0) merge()
+      const rows = walk.rowsAt(step)
+      if (rows.item.parts === 1) putRows(o, rows, total)
+      else {
+        if (isFirst(extent)) {
+          putPart(o, rows, rows.item.slot, total)
+          stored = 1
+          meet()
+        }
+        announceParts(o, rows, pending, { turn: turnAt(step), stored })
+      }
+    } else {
+      // The word's place may still be read: it was the item's before.
+      meet()
+      giveWord(step + 1, word)
+      meet()
+      readQuery(step + 1)
+    }
+  }
+  if (pending.turn >= 0) {
+    giveAnswer(o, pending)
+    meet()
+    merge()
+  }
+}
+
+/** The warp that copies, and sums probabilities up. */
+export function assist(o: Decode, items: i32): void {
+  const { a, c, d, ring } = o
+  const stream = startCopies(a, c, d, ring, items)
+  const walk = walkOf(o, items)
+  waitOwnCopies(c, ring)
+  meet()
+  const at = firstBlock()
+  let isPending: i32 = 0
+  for (const step of range(walk.steps)) {
+    const { extent, pass, units } = workAt(o, walk, step)
+    meet()
+    if (units > 0) {
+      const [sums, total] = [noStrands(o), noStrands(o)]
+      for (const i of range(units)) {
+        const unit = extent.unit + i
+        assistUnit(o, stream, at, sums, { extent, pass, unit })
+        if (endsSplit(unit, i === units - 1)) {
+          if (isFirst(extent)) addSplitStrands(total, sums)
+          else {
+            giveRowSums(o, sums)
+            meet()
+            clearStrands(sums)
+          }
+        }
+      }
+      if (isFirst(extent)) giveRowSums(o, total)
+      meet()
+      const { parts } = walk.rowsAt(step).item
+      isPending = i32(parts !== 1)
+      if (parts !== 1 && isFirst(extent)) meet()
+    } else meet()
+  }
+  if (isPending !== 0) meet()
+}
