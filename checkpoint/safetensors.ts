@@ -1,4 +1,4 @@
-import { basename, dirname, join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { CheckpointError } from './error.ts'
 import { InputFile } from './input-file.ts'
 import { readJsonFile } from './json-file.ts'
@@ -88,22 +88,26 @@ export function openSafetensors(path: string): SafetensorsFile {
 }
 
 /**
- * Opens a checkpoint in several files by its `model.safetensors.index.json`, whose `weight_map` says which file holds
- * a tensor. Files must lie beside the index. Throws `CheckpointError`.
+ * Opens a checkpoint in several files by its index, such as `model.safetensors.index.json`, whose `weight_map` says which
+ * file holds a tensor. Files must lie beside the index, and their names end as `extension` says. Throws `CheckpointError`.
  */
-export function openShardedSafetensors(indexPath: string): TensorSource {
-  const shardOf = readIndex(indexPath)
-  const files = new Map<string, SafetensorsFile>()
+export function openShards(
+  indexPath: string,
+  openShard: (path: string) => TensorSource,
+  extension: '.safetensors' | '.bin',
+): TensorSource {
+  const shardOf = readIndex(indexPath, extension)
+  const files = new Map<string, TensorSource>()
   const close = (): void => {
     for (const file of files.values()) file.close()
   }
-  const file = (name: string): SafetensorsFile => {
+  const file = (name: string): TensorSource => {
     const shard = shardOf.get(name)
     return shard === undefined ? missingTensor(indexPath, name) : files.get(shard)!
   }
   try {
     for (const shard of new Set(shardOf.values()))
-      files.set(shard, openSafetensors(join(dirname(indexPath), shard)))
+      files.set(shard, openShard(join(dirname(indexPath), shard)))
     for (const [name, shard] of shardOf)
       if (!files.get(shard)!.has(name))
         throw new CheckpointError(
@@ -195,7 +199,7 @@ function checkCover(entries: readonly Entry[], dataBytes: number, refuse: (fault
   if (end < dataBytes) refuse(`the last ${dataBytes - end} bytes belong to no tensor`)
 }
 
-function readIndex(path: string): Map<string, string> {
+function readIndex(path: string, extension: string): Map<string, string> {
   const refuse = (fault: string): never => {
     throw new CheckpointError(`${path} is not a valid index of shards: ${fault}; download it again`)
   }
@@ -204,7 +208,7 @@ function readIndex(path: string): Map<string, string> {
   const shardOf = new Map<string, string>()
   for (const [name, shard] of Object.entries(index.weight_map)) {
     // A plain file name: nothing that could lead out of the folder.
-    if (typeof shard !== 'string' || !/^[\w.-]+\.safetensors$/.test(shard) || shard !== basename(shard))
+    if (typeof shard !== 'string' || !/^[\w.-]+$/.test(shard) || !shard.endsWith(extension))
       return refuse(
         `tensor ${name} lies in ${JSON.stringify(shard)}, which is not the name of a file beside it`,
       )

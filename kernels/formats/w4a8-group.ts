@@ -32,6 +32,9 @@ const LARGEST_SCALE = 17
  */
 function w4a8Group(group: 32 | 64 | 128): WeightFormat<W4A8GroupParts> {
   const shape = { name: `w4a8-g${group}`, ...u4Shape, group, groupWords: 1 }
+  /** The largest code of group `i`. */
+  const largest = (codes: Uint8Array, i: number): number =>
+    codes.subarray(i * group, (i + 1) * group).reduce((a, b) => Math.max(a, b))
   return {
     ...shape,
     tag: 'w4a8-group',
@@ -43,8 +46,8 @@ function w4a8Group(group: 32 | 64 | 128): WeightFormat<W4A8GroupParts> {
       checkGroups(shape, 'groupMin', groupMin.length, N, K)
       eachGroup(shape, N, K, (word, lower, i) => {
         const [scale, offset] = [groupScale[i]!, groupMin[i]! + 128]
-        if (scale > LARGEST_SCALE || (!wraps && 15 * scale + offset > 255))
-          refuse(shape.name, scale, offset - 128)
+        const fits = wraps || 15 * scale + offset <= 255 || largest(codes, i) * scale + offset <= 255
+        if (scale > LARGEST_SCALE || !fits) refuse(shape.name, scale, offset - 128)
         words[word]! |= (scale | (offset << 8)) << (lower ? 16 : 0)
       })
       return words
@@ -83,7 +86,7 @@ function w4a8Group(group: 32 | 64 | 128): WeightFormat<W4A8GroupParts> {
 
 function refuse(format: string, scale: number, min: number): never {
   throw new RangeError(
-    `format ${format} has a group of scale ${scale} and minimum ${min}, whose largest weight 15 · ${scale} + ${min} is ` +
+    `format ${format} has a group of scale ${scale} and minimum ${min}, whose largest weight is ` +
       `no signed byte: quantize with weights of the first level within ±119, or pack it as one that wraps`,
   )
 }

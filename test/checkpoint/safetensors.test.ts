@@ -4,11 +4,12 @@ import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { CheckpointError } from '../../checkpoint/error.ts'
-import { openSafetensors, openShardedSafetensors } from '../../checkpoint/safetensors.ts'
+import { openSafetensors, openShards } from '../../checkpoint/safetensors.ts'
 import { widen } from '../../checkpoint/tensor.ts'
 import { assertRefuses, temporaryFolder, writeRaw } from './support.ts'
 
 const folder = temporaryFolder()
+const openSharded = (index: string) => openShards(index, openSafetensors, '.safetensors')
 const path = join(folder, 'x.safetensors')
 const u8 = (begin: number, end: number, shape = [end - begin]) => ({
   dtype: 'U8',
@@ -148,7 +149,7 @@ test('an index finds each tensor in its shard', () => {
   writeRaw(join(folder, 's-1.safetensors'), { a: u8(0, 4) }, Buffer.from([1, 2, 3, 4]))
   writeRaw(join(folder, 's-2.safetensors'), { b: u8(0, 2), c: u8(2, 3) }, Buffer.from([5, 6, 7]))
   writeIndex({ a: 's-1.safetensors', c: 's-2.safetensors', b: 's-2.safetensors' })
-  const tensors = openShardedSafetensors(indexPath)
+  const tensors = openSharded(indexPath)
   assert.equal(Array.from(tensors.read('a').bytes), [1, 2, 3, 4])
   assert.equal(Array.from(tensors.read('b').bytes), [5, 6])
   assert.equal(Array.from(tensors.read('c').bytes), [7])
@@ -159,12 +160,9 @@ test('an index finds each tensor in its shard', () => {
 })
 
 test('an index that points to a missing shard, a missing tensor or out of the folder is refused', () => {
+  assertRefuses(() => openSharded(writeIndex({ a: 's-3.safetensors' })), 's-3.safetensors is missing')
   assertRefuses(
-    () => openShardedSafetensors(writeIndex({ a: 's-3.safetensors' })),
-    's-3.safetensors is missing',
-  )
-  assertRefuses(
-    () => openShardedSafetensors(writeIndex({ a: 's-1.safetensors', z: 's-1.safetensors' })),
+    () => openSharded(writeIndex({ a: 's-1.safetensors', z: 's-1.safetensors' })),
     's-1.safetensors holds tensor z, but it does not',
   )
   const names = [
@@ -177,12 +175,12 @@ test('an index that points to a missing shard, a missing tensor or out of the fo
     7,
   ]
   for (const name of [...names, '..', 's-1.safetensors\0', 's-1.safetensors\n'])
-    assertRefuses(() => openShardedSafetensors(writeIndex({ a: name })), 'not the name of a file beside it')
+    assertRefuses(() => openSharded(writeIndex({ a: name })), 'not the name of a file beside it')
   for (const map of [undefined, [], null, 'x'])
-    assertRefuses(() => openShardedSafetensors(writeIndex(map)), 'no weight_map')
-  assertRefuses(() => openShardedSafetensors(writeIndex({})), 'empty')
+    assertRefuses(() => openSharded(writeIndex(map)), 'no weight_map')
+  assertRefuses(() => openSharded(writeIndex({})), 'empty')
   writeFileSync(indexPath, '{"weight_map":{"a":"s-1.safetensors","a":"s-2.safetensors"}}')
-  assertRefuses(() => openShardedSafetensors(indexPath), '"a" is there twice')
+  assertRefuses(() => openSharded(indexPath), '"a" is there twice')
 })
 
 test('floats of 8 bits are read, but have no values without their scales', () => {
