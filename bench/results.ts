@@ -38,10 +38,9 @@ export function resultHeader(
   name: string,
   options: { readonly commit?: string | undefined } = {},
 ): ResultHeader {
-  const args = process.argv.slice(2)
   const { driver, clocks } = gpuState(device.name)
   return {
-    command: `npm run bench:${name}${args.length > 0 ? ` -- ${args.join(' ')}` : ''}`,
+    command: commandOf(name, process.argv.slice(2)),
     date: new Date().toISOString(),
     commit: options.commit ?? process.env.QUATTUOR_COMMIT ?? gitCommit(),
     device: device.properties.description,
@@ -49,6 +48,16 @@ export function resultHeader(
     driver: driver ?? (device.properties.driver && `CUDA ${device.properties.driver}`),
     smClockMHz: clocks?.sm ?? null,
   }
+}
+
+/** Options that say where something goes, or what is known anyway. */
+const placeOptions = new Set(['--json', '--html', '--keep', '--commit'])
+
+/** The command that measures again, without its `placeOptions`. */
+export function commandOf(name: string, args: readonly string[]): string {
+  const kept = args.filter((arg, i) => !placeOptions.has(arg) && !placeOptions.has(args[i - 1] ?? ''))
+  if (kept[0] === 'bench') return `quattuor ${kept.join(' ')}`
+  return `npm run bench:${name}${kept.length > 0 ? ` -- ${kept.join(' ')}` : ''}`
 }
 
 /** Writes `bench/results/DEVICE/NAME.json` of `npm run bench:NAME`; returns its path from the package's folder. */

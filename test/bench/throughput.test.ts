@@ -1,5 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { commandOf } from '../../bench/results.ts'
 import { busyShare, timelineRows } from '../../bench/throughput/timeline-rows.ts'
 import type { StepTimes } from '../../serve/engine/timeline.ts'
 import { nanoFolder } from '../support/http-service.ts'
@@ -42,6 +43,15 @@ test('steps are told by kind, decode steps of all rows apart', () => {
   const { tokens, seconds, 'median ms': ms, 'idle ms': idle, 'busy %': busy } = rows[2]!
   assert.equal([tokens, seconds, ms, idle], [4, 0.022, 10, 1])
   assert.ok(Math.abs(Number(busy) - (100 * 20) / 22) < 1e-9)
+})
+
+test('results name the command that measures again, and not where its files went', () => {
+  assert.is(
+    commandOf('serve', ['llama-3-8b', '--json', 'a.json', '--rate', '8', '--commit', 'abc']),
+    'npm run bench:serve -- llama-3-8b --rate 8',
+  )
+  assert.is(commandOf('serve', ['bench', 'serve', 'm', '--html', 'x']), 'quattuor bench serve m')
+  assert.is(commandOf('layer', []), 'npm run bench:layer')
 })
 
 test('the command line measures a model, and says what it cannot', async () => {
