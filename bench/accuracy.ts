@@ -5,14 +5,16 @@ import { basename, join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { Command } from 'commander'
 import { openCheckpoint } from '../checkpoint/open.ts'
+import { loadToScore } from '../cli/eval/scoring.ts'
 import { deviceOption, wholeNumber } from '../cli/options.ts'
-import { Model } from '../models/model.ts'
+import type { Model } from '../models/model.ts'
 import { packWindows, readDocuments } from '../quantize/calibration.ts'
 import { DeviceCompute } from '../quantize/compute/device.ts'
 import { quantizeCheckpoint } from '../quantize/quantize-checkpoint.ts'
 import { type Recipe, readRecipe, recipeNamed } from '../quantize/recipe.ts'
 import type { Device } from '../runtime/device.ts'
 import { openDevice } from '../runtime/open-device.ts'
+import { compareModels } from '../serve/compare-models.ts'
 import { perplexity } from '../serve/perplexity.ts'
 import { loadTokenizer } from '../serve/text/tokenizer.ts'
 import { type AccuracyRow, type AccuracyRun, ladder, planRuns, summarize } from './accuracy/runs.ts'
@@ -40,7 +42,9 @@ const shipped = ['smoothquant', 'gptq', 'awq', 'qoq-g128', 'qoq']
 
 await runBench(
   new Command('bench:accuracy')
-    .description('Perplexity of a model quantized by recipes, over calibration texts and seeds.')
+    .description(
+      'Perplexity of a model quantized by recipes, and how far it is from the original, over texts and seeds.',
+    )
     .argument('<model>', 'folder of a floating-point checkpoint')
     .requiredOption('--valid <file>', 'text that recipes are chosen on')
     .requiredOption('--test <file>', 'text that is reported')
@@ -119,6 +123,7 @@ async function measureAll(
   const device = await openDevice(options.device)
   const source = openCheckpoint(folder)
   try {
+    const floats = await loadToScore(device, source, options.window)
     const tokenizer = loadTokenizer(folder)
     const encode = (path: string): number[] => tokenizer.encode(readFileSync(path, 'utf8'))
     const texts = { valid: encode(options.valid), test: encode(options.test) }
@@ -140,7 +145,7 @@ async function measureAll(
       })
       await compute.free()
       const seconds = (performance.now() - start) / 1000
-      const { format, ...measured } = await measure(device, dst, texts, options.window)
+      const { format, ...measured } = await measure(device, dst, texts, options.window, floats)
       const names = { model: basename(resolve(folder)), recipe: recipe.name, format, calibration, seed }
       found({ ...names, ...measured, seconds })
       rmSync(dst, { recursive: true })
@@ -152,21 +157,21 @@ async function measureAll(
   }
 }
 
-async function measure(
-  device: Device,
-  folder: string,
-  texts: { readonly valid: readonly number[]; readonly test: readonly number[] },
-  window: number,
-): Promise<{ format: string; valid: number; test: number }> {
+interface Texts {
+  readonly valid: readonly number[]
+  readonly test: readonly number[]
+}
+
+async function measure(device: Device, folder: string, texts: Texts, window: number, floats: Model) {
   const checkpoint = openCheckpoint(folder)
-  const pages = Math.ceil(window / 64)
-  const step = Math.min(window, 1024)
-  const limits = { tokens: step, sequences: 1, pagesPerSequence: pages, logitRows: step }
-  const model = await Model.load(device, checkpoint, { limits, pages, logits: 'f32' })
+  const model = await loadToScore(device, checkpoint, window)
   try {
-    const valid = await perplexity(model, texts.valid, window)
-    const test = await perplexity(model, texts.test, window)
-    return { format: checkpoint.format.name, valid: valid.perplexity, test: test.perplexity }
+    const { perplexity: valid } = await perplexity(model, texts.valid, window)
+    const test = await compareModels(floats, model, texts.test, window)
+    return {
+      ...{ format: checkpoint.format.name, valid, test: test.perplexity },
+      ...{ divergence: test.divergence, agreement: test.agreement },
+    }
   } finally {
     model.free()
     checkpoint.close()

@@ -51,6 +51,8 @@ export interface CheckpointFormat {
     readonly keyMean: boolean
     /** Queries and keys go through a normalised Hadamard transform over the head dimension, behind the rotation. */
     readonly keyHadamard: boolean
+    /** The part of a vector's range that codes of keys and values cover, below 1; the whole where it is left out. */
+    readonly clip?: number
   }
 }
 
@@ -111,6 +113,7 @@ const fields = z.object({
   'kv.bits': number.pipe(z.literal([4, 8, 16])),
   'kv.key_mean': boolean,
   'kv.key_hadamard': boolean,
+  'kv.clip': z.string().transform(Number).pipe(z.number().gt(0).lt(1).transform(Math.fround)).optional(),
   'head.format': z.string().min(1).optional(),
   'head.layout': z.string().min(1).optional(),
   'weights.exceptions': exceptions.optional(),
@@ -149,6 +152,7 @@ export function describeFormat(format: CheckpointFormat, producer: string): Map<
     'kv.bits': kv.bits,
     'kv.key_mean': kv.keyMean,
     'kv.key_hadamard': kv.keyHadamard,
+    ...(kv.clip !== undefined && { 'kv.clip': kv.clip }),
     ...(head && { 'head.format': head.format, 'head.layout': head.layout }),
     ...(format.exceptions && { 'weights.exceptions': JSON.stringify(format.exceptions) }),
   }
@@ -195,7 +199,12 @@ export function parseFormat(
     ...(head.format !== undefined && { head: head as CheckpointFormat['head'] & object }),
     ...(found['weights.exceptions'] && { exceptions: found['weights.exceptions'] }),
     activations: { bits: found['activations.bits'], sum: found['activations.sum'] },
-    kv: { bits: found['kv.bits'], keyMean: found['kv.key_mean'], keyHadamard: found['kv.key_hadamard'] },
+    kv: {
+      bits: found['kv.bits'],
+      keyMean: found['kv.key_mean'],
+      keyHadamard: found['kv.key_hadamard'],
+      ...(found['kv.clip'] !== undefined && { clip: found['kv.clip'] }),
+    },
   }
   if (format.name !== formatName(format))
     throw new CheckpointError(

@@ -49,6 +49,8 @@ export interface RopeAppendConfig extends KvConfig {
   readonly hadamard?: boolean
   /** A mean per channel is subtracted from keys. */
   readonly keyMean?: boolean
+  /** Of coded keys and values, the part of a vector's range that codes cover; what lies beyond saturates. */
+  readonly kvClip?: number
 }
 
 const WARPS = 4

@@ -244,7 +244,7 @@ async function prepareAppend(parts: LayerParts): Promise<{ launch: Launch; owned
   const { heads: Hq, kvHeads: Hkv, headDim: D } = config
   const { qkv, positions, slots, q } = activations
   const prefix = `model.layers.${index}.self_attn.`
-  const { keyMean, keyHadamard } = format.kv
+  const { keyMean, keyHadamard, clip } = format.kv
   const extra = {
     ...(config.headNorm && {
       qNorm: await weights.half(`${prefix}q_norm.weight`, [D]),
@@ -258,6 +258,7 @@ async function prepareAppend(parts: LayerParts): Promise<{ launch: Launch; owned
     ...(config.headNorm && { qNorm: true, kNorm: true, normEpsilon: config.normEpsilon }),
     ...(keyHadamard && { hadamard: true }),
     ...(keyMean && { keyMean }),
+    ...(clip !== undefined && { kvClip: clip }),
   }
   const args = { qkv, positions, slots, cosSin, q, ...cache.layers[index]!, ...extra }
   return { launch: await prepare(device, ropeAppend, constants, args), owned: Object.values(extra) }

@@ -95,7 +95,7 @@ export async function attentionBlock(
     await transformKeys(k, layer)
     if (layer.keys.hadamard) await compute.hadamard(q, headDim)
     if (options.fakeKv && layer.kv.bits !== 16)
-      for (const m of [k, v]) await compute.fakeQuantizeHeads(m, headDim, layer.kv.bits)
+      for (const m of [k, v]) await compute.fakeQuantizeHeads(m, headDim, layer.kv.bits, layer.kv.clip)
     const attended = own(heads * headDim)
     const sliding = config.windows[layer.index]
     await compute.attention(attended, q, k, v, {

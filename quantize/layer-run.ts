@@ -34,7 +34,7 @@ export interface LayerNotes {
   readonly layer: number
   readonly steps: readonly StepNotes[]
   readonly formats: LayerState['formats']
-  readonly keys: { readonly mean: boolean; readonly hadamard: boolean }
+  readonly keys: { readonly mean: boolean; readonly hadamard: boolean; readonly clip?: number }
 }
 
 /** Tokens whose activations are in memory at once. */
@@ -120,12 +120,15 @@ export async function runPasses(
       await measure(pass.name, rows, chosen)
     } else notes.push({ pass: pass.name, chosen })
   }
-  const { formats, keys, index } = layer
+  const { formats, keys, kv, index } = layer
   return {
     layer: index,
     steps: notes,
     formats: { ...formats },
-    keys: { mean: keys.mean !== undefined, hadamard: keys.hadamard },
+    keys: {
+      ...{ mean: keys.mean !== undefined, hadamard: keys.hadamard },
+      ...(kv.clip !== undefined && { clip: kv.clip }),
+    },
   }
 }
 

@@ -86,7 +86,8 @@ export interface LayerState {
   readonly norms: { attention: Mat; mlp: Mat; query?: Mat; key?: Mat }
   /** What is done to keys behind the rotation: `mean` [1, kvHeads · headDim] is subtracted, then the Hadamard transform. */
   readonly keys: { mean?: Mat; hadamard: boolean }
-  readonly kv: { readonly bits: 4 | 8 | 16 }
+  /** `clip` is the part of a vector's range that codes cover; the whole where it is left out. */
+  readonly kv: { readonly bits: 4 | 8 | 16; clip?: number }
   readonly formats: Record<StackName, StackFormat>
   /** Parts of the range that grids cover (`Compute.fitGrid`); the whole range where there are none. */
   readonly ratios: Partial<Record<ProjectionName, Mat>>

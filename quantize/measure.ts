@@ -129,7 +129,7 @@ async function cacheError(site: Site, m: Mat, layer: ForwardLayer): Promise<numb
   await compute.copy(exact, m)
   if (site === 'keys') await transformKeys(exact, layer)
   await compute.copy(coded, exact)
-  await compute.fakeQuantizeHeads(coded, config.headDim, kv.bits as 4 | 8)
+  await compute.fakeQuantizeHeads(coded, config.headDim, kv.bits as 4 | 8, kv.clip)
   await compute.add(coded, exact, -1)
   const error = (await compute.dot(coded, coded)) / (await compute.dot(m, m))
   for (const mat of [exact, coded]) mat.free()

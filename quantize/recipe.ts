@@ -6,6 +6,7 @@ import { type WeightFormat, weightFormats } from '../kernels/formats/index.ts'
 import { takesCodes } from '../models/weights.ts'
 import { packageRoot } from '../runtime/package-root.ts'
 import { QuantizeError } from './error.ts'
+import type { LayerNotes } from './layer-run.ts'
 import { type StackFormat, type StackName, stacks } from './layer-state.ts'
 import { passes } from './passes/index.ts'
 import type { Pass } from './passes/pass.ts'
@@ -184,7 +185,7 @@ export function productFormat(recipe: Recipe, layer: number, product: StackName)
 /** The description that a checkpoint made by a recipe carries; what passes decide is left out. */
 export function formatOf(
   recipe: Target,
-  keys: { readonly mean: boolean; readonly hadamard: boolean } = { mean: false, hadamard: false },
+  keys: LayerNotes['keys'] = { mean: false, hadamard: false },
 ): CheckpointFormat {
   if (recipe.weights === 'bf16' || recipe.weights === 'f32') return floatFormat(recipe.weights)
   const { bits, group, tag }: WeightFormat = weightFormats[recipe.weights]
@@ -193,7 +194,10 @@ export function formatOf(
   const format = {
     weights: { bits: bits as 4 | 8, group, zero, layout: tag },
     activations: { bits: codes ? 8 : 16, sum: codes && zero !== 'none' ? 'codes' : 'none' },
-    kv: { bits: recipe.kv, keyMean: keys.mean, keyHadamard: keys.hadamard },
+    kv: {
+      ...{ bits: recipe.kv, keyMean: keys.mean, keyHadamard: keys.hadamard },
+      ...(keys.clip !== undefined && { clip: keys.clip }),
+    },
   } as const
   const head = recipe.head && { head: { format: recipe.head, layout: weightFormats[recipe.head].tag } }
   return { name: formatName(format), ...format, ...head }

@@ -85,7 +85,7 @@ export async function loadReferenceLayer(
       }),
     },
     keys: { hadamard: format.kv.keyHadamard, ...(await keyMean(compute, src, prefix)) },
-    kv: { bits: format.kv.bits },
+    kv: { bits: format.kv.bits, ...(format.kv.clip !== undefined && { clip: format.kv.clip }) },
   }
 }
 

@@ -80,7 +80,8 @@ function resultFormat(
   layers: readonly LayerNotes[],
 ): CheckpointFormat {
   const [first] = layers as readonly [LayerNotes]
-  if (layers.some(({ keys }) => keys.mean !== first.keys.mean || keys.hadamard !== first.keys.hadamard))
+  const { mean, hadamard, clip } = first.keys
+  if (layers.some(({ keys }) => keys.mean !== mean || keys.hadamard !== hadamard || keys.clip !== clip))
     throw new QuantizeError(
       'a pass transforms the keys of some layers and not of others; let it do all or none',
     )

@@ -60,6 +60,9 @@ export interface AccuracyRow extends Row {
   /** Perplexity of the text that recipes are chosen on, and of the one that is reported. */
   readonly valid: number
   readonly test: number
+  /** On the text that is reported: KL divergence from the model in floats, and how often both hold the same token likeliest. */
+  readonly divergence: number
+  readonly agreement: number
   readonly seconds: number
 }
 
@@ -77,6 +80,7 @@ export function summarize(rows: readonly AccuracyRow[], floats: { valid: number;
     return {
       ...{ model: runs[0]!.model, recipe, format: runs[0]!.format, runs: runs.length },
       ...{ 'valid %': mean(valid), 'valid ±': deviation(valid) },
+      ...{ KL: mean(runs.map((row) => row.divergence)), 'same top': mean(runs.map((row) => row.agreement)) },
       perplexity: mean(runs.map((row) => row.test)),
       ...{
         'test %': mean(test),

@@ -41,7 +41,7 @@ export interface HeadRuns {
 export interface PageStore {
   readonly kv: InOut<number, string>
   readonly kvParams: InOut<f16, string> | undefined
-  readonly c: KvConfig & { readonly D: number; readonly dtype: 'f16' | 'bf16' }
+  readonly c: KvConfig & { readonly D: number; readonly dtype: 'f16' | 'bf16'; readonly kvClip?: number }
   readonly block: typeof KEYS | typeof VALUES
   /** The slot of the calling lane's token; negative where its vectors are not kept. */
   readonly slot: i32
@@ -68,7 +68,7 @@ export function storeVectors(s: PageStore, heads: readonly HeadRuns[]): void {
   const token = laneIdx >>> 3
   const levels = 2 ** kvFormats[c.kv].bits - 1
   heads.forEach(({ head, runs }, i) => {
-    const { params, encode } = affineCodes(runs.flat(2), levels)
+    const { params, encode } = affineCodes(runs.flat(2), levels, c.kvClip)
     if (lane === 0 && slot >= 0)
       store(s.kvParams!, [slot >> 6, head, s.block, slot & 63, 0], [params[0]!, params[1]!])
     s.pairs.forEach(({ columns, owned }, p) => {
@@ -158,22 +158,30 @@ function storeValues({ kv, c, slot, codes }: PageStore, heads: readonly HeadRuns
  *
  * Both are rounded to fp16 before any code is computed, and codes are clamped: rounding the minimum up may push the
  * lowest value below code 0, and a range far below the minimum's precision may push the highest past the last.
+ *
+ * With `clip`, values are first clamped to that part of their range, which includes 0.
  */
-function affineCodes(values: readonly f32[], levels: number) {
-  const low = warpMin(
+function affineCodes(values: readonly f32[], levels: number, clip?: number) {
+  const least = warpMin(
     values.reduce((x, y) => Math.min(x, y)),
     HEAD_LANES,
   )
-  const high = warpMax(
+  const most = warpMax(
     values.reduce((x, y) => Math.max(x, y)),
     HEAD_LANES,
   )
+  const clamped = (value: f32): f32 =>
+    clip === undefined
+      ? value
+      : Math.min(Math.max(value, Math.min(least, 0) * clip), Math.max(most, 0) * clip)
+  const [low, high] = [clamped(least), clamped(most)]
   const min = Math.max(low, -LARGEST)
   const range = Math.min(high, LARGEST) - min
   const params = [f16(Math.max(range * (1 / levels), SMALLEST_SCALE)), f16(min)]
   const perStep = 1 / f32(params[0]!)
   const offset = f32(params[1]!)
-  const encode = (value: f32): f32 => Math.min(Math.max((value - offset) * perStep, 0), levels) + WHOLE
+  const encode = (value: f32): f32 =>
+    Math.min(Math.max((clamped(value) - offset) * perStep, 0), levels) + WHOLE
   return { params, encode }
 }
 

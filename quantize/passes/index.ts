@@ -3,6 +3,7 @@ import { centerKeys } from './center-keys.ts'
 import { clip } from './clip.ts'
 import { gptq } from './gptq.ts'
 import { hadamardKeys } from './hadamard-keys.ts'
+import { kvClip } from './kv-clip.ts'
 import type { Pass } from './pass.ts'
 import { reorder } from './reorder.ts'
 import { rotate } from './rotate.ts'
@@ -20,6 +21,7 @@ const all = [
   smoothAttention,
   centerKeys,
   hadamardKeys,
+  kvClip,
   awq,
   clip,
   gptq,

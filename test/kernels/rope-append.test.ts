@@ -16,6 +16,7 @@ const shapes = [
   { runs: [64, 3], D: 128, R: 96, Hq: 7, Hkv: 1, keyMean: true },
   { runs: [5, ...ones(3)], D: 256, R: 64, Hq: 16, Hkv: 1, norm: true, hadamard: true },
   { runs: [9], D: 64, R: 32, Hq: 8, Hkv: 8, hadamard: true },
+  { runs: [6], D: 128, Hq: 2, Hkv: 2, kvClip: 0.93 },
 ] as const
 
 for (const kv of ['kv4', 'kv8', 'kv16'] satisfies KvFormatName[]) {

@@ -30,6 +30,7 @@ test('recipes that look at no activations run once, those with random signs or s
 test('a summary has mean and spread over the model in floats', () => {
   const row = (recipe: string, valid: number, perplexity: number): AccuracyRow => ({
     ...{ model: 'm', recipe, format: 'f', calibration: 'a', seed: 0, valid, test: perplexity, seconds: 1 },
+    ...{ divergence: valid / 100, agreement: 0.5 },
   })
   const [first, second] = summarize([row('a', 11, 22), row('b', 10, 20), row('a', 13, 21)], {
     valid: 10,
@@ -40,6 +41,7 @@ test('a summary has mean and spread over the model in floats', () => {
   assert.ok(Math.abs((first!['valid %'] as number) - 20) < 1e-9)
   assert.ok(Math.abs((first!['valid ±'] as number) - Math.SQRT2 * 10) < 1e-9)
   assert.ok(Math.abs((first!['test %'] as number) - 7.5) < 1e-9)
+  assert.is(first!.KL, 0.12)
   // The run that is best on the first text is not the best on the second.
   assert.ok(Math.abs((first!['chosen %'] as number) - 10) < 1e-9)
   assert.equal([first!.perplexity, second!['test %'], second!['test ±']], [21.5, 0, 0])

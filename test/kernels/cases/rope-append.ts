@@ -28,6 +28,7 @@ export interface RopeAppendOptions {
   readonly norm?: boolean
   readonly hadamard?: boolean
   readonly keyMean?: boolean
+  readonly kvClip?: number
 }
 
 const PAGES = 4
@@ -38,7 +39,7 @@ const POSITIONS = 200
  * negative unless it is within a run; what no slot names must stay as it was.
  */
 export function ropeAppendCase(o: RopeAppendOptions): KernelCase {
-  const { D, R = D, Hq, Hkv, kv, dtype, norm, hadamard, keyMean } = o
+  const { D, R = D, Hq, Hkv, kv, dtype, norm, hadamard, keyMean, kvClip } = o
   const random = rng(o.seed)
   const slots = slotsOf(o.runs, random)
   const T = slots.length
@@ -69,7 +70,12 @@ export function ropeAppendCase(o: RopeAppendOptions): KernelCase {
   before.kvParams.fill(0x7fff)
   const config = kvConfig(kv, dtype, D)
   const HqD = Hq * D
-  const extras = [norm && 'norm', hadamard && 'Hadamard', keyMean && 'mean'].filter((name) => name)
+  const extras = [
+    norm && 'norm',
+    hadamard && 'Hadamard',
+    keyMean && 'mean',
+    kvClip && `clip ${kvClip}`,
+  ].filter((name) => name)
   return {
     name: `ropeAppend ${o.runs.join('+')} ${kv} D=${D} R=${R} heads ${Hq}/${Hkv} ${dtype} ${extras.join(' ')}`,
     kernel: ropeAppend,
@@ -85,6 +91,7 @@ export function ropeAppendCase(o: RopeAppendOptions): KernelCase {
       ...(norm && { qNorm: true, kNorm: true, normEpsilon: 1e-6 }),
       ...(hadamard && { hadamard }),
       ...(keyMean && { keyMean }),
+      ...(kvClip !== undefined && { kvClip }),
     },
     args: {
       qkv: { dtype, shape: [T, heads * D], data: qkv },
@@ -126,7 +133,10 @@ export function ropeAppendCase(o: RopeAppendOptions): KernelCase {
           if (isQuery) q.set(Uint16Array.from(y, halfBits[dtype]), t * HqD + head * D)
           else if (slots[t]! >= 0) {
             const [page, token] = [Math.floor(slots[t]! / PAGE_TOKENS), slots[t]! % PAGE_TOKENS]
-            expected.put({ page, head: own, block: isValue ? VALUES : KEYS, token }, y)
+            expected.put(
+              { page, head: own, block: isValue ? VALUES : KEYS, token },
+              config.kvParams ? clipped(y, kvClip) : y,
+            )
           }
         }
       }
@@ -135,6 +145,15 @@ export function ropeAppendCase(o: RopeAppendOptions): KernelCase {
       assertSame(outputs.kv!, expected.kv, config.PB, 'kv')
     },
   }
+}
+
+/** Values clamped to a part of their range, which includes 0, in f32. */
+function clipped(values: Float64Array, part: number | undefined): Float64Array {
+  if (part === undefined) return values
+  const ratio = Math.fround(part)
+  const low = Math.fround(Math.min(0, ...values) * ratio)
+  const high = Math.fround(Math.max(0, ...values) * ratio)
+  return values.map((value) => Math.min(Math.max(value, low), high))
 }
 
 /** Slots of a step: runs of neighbours that begin anywhere, and single tokens anywhere else. */
