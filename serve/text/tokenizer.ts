@@ -1,3 +1,4 @@
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { readJsonFile } from '../../checkpoint/json-file.ts'
@@ -10,6 +11,7 @@ import { parsePostProcessor } from './post-processor.ts'
 import { parsePreTokenizer } from './pre-tokenizer.ts'
 import { createSeamCutter } from './seams.ts'
 import { bytesOfSentencePieceEntry, characterSymbols, dropsLeadingSpace } from './sentence-piece.ts'
+import { readSentencePieceModel, type SentencePieceOptions } from './sentence-piece-model.ts'
 import { largestId, readMerges, readVocabulary, type Vocabulary } from './vocabulary.ts'
 
 /** Text to token ids and back. */
@@ -44,10 +46,41 @@ const fileSchema = z.object({
   }),
 })
 
-/** Reads the `tokenizer.json` of a checkpoint folder. Throws `CheckpointError` or `TextError`. */
+/**
+ * Reads the `tokenizer.json` of a checkpoint folder, or else its `tokenizer.model`. Throws `CheckpointError` or `TextError`.
+ */
 export function loadTokenizer(folder: string): Tokenizer {
   const path = join(folder, 'tokenizer.json')
-  return createTokenizer(path, readJsonFile(path))
+  const modelPath = join(folder, 'tokenizer.model')
+  if (existsSync(path) || !existsSync(modelPath)) return createTokenizer(path, readJsonFile(path))
+  const options = readSettings(join(folder, 'tokenizer_config.json'))
+  return createTokenizer(modelPath, readSentencePieceModel(modelPath, readFileSync(modelPath), options))
+}
+
+const settingsSchema = z.object({
+  add_bos_token: z.boolean().default(true),
+  add_eos_token: z.boolean().default(false),
+  added_tokens_decoder: z
+    .record(
+      z.string().regex(/^\d{1,7}$/),
+      z.looseObject({ content: z.string(), special: z.boolean().default(false) }),
+    )
+    .default({}),
+})
+
+/** What stands beside a `tokenizer.model`; a `tokenizer.json` has it all in itself. */
+function readSettings(path: string): SentencePieceOptions {
+  const parsed = settingsSchema.safeParse(existsSync(path) ? readJsonFile(path) : {})
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0]!
+    throw new TextError(`${path}: ${issue.path.join('.')}: ${issue.message}; download the file again`)
+  }
+  const { add_bos_token: addBos, add_eos_token: addEos, added_tokens_decoder: decoder } = parsed.data
+  return {
+    addBos,
+    addEos,
+    extraTokens: Object.entries(decoder).map(([id, token]) => ({ ...token, id: Number(id) })),
+  }
 }
 
 /** A tokenizer from the content of a `tokenizer.json`; `path` is what errors call it. */
