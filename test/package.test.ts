@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
-import { dirname, resolve } from 'node:path'
+import { dirname, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -15,6 +15,43 @@ const [{ files }] = JSON.parse(
 )
 const packed: string[] = files.map((file: { path: string }) => file.path)
 
+/** Modules that a module needs, by their paths from the root. */
+function neededBy(file: string, found = new Set<string>()): Set<string> {
+  if (found.has(file)) return found
+  found.add(file)
+  const text = readFileSync(resolve(root, file), 'utf8')
+  for (const [, path] of text.matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g))
+    neededBy(relative(root, resolve(root, dirname(file), path!)), found)
+  return found
+}
+
+test('of the benches, the package has what the command line needs, and nothing else', () => {
+  const needed = [...neededBy('cli/bench.ts')].filter((path) => path.startsWith('bench/'))
+  assert.ok(needed.length > 5)
+  const { files: patterns } = JSON.parse(readFileSync(resolve(root, 'package.json'), 'utf8')) as {
+    files: string[]
+  }
+  const isPacked = (path: string) => {
+    const built = `dist/${path.replace(/\.ts$/, '')}`
+    return patterns.some(
+      (pattern) => pattern === `${built}.*` || (built.startsWith(`${pattern}/`) && pattern !== 'dist'),
+    )
+  }
+  assert.equal(
+    needed.filter((path) => !isPacked(path)),
+    [],
+  )
+  const names = new Set(needed.map((path) => path.replace(/\.ts$/, '')))
+  assert.equal(
+    packed.filter(
+      (path) =>
+        path.includes('bench/') &&
+        !names.has(path.replace(/^dist\//, '').replace(/\.(d\.ts|js|js\.map)$/, '')),
+    ),
+    [],
+  )
+})
+
 test('the package has the sources that the compiler reads, and no tests', () => {
   for (const folder of ['dsl', 'kernels']) {
     const sources = readdirSync(resolve(root, folder), { recursive: true, encoding: 'utf8' })
@@ -26,7 +63,7 @@ test('the package has the sources that the compiler reads, and no tests', () => 
     )
   }
   assert.equal(
-    packed.filter((path) => /(^|\/)(test|bench)\//.test(path)),
+    packed.filter((path) => /(^|\/)test\//.test(path)),
     [],
   )
 })
