@@ -77,6 +77,7 @@ export const companionFileNames = [
   'config.json',
   'generation_config.json',
   'tokenizer.json',
+  'tokenizer.model',
   'tokenizer_config.json',
   'special_tokens_map.json',
   'chat_template.jinja',

@@ -8,13 +8,13 @@ import { type BatchAnswer, runBatch } from '../serve/batch/run-batch.ts'
 import { Metrics } from '../serve/http/metrics.ts'
 import { createHttpServer } from '../serve/http/server.ts'
 import { serveModel } from '../serve/serve-model.ts'
-import { modelArgument, modelFolder } from './model-folder.ts'
+import { addRandomWeightsOptions, modelFolder, modelHelp, type RandomWeightsOptions } from './model-folder.ts'
 import { deviceOption, gpusOption, wholeNumber } from './options.ts'
 import { packageVersion } from './package-info.ts'
 import { progressBar } from './progress.ts'
 
-interface BatchOptions {
-  readonly model: string
+interface BatchOptions extends RandomWeightsOptions {
+  readonly model?: string
   readonly name?: string
   readonly device?: string
   readonly gpus?: readonly string[]
@@ -25,11 +25,11 @@ interface BatchOptions {
 }
 
 export const batchCommand = (): Command =>
-  new Command('batch')
+  addRandomWeightsOptions(new Command('batch'))
     .description('Answer the requests of an OpenAI Batch file. Run again, it goes on where it ended.')
     .argument('<input>', 'file of one request a line: {"custom_id", "method", "url", "body"}')
     .argument('<output>', 'file of one answer a line, in any order; what it has is not asked again')
-    .requiredOption('--model <model>', modelArgument)
+    .option('--model <model>', modelHelp)
     .option('--name <name>', "what requests call the model (default: its folder's name)")
     .addOption(deviceOption())
     .addOption(gpusOption())
@@ -55,10 +55,10 @@ async function batch(input: string, output: string, options: BatchOptions): Prom
   const loading = progressBar('Loading')
   // Twice as many requests as run, so that none of them ends without another to take its place.
   const concurrency = 2 * options.sequences * (options.gpus?.length ?? 1)
-  const folder = await modelFolder(options.model)
+  const { folder, name } = await modelFolder(options.model, options)
   const { model } = await serveModel(folder, {
     ...options,
-    name: options.name ?? (folder === options.model ? undefined : options.model),
+    name: options.name ?? name,
     devices: options.gpus,
     waiting: 128 * concurrency,
     textThreads: 1,

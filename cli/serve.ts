@@ -6,13 +6,13 @@ import { createHttpServer } from '../serve/http/server.ts'
 import type { ReadyMessage } from '../serve/process/runner-spec.ts'
 import { serveModel } from '../serve/serve-model.ts'
 import { UsageError } from './failure.ts'
-import { modelArgument, modelFolder } from './model-folder.ts'
+import { addRandomWeightsOptions, modelFolder, modelHelp, type RandomWeightsOptions } from './model-folder.ts'
 import { collect, deviceOption, gpusOption, numberBetween, wholeNumber } from './options.ts'
 import { packageVersion } from './package-info.ts'
 import { bytesText, progressBar } from './progress.ts'
 import { tableText } from './table.ts'
 
-interface ServeOptions {
+interface ServeOptions extends RandomWeightsOptions {
   readonly host: string
   readonly port: number
   readonly device?: string
@@ -33,9 +33,9 @@ interface ServeOptions {
 }
 
 export const serveCommand = (): Command =>
-  new Command('serve')
+  addRandomWeightsOptions(new Command('serve'))
     .description('Serve a model over HTTP, as the OpenAI API does.')
-    .argument('<model>', modelArgument)
+    .argument('[model]', modelHelp)
     .option('--host <address>', 'address to listen on; 0.0.0.0 lets other machines in', '127.0.0.1')
     .option('-p, --port <n>', 'port to listen on; 0 takes any', wholeNumber(0, 65_535), 8000)
     .addOption(deviceOption())
@@ -80,14 +80,14 @@ Examples:
     )
     .action(serve)
 
-async function serve(name: string, options: ServeOptions): Promise<void> {
+async function serve(wanted: string | undefined, options: ServeOptions): Promise<void> {
   const started = performance.now()
   const logger = pino({ level: options.logLevel })
   const bar = progressBar('Loading')
-  const folder = await modelFolder(name)
+  const { folder, name } = await modelFolder(wanted, options)
   const { model, ready } = await serveModel(folder, {
     ...options,
-    name: options.name ?? (folder === name ? undefined : name),
+    name: options.name ?? name,
     devices: options.gpus,
     stepMilliseconds: 1000 * options.stepTimeout,
     // Weights, then graphs; the emulator has none.

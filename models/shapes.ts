@@ -68,6 +68,8 @@ export const namedShapes = {
 
 export type ModelName = keyof typeof namedShapes
 
+export const isModelName = (name: string): name is ModelName => Object.hasOwn(namedShapes, name)
+
 /** The configuration of a named model, without tokens that end a text: those belong to a tokenizer. */
 export function namedConfig(name: ModelName): ModelConfig {
   const shape: ModelShape = namedShapes[name]
