@@ -13,7 +13,7 @@ import { advance, type LayerNotes, runPasses, startLayer } from './layer-run.ts'
 import type { StackName } from './layer-state.ts'
 import { freeLayer, layerPrefix, loadLayer } from './load-layer.ts'
 import { checkWidth, layerTensors } from './quantized-tensors.ts'
-import { productFormat, type Recipe, recipeSteps } from './recipe.ts'
+import { productFormat, type Recipe, type RecipeStep, recipeSteps } from './recipe.ts'
 import { RunState, sha256, sourceFingerprint } from './resume.ts'
 import { roundCheckpoint } from './round-checkpoint.ts'
 import { finishedResult, layerPart, writeResult } from './write-result.ts'
@@ -58,15 +58,15 @@ export async function quantizeCheckpoint(
   const stateFolder = `${resolve(dst)}.quantizing`
   check(dst, src, recipe)
   // With its state still there, the file is that of a run that was stopped when only cleaning up was left.
-  if (existsSync(path) && !existsSync(stateFolder))
+  if (existsSync(path) && (recipe.weights === 'bf16' || !existsSync(stateFolder)))
     throw new QuantizeError(`${path} exists; remove it, or name another folder`)
   if (recipe.weights === 'bf16') return roundCheckpoint(dst, src, options)
 
-  const { compute = new HostCompute(), calibration, seed = 0, measure = false } = options
+  const { compute = new HostCompute(), seed = 0 } = options
   const state = RunState.open(stateFolder, describeRun(src, recipe, options))
-  const { layers } = src.config
+  const run: Run = { ...options, compute, src, recipe, steps, state, seed }
   // A unit of work is a pass of a layer; taking the hidden states on is another.
-  const total = layers * (steps.length + 1) + 2
+  const total = src.config.layers * (steps.length + 1) + 2
   const progress = (done: number, what: string): void => options.onProgress?.(done, total, what)
   try {
     if (existsSync(path)) {
@@ -78,42 +78,7 @@ export async function quantizeCheckpoint(
     if (!state.has('embedding'))
       await state.write('embedding', await embeddingPart(compute, src, recipe, steps, seed))
 
-    const finished = countFinished(state, layers)
-    if (finished < layers) {
-      const hidden = calibration && (await storedHidden(compute, src, state, calibration, finished))
-      const first = hidden ? hidden.layer : calibration ? 0 : finished
-      let states = hidden?.hidden
-      if (calibration && !states)
-        states = await startHidden(compute, src, steps, calibration, {
-          seed,
-          measure,
-          floats: recipe.inputs === 'both',
-        })
-      let stored = performance.now()
-      for (let index = first; index < layers; index++) {
-        const unit = index * (steps.length + 1)
-        let done = 0
-        const layer = startLayer(compute, src, recipe, index, await loadLayer(compute, src, index), states)
-        const onStep = (what: string): void => {
-          progress(unit + Math.min(done, steps.length), `layer ${index + 1} of ${layers}, ${what}`)
-          if (what !== 'measuring') done++
-        }
-        const notes = await runPasses(layer, steps, states, { seed, onStep })
-        await state.write(layerPart(index), await layerTensors(src, layer, storedType(recipe)), notes)
-        if (states && index + 1 < layers) {
-          onStep('forward')
-          await advance(states, layer, recipe.inputs)
-          if (states.original) await advanceOriginal(compute, src, index, states)
-          if (performance.now() - stored > 1000 * (options.storeEverySeconds ?? 20)) {
-            await storeHidden(compute, state, index + 1, states)
-            stored = performance.now()
-          }
-        }
-        freeLayer(layer)
-      }
-      for (const mat of states ? [states.states, states.floats, states.original, states.cosSin] : [])
-        mat?.free()
-    }
+    await quantizeLayers(run, progress)
     progress(total - 2, 'output head')
     if (!state.has('head')) await state.write('head', await headPart(compute, src, recipe, steps, seed))
     progress(total - 1, 'writing')
@@ -127,6 +92,52 @@ export async function quantizeCheckpoint(
     state.discardUnless(layerPart(0))
     throw error
   }
+}
+
+/** What the steps of a run share. */
+interface Run extends QuantizeOptions {
+  readonly compute: Compute
+  readonly src: Checkpoint
+  readonly recipe: Recipe
+  readonly steps: readonly RecipeStep[]
+  readonly state: RunState
+  readonly seed: number
+}
+
+/** Quantizes the layers that are not finished, with those before them from which no hidden states are kept. */
+async function quantizeLayers(run: Run, progress: (done: number, what: string) => void): Promise<void> {
+  const { compute, src, recipe, steps, state, seed, calibration, measure = false } = run
+  const { layers } = src.config
+  const finished = countFinished(state, layers)
+  if (finished === layers) return
+  const kept = calibration && (await storedHidden(compute, src, state, calibration, finished))
+  const floats = recipe.inputs === 'both'
+  const hidden =
+    kept?.hidden ??
+    (calibration && (await startHidden(compute, src, steps, calibration, { seed, measure, floats })))
+  let stored = performance.now()
+  for (let index = kept?.layer ?? (hidden ? 0 : finished); index < layers; index++) {
+    const layer = startLayer(compute, src, recipe, index, await loadLayer(compute, src, index), hidden)
+    let done = 0
+    const onStep = (what: string): void => {
+      const unit = index * (steps.length + 1) + Math.min(done, steps.length)
+      progress(unit, `layer ${index + 1} of ${layers}, ${what}`)
+      if (what !== 'measuring') done++
+    }
+    const notes = await runPasses(layer, steps, hidden, { seed, onStep })
+    await state.write(layerPart(index), await layerTensors(src, layer, storedType(recipe)), notes)
+    if (hidden && index + 1 < layers) {
+      onStep('forward')
+      await advance(hidden, layer, recipe.inputs)
+      if (hidden.original) await advanceOriginal(compute, src, index, hidden)
+      if (performance.now() - stored > 1000 * (run.storeEverySeconds ?? 20)) {
+        await storeHidden(compute, state, index + 1, hidden)
+        stored = performance.now()
+      }
+    }
+    freeLayer(layer)
+  }
+  if (hidden) for (const mat of [hidden.states, hidden.floats, hidden.original, hidden.cosSin]) mat?.free()
 }
 
 function check(dst: string, src: Checkpoint, recipe: Recipe): void {
