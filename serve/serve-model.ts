@@ -28,6 +28,8 @@ export interface ServeModelOptions {
   readonly memoryFraction?: number | undefined
   /** Requests that may wait. */
   readonly waiting: number
+  /** Prompts that fill whole steps go before decoding: more tokens a second, later ones for who came first. */
+  readonly promptsFirst?: boolean
   /** Threads that make tokens of prompts. */
   readonly textThreads: number
   /** A step that takes longer has failed. */
@@ -40,8 +42,7 @@ export interface ServeModelOptions {
 
 /**
  * Starts a model in a process of its own for each device, which is started anew when it dies. `ready` is what each of them
- * says of itself. Rejects with what keeps it from starting,
- * such as a `CheckpointError`.
+ * says of itself. Rejects with what keeps it from starting, such as a `CheckpointError`.
  */
 export async function serveModel(
   folder: string,
@@ -50,11 +51,11 @@ export async function serveModel(
   const { config, generationConfig } = readCheckpoint(folder)
   const tokenizer = loadTokenizer(folder)
   const chatTemplate = loadChatTemplate(folder)
-  const { sequences, stepTokens, context, pages, memoryFraction, waiting } = options
+  const { sequences, stepTokens, context, memoryFraction, waiting, promptsFirst } = options
   const { stepMilliseconds, onRestart, onProgress } = options
   const devices = options.devices ?? [options.device]
   const loaded = devices.map((): ProgressMessage => ({ what: 'weights', done: 0, total: 1 }))
-  const open = (device: string | undefined, i: number) =>
+  const open = (device: string | undefined, i: number, pages = options.pages) =>
     ChildRunner.open(
       {
         kind: 'model',
@@ -66,6 +67,7 @@ export async function serveModel(
         pages,
         memoryFraction,
         waiting,
+        promptsFirst,
       },
       (progress) => {
         loaded[i] = progress
@@ -81,7 +83,8 @@ export async function serveModel(
       stepMilliseconds,
       ...(onRestart ? { onRestart } : {}),
       openRunner: async () => {
-        const runner = first ?? (await open(devices[i], i))
+        // As many pages as there were: that is what the engine counts on.
+        const runner = first ?? (await open(devices[i], i, ready.limits.pages))
         first = undefined
         return runner
       },
