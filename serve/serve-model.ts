@@ -74,7 +74,7 @@ export async function serveModel(
         onProgress?.(loaded.reduce(slower))
       },
     )
-  const runners = await allOrNone(devices.map(open))
+  const runners = await allOrNone(devices.map((device, i) => open(device, i)))
   const engineOptions = runners.map(({ ready }, i): EngineOptions => {
     let first: ChildRunner | undefined = runners[i]
     return {
