@@ -21,13 +21,17 @@ const data = workerData as GrammarThreadData
 const port = parentPort!
 const working = new Int32Array(data.working)
 const tokenizer = loadTokenizer(data.folder)
+/** XGrammar wants a token for the end; a model that has none gets one that it cannot draw. */
+const endIds = data.endIds.length > 0 ? [...data.endIds] : [data.vocabSize]
+const entries = data.endIds.length > 0 ? data.vocabSize : data.vocabSize + 1
+const maskWords = Math.ceil(data.vocabSize / 32)
 const { xgrammar, reason } = await loadXGrammar()
 const info = await xgrammar.TokenizerInfo.createTokenizerInfo(
   spelledVocabulary(),
   'byte_level',
   false,
-  data.vocabSize,
-  [...data.endIds],
+  entries,
+  endIds,
 )
 const compiler = await xgrammar.GrammarCompiler.createGrammarCompiler(info, false)
 /** By key, the least recently used first. */
@@ -50,7 +54,7 @@ interface Grammar {
 const followed = new Map<number, Followed>()
 const lengths = new StringLengths(data.vocabSize, textBytesOf)
 const endBits = new Map<number, number>()
-for (const id of data.endIds) endBits.set(id >> 5, (endBits.get(id >> 5) ?? 0) | (1 << (id & 31)))
+for (const id of endIds) endBits.set(id >> 5, (endBits.get(id >> 5) ?? 0) | (1 << (id & 31)))
 
 /** Bytes of a token in a text: none of special ones, but for those that are shown. */
 function textBytesOf(id: number): Uint8Array {
@@ -59,7 +63,7 @@ function textBytesOf(id: number): Uint8Array {
 
 /** Tokens as XGrammar knows them, byte for byte. */
 function spelledVocabulary(): string[] {
-  return Array.from({ length: data.vocabSize }, (_, id) =>
+  return Array.from({ length: entries }, (_, id) =>
     Array.from(textBytesOf(id), (byte) => byteCharacters[byte]!).join(''),
   )
 }
@@ -99,7 +103,7 @@ async function open({
 }: Extract<GrammarTask, { kind: 'open' }>): Promise<GrammarReply> {
   const parsed = JSON.parse(spec) as ConstraintSpec
   const grammar = await compile(key, parsed)
-  const matcher = await xgrammar.GrammarMatcher.createGrammarMatcher(grammar.compiled, [...data.endIds])
+  const matcher = await xgrammar.GrammarMatcher.createGrammarMatcher(grammar.compiled, endIds)
   const counted = grammar.counts.length > 0 ? lengths.follow(grammar.counts) : undefined
   followed.set(id, { matcher, calls: hasCalls(parsed), lengths: counted, count: 0 })
   for (const token of tokens) take(id, token)
@@ -128,9 +132,9 @@ async function stateOf(id: number): Promise<GrammarReply> {
   counted?.restrict(mask)
   if (!calls) for (const token of data.shownIds) mask[token >> 5]! &= ~(1 << (token & 31))
   const goesOn = mask.some((word, i) => (word & ~(endBits.get(i) ?? 0)) !== 0)
-  if (goesOn) return { id, count, mask }
-  const mayEnd = data.endIds.length === 0 || mask.some((word) => word !== 0)
-  if (!mayEnd) throw new ConstraintError('the tokens of the model cannot write what the text was to be')
+  if (goesOn) return { id, count, mask: mask.slice(0, maskWords) }
+  if (mask.every((word) => word === 0))
+    throw new ConstraintError('the tokens of the model cannot write what the text was to be')
   return { id, count, mask: undefined }
 }
 

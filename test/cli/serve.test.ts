@@ -52,6 +52,9 @@ test('a model is served without a GPU, through the death of its process, until S
     const body = { model: 'tiny', prompt: 'Once', max_tokens: 60, temperature: 0, ignore_eos: true }
     const whole = await client.completions.create(body)
     assert.is(whole.usage!.completion_tokens, 60)
+    const guided = { model: 'tiny', prompt: 'Once', max_tokens: 30, n: 2, guided_regex: '[a-c]{4}-(yes|no)' }
+    const { choices } = await client.completions.create(guided)
+    for (const { text } of choices) assert.match(text, /^[a-c]{4}-(yes|no)$/)
     let text = ''
     let killed = 0
     for await (const chunk of await client.completions.create({ ...body, stream: true })) {

@@ -114,8 +114,8 @@ test('whatever is drawn for a random schema is JSON that it allows', async () =>
       refused++
     }
   })
-  await fc.assert(run, { numRuns: 100, seed: 71 })
-  assert.ok(complete > 60 && refused < 20, `${complete} complete, ${refused} refused`)
+  await fc.assert(run, { numRuns: 60, seed: 71 })
+  assert.ok(complete > 35 && refused < 15, `${complete} complete, ${refused} refused`)
 })
 
 const cases: readonly (readonly [schema: unknown, yes: readonly string[], no: readonly string[]])[] = [
@@ -209,7 +209,7 @@ test('a regular expression is followed as ECMAScript reads it', async () => {
   for (const pattern of patterns) {
     const exact = new RegExp(`^(?:${pattern})$`, 'u')
     const spec = { kind: 'regex', pattern } as const
-    for (const text of fc.sample(fc.stringMatching(exact), { numRuns: 6, seed: 72 })) {
+    for (const text of fc.sample(fc.stringMatching(exact), { numRuns: 4, seed: 72 })) {
       if (text === '' || !/^[\0-\uffff]*$/.test(text)) continue
       assert.is(await takes(spec, text), true, `${pattern}: ${JSON.stringify(text)}`)
     }
@@ -218,6 +218,18 @@ test('a regular expression is followed as ECMAScript reads it', async () => {
       const { text, complete } = await walk(spec, uniform)
       assert.ok(!complete || exact.test(text), `${pattern}: ${JSON.stringify(text)}`)
     }
+  }
+})
+
+test('without a token for the end a text goes on until nothing may follow', async () => {
+  const endless = new GrammarThreads({ ...vocabulary, endIds: [], vocabSize: 4096 + 64 }, { threads: 1 })
+  try {
+    const constraint = await endless.open({ kind: 'choice', options: ['yes', 'yes, sir', 'no'] })
+    assert.is(constraint.mask.length, (4096 + 64) / 32)
+    const { text, complete } = await walkConstraint(constraint, nanoTokenizer, -1, rng(74).uniform)
+    assert.ok(complete && ['yes, sir', 'no'].includes(text), text)
+  } finally {
+    await endless.close()
   }
 })
 

@@ -56,6 +56,11 @@ const strange = fc.oneof(
     [null],
     ['', ''],
     NaN,
+    { type: 'json_schema', json_schema: { schema: { type: ['x'] } } },
+    { type: 'json_object' },
+    { $ref: '#', properties: { a: { $ref: '#' } } },
+    '(a|b',
+    ['a', 'b'],
   ),
   fc.string({ unit: 'binary', maxLength: 40 }),
   fc.jsonValue(),
@@ -63,16 +68,7 @@ const strange = fc.oneof(
 
 const fields = {
   completions: ['model', 'prompt', 'max_tokens', 'logprobs', 'echo', 'suffix', 'best_of'],
-  chat: [
-    'model',
-    'messages',
-    'tools',
-    'tool_choice',
-    'logprobs',
-    'top_logprobs',
-    'response_format',
-    'max_tokens',
-  ],
+  chat: ['model', 'messages', 'tools', 'tool_choice', 'logprobs', 'top_logprobs', 'max_tokens'],
   both: [
     ...[
       'temperature',
@@ -95,6 +91,7 @@ const fields = {
       'stream',
     ],
     ...['stream_options', 'user', '__proto__', 'unknown'],
+    ...['response_format', 'guided_json', 'guided_regex', 'guided_choice', 'structured_outputs'],
   ],
 }
 const good = {
