@@ -99,11 +99,14 @@ export class LlamaReference {
         const [down] = this.#products(prefix, input(inner), ['down'], 'mlp.down_proj', stored)
         x = store(x.map((value, i) => value + down![i]!))
       }
+      const normed = store(norm('model.norm'))
       const head = config.tieEmbeddings ? 'model.embed_tokens.weight' : 'lm_head.weight'
-      const logits = multiply(
-        { rows: config.vocabSize, values: this.#vector(head) },
-        store(norm('model.norm')),
-      )
+      const logits = format.head
+        ? multiply(
+            this.#dequantized('lm_head', config.vocabSize, H, stored),
+            format.head.format.includes('a8') ? quantizedRow(normed) : normed,
+          )
+        : multiply({ rows: config.vocabSize, values: this.#vector(head) }, normed)
       return stored ? logits.map((value) => halfValue.f16(halfBits.f16(value))) : logits
     })
   }
@@ -146,8 +149,7 @@ export class LlamaReference {
   /** What a product takes of a row of activations. */
   #activations(input: Float64Array): Float64Array {
     if (this.#checkpoint.format.activations.bits >= 16) return input
-    const { q, scale } = quantizeRowsReference(input.map(Math.fround), input.length)
-    return Float64Array.from(q, (code) => code * scale[0]!)
+    return quantizedRow(input)
   }
 
   #rowsOf(part: string): number {
@@ -174,10 +176,10 @@ export class LlamaReference {
       const read = (suffix: string) =>
         new Uint8Array(this.#checkpoint.tensors.read(`${path}.${suffix}`).bytes)
       const { bits, group } = weights
-      const format =
-        bits === 8
-          ? 'w8a8'
-          : (`w4a${activations.bits}${group > 0 ? `-g${group}` : ''}` as QuantizedFormatName)
+      const usual = bits === 8 ? 'w8a8' : `w4a${activations.bits}${group > 0 ? `-g${group}` : ''}`
+      const { head, exceptions } = this.#checkpoint.format
+      const named = path === 'lm_head' ? head : exceptions?.[path]
+      const format = (named?.format ?? usual) as QuantizedFormatName
       const parts = weightFormats[format].unpack(new Uint32Array(read('codes').buffer), rows, columns)
       const perRow = {
         ...(activations.bits === 8 && { scale: new Uint16Array(read('scale').buffer) }),
@@ -197,6 +199,12 @@ export class LlamaReference {
     }
     return matrix
   }
+}
+
+/** What the int8 codes of a row stand for. */
+function quantizedRow(input: Float64Array): Float64Array {
+  const { q, scale } = quantizeRowsReference(input.map(Math.fround), input.length)
+  return Float64Array.from(q, (code) => code * scale[0]!)
 }
 
 interface Matrix {
