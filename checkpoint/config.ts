@@ -126,7 +126,6 @@ const configFields = z.object({
   layer_types: z.array(z.string()).nullish(),
   bos_token_id: tokenId.nullish(),
   eos_token_id: tokenIds.nullish(),
-  quantization_config: z.looseObject({ quant_method: z.string().nullish() }).nullish(),
 })
 
 const generationFields = z.object({
@@ -166,12 +165,6 @@ export function readConfig(path: string): ModelConfig {
     refuse(`hidden_size ${config.hidden_size} is not a multiple of ${heads} heads, and head_dim is not given`)
   if (config.hidden_act !== 'silu') refuse(`hidden_act ${config.hidden_act} is not supported; silu is`)
   if (config.mlp_bias) refuse('mlp_bias is not supported; only q, k and v projections may have a bias')
-  const quantizer = config.quantization_config
-  if (quantizer)
-    refuse(
-      `it is quantized by ${quantizer.quant_method ?? 'an unnamed method'}, which Quattuor does not read; ` +
-        'start from the floating-point checkpoint and run quattuor quantize',
-    )
   const isQwen2 = architecture === 'Qwen2ForCausalLM'
   if (config.attention_bias && !isQwen2)
     refuse(`attention_bias is not supported for ${architecture}, which would put a bias on o_proj as well`)

@@ -62,6 +62,12 @@ export function recognizeGptq(files: ForeignFiles): ForeignWeights | undefined {
   const isInOrder = paths.every((path) => {
     const k = columns(path)
     const size = groupSize(k)
+    const [groups] = tensors.info(`${path}.scales`).shape
+    if (groups !== Math.ceil(k / size))
+      throw new CheckpointError(
+        `${folder}: tensor ${path}.scales has ${groups} groups, and config.json says groups of ${size} of ${k} columns; ` +
+          'take config.json from where the weights come from',
+      )
     const of = groupOf(path, k)
     return Array.from({ length: k }, (_, column) => column).every(
       (column) => of(column) === Math.floor(column / size),

@@ -154,9 +154,11 @@ export function recognizeQServe(files: ForeignFiles): ForeignWeights | undefined
     codes: (path, n, k) => ({ ...common(path, n, k), zero: whole(path)! }),
     floats(path, n, k) {
       const matrix = common(path, n, k)
-      const zeros = zerosOf(path, n)
+      const [zeros, codes] = [zerosOf(path, n), isWhole ? whole(path) : undefined]
       return floatsOf(matrix, (row) => {
-        const [s, zero] = [f16Value(matrix.scale[row]!), f16Value(zeros[row]!)]
+        const s = f16Value(matrix.scale[row]!)
+        // Where zero points are codes, the stored products are roundings of what is meant.
+        const zero = codes ? codes[row]! * s : f16Value(zeros[row]!)
         return (column) => s * matrix.codes[row * k + column]! - zero
       })
     },

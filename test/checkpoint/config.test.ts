@@ -198,7 +198,6 @@ test('missing, mistyped and impossible fields are named', () => {
   refuses({ ...llama, num_key_value_heads: 5 }, '32 query heads', '5')
   refuses({ ...llama, hidden_size: 4100 }, 'head_dim')
   refuses({ ...llama, hidden_act: 'gelu' }, 'gelu')
-  refuses({ ...llama, quantization_config: { quant_method: 'awq' } }, 'awq', 'quattuor quantize')
   refuses('{', 'not valid JSON')
   refuses('[]', 'expected object')
   assertRefuses(() => readConfig('/nonexistent/config.json'), '/nonexistent/config.json is missing')
