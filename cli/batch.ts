@@ -18,8 +18,8 @@ interface BatchOptions extends RandomWeightsOptions {
   readonly name?: string
   readonly device?: string
   readonly gpus?: readonly string[]
-  readonly sequences: number
-  readonly stepTokens: number
+  readonly sequences?: number
+  readonly stepTokens?: number
   readonly context: number
   readonly pages?: number
 }
@@ -33,12 +33,16 @@ export const batchCommand = (): Command =>
     .option('--name <name>', "what requests call the model (default: its folder's name)")
     .addOption(deviceOption())
     .addOption(gpusOption())
-    .option('--sequences <n>', 'sequences that run at once', wholeNumber(1), 64)
-    .option('--step-tokens <n>', 'tokens of one step', wholeNumber(1), 1024)
+    .option(
+      '--sequences <n>',
+      'sequences that run at once (default: 512 on a GPU, 32 on the emulator)',
+      wholeNumber(1),
+    )
+    .option('--step-tokens <n>', 'tokens of one step (default: 4096, or 512)', wholeNumber(1))
     .option('--context <n>', 'tokens of one sequence, prompt and output', wholeNumber(1), 8192)
     .option(
       '--pages <n>',
-      'pages of 64 tokens in the cache (default: what is needed, or what fits)',
+      'pages of 64 tokens in the cache (default: what memory has room for; on the emulator, what is needed)',
       wholeNumber(1),
     )
     .addHelpText(
@@ -53,18 +57,19 @@ async function batch(input: string, output: string, options: BatchOptions): Prom
   // What is wrong with the file is told before a model is loaded.
   await countLines(input)
   const loading = progressBar('Loading')
-  // Twice as many requests as run, so that none of them ends without another to take its place.
-  const concurrency = 2 * options.sequences * (options.gpus?.length ?? 1)
   const { folder, name } = await modelFolder(options.model, options)
-  const { model } = await serveModel(folder, {
+  const { model, ready } = await serveModel(folder, {
     ...options,
     name: options.name ?? name,
     devices: options.gpus,
-    waiting: 128 * concurrency,
+    waiting: 1e6,
     textThreads: 1,
+    promptsFirst: true,
     stepMilliseconds: 120_000,
     onProgress: ({ done, total }) => loading.update(done, total),
   }).finally(loading.stop)
+  // Twice as many requests as run, so that none of them ends without another to take its place.
+  const concurrency = 2 * ready.reduce((sum, { limits }) => sum + limits.sequences, 0)
   const key = randomBytes(16).toString('hex')
   // The requests go through the server, so that they are checked and answered as they would be by `serve`.
   const server = createHttpServer({

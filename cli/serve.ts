@@ -19,8 +19,8 @@ interface ServeOptions extends RandomWeightsOptions {
   readonly gpus?: readonly string[]
   readonly name?: string
   readonly apiKey: readonly string[]
-  readonly sequences: number
-  readonly stepTokens: number
+  readonly sequences?: number
+  readonly stepTokens?: number
   readonly context: number
   readonly pages?: number
   readonly memoryFraction: number
@@ -46,12 +46,15 @@ export const serveCommand = (): Command =>
         .argParser(collect)
         .default([], 'none'),
     )
-    .option('--sequences <n>', 'sequences that run at once', wholeNumber(1), 32)
+    .option(
+      '--sequences <n>',
+      'sequences that run at once (default: 256 on a GPU, 32 on the emulator)',
+      wholeNumber(1),
+    )
     .option(
       '--step-tokens <n>',
-      'tokens of one step, of which prompts get what decoding leaves',
+      'tokens of one step, of which prompts get what decoding leaves (default: 2048, or 512)',
       wholeNumber(1),
-      512,
     )
     .option('--context <n>', 'tokens of one sequence, prompt and output', wholeNumber(1), 8192)
     .option(

@@ -16,10 +16,10 @@ export interface ServeModelOptions {
   readonly device?: string | undefined
   /** Devices that each run the model, which share the requests; default: `device` alone. */
   readonly devices?: readonly string[] | undefined
-  /** Sequences that run at once. */
-  readonly sequences: number
-  /** Tokens of one step. */
-  readonly stepTokens: number
+  /** Sequences that run at once; default: what suits the device. */
+  readonly sequences?: number | undefined
+  /** Tokens of one step; default: what suits the device. */
+  readonly stepTokens?: number | undefined
   /** Tokens of one sequence at most; less where the model has less. */
   readonly context: number
   /** Pages of the key/value cache; default: what memory has room for, or what the sequences need on the emulator. */
@@ -61,7 +61,7 @@ export async function serveModel(
         kind: 'model',
         folder,
         device,
-        tokens: Math.max(stepTokens, sequences),
+        tokens: stepTokens,
         sequences,
         context,
         pages,

@@ -8,9 +8,9 @@ export const runnerSpec = z.discriminatedUnion('kind', [
     kind: z.literal('model'),
     folder: z.string(),
     device: z.string().optional(),
-    /** Tokens of one step. */
-    tokens: count,
-    sequences: count,
+    /** Tokens of one step, and sequences that run at once; without them, what suits the device. */
+    tokens: count.optional(),
+    sequences: count.optional(),
     /** Tokens of one sequence at most; less where the model has less. */
     context: count,
     /** Pages of the cache; without it, as many as memory has room for, or all sequences need on the emulator. */
