@@ -70,7 +70,7 @@ export const PAGE_PARAM_BYTES = 2 * PAGE_TOKENS * 4
 export function decodeShape(c: DecodeConfig): DecodeShape {
   const { bits } = kvFormats[c.kv]
   const group = c.Hq / c.Hkv
-  const paired = bits < 16 && c.rows <= 4
+  const paired = isPaired(bits, c.rows)
   const pages = UNIT / PAGE_TOKENS
   return {
     bits,
@@ -88,6 +88,9 @@ export function decodeShape(c: DecodeConfig): DecodeShape {
     tiles: Math.ceil(c.D / 16 / WARPS),
   }
 }
+
+/** Whether there are columns enough in an MMA for two bytes of each row; otherwise registers are short for four CTAs. */
+const isPaired = (bits: number, rows: number): boolean => bits < 16 && rows <= MOST_ROWS / 2
 
 /** A word is four bytes of a column, or two 16-bit probabilities. */
 const operandWords = (bits: number, paired: boolean): number =>
@@ -109,7 +112,7 @@ const MOST_SLOTS = 8
 
 /** Shared memory beside blocks and parameters: what `makeDecodeMemory` has, and barriers. */
 const fixedBytes = (D: number, rows: number, bits: number): number => {
-  const paired = bits < 16 && rows <= 4
+  const paired = isPaired(bits, rows)
   const room = paired ? 4 : 8
   return (
     rows * (2 * D + 16 + 8) +
@@ -152,7 +155,9 @@ export function decodeConfig(o: {
     return { ctas, slots }
   }
   const placings =
-    o.ctasPerMultiprocessor === undefined ? [4, 3, 2, 1].map(placing) : [placing(o.ctasPerMultiprocessor)]
+    o.ctasPerMultiprocessor === undefined
+      ? [4, 3, 2, 1].filter((ctas) => ctas < 4 || isPaired(bits, rows)).map(placing)
+      : [placing(o.ctasPerMultiprocessor)]
   const { ctas, slots } = placings.find((each) => each.slots >= 4) ?? placings.at(-1)!
   const passes = Math.ceil((group * queries) / rows)
   return {
