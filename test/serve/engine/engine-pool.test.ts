@@ -1,5 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import type { TokenConstraint } from '../../../serve/engine/constraint.ts'
 import type { EngineOptions } from '../../../serve/engine/engine.ts'
 import { EnginePool } from '../../../serve/engine/engine-pool.ts'
 import { fakeOutput } from '../../../serve/engine/fake-model.ts'
@@ -125,6 +126,59 @@ test('when a child is killed its requests go on in the others, no token lost or 
   // The one that was killed is there again.
   while (!pool.engines[1]!.available) await new Promise((resolve) => setTimeout(resolve, 10))
   assert.equal(await tokensOf(pool, requests[0]!), outputs[0]!)
+  await pool.close()
+})
+
+test('a request with a constraint goes on with it elsewhere, whatever it was waiting for', async () => {
+  const pool = await startPool(2, {
+    openRunner: async () => {
+      let steps = 0
+      const onStep = () => {
+        if (++steps === 12) throw new Error('the device is lost')
+      }
+      return new FakeRunner({ vocabSize, pages: limits.pages, pageTokens: 64, onStep })
+    },
+    failures: 100,
+  })
+  /** Lets the n-th token be one of those whose rest by 7 is that of n; complete after 40. */
+  const constraint = (): TokenConstraint & { closed: number } => {
+    const maskOf = (count: number) => {
+      const bits = new Uint32Array(Math.ceil(vocabSize / 32))
+      for (let token = count % 7; token < vocabSize; token += 7) bits[token >> 5]! |= 1 << (token & 31)
+      return bits
+    }
+    let count = 0
+    const own = {
+      mask: maskOf(0),
+      closed: 0,
+      accept: async (token: number) => {
+        assert.is(token % 7, count % 7)
+        count++
+        await new Promise((resolve) => setTimeout(resolve, count % 4))
+        own.mask = maskOf(count)
+        return count === 40 ? ('complete' as const) : ('open' as const)
+      },
+      close: () => {
+        own.closed++
+      },
+    }
+    return own
+  }
+  const constraints = Array.from({ length: 12 }, constraint)
+  const outputs = await Promise.all(
+    constraints.map((one, i) =>
+      tokensOf(pool, { ...requestOf(i), maxTokens: 50, constrained: true, constraint: one }),
+    ),
+  )
+  assert.equal(
+    outputs.map(({ length }) => length),
+    Array.from({ length: 12 }, () => 40),
+  )
+  assert.equal(
+    constraints.map(({ closed }) => closed),
+    Array.from({ length: 12 }, () => 1),
+  )
+  assert.ok(pool.stats.restarts > 2, `${pool.stats.restarts}`)
   await pool.close()
 })
 
