@@ -133,6 +133,8 @@ test('what cannot be served is said in a sentence', async () => {
   process.env.HF_HUB_OFFLINE = '1'
   assertRefused(await runCli('serve', 'owner/model', ...small), 'owner/model is not in ')
   assertRefused(await runCli('serve', model, '--gpus', '0,', ...sizes), 'commas between')
+  assertRefused(await runCli('serve', '--random-weights', 'llama-9'), 'there is no shape llama-9')
+  assertRefused(await runCli('serve', ...small), 'name a model')
   assertRefused(await runCli('serve', model, '--sequences', '0'), 'whole number of at least 1')
   assertRefused(await runCli('serve', model, '--port', '65536'), 'from 0 to 65535')
   assertRefused(await runCli('serve', model, '--log-level', 'loud'), 'Allowed choices are fatal')

@@ -87,6 +87,7 @@ export const constraintFields = {
   guided_json: z.union([jsonSchema, z.string()]).nullish().describe('a JSON Schema, or one as a text'),
   guided_regex: z.string().min(1).nullish().describe('the whole text matches'),
   guided_choice: choices.nullish(),
+  guided_grammar: onlyNeutral(z.literal(''), 'guided_grammar'),
   structured_outputs: z
     .strictObject({
       json: z.union([jsonSchema, z.string()]).nullish(),

@@ -5,6 +5,8 @@ import type { ConstraintSpec } from '../../../serve/constrain/constraint-spec.ts
 import { ConstraintError } from '../../../serve/constrain/error.ts'
 import { GrammarThreads } from '../../../serve/constrain/grammar-threads.ts'
 import { byteCharacters } from '../../../serve/text/byte-level.ts'
+import { toolFormats } from '../../../serve/text/tools/tool-format.ts'
+import { ToolParser } from '../../../serve/text/tools/tool-parser.ts'
 import { nanoEnd, nanoFolder, nanoTokenizer } from '../../support/http-service.ts'
 import { conforms } from '../../support/json-schema.ts'
 import { rng } from '../../support/rng.ts'
@@ -219,6 +221,29 @@ test('a regular expression is followed as ECMAScript reads it', async () => {
       assert.ok(!complete || exact.test(text), `${pattern}: ${JSON.stringify(text)}`)
     }
   }
+})
+
+test('calls of tools are what the reader of each format takes them for', async () => {
+  const parameters = { type: 'object', properties: { city: { enum: ['Turku', 'Oulu'] } }, required: ['city'] }
+  const tools = [{ name: 'get_weather', parameters }, { name: 'rest' }]
+  for (const format of Object.values(toolFormats))
+    for (let seed = 0; seed < 6; seed++) {
+      const spec = { kind: 'calls', format: format.name, tools, several: true } as const
+      const { text, complete } = await walk(spec, rng(seed).uniform)
+      const parser = new ToolParser(format, ['get_weather', 'rest'])
+      const calls: { name: string; text: string }[] = []
+      for (const event of [...parser.push(text), ...parser.end()]) {
+        assert.is.not(event.type, 'text', text)
+        if (event.type === 'call') calls.push({ name: event.name, text: '' })
+        else if (event.type === 'arguments') calls.at(-1)!.text += event.text
+      }
+      assert.ok(calls.length > 0, text)
+      for (const call of complete ? calls : calls.slice(0, -1)) {
+        const { city, ...others } = JSON.parse(call.text)
+        assert.equal(others, {})
+        assert.is(['Turku', 'Oulu'].includes(city), call.name === 'get_weather', text)
+      }
+    }
 })
 
 test('without a token for the end a text goes on until nothing may follow', async () => {

@@ -179,6 +179,8 @@ test('what cannot be followed is refused with the reason', async () => {
   await fails({ guided_regex: 'a(?=b)' }, 'looking ahead')
   await fails({ guided_regex: 'a', guided_choice: ['b'] }, 'guided_regex and guided_choice both say')
   await fails({ structured_outputs: {} }, 'has none of json')
+  await fails({ structured_outputs: { grammar: 'root ::= "a"' } }, 'structured_outputs: ')
+  await fails({ guided_grammar: 'root ::= "a"' }, 'guided_grammar is not supported')
   await fails({ guided_regex: 'a', ignore_eos: true }, 'leave ignore_eos out')
   await fails({ guided_regex: 'a', max_tokens: 5000 }, 'exceed the context')
 })
