@@ -72,7 +72,9 @@ async function compile(key: string, spec: ConstraintSpec): Promise<Grammar> {
   let found = compiled.get(key)
   if (found === undefined) {
     const { text, counts } = grammarText(spec)
-    found = { compiled: await compiler.compileGrammar(text), counts }
+    const grammar = await xgrammar.Grammar.fromEBNF(text)
+    found = { compiled: await compiler.compileGrammar(grammar), counts }
+    grammar.dispose()
   }
   compiled.delete(key)
   compiled.set(key, found)
