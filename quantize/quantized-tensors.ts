@@ -59,8 +59,8 @@ export async function layerTensors(
   }
   for (const [name, mat] of Object.entries(norms) as [keyof typeof normTensors, Mat][])
     tensors.push(await floatTensor(compute, src, prefix + normTensors[name], mat, { stored }))
-  // In floats keys are as good with their means as without.
-  if (keys.mean && !stored) tensors.push(await keyMeanTensor(layer, keys.mean))
+  // A cache of floats is as good with the means of keys as without.
+  if (keys.mean && !(stored && layer.kv.bits === 16)) tensors.push(await keyMeanTensor(layer, keys.mean))
   return tensors
 }
 

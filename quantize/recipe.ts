@@ -187,17 +187,22 @@ export function formatOf(
   recipe: Target,
   keys: LayerNotes['keys'] = { mean: false, hadamard: false },
 ): CheckpointFormat {
-  if (recipe.weights === 'bf16' || recipe.weights === 'f32') return floatFormat(recipe.weights)
+  const kv = {
+    ...{ bits: recipe.kv, keyMean: keys.mean, keyHadamard: keys.hadamard },
+    ...(keys.clip !== undefined && { clip: keys.clip }),
+  }
+  if (recipe.weights === 'bf16') return floatFormat('bf16')
+  if (recipe.weights === 'f32') {
+    const floats = floatFormat('f32')
+    return recipe.kv === 16 ? floats : { ...floats, name: formatName({ ...floats, kv }), kv }
+  }
   const { bits, group, tag }: WeightFormat = weightFormats[recipe.weights]
   const codes = takesCodes(recipe.weights)
   const zero = bits === 8 ? 'none' : codes && group > 0 ? 'minimum' : 'integer'
   const format = {
     weights: { bits: bits as 4 | 8, group, zero, layout: tag },
     activations: { bits: codes ? 8 : 16, sum: codes && zero !== 'none' ? 'codes' : 'none' },
-    kv: {
-      ...{ bits: recipe.kv, keyMean: keys.mean, keyHadamard: keys.hadamard },
-      ...(keys.clip !== undefined && { clip: keys.clip }),
-    },
+    kv,
   } as const
   const head = recipe.head && { head: { format: recipe.head, layout: weightFormats[recipe.head].tag } }
   return { name: formatName(format), ...format, ...head }

@@ -45,7 +45,10 @@ export async function writeResult(
     [...[...made.values()].flat(), ...copied],
     {
       // Element types describe a checkpoint in floats.
-      metadata: storedType(recipe) ? new Map() : describeFormat(resultFormat(src, recipe, layers), producer),
+      metadata:
+        storedType(recipe) && recipe.kv === 16
+          ? new Map()
+          : describeFormat(resultFormat(src, recipe, layers), producer),
     },
   )
   try {
@@ -92,7 +95,7 @@ function resultFormat(
       StackName,
       LayerNotes['formats'][StackName],
     ][])
-      if (format !== recipe.weights)
+      if (format !== recipe.weights && format !== 'w16')
         exceptions[layerPrefix(layer) + products[product].path] = {
           format,
           layout: weightFormats[format].tag,
