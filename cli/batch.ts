@@ -8,7 +8,12 @@ import { type BatchAnswer, runBatch } from '../serve/batch/run-batch.ts'
 import { Metrics } from '../serve/http/metrics.ts'
 import { createHttpServer } from '../serve/http/server.ts'
 import { serveModel } from '../serve/serve-model.ts'
-import { addRandomWeightsOptions, modelFolder, modelHelp, type RandomWeightsOptions } from './model-folder.ts'
+import {
+  addRandomWeightsOptions,
+  modelHelp,
+  type RandomWeightsOptions,
+  servedFolder,
+} from './model-folder.ts'
 import { deviceOption, gpusOption, wholeNumber } from './options.ts'
 import { packageVersion } from './package-info.ts'
 import { progressBar } from './progress.ts'
@@ -57,7 +62,7 @@ async function batch(input: string, output: string, options: BatchOptions): Prom
   // What is wrong with the file is told before a model is loaded.
   await countLines(input)
   const loading = progressBar('Loading')
-  const { folder, name } = await modelFolder(options.model, options)
+  const { folder, name } = await servedFolder(options.model, options)
   const { model, ready } = await serveModel(folder, {
     ...options,
     name: options.name ?? name,

@@ -1,8 +1,9 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { checkContext, type GenerationConfig } from '../checkpoint/config.ts'
-import { openCheckpoint } from '../checkpoint/open.ts'
+import type { Checkpoint } from '../checkpoint/open.ts'
 import { PAGE_TOKENS } from '../kernels/formats/kv.ts'
 import { Model } from '../models/model.ts'
+import { openModel } from '../models/open-model.ts'
 import { openDevice } from '../runtime/open-device.ts'
 import type { Engine } from '../serve/engine/engine.ts'
 import { complete, startOnModel } from '../serve/engine/local-engine.ts'
@@ -12,6 +13,7 @@ import { Detokenizer } from '../serve/text/detokenizer.ts'
 import { loadTokenizer, type Tokenizer } from '../serve/text/tokenizer.ts'
 import { UsageError } from './failure.ts'
 import { checkKnownTokens } from './known-tokens.ts'
+import { modelFolder, modelHelp } from './model-folder.ts'
 import { collect, deviceOption, jsonOption, numberBetween, wholeNumber } from './options.ts'
 import { progressBar } from './progress.ts'
 
@@ -36,7 +38,7 @@ interface GenerateOptions {
 export const generateCommand = (): Command =>
   new Command('generate')
     .description('Continue a prompt, streaming the text.')
-    .argument('<model>', 'folder of a checkpoint, quantized by this program or floating-point')
+    .argument('<model>', modelHelp)
     .addOption(textsOption('-p, --prompt <text>', 'text to continue; give it several times to run a batch'))
     .addOption(textsOption('-c, --chat <text>', "a user's message, put into the model's chat template"))
     .option('-n, --max-tokens <n>', 'tokens to generate at most (default: 128, or what fits)', wholeNumber(1))
@@ -87,11 +89,12 @@ interface Generation {
   finished: FinishReason | undefined
 }
 
-async function generate(folder: string, options: GenerateOptions): Promise<void> {
+async function generate(model: string, options: GenerateOptions): Promise<void> {
   if (options.prompt.length + options.chat.length === 0)
     throw new UsageError('there is nothing to continue; give --prompt TEXT or --chat TEXT')
   const started = performance.now()
-  const checkpoint = openCheckpoint(folder)
+  const folder = await modelFolder(model)
+  const checkpoint = openModel(folder)
   const tokenizer = loadTokenizer(folder)
   const generations = (await requestsOf(folder, options, tokenizer, checkpoint)).map(
     (request): Generation => ({
@@ -145,7 +148,7 @@ async function requestsOf(
   folder: string,
   options: GenerateOptions,
   tokenizer: Tokenizer,
-  { config, generationConfig }: ReturnType<typeof openCheckpoint>,
+  { config, generationConfig }: Checkpoint,
 ): Promise<EngineRequest[]> {
   const render = options.chat.length > 0 ? await chatRenderer(folder) : String
   const prompts = [

@@ -1,7 +1,8 @@
 import { Command } from 'commander'
 import { CheckpointError } from '../checkpoint/error.ts'
-import { openCheckpoint } from '../checkpoint/open.ts'
+import { openModel } from '../models/open-model.ts'
 import { inspectProducts, type ProductFacts } from '../quantize/inspect.ts'
+import { modelFolder, modelHelp } from './model-folder.ts'
 import { jsonOption } from './options.ts'
 import { bytesText, progressBar } from './progress.ts'
 import { tableText } from './table.ts'
@@ -11,7 +12,7 @@ export const inspectCommand = (): Command =>
     .description(
       'Show what a checkpoint holds: format, sizes, how often each code occurs, and whether codes are safe.',
     )
-    .argument('<model>', 'folder of a checkpoint')
+    .argument('<model>', modelHelp)
     .option('--layers', 'a line for each product of each layer')
     .addOption(jsonOption())
     .addHelpText(
@@ -26,11 +27,12 @@ Examples:
     )
     .action(inspect)
 
-function inspect(
-  folder: string,
+async function inspect(
+  model: string,
   { layers, json }: { readonly layers?: boolean; readonly json?: boolean },
-): void {
-  const checkpoint = openCheckpoint(folder)
+): Promise<void> {
+  const folder = await modelFolder(model)
+  const checkpoint = openModel(folder)
   try {
     const { config, format, tensors } = checkpoint
     const bar = progressBar('Reading')

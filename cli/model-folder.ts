@@ -5,7 +5,7 @@ import { parseHubName } from '../serve/hub/hub-name.ts'
 import { UsageError } from './failure.ts'
 import { bytesText, progressBar } from './progress.ts'
 
-/** What `MODEL` is to a command that serves. */
+/** What `MODEL` is to a command. */
 export const modelHelp =
   'folder of a checkpoint, or the name of a model on the Hugging Face hub: OWNER/MODEL[@REVISION]'
 
@@ -25,24 +25,26 @@ export const addRandomWeightsOptions = (command: Command): Command =>
     )
     .option('--random-format <recipe>', 'format of random weights', 'w4a8kv4')
 
-/**
- * The folder of a model that is named by its folder or by its name on the hub, or that random weights stand in for; and what
- * clients call it. Throws `HubError` or `UsageError`.
- */
-export async function modelFolder(
-  model: string | undefined,
-  options: RandomWeightsOptions,
-): Promise<{ folder: string; name: string | undefined }> {
-  const { randomWeights } = options
-  if ((model === undefined) === (randomWeights === undefined))
-    throw new UsageError('name a model, or give --random-weights the name of a shape, and not both')
-  if (model === undefined)
-    return { folder: await randomFolder(randomWeights!, options.randomFormat), name: randomWeights }
+/** The folder of a model that is named by its folder or by its name on the hub. Throws `HubError`. */
+export async function modelFolder(model: string): Promise<string> {
   const hubName = existsSync(model) ? undefined : parseHubName(model)
-  if (hubName === undefined) return { folder: model, name: undefined }
+  if (hubName === undefined) return model
   const bar = progressBar(`Downloading ${model}`, bytesText)
-  const onProgress = (done: number, total: number) => bar.update(done, total)
-  return { folder: await fetchModel(hubName, { onProgress }).finally(bar.stop), name: model }
+  return fetchModel(hubName, { onProgress: (done, total) => bar.update(done, total) }).finally(bar.stop)
+}
+
+/** The folder of the model that is to be served, or of random weights that stand in for it, and what clients call it. */
+export async function servedFolder(
+  model: string | undefined,
+  { randomWeights, randomFormat }: RandomWeightsOptions,
+): Promise<{ folder: string; name: string | undefined }> {
+  if (model !== undefined && randomWeights === undefined) {
+    const folder = await modelFolder(model)
+    return { folder, name: folder === model ? undefined : model }
+  }
+  if (model === undefined && randomWeights !== undefined)
+    return { folder: await randomFolder(randomWeights, randomFormat), name: randomWeights }
+  throw new UsageError('name a model, or give --random-weights the name of a shape, and not both')
 }
 
 async function randomFolder(name: string, format: string): Promise<string> {

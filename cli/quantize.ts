@@ -7,6 +7,7 @@ import { loadCalibration } from './calibration-file.ts'
 import { openCompute } from './compute-device.ts'
 import { UsageError } from './failure.ts'
 import { mixedRecipe } from './mixed-recipe.ts'
+import { modelFolder, modelHelp } from './model-folder.ts'
 import { jsonOption, numberBetween, wholeNumber } from './options.ts'
 import { packageVersion } from './package-info.ts'
 import { bytesText, progressBar } from './progress.ts'
@@ -33,7 +34,7 @@ const defaultFormat = 'w4a8kv4-g128'
 export const quantizeCommand = (): Command =>
   new Command('quantize')
     .description('Quantize a floating-point checkpoint.')
-    .argument('<src>', 'folder of a Hugging Face checkpoint in safetensors')
+    .argument('<src>', modelHelp)
     .argument('<dst>', 'folder for the result, which must hold no weights yet')
     .option(
       '-r, --recipe <name>',
@@ -93,7 +94,8 @@ async function quantize(src: string, dst: string, options: QuantizeOptions): Pro
   if (options.bits !== undefined && !options.calibration)
     throw new UsageError('--bits measures products on text; give some with --calibration')
   const wanted = await recipeOf(options)
-  const checkpoint = openCheckpoint(src)
+  const folder = await modelFolder(src)
+  const checkpoint = openCheckpoint(folder)
   const started = performance.now()
   const bar = progressBar('Quantizing')
   const held = await openCompute(options.device)
@@ -101,7 +103,7 @@ async function quantize(src: string, dst: string, options: QuantizeOptions): Pro
     const calibration: Calibration | undefined =
       options.calibration === undefined
         ? undefined
-        : loadCalibration(src, checkpoint.config, options.calibration, {
+        : loadCalibration(folder, checkpoint.config, options.calibration, {
             windows: options.calibrationWindows,
             window: options.window,
             seed,

@@ -6,6 +6,7 @@ import { packageVersion } from './package-info.ts'
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
   generate: async () => (await import('./generate.ts')).generateCommand(),
   quantize: async () => (await import('./quantize.ts')).quantizeCommand(),
+  convert: async () => (await import('./convert.ts')).convertCommand(),
   inspect: async () => (await import('./inspect.ts')).inspectCommand(),
   eval: async () => (await import('./eval.ts')).evalCommand(),
   compile: async () => (await import('./compile.ts')).compileCommand(),

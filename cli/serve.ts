@@ -6,7 +6,12 @@ import { createHttpServer } from '../serve/http/server.ts'
 import type { ReadyMessage } from '../serve/process/runner-spec.ts'
 import { serveModel } from '../serve/serve-model.ts'
 import { UsageError } from './failure.ts'
-import { addRandomWeightsOptions, modelFolder, modelHelp, type RandomWeightsOptions } from './model-folder.ts'
+import {
+  addRandomWeightsOptions,
+  modelHelp,
+  type RandomWeightsOptions,
+  servedFolder,
+} from './model-folder.ts'
 import { collect, deviceOption, gpusOption, numberBetween, wholeNumber } from './options.ts'
 import { packageVersion } from './package-info.ts'
 import { bytesText, progressBar } from './progress.ts'
@@ -87,7 +92,7 @@ async function serve(wanted: string | undefined, options: ServeOptions): Promise
   const started = performance.now()
   const logger = pino({ level: options.logLevel })
   const bar = progressBar('Loading')
-  const { folder, name } = await modelFolder(wanted, options)
+  const { folder, name } = await servedFolder(wanted, options)
   const { model, ready } = await serveModel(folder, {
     ...options,
     name: options.name ?? name,

@@ -1,11 +1,13 @@
 import { Command } from 'commander'
-import { type Checkpoint, openCheckpoint } from '../../checkpoint/open.ts'
+import type { Checkpoint } from '../../checkpoint/open.ts'
 import { PAGE_TOKENS } from '../../kernels/formats/kv.ts'
 import { KvCache } from '../../models/kv-cache.ts'
+import { openModel } from '../../models/open-model.ts'
 import { openDevice } from '../../runtime/open-device.ts'
 import { compareModels } from '../../serve/compare-models.ts'
 import { loadTokenizer } from '../../serve/text/tokenizer.ts'
 import { UsageError } from '../failure.ts'
+import { modelFolder } from '../model-folder.ts'
 import { deviceOption, jsonOption, wholeNumber } from '../options.ts'
 import { progressBar } from '../progress.ts'
 import { tableText } from '../table.ts'
@@ -51,7 +53,8 @@ Examples:
 async function compare(folders: readonly string[], options: CompareOptions): Promise<void> {
   if (folders.length < 2)
     throw new UsageError('a comparison takes two models or more; of one, quattuor eval perplexity tells')
-  const checkpoints = folders.map(openCheckpoint)
+  const checkpoints: Checkpoint[] = []
+  for (const model of folders) checkpoints.push(openModel(await modelFolder(model)))
   const [first] = checkpoints as [Checkpoint, ...Checkpoint[]]
   for (const { folder, config } of checkpoints)
     if (config.vocabSize !== first.config.vocabSize)

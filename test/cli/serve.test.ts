@@ -1,9 +1,10 @@
 import { type ChildProcess, execFileSync } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import OpenAI from 'openai'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { startFakeHub } from '../support/fake-hub.ts'
 import { assertRefused, runCli, spawnCli, temporaryFolder } from '../support/run-cli.ts'
 import { writeTinyModel } from '../support/tiny-model.ts'
 
@@ -125,6 +126,27 @@ test('a batch is answered, and goes on from what it has', async () => {
     await runCli('batch', join(root, 'none'), output, '--model', model, ...small),
     'does not exist',
   )
+})
+
+test('a model is taken from the hub by its name', async () => {
+  const hub = await startFakeHub()
+  for (const path of readdirSync(model))
+    hub.files.set(path, { content: readFileSync(join(model, path)), large: path.endsWith('.safetensors') })
+  const { HF_ENDPOINT, HF_HUB_CACHE } = process.env
+  Object.assign(process.env, { HF_ENDPOINT: hub.url, HF_HUB_CACHE: join(root, 'hub') })
+  try {
+    const ask = ['--prompt', 'Once', '--max-tokens', '4', '--device', 'emulator']
+    const [named, inFolder] = [
+      await runCli('generate', 'owner/model', ...ask),
+      await runCli('generate', model, ...ask),
+    ]
+    assert.equal([named.code, named.out], [0, inFolder.out])
+  } finally {
+    await hub.close()
+    for (const [name, value] of Object.entries({ HF_ENDPOINT, HF_HUB_CACHE }))
+      if (value === undefined) delete process.env[name]
+      else process.env[name] = value
+  }
 })
 
 test('what cannot be served is said in a sentence', async () => {
