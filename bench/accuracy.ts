@@ -50,7 +50,7 @@ await runBench(
     .requiredOption('--test <file>', 'text that is reported')
     .requiredOption('--calibration <files...>', 'texts to calibrate on, each alone')
     .option('--recipes <names...>', 'recipes, or paths of some', [...roundings, ...shipped])
-    .option('--steps', 'also what leads to each recipe, pass by pass')
+    .option('--steps', 'also what leads to each recipe, pass by pass, with one seed')
     .option('--seeds <n>', 'seeds of each recipe and text', wholeNumber(1), 3)
     .option('--calibration-windows <n>', 'windows to calibrate on', wholeNumber(1), 96)
     .option('--window <n>', 'tokens of a window', wholeNumber(2), 1024)
@@ -82,12 +82,10 @@ function isOf(row: AccuracyRow, { recipe, calibration, seed }: AccuracyRun): boo
 
 function planned({ recipes, steps, calibration, seeds }: AccuracyOptions): AccuracyRun[] {
   const named = recipes.map((name): Recipe => (name.endsWith('.json') ? readRecipe(name) : recipeNamed(name)))
-  const all = named.flatMap((recipe) =>
-    // The last step is the recipe itself, under its own name.
-    steps && recipe.passes.length > 1 ? [...ladder(recipe).slice(0, -1), recipe] : [recipe],
-  )
+  // The last step is the recipe itself.
+  const leading = steps ? named.flatMap((recipe) => ladder(recipe).slice(0, -1)) : []
   const texts = calibration.map((path) => basename(path))
-  return planRuns([recipeNamed('bf16'), ...all], texts, seeds)
+  return [...planRuns([recipeNamed('bf16'), ...named], texts, seeds), ...planRuns(leading, texts, 1)]
 }
 
 /** The rows of so many processes, each with its part of the work. Throws where one of them fails. */

@@ -1,14 +1,18 @@
 import { z } from 'zod'
-import type { StackName } from '../layer-state.ts'
-import { foldScales, gatherColumns } from './fold-scales.ts'
+import type { Mat } from '../compute/compute.ts'
+import { type LayerState, type StackName, stacks } from '../layer-state.ts'
+import type { QuantizedFormatName } from '../round-to-nearest.ts'
+import { foldScales, gatherColumns, spreadScales } from './fold-scales.ts'
 import { definePass } from './pass.ts'
-import { leastIndex, scaleErrors } from './search-scales.ts'
+import { squaredError } from './rounding.ts'
+import { leastIndex } from './search-scales.ts'
 
 /**
  * Makes the weights of loud channels larger, so that rounding them errs less, and their inputs smaller: channel j by
- * s_j = (mean |x_j|)^r over √(max s · min s), with the r of twenty, from 0, that errs least on sampled inputs when weights are
- * rounded. Products are judged by their own outputs. Columns of o where query heads share values are left alone. A clip
- * behind it belongs to the method. Source: AWQ (arXiv 2306.00978), section 3.2.
+ * s_j = (mean |x_j|)^r over √(max s · min s), with the r of twenty, from 0, that errs least when weights are rounded.
+ * Products are judged by their own outputs, through the Gram matrix, and with a clip, which belongs to the method and
+ * follows in the recipe: what a power is worth depends on it. Columns of o where query heads share values are left alone.
+ * Source: AWQ (arXiv 2306.00978), section 3.2.
  */
 export const awq = definePass({
   name: 'awq',
@@ -17,21 +21,61 @@ export const awq = definePass({
     stacks: z.array(z.enum(['qkv', 'o', 'gateUp', 'down'])).default(['qkv', 'o', 'gateUp', 'down']),
     /** Powers tried: 0, 1/steps, …, (steps − 1)/steps. */
     steps: z.int().min(1).max(100).default(20),
+    /** Ratios of clip that are tried with each power; one is no clip. */
+    ratios: z.int().min(1).max(50).default(10),
   }),
   async layer(layer, options, run) {
-    const shared = layer.config.heads !== layer.config.kvHeads
+    const { config, formats, statistics } = layer
     for (const stack of options.stacks as readonly StackName[]) {
-      if (stack === 'o' && shared) continue
-      const { meanAbs } = await layer.statistics.columns(stack)
+      if (formats[stack] === 'w16' || (stack === 'o' && config.heads !== config.kvHeads)) continue
+      const { meanAbs } = await statistics.columns(stack)
       const loudness = gatherColumns(layer, stack, meanAbs)
       const powers = Array.from({ length: options.steps }, (_, k) => k / options.steps)
       const candidates = powers.map((power) => scalesOf(loudness, power))
-      const best = leastIndex(await scaleErrors(layer, stack, candidates))
+      const ratios = Array.from({ length: options.ratios }, (_, i) => 1 - i / (2 * options.ratios))
+      const errors: number[] = []
+      for (const scales of candidates) errors.push(await roundingError(layer, stack, scales, ratios))
+      const best = leastIndex(errors)
       if (best > 0) await foldScales(layer, stack, candidates[best]!)
       run.record(`${stack} power`, powers[best]!)
     }
   },
 })
+
+/** The squared error of a product's outputs when its weights are scaled, clipped and rounded. */
+async function roundingError(
+  layer: LayerState,
+  stack: StackName,
+  scales: Float64Array,
+  ratios: readonly number[],
+): Promise<number> {
+  const { compute, weights, statistics } = layer
+  const format = layer.formats[stack] as QuantizedFormatName
+  const row = (values: Float64Array): Mat => compute.from(values, 1, values.length)
+  const copyOf = async (src: Mat): Promise<Mat> => {
+    const dst = compute.allocate(src.rows, src.columns)
+    await compute.copy(dst, src)
+    return dst
+  }
+  const all = spreadScales(layer, stack, scales)
+  const [times, over] = [row(all), row(all.map((s) => 1 / s))]
+  const gram = await copyOf(await statistics.gram(stack))
+  await compute.scaleColumns(gram, over)
+  await compute.scaleRows(gram, compute.reshape(over, over.columns, 1))
+  let error = 0
+  for (const name of stacks[stack]) {
+    const w = await copyOf(weights[name])
+    await compute.scaleColumns(w, times)
+    const rounded = compute.allocate(w.rows, w.columns)
+    const clip = await compute.searchClip(w, gram, format, ratios)
+    const grid = await compute.fitGrid(w, format, clip)
+    await compute.snap(rounded, w, grid)
+    error += await squaredError(compute, gram, rounded, w)
+    for (const mat of [w, rounded, clip, grid]) mat.free()
+  }
+  for (const mat of [times, over, gram]) mat.free()
+  return error
+}
 
 const LEAST = 1e-4
 
