@@ -1,4 +1,4 @@
-import { existsSync, realpathSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import type { Checkpoint } from '../checkpoint/open.ts'
 import { copyCompanionFiles, weightsFileName } from '../checkpoint/quantized.ts'
@@ -6,6 +6,7 @@ import { layerProjections } from '../models/projections.ts'
 import type { Calibration } from './calibration.ts'
 import type { Compute } from './compute/compute.ts'
 import { HostCompute } from './compute/host.ts'
+import { checkApart } from './destination.ts'
 import { embeddingPart, headPart, storedType } from './ends.ts'
 import { QuantizeError } from './error.ts'
 import { advanceOriginal, startHidden, storedHidden, storeHidden } from './hidden-states.ts'
@@ -141,12 +142,11 @@ async function quantizeLayers(run: Run, progress: (done: number, what: string) =
 }
 
 function check(dst: string, src: Checkpoint, recipe: Recipe): void {
-  if (src.format.weights.bits < 16)
+  if (src.format.weights.bits < 16 || src.foreign)
     throw new QuantizeError(
-      `${src.folder} is quantized already, as ${src.format.name}; start from the original model`,
+      `${src.folder} is quantized already, as ${src.foreign?.scheme ?? src.format.name}; start from the original model`,
     )
-  if (existsSync(dst) && realpathSync(dst) === realpathSync(src.folder))
-    throw new QuantizeError(`${dst} is the model itself; name another folder for the result`)
+  checkApart(dst, src)
   if (recipe.weights === 'bf16') return
   for (let index = 0; index < src.config.layers; index++)
     for (const [product, projection] of Object.entries(layerProjections(src.config))) {

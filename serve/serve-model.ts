@@ -1,5 +1,5 @@
 import { basename, resolve } from 'node:path'
-import { openCheckpoint } from '../checkpoint/open.ts'
+import { openModel } from '../models/open-model.ts'
 import { GrammarThreads } from './constrain/grammar-threads.ts'
 import { Engine, type EngineOptions } from './engine/engine.ts'
 import { EnginePool } from './engine/engine-pool.ts'
@@ -122,7 +122,7 @@ function slower(a: ProgressMessage, b: ProgressMessage): ProgressMessage {
 
 /** What the weights' process does not need to tell. */
 function readCheckpoint(folder: string) {
-  const checkpoint = openCheckpoint(folder)
+  const checkpoint = openModel(folder)
   const { config, generationConfig } = checkpoint
   checkpoint.close()
   return { config, generationConfig }

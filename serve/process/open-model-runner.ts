@@ -1,6 +1,6 @@
-import { openCheckpoint } from '../../checkpoint/open.ts'
 import { PAGE_TOKENS } from '../../kernels/formats/kv.ts'
 import { Model } from '../../models/model.ts'
+import { openModel } from '../../models/open-model.ts'
 import { openDevice } from '../../runtime/open-device.ts'
 import { ModelRunner, scheduleLimitsOf } from '../engine/model-runner.ts'
 import { planMemory } from '../engine/plan-memory.ts'
@@ -13,7 +13,7 @@ export async function openModelRunner(
   onProgress: (progress: ProgressMessage) => void,
 ): Promise<OpenedRunner> {
   const clock = stopwatch()
-  const checkpoint = openCheckpoint(spec.folder)
+  const checkpoint = openModel(spec.folder)
   const device = await openDevice(spec.device)
   const onGpu = device.properties.driver !== null
   const { config } = checkpoint
