@@ -121,16 +121,15 @@ async function loadReferenceHead(compute: Compute, src: Checkpoint): Promise<Ref
 }
 
 /**
- * The logits that a checkpoint stands for, [ids, vocabulary], by the quantizer's own forward pass: weights as their codes
- * say, activations and cache through their formats, and nothing else rounded. The ids are whole windows. What kernels
- * give differs by the rounding of activations to 16 bits.
+ * The hidden states behind the last layer of a checkpoint, [ids, hidden size], by the quantizer's own forward pass: weights
+ * as their codes say, activations and cache through their formats, and nothing else rounded. The ids are whole windows.
  */
-export async function referenceLogits(
+async function referenceStates(
   compute: Compute,
   src: Checkpoint,
   ids: Int32Array,
   window: number,
-  onProgress: (layer: number, layers: number) => void = () => {},
+  onProgress: (layer: number, layers: number) => void,
 ): Promise<Mat> {
   const { config } = src
   const table = await loadMat(compute, src, 'model.embed_tokens.weight', [
@@ -147,29 +146,67 @@ export async function referenceLogits(
     await forwardAll(states, layer, { fakeActivations: true, fakeKv: true })
     freeLayer(layer)
   }
-  const { norm, weight, format } = await loadReferenceHead(compute, src)
+  angles.cosSin.free()
+  return states
+}
+
+/** The logits of hidden states, which are normalized in place. */
+async function headLogits(
+  compute: Compute,
+  { config }: Checkpoint,
+  { norm, weight, format }: ReferenceHead,
+  states: Mat,
+): Promise<Mat> {
   await compute.rmsNorm(states, states, norm, config.normEpsilon)
   if (format !== 'w16' && takesCodes(format)) await compute.fakeQuantizeRows(states)
-  const logits = compute.allocate(ids.length, config.vocabSize)
+  const logits = compute.allocate(states.rows, config.vocabSize)
   await compute.multiply(logits, states, weight, { transposeB: true })
-  for (const mat of [states, norm, weight, angles.cosSin]) mat.free()
   return logits
 }
 
 /**
- * Perplexity by `referenceLogits`: every token but the first is scored once, in windows that share no context. A rest that
- * fills no window is left out.
+ * The logits that a checkpoint stands for, [ids, vocabulary], for whole windows of ids. What kernels give differs by the
+ * rounding of activations to 16 bits, and by the codes that it turns.
+ */
+export async function referenceLogits(
+  compute: Compute,
+  src: Checkpoint,
+  ids: Int32Array,
+  window: number,
+): Promise<Mat> {
+  const states = await referenceStates(compute, src, ids, window, () => {})
+  const head = await loadReferenceHead(compute, src)
+  const logits = await headLogits(compute, src, head, states)
+  for (const mat of [states, head.norm, head.weight]) mat.free()
+  return logits
+}
+
+/** Rows of logits that are in memory at once. */
+const logitRows = 1024
+
+/**
+ * Perplexity by the logits of `referenceLogits`: every token but the first is scored once, in windows that share no context. A
+ * rest that fills no window is left out. `onProgress` is called before each layer.
  */
 export async function referencePerplexity(
   compute: Compute,
   src: Checkpoint,
   ids: ArrayLike<number>,
   window: number,
-): Promise<{ readonly perplexity: number; readonly tokens: number }> {
-  const tokens = Math.floor((ids.length - 1) / window) * window
+  onProgress: (layer: number, layers: number) => void = () => {},
+): Promise<{ readonly perplexity: number; readonly tokens: number; readonly windows: number }> {
+  const windows = Math.floor((ids.length - 1) / window)
+  const tokens = windows * window
   const all = Int32Array.from(ids)
-  const logits = await referenceLogits(compute, src, all.subarray(0, tokens), window)
-  const nats = await compute.crossEntropy(logits, all.slice(1, tokens + 1))
-  logits.free()
-  return { perplexity: Math.exp(nats.reduce((sum, value) => sum + value, 0) / tokens), tokens }
+  const states = await referenceStates(compute, src, all.subarray(0, tokens), window, onProgress)
+  const head = await loadReferenceHead(compute, src)
+  let nats = 0
+  for (let first = 0; first < tokens; first += logitRows) {
+    const end = Math.min(tokens, first + logitRows)
+    const logits = await headLogits(compute, src, head, compute.rowsOf(states, first, end))
+    for (const value of await compute.crossEntropy(logits, all.slice(first + 1, end + 1))) nats += value
+    logits.free()
+  }
+  for (const mat of [states, head.norm, head.weight]) mat.free()
+  return { perplexity: Math.exp(nats / tokens), tokens, windows }
 }

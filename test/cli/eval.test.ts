@@ -31,6 +31,30 @@ test('the text may be cut, and the line for people says the same', async () => {
   assert.match(out, /^perplexity [\d.]+ {2}\(w4a8kv4, 39 tokens, 2 windows of 32, emulator, [\d.]+ s\)\n$/)
 })
 
+test('--reference computes the same on the host, in floats', async () => {
+  const run = await runCli(
+    'eval',
+    'perplexity',
+    model,
+    '--text',
+    text,
+    '--window',
+    '33',
+    '--reference',
+    '--json',
+    '--device',
+    'host',
+  )
+  assert.equal([run.code, run.err], [0, ''])
+  const reference = JSON.parse(run.out)
+  const kernels = JSON.parse((await evaluate('--text', text, '--window', '33', '--json')).out)
+  assert.equal([reference.device, reference.windows, reference.tokens], ['host', 3, 99])
+  assert.ok(
+    Math.abs(reference.perplexity / kernels.perplexity - 1) < 0.02,
+    `${reference.perplexity} ${kernels.perplexity}`,
+  )
+})
+
 test('what cannot be measured is refused in one sentence', async () => {
   const short = join(root, 'short.txt')
   writeFileSync(short, 'x')
