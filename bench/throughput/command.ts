@@ -145,6 +145,7 @@ async function measureFormat(
       limits: {
         ...scheduleLimitsOf(model, { waiting: 1e6, watermark: 0 }),
         tokens: Math.max(tokens, running),
+        promptsFirst: !options.beside,
       },
       pageTokens: PAGE_TOKENS,
       // Other engines run on it, too.
