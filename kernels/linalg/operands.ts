@@ -31,9 +31,9 @@ export interface ProductConfig {
   readonly triangular: boolean
 }
 
-/** CTAs of a product of M × N, of tiles of so many columns. */
-export const productGrid = (M: number, N: number, columns = PRODUCT_TILE): [number, number] => [
-  ceilDiv(N, columns),
+/** CTAs of a product of M × N. */
+export const productGrid = (M: number, N: number): [number, number] => [
+  ceilDiv(N, PRODUCT_TILE),
   ceilDiv(M, PRODUCT_TILE),
 ]
 
@@ -50,8 +50,6 @@ export interface OperandPlace {
 }
 
 export interface OperandCopy {
-  /** Rows of the tile. */
-  readonly rows: number
   /** Columns of a step. */
   readonly step: number
   /** Whether the operand's rows lie along K. */
@@ -60,17 +58,17 @@ export interface OperandCopy {
 }
 
 /**
- * Device: starts the copies of a step's elements of a tile of an operand, as they lie in global memory: [row, column of the
+ * Device: starts the copies of a step's 128 × `step` elements of an operand, as they lie in global memory: [row, column of the
  * step] where rows lie along K, [column of the step, row] otherwise. What is outside becomes zeros.
  */
 export function copyOperand(
   dst: Shared<f32>,
   src: In<f32, string>,
   p: OperandPlace,
-  { rows, step, along, vec }: OperandCopy,
+  { step, along, vec }: OperandCopy,
 ): void {
-  const chunks = (along ? step : rows) / vec
-  for (const turn of unroll((rows * step) / (vec * THREADS))) {
+  const chunks = (along ? step : PRODUCT_TILE) / vec
+  for (const turn of unroll((PRODUCT_TILE * step) / (vec * THREADS))) {
     const copy = threadIdx.x + turn * THREADS
     const outer = idiv(copy, chunks)
     const at = (copy % chunks) * vec

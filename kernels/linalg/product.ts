@@ -80,19 +80,9 @@ export const product = kernel(
         load(step, stage) {
           const k = first + step * STEP
           const fromA = { row: a.rowA, column: a.columnA, first: m0, extent: a.M, k, K: a.K }
-          copyOperand(tileA.row(stage), a.a, fromA, {
-            rows: PRODUCT_TILE,
-            step: STEP,
-            along: alongA,
-            vec: c.vec,
-          })
+          copyOperand(tileA.row(stage), a.a, fromA, { step: STEP, along: alongA, vec: c.vec })
           const fromB = { row: a.rowB, column: a.columnB, first: n0, extent: a.N, k, K: a.K }
-          copyOperand(tileB.row(stage), a.b, fromB, {
-            rows: PRODUCT_TILE,
-            step: STEP,
-            along: alongB,
-            vec: c.vec,
-          })
+          copyOperand(tileB.row(stage), a.b, fromB, { step: STEP, along: alongB, vec: c.vec })
         },
         compute(_step, stage) {
           for (const k of unroll(0, STEP, 4)) {

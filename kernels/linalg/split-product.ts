@@ -36,25 +36,20 @@ const STEPS_OF_A_SUM = 4
 /** Tile rows whose tiles are neighbours in time, so that what is in flight shares its operands. */
 const GROUP = 12
 
-export interface SplitProductConfig extends ProductConfig {
-  /** Columns of a CTA: 128, or 64 for two CTAs on a multiprocessor. */
-  readonly columns: 128 | 64
-}
-
 /**
  * c = alpha · op(a) · op(b) (+ c) of f32 by tensor cores: as `product`, several times as fast, and nearly as exact. Each
  * element x is h + l, two bf16 numbers that have 16 bits of it, and of the products h·h, h·l and l·h are summed: what is
  * left out is 2⁻¹⁷ of a term at most. Sums of 128 terms are made by tensor cores, and those are added in ascending order.
  *
- * A warp computes 64 × 32, or 32 × 32, of the 128 × 128, or 128 × 64, elements of a CTA. The order of the columns within a step, and that of rows whose
+ * A warp computes 64 × 32 of the 128 × 128 elements of a CTA. The order of the columns within a step, and that of rows whose
  * tiles do not lie along K, is such that operands come out of shared memory in wide accesses without conflicts.
  */
 export const splitProduct = kernel(
   import.meta.url,
   {
-    grid: (d, c: SplitProductConfig) => productGrid(d.CR!, d.CC!, c.columns),
+    grid: (d) => productGrid(d.CR!, d.CC!),
     block: [THREADS],
-    blocksPerMultiprocessor: (c) => 128 / c.columns,
+    blocksPerMultiprocessor: () => 1,
   },
   function splitProduct(
     a: {
@@ -72,26 +67,24 @@ export const splitProduct = kernel(
       K: i32
       alpha: f32
     },
-    c: SplitProductConfig,
+    c: ProductConfig,
   ) {
     staticAssert(!c.triangular, 'triangular operands are for product')
     const { row, column } = ownTile()
     const m0 = row * PRODUCT_TILE
-    const n0 = column * c.columns
-    if (c.part === 'upper' && n0 + c.columns <= m0) return
+    const n0 = column * PRODUCT_TILE
+    if (c.part === 'upper' && n0 + PRODUCT_TILE <= m0) return
     const alongA = !c.transposeA
     const alongB = c.transposeB
     const runs = alongA && alongB
-    const tileA = operandTile(alongA, PRODUCT_TILE)
-    const tileB = operandTile(alongB, c.columns)
-    // Of instructions, a warp has so many tiles along M, and four along N.
-    const tiles = c.columns / 32
-    const rowsA = idiv(warpIdx, tiles) * (16 * tiles)
-    const columnsB = (warpIdx % tiles) * 32
-    const sums = each(tiles, () => each(4, () => regs(4, f32(0))))
-    const acc = each(tiles, () => each(4, () => regs(4, f32(0))))
+    const tileA = operandTile(alongA)
+    const tileB = operandTile(alongB)
+    const rowsA = (warpIdx >> 2) * 64
+    const columnsB = (warpIdx & 3) * 32
+    const sums = each(4, () => each(4, () => regs(4, f32(0))))
+    const acc = each(4, () => each(4, () => regs(4, f32(0))))
     const promote = (): void => {
-      for (const i of unroll(tiles))
+      for (const i of unroll(4))
         for (const q of unroll(4))
           for (const e of unroll(4)) {
             sums[i]![q]![e] = sums[i]![q]![e]! + acc[i]![q]![e]!
@@ -105,42 +98,33 @@ export const splitProduct = kernel(
         load(step, stage) {
           const k = step * STEP
           const fromA = { row: a.rowA, column: a.columnA, first: m0, extent: a.M, k, K: a.K }
-          copyOperand(tileA.row(stage), a.a, fromA, {
-            rows: PRODUCT_TILE,
-            step: STEP,
-            along: alongA,
-            vec: c.vec,
-          })
+          copyOperand(tileA.row(stage), a.a, fromA, { step: STEP, along: alongA, vec: c.vec })
           const fromB = { row: a.rowB, column: a.columnB, first: n0, extent: a.N, k, K: a.K }
-          copyOperand(tileB.row(stage), a.b, fromB, {
-            rows: c.columns,
-            step: STEP,
-            along: alongB,
-            vec: c.vec,
-          })
+          copyOperand(tileB.row(stage), a.b, fromB, { step: STEP, along: alongB, vec: c.vec })
         },
         compute(step, stage) {
           for (const k of unroll(2)) {
             const placeB = { along: alongB, runs, first: columnsB, k }
             const ofB = fragments(tileB.row(stage), placeB, 0).map(split)
-            for (const half of unroll(tiles / 2)) {
+            for (const half of unroll(2)) {
               const placeA = { along: alongA, runs, first: rowsA, k }
               const ofA = fragments(tileA.row(stage), placeA, 4 * half).map(split)
-              for (const part of unroll(2)) {
-                const [top, bottom] = [ofA[2 * part]!, ofA[2 * part + 1]!]
-                const high = [top.high[0]!, bottom.high[0]!, top.high[1]!, bottom.high[1]!]
-                const low = [top.low[0]!, bottom.low[0]!, top.low[1]!, bottom.low[1]!]
-                const i = 2 * half + part
-                ofB.forEach((y, q) => {
-                  mma(atom, acc[i]![q]!, low, y.high)
-                })
-                ofB.forEach((y, q) => {
-                  mma(atom, acc[i]![q]!, high, y.low)
-                })
-                ofB.forEach((y, q) => {
-                  mma(atom, acc[i]![q]!, high, y.high)
-                })
+              const [high, low] = (['high', 'low'] as const).map((which) =>
+                each(2, (part) => {
+                  const [top, bottom] = [ofA[2 * part]![which], ofA[2 * part + 1]![which]]
+                  return [top[0]!, bottom[0]!, top[1]!, bottom[1]!]
+                }),
+              )
+              // Eight sums in turns: none waits for its last term.
+              const add = (x: readonly (readonly u32[])[], which: 'high' | 'low'): void => {
+                for (const part of unroll(2))
+                  ofB.forEach((y, q) => {
+                    mma(atom, acc[2 * half + part]![q]!, x[part]!, y[which])
+                  })
               }
+              add(low!, 'high')
+              add(high!, 'low')
+              add(high!, 'high')
             }
           }
           if (step % STEPS_OF_A_SUM === STEPS_OF_A_SUM - 1) promote()
@@ -150,7 +134,7 @@ export const splitProduct = kernel(
     promote()
 
     const pair = 2 * (laneIdx & 3)
-    for (const slot of unroll(2 * tiles)) {
+    for (const slot of unroll(8)) {
       const at = m0 + rowsA + ownRow(alongA, slot, laneIdx >>> 2)
       if (at < a.M) {
         // A lane has two columns of each of four tiles.
@@ -177,8 +161,8 @@ function ownTile(): { row: i32; column: i32 } {
 }
 
 /** Rows along K lie so that a warp reads them in runs of four columns, or in columns four apart; others so that four rows are read. */
-const operandTile = (along: boolean, rows: number) =>
-  shared<f32>('f32', along ? [STAGES, rows, STEP + 4] : [STAGES, STEP, rows + 8])
+const operandTile = (along: boolean) =>
+  shared<f32>('f32', along ? [STAGES, PRODUCT_TILE, STEP + 4] : [STAGES, STEP, PRODUCT_TILE + 8])
 
 /** Of the rows of a warp's part of a tile, the `slot`-th of lanes with index `lane` of eight. */
 const ownRow = (along: boolean, slot: number, lane: i32): i32 =>

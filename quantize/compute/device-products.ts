@@ -2,7 +2,7 @@ import { CHOLESKY_BLOCK, choleskyPanel } from '../../kernels/linalg/cholesky-pan
 import { putDiagonal, scaleRows, takeDiagonal } from '../../kernels/linalg/elements.ts'
 import { type ProductConfig, productGrid } from '../../kernels/linalg/operands.ts'
 import { product } from '../../kernels/linalg/product.ts'
-import { type SplitProductConfig, splitProduct } from '../../kernels/linalg/split-product.ts'
+import { splitProduct } from '../../kernels/linalg/split-product.ts'
 import { clearLower, mirrorUpper } from '../../kernels/linalg/transpose.ts'
 import { NotPositiveDefinite } from './compute.ts'
 import type { Launches } from './device-launches.ts'
@@ -62,15 +62,8 @@ export async function multiplyParts(
     K,
     alpha,
   }
-  if (exact) await launches.run(product, config, args, productGrid(M, N))
-  else {
-    const split: SplitProductConfig = { ...config, columns: SPLIT_COLUMNS }
-    await launches.run(splitProduct, split, args, productGrid(M, N, SPLIT_COLUMNS))
-  }
+  await launches.run(exact ? product : splitProduct, config, args, productGrid(M, N))
 }
-
-/** Columns of a CTA of products by tensor cores: two CTAs to a multiprocessor hide what each waits for. */
-const SPLIT_COLUMNS = 64
 
 /** Whether every row of a part starts at a multiple of 16 bytes. */
 const isAligned = ({ of, column }: Part): boolean =>

@@ -52,25 +52,8 @@ for (const transposeA of [true, false])
     )
 for (const transposeA of [true, false])
   for (const transposeB of [true, false])
-    for (const columns of [64, 128])
-      add(splitProduct, {
-        transposeA,
-        transposeB,
-        vec: 4,
-        add: true,
-        part: 'upper',
-        triangular: false,
-        columns,
-      })
-add(splitProduct, {
-  transposeA: true,
-  transposeB: true,
-  vec: 1,
-  add: false,
-  part: 'all',
-  triangular: false,
-  columns: 64,
-})
+    add(splitProduct, { transposeA, transposeB, vec: 4, add: true, part: 'upper', triangular: false })
+add(splitProduct, { transposeA: true, transposeB: true, vec: 1, add: false, part: 'all', triangular: false })
 for (const D of [64, 128, 256])
   add(causalAttention, { D, heads: 8, kvHeads: 2, L: 1024, sliding: D === 64 ? 512 : 0 })
 for (const kind of ['symmetric', 'asymmetric', 'two-level'] satisfies GridKind[]) {
