@@ -29,10 +29,14 @@ async function measure(options: QuantizeOptions): Promise<void> {
   const device = await openGpu('bench:quantize', options.device)
   try {
     const rows: Row[] = []
-    if (options.recipe) rows.push(await wholeModel(device, options))
+    // Kept as they come: a whole model takes minutes.
+    const keep = (more: readonly Row[]): void => {
+      rows.push(...more)
+      if (!options.dry) console.log(`wrote ${writeResults(device, 'quantize', rows, options)}`)
+    }
+    if (options.recipe) keep([await wholeModel(device, options)])
     if (options.check) await checkOperations(device, shapeOf(options), console.log)
-    if (options.operations) rows.push(...(await operations(device, options)))
-    if (!options.dry) console.log(`wrote ${writeResults(device, 'quantize', rows, options)}`)
+    if (options.operations) keep(await operations(device, options))
   } finally {
     await device.close()
   }
