@@ -24,11 +24,12 @@ export interface GemmConstants extends GemmTiles {
  * A decode step waits for its weights: few features a CTA, so that there are many, and warps along K, so that each has
  * copies under way. From 9 tokens on, the activations that every CTA reads again count: wider tiles read them less often
  * (the products of a Llama-3-8B layer, 16 tokens, H200, 2026-11-21: 75 µs at 128 features a CTA, 145 at 32). Measured
- * likewise: 64 tokens 184 µs against 208, 256 tokens 298 against 576, 1024 tokens 946 against 1306 of the square tiles
- * 64×64 and 128×128. A tile of 128×256 takes 915 µs there, but leaves so few registers that groups with their zero points
- * in registers spill and take 32 ms. One warp along K for 16-bit kernels, whose f32 sums must keep their order.
+ * likewise: 64 tokens 107 µs against 184 of tiles of 32×64 by eight warps; 256 tokens 298 against 576, 1024 tokens 946
+ * against 1306 of the square tiles 64×64 and 128×128. A tile of 128×256 takes 915 µs there, but leaves so few registers that
+ * groups with their zero points in registers spill and take 32 ms. One warp along K for 16-bit kernels, whose f32 sums must
+ * keep their order.
  */
-function wish(M: number, exact: boolean): Omit<GemmTiles, 'path'> {
+function wish(M: number, N: number, exact: boolean): Omit<GemmTiles, 'path'> {
   if (!exact) {
     if (M <= 16) return { tileM: M <= 8 ? 8 : 16, tileN: 32, tileK: 128, stages: 6, warpsN: 2, warpsK: 1 }
     if (M <= 64) return { tileM: M <= 32 ? 32 : 64, tileN: 64, tileK: 64, stages: 4, warpsN: 4, warpsK: 1 }
@@ -36,10 +37,16 @@ function wish(M: number, exact: boolean): Omit<GemmTiles, 'path'> {
   }
   if (M <= 8) return { tileM: 8, tileN: 32, tileK: 512, stages: 4, warpsN: 1, warpsK: 4 }
   if (M <= 16) return { tileM: 16, tileN: 128, tileK: 256, stages: 4, warpsN: 2, warpsK: 2 }
-  if (M <= 64) return { tileM: 32, tileN: 64, tileK: 256, stages: 4, warpsN: 4, warpsK: 2 }
+  if (M <= 64) {
+    if (N >= MANY_FEATURES) return { tileM: 32, tileN: 256, tileK: 128, stages: 4, warpsN: 4, warpsK: 1 }
+    return { tileM: 32, tileN: 128, tileK: 256, stages: 4, warpsN: 2, warpsK: 2 }
+  }
   if (M <= 512) return { tileM: 64, tileN: 128, tileK: 128, stages: 4, warpsN: 4, warpsK: 1 }
   return { tileM: 64, tileN: 256, tileK: 128, stages: 4, warpsN: 8, warpsK: 1 }
 }
+
+/** Features from which on the widest tiles are as many as multiprocessors. */
+const MANY_FEATURES = 16_384
 
 /** Fewer columns are not worth a warp of their own along K: their sums have to be added to the others'. */
 const SLICE_COLUMNS = 256
@@ -68,7 +75,7 @@ export function defaultTiles(
   // Large groups would make the steps of 16-bit activations long, and the ring short.
   const multiple = exact ? Math.max(pieceColumns(f), f.group) : pieceColumns(f)
   const tiles: { -readonly [Name in Exclude<keyof GemmTiles, 'path'>]: number } = {
-    ...wish(M, exact),
+    ...wish(M, N, exact),
   }
   // Unpacking takes registers: more warps have fewer sums each.
   if (!exact && f.bits < 16) tiles.warpsN = Math.max(tiles.warpsN, tiles.tileM / 16)

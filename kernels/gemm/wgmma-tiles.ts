@@ -211,24 +211,10 @@ const provenExact: readonly Wish[] = [
   { tokens: 256, rowGroups: 2, multicast: 2, stages: 5, steps: 2 },
   { tokens: 256, rowGroups: 2, multicast: 2, stages: 5 },
   { tokens: 256, rowGroups: 2, multicast: 2, stages: 5, producers: 2 },
-  { tokens: 256, rowGroups: 2, multicast: 2, band: 4, stages: 5, producers: 2 },
-  { tokens: 256, rowGroups: 2, multicast: 2, band: 8, stages: 5, producers: 2 },
-  // Wide tiles whose columns a cluster shares: the fewest bytes for each multiprocessor.
-  { tokens: 8, rowGroups: 3, split: 4, units: 2, stages: 12, producers: 2 },
-  { tokens: 8, rowGroups: 2, split: 4, units: 2, stages: 12, producers: 2 },
-  { tokens: 16, rowGroups: 3, split: 4, units: 2, stages: 10, producers: 2 },
-  { tokens: 16, rowGroups: 2, split: 4, units: 2, stages: 12, producers: 2 },
   { tokens: 32, rowGroups: 3, split: 4, units: 2, stages: 6, producers: 2 },
-  { tokens: 32, rowGroups: 2, split: 2, units: 2, stages: 8, producers: 2 },
-  { tokens: 64, rowGroups: 3, split: 4, stages: 10, producers: 2 },
-  { tokens: 64, rowGroups: 3, split: 2, stages: 10, producers: 2 },
-  { tokens: 64, rowGroups: 2, split: 4, stages: 12, producers: 2 },
   { tokens: 64, rowGroups: 2, split: 2, stages: 12, producers: 2 },
-  { tokens: 128, rowGroups: 3, split: 2, stages: 7, steps: 2 },
   { tokens: 128, rowGroups: 3, split: 4, stages: 7, steps: 2 },
   { tokens: 128, rowGroups: 2, split: 2, stages: 9, producers: 2 },
-  { tokens: 128, rowGroups: 2, split: 4, stages: 9, producers: 2 },
-  { tokens: 256, rowGroups: 2, split: 4, stages: 5 },
 ]
 
 /** As `provenExact`, of 16-bit floats. */
@@ -260,7 +246,6 @@ const provenOrdered: readonly Wish[] = [
   { tokens: 256, rowGroups: 2, units: 0.5, multicast: 2, stages: 5, producers: 2 },
   { tokens: 256, rowGroups: 2, units: 0.5, multicast: 2, band: 4, stages: 4, steps: 2 },
   { tokens: 256, rowGroups: 2, units: 0.5, multicast: 2, band: 8, stages: 4, steps: 2 },
-  { tokens: 256, rowGroups: 2, units: 0.5, multicast: 2, band: 4, stages: 5, producers: 2 },
   { tokens: 256, rowGroups: 2, units: 0.5, multicast: 2, band: 8, stages: 5, producers: 2 },
   { tokens: 256, rowGroups: 2, units: 0.5, band: 4, stages: 5, producers: 2 },
   { tokens: 128, rowGroups: 2, multicast: 2, band: 8, stages: 6 },

@@ -10,8 +10,8 @@ import { uniform } from '../uniform.ts'
 const units = 61
 /** Elements of activations that are drawn. A prime, so that the rows of no matrix repeat. */
 const activations = 262_139
-/** Rows of scales and zero points that are drawn. */
-const rows = 65_536
+/** Rows of scales and zero points that are drawn: more than any vocabulary has. */
+const rows = 262_144
 
 /** A sum of products, and the sum of the magnitudes of its terms where it is not exact. */
 export interface SumOfProducts {
