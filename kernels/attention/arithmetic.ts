@@ -125,9 +125,12 @@ export function splitProbabilities(p: readonly [u32, u32, u32, u32]): {
 
 // ---- sums -----------------------------------------------------------------------------------------------------------
 
+/** Added to an integer it leaves the integer plus 127 in the lowest bits: the exponent of a float. */
+const POWER_BIAS = 1.5 * 2 ** 23 + 127
+
 /** 2^exponent for an integer up to 127; 0 below `LOWEST_POWER`. */
 export const powerOfTwo = (exponent: f32): f32 =>
-  exponent < LOWEST_POWER ? 0 : f32.bits(u32(i32(exponent) + 127) << 23)
+  exponent < LOWEST_POWER ? 0 : f32.bits(u32.bits(exponent + POWER_BIAS) << 23)
 
 /** The reference of a sum of nothing. */
 export const NO_REFERENCE = -1e30

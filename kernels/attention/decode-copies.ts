@@ -264,10 +264,14 @@ function copyPages(a: CopySource, d: DecodeShape, ring: Ring, s: Stream, block: 
   for (const page of unroll(UNIT_PAGES)) {
     if (isSeen(s, page)) {
       const from = s.now.page[page]!
-      copyBulk(ring.data, [s.slot, page, 0], a.kv, [from, s.now.head, block, 0], d.pageBytes, full, s.slot)
+      copyBulk(ring.data, [s.slot, page, 0], a.kv, [from, s.now.head, block, 0], d.pageBytes, full, s.slot, {
+        evict: 'first',
+      })
       if (params !== undefined) {
         const source = [from, s.now.head, KEYS, 0, 0]
-        copyBulk(params, [s.stage, page, KEYS, 0], a.kvParams!, source, PAGE_PARAM_BYTES, full, s.slot)
+        copyBulk(params, [s.stage, page, KEYS, 0], a.kvParams!, source, PAGE_PARAM_BYTES, full, s.slot, {
+          evict: 'first',
+        })
       }
     }
   }

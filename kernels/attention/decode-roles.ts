@@ -20,7 +20,7 @@ import {
   loadItemQuery,
   noValues,
 } from './decode-unit.ts'
-import { ITEM_WORDS, isFirst, loadItem, SPLIT_UNITS } from './items.ts'
+import { ITEM_WORDS, type Item, isFirst, loadItem, SPLIT_UNITS } from './items.ts'
 
 /**
  * The turns of a CTA as its two kinds of warps see them. Both go through the same items and units and meet at the same places.
@@ -70,17 +70,19 @@ export function compute(o: Decode & { readonly a: QueryArguments & SumArguments 
   const giveWord = (step: i32, word: i32): void => {
     if (readsItems) m.items.put(word, step & 1, laneIdx)
   }
-  giveWord(i32(0), readWord(i32(0)))
-  meet()
   const first = regs(queryWords(c), u32(0))
-  const readQuery = (step: i32): void => {
+  const readQuery = (step: i32, item: Item): void => {
     if (turnAt(step) < walk.turns) {
-      loadFirstQuery(o, walk.rowsAt(step)).forEach((word, i) => {
+      loadFirstQuery(o, { ...walk.placeAt(step), item }).forEach((word, i) => {
         first[i] = word
       })
     }
   }
-  readQuery(i32(0))
+  // Ahead of the copies, which memory would have it wait for.
+  const { item: index } = walk.placeAt(i32(0))
+  readQuery(i32(0), loadItem(a.items, index))
+  giveWord(i32(0), readWord(i32(0)))
+  meet()
 
   const at = firstBlock()
   const pending = noPending()
@@ -102,7 +104,7 @@ export function compute(o: Decode & { readonly a: QueryArguments & SumArguments 
       for (const i of range(units)) {
         const unit = extent.unit + i
         attendUnit(o, at, query, sums, { extent, pass, unit })
-        if (i === 0) readQuery(step + 1)
+        if (i === 0) readQuery(step + 1, loadItem(m.items, (step + 1) & 1))
         if (endsSplit(unit, i === units - 1)) {
           if (isFirst(extent)) addSplitValues(total, sums)
           else {
@@ -132,7 +134,7 @@ export function compute(o: Decode & { readonly a: QueryArguments & SumArguments 
       meet()
       giveWord(step + 1, word)
       meet()
-      readQuery(step + 1)
+      readQuery(step + 1, loadItem(m.items, (step + 1) & 1))
     }
   }
   if (pending.turn >= 0) {

@@ -54,9 +54,8 @@ export interface DecodeShape {
 /** Warps of a CTA that compute: each has a quarter of a unit's tokens, and then a quarter of the columns. */
 export const WARPS = 4
 
-/** Threads of those warps, and of one that copies and sums probabilities up. */
-export const COMPUTING_THREADS = 32 * WARPS
-export const DECODE_THREADS = COMPUTING_THREADS + 32
+/** Threads of those warps and of one that copies and sums probabilities up. */
+export const DECODE_THREADS = 32 * (WARPS + 1)
 
 /** Tokens of a unit whose scores a warp computes. */
 export const WARP_TOKENS = UNIT / WARPS
@@ -124,7 +123,7 @@ const fixedBytes = (D: number, rows: number, bits: number): number => {
 }
 
 /**
- * The constants for a GPU: as many CTAs to a multiprocessor as have room for two units each.
+ * The constants for a GPU: as many CTAs to a multiprocessor as are of use, and have room for a unit and half of the next.
  *
  * `partials` has a slot for each split of a sequence that has several, [slots, PartialRows, PartialColumns] of f32, and
  * `arrivals` is [B, Counters] of i32, zeros before the first launch and after each. The list of items has zeros at first, too:
@@ -151,14 +150,17 @@ export function decodeConfig(o: {
     const share = (o.target.sharedBytes + RESERVED_BYTES) / ctas - RESERVED_BYTES
     const room = share - fixedBytes(D, rows, bits)
     const fits = (slots: number) => slots * blockBytes + Math.ceil(slots / 2) * paramBytes <= room
-    const slots = [8, 7, 6, 5, 4, 3, 2].find((n) => n <= MOST_SLOTS && fits(n)) ?? 0
-    return { ctas, slots }
+    // Few blocks where many CTAs ask for them: what is asked for early holds up what is needed first.
+    const most = ctas >= 4 ? 3 : MOST_SLOTS
+    return { ctas, slots: [8, 7, 6, 5, 4, 3, 2].find((n) => n <= most && fits(n)) ?? 0 }
   }
-  const placings =
+  const wanted = bits > 4 ? 2 : isPaired(bits, rows) ? 4 : 3
+  const placings = (
     o.ctasPerMultiprocessor === undefined
-      ? [4, 3, 2, 1].filter((ctas) => ctas < 4 || isPaired(bits, rows)).map(placing)
-      : [placing(o.ctasPerMultiprocessor)]
-  const { ctas, slots } = placings.find((each) => each.slots >= 4) ?? placings.at(-1)!
+      ? [4, 3, 2, 1].filter((ctas) => ctas <= wanted)
+      : [o.ctasPerMultiprocessor]
+  ).map(placing)
+  const { ctas, slots } = placings.find((each) => each.slots >= 3) ?? placings.at(-1)!
   const passes = Math.ceil((group * queries) / rows)
   return {
     ...kvConfig(kv, dtype, D),

@@ -5,12 +5,13 @@ import {
   fma,
   type InOut,
   i32,
-  idiv,
   laneIdx,
   load,
   type Out,
   range,
   regs,
+  shuffle,
+  shuffleUp,
   store,
   threadFence,
   threadIdx,
@@ -18,13 +19,14 @@ import {
   unroll,
   warpIdx,
 } from '../../dsl/index.ts'
-import { addSums, NO_REFERENCE, type RowSums, rescale } from './arithmetic.ts'
+import { NO_REFERENCE, rescale } from './arithmetic.ts'
 import { columnRuns } from './decode-codes.ts'
 import { ownTiles } from './decode-floats.ts'
 import { type Decode, laneRows } from './decode-lanes.ts'
 import { placeOfRow, type TurnRows } from './decode-queries.ts'
-import { COMPUTING_THREADS } from './decode-shape.ts'
+import { WARPS } from './decode-shape.ts'
 import type { ValueSums } from './decode-unit.ts'
+import type { Item } from './items.ts'
 
 /** What becomes of sums. */
 export interface SumArguments {
@@ -130,67 +132,73 @@ export function giveAnswer({ m }: Decode, pending: Pending): void {
   if (threadIdx.x === 0) m.isLast.put(i32(pending.missing === 0), 0)
 }
 
-/** A row's sums, and those of four of its columns. */
-interface Sums {
-  row: { reference: f32; total: f32; offset: f32 }
-  readonly values: f32[]
-}
+/** Parts whose values are under way at once. */
+const TOGETHER = 8
 
-/** Parts that are under way at once, where there are many; and of the last few. */
-const MANY = 8
-const FEW = 2
-
-/** Adds up all parts of a sequence in order, and gives out its rows. */
+/**
+ * Adds up all parts of a sequence in order, and gives out its rows, each by a warp. What a part and the sums before it are
+ * multiplied by follows from the parts' references alone: lanes find it for 32 parts at once.
+ */
 export function mergeParts(o: Outputs, rows: TurnRows): void {
-  const { a, c } = o
+  const { c } = o
   const { item } = rows
   threadFence()
-  const quads = c.D / 4
-  for (const at of range(threadIdx.x, c.rows * quads, COMPUTING_THREADS)) {
-    const row = i32(idiv(at, quads))
-    const column = 4 * (at - row * quads)
+  for (const row of range(warpIdx, c.rows, WARPS)) {
     const place = placeOfRow(o, rows, row)
     if (place.isLive) {
       const from = partialRow(o, rows, row)
-      const sums: Sums = {
-        row: { reference: f32(NO_REFERENCE), total: f32(0), offset: f32(0) },
-        values: regs(4, f32(0)),
-      }
-      const addParts = (begin: i32, n: number) => {
-        const parts = each(n, (i) => {
-          const slot = item.firstSlot + Math.min(begin + i, item.parts - 1)
-          return {
-            values: load(a.partials, [slot, from, column], 4, { cache: 'cg' }),
-            row: load(a.partials, [slot, from, c.D], 4, { cache: 'cg' }),
-          }
-        })
-        parts.forEach(({ values, row: [reference, total, offset] }, i) => {
-          const isPart = begin + i < item.parts
-          add(
-            sums,
-            { reference: isPart ? reference! : f32(NO_REFERENCE), total: total!, offset: offset! },
-            values,
-          )
-        })
-      }
-      const many = item.parts & ~(MANY - 1)
-      for (const begin of range(0, many, MANY)) addParts(begin, MANY)
-      for (const begin of range(many, item.parts, FEW)) addParts(begin, FEW)
-      const share = 1 / sums.row.total
-      store(
-        a.out,
-        [place.token, place.column + column],
-        sums.values.map((sum) => to(c.dtype, (sum + sums.row.offset) * share)),
-      )
+      for (const quad of range(0, c.D / 4, 32)) mergeQuads(o, item, from, place, quad)
     }
   }
 }
 
-function add(sums: Sums, part: RowSums, values: readonly f32[]): void {
-  const change = rescale(sums.row.reference, part.reference)
-  const { reference, total, offset } = addSums(sums.row, part, change)
-  sums.row.reference = reference
-  sums.row.total = total
-  sums.row.offset = offset
-  for (const i of unroll(4)) sums.values[i] = fma(values[i]!, change.factor, sums.values[i]! * change.keep)
+/** Adds up four columns of a row in each lane, from column `4 * quad` on. */
+function mergeQuads(
+  { a, c }: Outputs,
+  item: Item,
+  row: i32,
+  place: { readonly token: i32; readonly column: i32 },
+  quad: i32,
+): void {
+  const own = quad + laneIdx
+  const column = 4 * Math.min(own, c.D / 4 - 1)
+  const values = regs(4, f32(0))
+  const sums = { reference: f32(NO_REFERENCE), total: f32(0), offset: f32(0) }
+  for (const begin of range(0, item.parts, 32)) {
+    const part = begin + laneIdx
+    const slot = item.firstSlot + Math.min(part, item.parts - 1)
+    const [given, total, offset] = load(a.partials, [slot, row, c.D], 4, { cache: 'cg' })
+    const reference = part < item.parts ? given! : f32(NO_REFERENCE)
+    // The largest reference up to each part, and up to the one before it.
+    let largest = Math.max(sums.reference, reference)
+    for (const step of unroll(5)) {
+      const lower = shuffleUp(largest, 2 ** step)
+      largest = laneIdx >= 2 ** step ? Math.max(largest, lower) : largest
+    }
+    const below = shuffleUp(largest, 1)
+    const change = rescale(laneIdx === 0 ? sums.reference : below, reference)
+    for (const first of range(0, Math.min(item.parts - begin, 32), TOGETHER)) {
+      const loaded = each(TOGETHER, (i) => {
+        const at = Math.min(begin + first + i, item.parts - 1)
+        return load(a.partials, [item.firstSlot + at, row, column], 4, { cache: 'cg' })
+      })
+      // Parts past the last are multiplied by 0, and the sums before them by 1.
+      loaded.forEach((theirs, i) => {
+        const of = (value: f32): f32 => shuffle(value, first + i)
+        const [keep, factor] = [of(change.keep), of(change.factor)]
+        sums.total = fma(of(total!), factor, sums.total * keep)
+        sums.offset = fma(of(offset!), factor, sums.offset * keep)
+        for (const n of unroll(4)) values[n] = fma(theirs[n]!, factor, values[n]! * keep)
+      })
+    }
+    sums.reference = shuffle(largest, 31)
+  }
+  const share = 1 / sums.total
+  if (own < c.D / 4) {
+    store(
+      a.out,
+      [place.token, place.column + column],
+      values.map((sum) => to(c.dtype, (sum + sums.offset) * share)),
+    )
+  }
 }

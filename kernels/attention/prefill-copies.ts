@@ -139,6 +139,7 @@ function nextTile(
   place[NEXT] = 0
   place[LAST] = END
   const words = regs(TILE_WORDS, i32(0))
+  const slot = turn & (WALK_TILES - 1)
   if (item < walk.items) {
     waitBarrier(m.fetched, 0, turn & 1)
     ;[...load(m.fetchedTile, [0], 4), ...load(m.fetchedTile, [4], 4)].forEach((word, i) => {
@@ -153,6 +154,8 @@ function nextTile(
     place[PAGE] = words[7]!
     findPages(a, walk, place)
   }
-  store(m.tiles, [turn & (WALK_TILES - 1), 0], words.slice(0, 4))
-  store(m.tiles, [turn & (WALK_TILES - 1), 4], words.slice(4))
+  waitEmpty(m.tileRing, { stage: slot, parity: ((turn >>> Math.log2(WALK_TILES)) & 1) ^ 1 })
+  store(m.tiles, [slot, 0], words.slice(0, 4))
+  store(m.tiles, [slot, 4], words.slice(4))
+  arrive(m.tileRing.full, slot)
 }

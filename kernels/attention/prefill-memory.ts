@@ -35,15 +35,14 @@ export interface PrefillMemory {
   readonly raw: Shared<number>
   readonly rawParams: Shared<f16>
   readonly rawRing: Ring
-  /** What the thread that copies pages knows of its next unit, and the tiles that it has begun: [turn mod 4, word]. */
+  /** What the thread that copies pages knows of its next unit. */
   readonly walk: Shared<i32>
+  /** The tiles that it has begun: [turn mod 4, word]. */
   readonly tiles: Shared<i32>
+  readonly tileRing: Ring
   /** The next tile of the list, and the barrier of its copy. */
   readonly fetchedTile: Shared<i32>
   readonly fetched: Barriers
-  /** The tile that is multiplied next. */
-  readonly tile: Shared<i32>
-  readonly tileRing: Ring
   /** Codes as bytes that `wgmma` reads: keys [stage, place of a token, column], values [stage, column, token]. */
   readonly keys: Shared<number>
   readonly values: Shared<number>
@@ -78,8 +77,7 @@ export function makeMemory(t: PrefillTiles, { D }: PrefillShape, kv: KvConfig): 
     tiles: shared<i32>('i32', [WALK_TILES, TILE_WORDS]),
     fetchedTile: shared<i32>('i32', [TILE_WORDS]),
     fetched: barriers(1),
-    tile: shared<i32>('i32', [1, TILE_WORDS]),
-    tileRing: makeRing({ stages: 1, producers: 4, consumers: 8, sharers: 1 }),
+    tileRing: makeRing({ stages: WALK_TILES, producers: 1, consumers: 8, sharers: 1 }),
     keys,
     values,
     keyBytes: overlay<number>(keys, 'u8', [t.stages * unitTokens * pitch]),

@@ -41,10 +41,15 @@ export function itemOfTurn(turn: i32): i32 {
   return (turn & 1) === 0 ? first + blockIdx.x : first + (gridDim.x - 1 - blockIdx.x)
 }
 
-/** A tile in shared memory. */
-export function takeTile(src: Shared<i32>, at: i32): PrefillTile {
-  const [kvHead, token, tokens, position] = load(src, [at, 0], 4)
-  const [context, firstUnit, lastUnit] = load(src, [at, 4], 4)
+/** The words of a tile in shared memory. */
+export const loadTile = (src: Shared<i32>, at: i32): i32[] => [
+  ...load(src, [at, 0], 4),
+  ...load(src, [at, 4], 4),
+]
+
+/** What they say. */
+export function tileOf(words: readonly i32[]): PrefillTile {
+  const [kvHead, token, tokens, position, context, firstUnit, lastUnit] = words
   return {
     kvHead: kvHead!,
     token: token!,

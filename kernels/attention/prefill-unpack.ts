@@ -1,6 +1,7 @@
 import {
   advance,
   arrive,
+  ceilDiv,
   consumerCursor,
   each,
   f16x2,
@@ -10,7 +11,6 @@ import {
   i32,
   idiv,
   laneIdx,
-  load,
   loadWords,
   lowNibbles,
   producerCursor,
@@ -46,12 +46,12 @@ import {
   WEIGHT,
 } from './prefill-memory.ts'
 import type { PrefillConfig } from './prefill-shape.ts'
-import { takeTile } from './prefill-tiles.ts'
+import { loadTile, tileOf } from './prefill-tiles.ts'
 import type { PrefillArguments } from './prefill-wgmma.ts'
 
 /**
- * The warpgroup that feeds the others. One thread keeps the copy engine fetching pages, some units ahead. All 128 pass the
- * next tile on, and make of a unit's codes the tiles that `wgmma` reads, a byte a code, and of its parameters what the softmax
+ * The warpgroup that feeds the others. One thread keeps the copy engine fetching pages, some units ahead. All 128 make
+ * of a unit's codes the tiles that `wgmma` reads, a byte a code, and of its parameters what the softmax
  * multiplies with.
  */
 export function feed(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
@@ -63,14 +63,7 @@ export function feed(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): v
   let turn: i32 = 0
   for (;;) {
     waitFull(m.rawRing, from)
-    const tile = takeTile(m.tiles, turn & (WALK_TILES - 1))
-    waitEmpty(m.tileRing, { stage: i32(0), parity: (turn & 1) ^ 1 })
-    if (isCopier) {
-      const place = turn & (WALK_TILES - 1)
-      for (const word of [0, 4]) store(m.tile, [0, word], load(m.tiles, [place, word], 4))
-    }
-    syncWarp()
-    if (laneIdx === 0) arrive(m.tileRing.full, 0)
+    const tile = tileOf(loadTile(m.tiles, turn & (WALK_TILES - 1)))
     if (tile.tokens === 0) break
     for (const unit of range(tile.firstUnit, tile.lastUnit + 1)) {
       const stages = each(unitPages, () => {
@@ -142,32 +135,36 @@ function unpackKeys(c: PrefillConfig, m: PrefillMemory, stages: readonly i32[], 
 /** The stage of a token's page. */
 const stageOf = (stages: readonly i32[], token: i32): i32 => (token < PAGE_TOKENS ? stages[0]! : stages[1]!)
 
-/** Values: a word is four tokens of a column already; a lane takes a quad of tokens, and four columns at a time. */
+/**
+ * Values: a word is four tokens of a column already. A thread takes sixteen tokens of four columns, which it stores as chunks
+ * of the columns' rows; with 4 bits also those of the four columns half a row further.
+ */
 function unpackValues(c: PrefillConfig, m: PrefillMemory, stages: readonly i32[], to: i32): void {
   const { bits } = kvFormats[c.kv]
-  const chunks = (c.D * bits) / 32
-  const turns = chunks / 4
-  const quad = laneIdx
-  const from = c.PB + (quad & 15) * ((c.D * bits) / 2)
-  const stage = stageOf(stages, 4 * quad)
-  // Lanes 4 to 7 of eight take the other chunk of a pair, or the eight would meet the same banks.
-  const other = (quad >>> 2) & 1
-  const firstChunk = (warpIdx & 3) * turns
-  const placeAt = (chunk: i32): i32 =>
-    (to * c.D + 4 * chunk) * pitch + (((quad >>> 2) ^ ((chunk & 1) << 2)) << 4) + 4 * (quad & 3)
-  const firstPlace = placeAt(firstChunk ^ other)
-  for (const turn of unroll(turns)) {
-    const chunk = (firstChunk + turn) ^ other
-    const words = loadWords(m.raw, [stage, from + ((chunk ^ quadSwizzle(c.D, quad)) << 4)], 4)
-    words.forEach((word, i) => {
-      // The bits of turn and column are all zero in the first place, where warps have a power of two of chunks.
-      const moved = (turn << 9) ^ ((turn & 1) << 6) ^ (i << 7) ^ (i << 4)
-      const at = (turns & (turns - 1)) === 0 ? firstPlace ^ moved : (placeAt(chunk) + (i << 7)) ^ (i << 4)
-      if (bits === 4) {
-        storeWords(m.valueBytes, [at], [lowNibbles(word)])
-        storeWords(m.valueBytes, [at + (c.D / 2) * pitch], [highNibbles(word)])
-      } else storeWords(m.valueBytes, [at], [word])
-    })
+  const quadBytes = (c.D * bits) / 2
+  const items = (UNIT / 16) * (quadBytes / 16)
+  for (const turn of unroll(ceilDiv(items, 128))) {
+    const item = (threadIdx.x & 127) + 128 * turn
+    if (items % 128 === 0 || item < items) {
+      const sixteen = item & 7
+      // Lanes that load together differ in columns as quads are swizzled: two of eight meet the same banks, and none that store.
+      const chunk = (item >>> 3) ^ quadSwizzle(c.D, sixteen)
+      const from = c.PB + ((4 * sixteen) & 15) * quadBytes
+      const stage = stageOf(stages, 16 * sixteen)
+      const quads = each(4, (i) =>
+        loadWords(m.raw, [stage, from + i * quadBytes + ((chunk ^ quadSwizzle(c.D, i32(i))) << 4)], 4),
+      )
+      const first = (to * c.D + 4 * chunk) * pitch
+      const place = sixteen ^ (4 * (chunk & 1))
+      for (const column of unroll(4)) {
+        const words = quads.map((quad) => quad[column]!)
+        const at = first + column * pitch + ((place ^ column) << 4)
+        if (bits === 4) {
+          storeWords(m.valueBytes, [at], words.map(lowNibbles))
+          storeWords(m.valueBytes, [at + (c.D / 2) * pitch], words.map(highNibbles))
+        } else storeWords(m.valueBytes, [at], words)
+      }
+    }
   }
 }
 
@@ -184,8 +181,9 @@ function unpackParams(m: PrefillMemory, stages: readonly i32[], to: i32, live: i
     })
   }
   const put = (row: number, values: readonly f32[]) => store(m.params, [to, row, first], values)
+  // The first warp has the thread that copies pages, which takes as long as any of these.
   const role = warpIdx & 3
-  if (role === 0) {
+  if (role === 1) {
     const keys = pairs(0)
     put(
       KEY_SCALE,
@@ -195,10 +193,10 @@ function unpackParams(m: PrefillMemory, stages: readonly i32[], to: i32, live: i
       KEY_MIN,
       keys.map(({ min }) => min),
     )
-  } else {
+  } else if (role > 1) {
     const values = pairs(1)
     const scales = values.map(({ scale }) => scale)
-    if (role === 1) {
+    if (role === 2) {
       put(VALUE_SCALE, scales)
       put(
         VALUE_MIN,
@@ -206,16 +204,14 @@ function unpackParams(m: PrefillMemory, stages: readonly i32[], to: i32, live: i
       )
     } else {
       const tops = prefixMax(scales)
-      if (role === 2) put(TOP, tops)
-      else {
-        const top = shuffle(tops[3]!, 31)
-        const perStep = valueRate(top)
-        put(
-          WEIGHT,
-          scales.map((scale) => scale * perStep),
-        )
-        if (laneIdx === 0) m.steps.put(valueStep(top), to, 0)
-      }
+      put(TOP, tops)
+      const top = shuffle(tops[3]!, 31)
+      const perStep = valueRate(top)
+      put(
+        WEIGHT,
+        scales.map((scale) => scale * perStep),
+      )
+      if (laneIdx === 0) m.steps.put(valueStep(top), to, 0)
     }
   }
 }

@@ -29,7 +29,6 @@ import {
   threadIdx,
   u32,
   unroll,
-  voteAny,
   waitForPrevious,
   waitFull,
   warpgroupIdx,
@@ -43,17 +42,28 @@ import {
 import { rescale, SPLIT, UNIT } from './arithmetic.ts'
 import type { CacheArguments } from './prefill-copies.ts'
 import { makeMemory, type PrefillMemory } from './prefill-memory.ts'
-import { type QueryArguments, roundQueries } from './prefill-queries.ts'
+import { loadQueries, partOfQuery, type QueryArguments, queryWords, roundQueries } from './prefill-queries.ts'
 import { checkPrefill, groupOf, type PrefillConfig, tileTokens } from './prefill-shape.ts'
 import {
+  addUnitSums,
   laneRows,
   probabilities,
+  queryRows,
   type RowState,
   resetState,
   rowState,
   softmaxUnit,
+  type UnitFactors,
+  unitFactors,
 } from './prefill-softmax.ts'
-import { type PrefillTile, type StepTiles, takeTile, tokenOfRow } from './prefill-tiles.ts'
+import {
+  loadTile,
+  type PrefillTile,
+  type StepTiles,
+  TILE_WORDS,
+  tileOf,
+  tokenOfRow,
+} from './prefill-tiles.ts'
 import { feed } from './prefill-unpack.ts'
 
 export interface PrefillArguments extends StepTiles, CacheArguments, QueryArguments {
@@ -100,121 +110,166 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
   const scores = each(halves, () => regs(scoreAtom.c.registers, i32(0)))
   // The same registers where they are as many: the assembler would else start scores before the sums of values are added.
   const products = c.D === UNIT ? scores : each(halves, () => regs(valueAtom.c.registers, i32(0)))
+  const turns = turnsOf(c)
   const p = probabilities()
   const sums = each(halves, () => regs(c.D / 2 / halves, f32(0)))
   const row = 64 * warpgroupIdx + 16 * (warpIdx & 3) + (laneIdx >>> 2)
-  const queries = consumerCursor(0)
-  if (warpgroupIdx === 1) passTurn(c)
-  for (;;) {
-    waitFull(m.tileRing, queries)
-    const tile = takeTile(m.tile, 0)
-    if (tile.tokens === 0) break
-    const { bytes, rows } = roundQueries(a, c, tile, row)
+  const words = regs(queryWords(c), u32(0))
+  const rows = queryRows(a.window)
+  const place = consumerCursor(0)
+  const next = regs(TILE_WORDS, i32(0))
+  const state = rowState()
+
+  /** Takes the next tile, whose queries are then on their way. */
+  const takeTile = (): void => {
+    waitFull(m.tileRing, place)
+    loadTile(m.tiles, place.stage).forEach((word, i) => {
+      next[i] = word
+    })
     syncWarp()
-    release(m.tileRing, 0)
-    advance(queries, m.tileRing, 1)
+    release(m.tileRing, place.stage)
+    advance(place, m.tileRing, 1)
+    const tile = tileOf(next)
+    if (tile.tokens > 0) loadQueries(words, a, c, tile, row)
+  }
+  const startScores = (half: number, part: 'high' | 'low'): void => {
+    wgmmaFence()
+    for (const k of unroll(c.D / 32)) {
+      const keys = matrixOperand(m.keys.row(stageOf(c, done)), [(half * UNIT) / halves, 32 * k])
+      const first = partOfQuery(c, part) + 4 * k
+      wgmma(scoreAtom, scores[half]!, words.slice(first, first + 4), keys, part === 'low' || k > 0)
+    }
+    wgmmaCommit()
+  }
+  /** The second part of the scores; the other warpgroup may start as soon as all is under way. */
+  const startLowScores = (): void => {
+    for (const half of unroll(halves)) {
+      wgmmaWait(halves - 1)
+      shift(scores[half]!, 7)
+      startScores(half, 'low')
+    }
+    passTurn(turns)
+  }
+  const releaseKeys = (): void => {
+    syncWarp()
+    release(m.keyRing, stageOf(c, done))
+  }
+  const startValues = (half: number, part: 'high' | 'low'): void => {
+    wgmmaFence()
+    for (const k of unroll(UNIT / 32)) {
+      const values = matrixOperand(m.values.row(stageOf(c, done)), [(half * c.D) / halves, 32 * k])
+      wgmma(valueAtom, products[half]!, p[part][k]!, values, part === 'low' || k > 0)
+    }
+    wgmmaCommit()
+  }
+  /** From the scores of a unit to products of its values, which are under way. */
+  const weighValues = (
+    factors: UnitFactors,
+    unit: i32,
+    isMasked: boolean,
+    last: i32,
+    isEdge: boolean,
+  ): void => {
+    waitFull(m.valueRing, cursorOf(c, done))
+    const unitSums = softmaxUnit(p, factors, state, scores.flat(), sums, rows, m, {
+      stage: stageOf(c, done),
+      position: unit * UNIT,
+      isMasked,
+      last,
+      isEdge,
+    })
+    awaitTurn(turns)
+    for (const half of unroll(halves)) startValues(half, 'high')
+    addUnitSums(state, factors, unitSums)
+    for (const half of unroll(halves)) {
+      wgmmaWait(halves - 1)
+      shift(products[half]!, 8)
+      startValues(half, 'low')
+    }
+  }
+  const addProducts = (factors: UnitFactors, half: number): void => {
+    const sum = sums[half]!
+    for (const i of unroll(sum.length))
+      sum[i] = fma(f32(products[half]![i]!), factors.own[(i >> 1) & 1]!, sum[i]!)
+  }
+  const releaseValues = (): void => {
+    syncWarp()
+    release(m.valueRing, stageOf(c, done))
+    done += 1
+  }
+  /** A unit with another of its tile behind it, whose scores it leaves. */
+  const attendUnit = (unit: i32, isMasked: boolean, isEdge: boolean): void => {
+    const factors = unitFactors()
+    weighValues(factors, unit, isMasked, UNIT, isEdge)
+    wgmmaWait(1)
+    addProducts(factors, 0)
+    wgmmaWait(0)
+    releaseValues()
+    waitFull(m.keyRing, cursorOf(c, done))
+    startScores(0, 'high')
+    addProducts(factors, 1)
+    startScores(1, 'high')
+    startLowScores()
+    wgmmaWait(0)
+    releaseKeys()
+  }
+  /** The first scores of the tile that has been taken, if there is one; they are under way. */
+  const beginTile = (): void => {
+    waitFull(m.keyRing, cursorOf(c, done))
+    awaitTurn(turns)
+    for (const half of unroll(halves)) startScores(half, 'high')
+    startLowScores()
+  }
+
+  takeTile()
+  roundQueries(rows, words, a, c, tileOf(next), row)
+  if (warpgroupIdx === 1) passTurn(turns)
+  if (tileOf(next).tokens > 0) {
+    beginTile()
+    wgmmaWait(0)
+    releaseKeys()
+  }
+  for (;;) {
+    const tile = tileOf(next.map((word) => i32(word)))
+    if (tile.tokens === 0) break
     /** The positions of the warpgroup's first row and of its last. */
     const lowest = tile.position + tokenOfRow(c, tile, 64 * warpgroupIdx)
     const highest = tile.position + tokenOfRow(c, tile, 64 * warpgroupIdx + 63)
-    const state = rowState()
+    /** The units from the one to before the other are seen in full. */
+    const firstFull = Math.max(idiv(Math.max(highest - a.window + UNIT, 0), UNIT), tile.firstUnit)
+    const endOfFull = Math.min(idiv(lowest + 1, UNIT), tile.lastUnit)
+    resetState(state)
     for (const sum of sums) for (const i of unroll(sum.length)) sum[i] = 0
-
-    const startScores = (unit: i32, half: number, part: 'high' | 'low'): void => {
-      wgmmaFence()
-      for (const k of unroll(c.D / 32)) {
-        const keys = matrixOperand(m.keys.row(stageOf(c, unit)), [(half * UNIT) / halves, 32 * k])
-        wgmma(scoreAtom, scores[half]!, bytes[part][k]!, keys, part === 'low' || k > 0)
-      }
-      wgmmaCommit()
-    }
-    const startValues = (half: number, part: 'high' | 'low'): void => {
-      wgmmaFence()
-      for (const k of unroll(UNIT / 32)) {
-        const values = matrixOperand(m.values.row(stageOf(c, done)), [(half * c.D) / halves, 32 * k])
-        wgmma(valueAtom, products[half]!, p[part][k]!, values, part === 'low' || k > 0)
-      }
-      wgmmaCommit()
-    }
-    /** The second part of the scores; the other warpgroup may start as soon as all is under way. */
-    const finishScores = (unit: i32): void => {
-      for (const half of unroll(halves)) {
-        wgmmaWait(1)
-        shift(scores[half]!, 7)
-        startScores(unit, half, 'low')
-      }
-      passTurn(c)
-      wgmmaWait(0)
-      syncWarp()
-      release(m.keyRing, stageOf(c, unit))
-    }
-
-    waitFull(m.keyRing, cursorOf(c, done))
-    awaitTurn(c)
-    for (const half of unroll(halves)) startScores(done, half, 'high')
-    finishScores(done)
-    for (const unit of range(tile.firstUnit, tile.lastUnit + 1)) {
-      const position = unit * UNIT
-      const factors = { keep: regs(laneRows, f32(0)), own: regs(laneRows, f32(0)) }
-      waitFull(m.valueRing, cursorOf(c, done))
-      softmaxUnit(p, factors, state, scores.flat(), rows, m, {
-        stage: stageOf(c, done),
-        position,
-        isDiagonal: position + UNIT - 1 > lowest,
-        isEdge: position < highest - a.window + 1,
-      })
-      awaitTurn(c)
-      for (const half of unroll(halves)) startValues(half, 'high')
-      // References move rarely once a few units have been seen.
-      if (voteAny(factors.keep[0] !== 1 || factors.keep[1] !== 1)) {
-        for (const sum of sums)
-          for (const i of unroll(sum.length)) sum[i] = sum[i]! * factors.keep[(i >> 1) & 1]!
-      }
-      for (const half of unroll(halves)) {
-        wgmmaWait(1)
-        shift(products[half]!, 8)
-        startValues(half, 'low')
-      }
-      const addProducts = (half: number): void => {
-        const sum = sums[half]!
-        for (const i of unroll(sum.length))
-          sum[i] = fma(f32(products[half]![i]!), factors.own[(i >> 1) & 1]!, sum[i]!)
-      }
-      const releaseValues = (): void => {
-        syncWarp()
-        release(m.valueRing, stageOf(c, done))
-        done += 1
-      }
-      if (unit < tile.lastUnit) {
-        if (unit % splitUnits === splitUnits - 1) {
-          wgmmaWait(0)
-          releaseValues()
-          for (const half of unroll(halves)) addProducts(half)
-          // Before the next scores: their registers and those of the sums' totals would be too many.
-          endSplit(m, sums, state, idiv(unit, splitUnits) === idiv(tile.firstUnit, splitUnits))
-          waitFull(m.keyRing, cursorOf(c, done))
-          for (const half of unroll(halves)) startScores(done, half, 'high')
-        } else {
-          wgmmaWait(1)
-          addProducts(0)
-          waitFull(m.keyRing, cursorOf(c, done + 1))
-          startScores(done + 1, 0, 'high')
-          wgmmaWait(1)
-          releaseValues()
-          addProducts(1)
-          startScores(done, 1, 'high')
-        }
-        finishScores(done)
+    let unit: i32 = tile.firstUnit
+    while (unit < tile.lastUnit) {
+      const end = unit < firstFull ? unit : Math.min(endOfFull, (unit | (splitUnits - 1)) + 1)
+      if (unit < end) {
+        for (const each of range(unit, end)) attendUnit(each, false, false)
+        unit = end
       } else {
-        passTurn(c)
-        wgmmaWait(0)
-        releaseValues()
-        for (const half of unroll(halves)) addProducts(half)
+        attendUnit(unit, true, unit < firstFull)
+        unit = unit + 1
       }
+      if (unit % splitUnits === 0)
+        endSplit(m, sums, state, idiv(unit - 1, splitUnits) === idiv(tile.firstUnit, splitUnits))
     }
+    // The last scores are known, so that the next queries may come.
+    takeTile()
+    const factors = unitFactors()
+    weighValues(factors, tile.lastUnit, true, highest - tile.lastUnit * UNIT, tile.lastUnit < firstFull)
+    passTurn(turns)
+    roundQueries(rows, words, a, c, tileOf(next), row)
+    wgmmaWait(0)
+    releaseValues()
+    for (const half of unroll(halves)) addProducts(factors, half)
+    const hasNext = tileOf(next).tokens > 0
+    if (hasNext) beginTile()
     joinSplit(m, sums, state, idiv(tile.lastUnit, splitUnits) === idiv(tile.firstUnit, splitUnits))
     finish(a, c, tile, row, sums.flat(), state)
+    wgmmaWait(0)
+    if (hasNext) releaseKeys()
   }
-  if (warpgroupIdx === 0) awaitTurn(c)
+  if (warpgroupIdx === 0) awaitTurn(turns)
 }
 
 /** The place of a unit in a ring, of those of all tiles: without a register for either part of it. */
@@ -233,12 +288,24 @@ function shift(acc: i32[], bits: number): void {
  * The warpgroups take turns with the tensor cores, so that one's softmax runs beside the other's products: barrier 1 + w is
  * warpgroup w's turn.
  */
-function awaitTurn(c: PrefillConfig): void {
-  if (c.turns) namedBarrier(1 + warpgroupIdx, 256)
+interface Turns {
+  readonly isOn: boolean
+  readonly own: i32
+  readonly other: i32
 }
 
-function passTurn(c: PrefillConfig): void {
-  if (c.turns) namedArrive(2 - warpgroupIdx, 256)
+const turnsOf = (c: PrefillConfig): Turns => ({
+  isOn: c.turns,
+  own: 1 + warpgroupIdx,
+  other: 2 - warpgroupIdx,
+})
+
+function awaitTurn({ isOn, own }: Turns): void {
+  if (isOn) namedBarrier(own, 256)
+}
+
+function passTurn({ isOn, other }: Turns): void {
+  if (isOn) namedArrive(other, 256)
 }
 
 /** Where a thread keeps four sums of finished splits. */
