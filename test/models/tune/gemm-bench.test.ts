@@ -47,6 +47,17 @@ for (const format of formats.values())
     bench.leave(await bench.enter(program))
   })
 
+test('rows of the largest vocabularies are told apart, and have scales', () => {
+  const [vocabulary, K] = [152_064, 256]
+  const pool = new GemmPool('w8a8')
+  assert.ok(pool.scale.length >= vocabulary)
+  for (const n of [65_536, 100_000, vocabulary - 1]) {
+    pool.product(n, 0, K)
+    const before = n - 65_536
+    assert.equal(pool.product(before, 1, K), new GemmPool('w8a8').product(before, 1, K))
+  }
+})
+
 test('launches take turns among copies of the weights, and are timed one by one', async () => {
   const bytes = 192 * 128
   const bench = benchOf('w4a8', 3 * bytes)
