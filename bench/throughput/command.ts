@@ -85,11 +85,13 @@ export const throughputCommand = (
       const device = await openDevice(options.device)
       try {
         const rows: Row[] = []
-        for (const format of options.format)
+        for (const format of options.format) {
           rows.push(...(await measureFormat(device, name, format, options)))
+          // After each, so that a run that is interrupted leaves what it has.
+          if (options.json) writeRows(options.json, resultHeader(device, 'throughput', options), rows)
+        }
         if (rows.length > 1) console.log(table(rows))
-        if (options.json) writeRows(options.json, resultHeader(device, 'throughput', options), rows)
-        else if (save) console.log(`wrote ${save(device, rows, options)}`)
+        if (save && !options.json) console.log(`wrote ${save(device, rows, options)}`)
       } finally {
         await device.close()
       }
