@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -31,7 +31,7 @@ const recipe = checkRecipe(
     name: 'test',
     weights: 'w4a8-g32',
     kv: 4,
-    passes: [{ pass: 'rotate' }, { pass: 'center-keys' }, { pass: 'gptq' }],
+    passes: [{ pass: 'rotate' }, { pass: 'center-keys' }, { pass: 'rtn' }],
   },
   'test',
 )
@@ -79,11 +79,13 @@ test('stopped anywhere, time and again, a run gives the bytes and the notes of o
 test('killed in the middle of anything, the command line goes on to the same bytes', async () => {
   const main = fileURLToPath(new URL('../../cli/main.ts', import.meta.url))
   const text = join(model, 'tokenizer.json')
+  const path = join(root, 'recipe.json')
+  writeFileSync(path, JSON.stringify(recipe))
   const start = (dst: string) =>
     spawn(
       process.execPath,
       [
-        ...['--import', 'tsx', main, 'quantize', model, dst, '--recipe', 'qoq-g128', '--device', 'host'],
+        ...['--import', 'tsx', main, 'quantize', model, dst, '--recipe', path, '--device', 'host'],
         ...['--calibration', text, '--calibration-windows', '2', '--window', '32'],
       ],
       { stdio: 'ignore' },
