@@ -28,6 +28,11 @@ const storages: Readonly<Record<string, { readonly dtype: StoredDType; readonly 
   BoolStorage: { dtype: 'bool', bytes: 1 },
 }
 
+/** The class of storage for each element type. */
+export const storageNames: Readonly<Partial<Record<StoredDType, string>>> = Object.fromEntries(
+  Object.entries(storages).map(([name, { dtype }]) => [dtype, name]),
+)
+
 class StorageType {
   readonly dtype: StoredDType
   readonly bytes: number

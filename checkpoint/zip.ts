@@ -9,14 +9,16 @@ export interface ZipEntry {
   readonly byteLength: number
 }
 
-const signatures = {
+/** Of the records of an archive: their first words. */
+export const zipSignatures = {
   end: 0x06054b50,
   end64: 0x06064b50,
   locator64: 0x07064b50,
   central: 0x02014b50,
   local: 0x04034b50,
 }
-const lengths = { end: 22, end64: 56, locator64: 20, central: 46, local: 30 }
+/** Bytes of the records, without names and extra fields. */
+export const zipLengths = { end: 22, end64: 56, locator64: 20, central: 46, local: 30 }
 
 /** The comment at the end of an archive is at most this long, which bounds the search for the end's record. */
 const mostCommentBytes = 0xffff
@@ -40,14 +42,14 @@ export function readZip(file: InputFile): Map<string, ZipEntry> {
   const entries = new Map<string, ZipEntry>()
   let at = 0
   for (let i = 0; i < count; i++) {
-    if (at + lengths.central > byteLength || directory.getUint32(at, true) !== signatures.central)
+    if (at + zipLengths.central > byteLength || directory.getUint32(at, true) !== zipSignatures.central)
       refuse(`entry ${i} of ${count} is not in its directory`)
     const [nameBytes, extraBytes, commentBytes] = [28, 30, 32].map((offset) =>
       directory.getUint16(at + offset, true),
     )
-    const end = at + lengths.central + nameBytes! + extraBytes! + commentBytes!
+    const end = at + zipLengths.central + nameBytes! + extraBytes! + commentBytes!
     if (end > byteLength) refuse(`entry ${i} of ${count} runs out of the directory`)
-    const nameStart = at + lengths.central
+    const nameStart = at + zipLengths.central
     const name = Buffer.from(directory.buffer, directory.byteOffset + nameStart, nameBytes).toString('utf8')
     const [flags, method] = [8, 10].map((offset) => directory.getUint16(at + offset, true))
     if (flags! & 1) refuse(`${name} is encrypted`)
@@ -74,11 +76,11 @@ interface Directory {
 }
 
 function findDirectory(file: InputFile, refuse: Refuse): Directory {
-  const tailBytes = Math.min(file.size, lengths.end + mostCommentBytes)
+  const tailBytes = Math.min(file.size, zipLengths.end + mostCommentBytes)
   const tailStart = file.size - tailBytes
   const tail = viewOf(file.slice(tailStart, tailBytes))
-  let at = tailBytes - lengths.end
-  while (at >= 0 && tail.getUint32(at, true) !== signatures.end) at--
+  let at = tailBytes - zipLengths.end
+  while (at >= 0 && tail.getUint32(at, true) !== zipSignatures.end) at--
   if (at < 0) refuse('it has no directory at its end (the download may be incomplete)')
   const end = tailStart + at
   let directory = {
@@ -86,14 +88,14 @@ function findDirectory(file: InputFile, refuse: Refuse): Directory {
     byteLength: tail.getUint32(at + 12, true),
     start: tail.getUint32(at + 16, true),
   }
-  const locatorStart = end - lengths.locator64
+  const locatorStart = end - zipLengths.locator64
   if (locatorStart >= 0) {
-    const locator = viewOf(file.slice(locatorStart, lengths.locator64))
-    if (locator.getUint32(0, true) === signatures.locator64) {
+    const locator = viewOf(file.slice(locatorStart, zipLengths.locator64))
+    if (locator.getUint32(0, true) === zipSignatures.locator64) {
       const recordStart = wide(locator, 8, refuse)
-      if (recordStart + lengths.end64 > locatorStart) refuse('its 64-bit directory lies outside of it')
-      const record = viewOf(file.slice(recordStart, lengths.end64))
-      if (record.getUint32(0, true) !== signatures.end64) refuse('its 64-bit directory is missing')
+      if (recordStart + zipLengths.end64 > locatorStart) refuse('its 64-bit directory lies outside of it')
+      const record = viewOf(file.slice(recordStart, zipLengths.end64))
+      if (record.getUint32(0, true) !== zipSignatures.end64) refuse('its 64-bit directory is missing')
       directory = {
         count: wide(record, 32, refuse),
         byteLength: wide(record, 40, refuse),
@@ -105,7 +107,7 @@ function findDirectory(file: InputFile, refuse: Refuse): Directory {
   if (start + byteLength > end) refuse('its directory lies outside of it')
   if (byteLength > mostDirectoryBytes)
     refuse(`its directory takes ${byteLength} bytes, and ${mostDirectoryBytes} is the most that is allowed`)
-  if (count * lengths.central > byteLength) refuse(`its directory is too short for ${count} entries`)
+  if (count * zipLengths.central > byteLength) refuse(`its directory is too short for ${count} entries`)
   return directory
 }
 
@@ -152,10 +154,10 @@ function sizesOf(
 }
 
 function contentStart(file: InputFile, name: string, offset: number, limit: number, refuse: Refuse): number {
-  if (offset + lengths.local > limit) refuse(`${name} lies outside of it`)
-  const local = viewOf(file.slice(offset, lengths.local))
-  if (local.getUint32(0, true) !== signatures.local) refuse(`${name} is not where its directory says`)
-  return offset + lengths.local + local.getUint16(26, true) + local.getUint16(28, true)
+  if (offset + zipLengths.local > limit) refuse(`${name} lies outside of it`)
+  const local = viewOf(file.slice(offset, zipLengths.local))
+  if (local.getUint32(0, true) !== zipSignatures.local) refuse(`${name} is not where its directory says`)
+  return offset + zipLengths.local + local.getUint16(26, true) + local.getUint16(28, true)
 }
 
 function checkApart(entries: readonly ZipEntry[], limit: number, refuse: Refuse): void {

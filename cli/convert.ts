@@ -1,6 +1,7 @@
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import { openModel } from '../models/open-model.ts'
 import { convertCheckpoint } from '../quantize/convert-checkpoint.ts'
+import { exportQServe } from '../quantize/export-qserve.ts'
 import { modelFolder, modelHelp } from './model-folder.ts'
 import { jsonOption } from './options.ts'
 import { packageVersion } from './package-info.ts'
@@ -8,9 +9,16 @@ import { bytesText, progressBar } from './progress.ts'
 
 export const convertCommand = (): Command =>
   new Command('convert')
-    .description('Convert a quantized checkpoint of another program to one of Quattuor, code for code.')
+    .description(
+      'Convert a quantized checkpoint of another program to one of Quattuor, or back, code for code.',
+    )
     .argument('<src>', modelHelp)
     .argument('<dst>', 'folder for the result, which must hold no weights yet')
+    .addOption(
+      new Option('--to <layout>', 'whose layout the result has')
+        .choices(['quattuor', 'qserve'])
+        .default('quattuor'),
+    )
     .addOption(jsonOption())
     .addHelpText(
       'after',
@@ -20,25 +28,31 @@ folders too, and put the codes in order each time.
 
 Examples:
   $ quattuor convert models/llama-awq models/llama-w4a16
-  $ quattuor convert models/llama-qserve-g128 models/llama-w4a8kv4-g128 --json`,
+  $ quattuor convert models/llama-qserve-g128 models/llama-w4a8kv4-g128 --json
+  $ quattuor convert models/llama-w4a8kv4-g128 models/llama-qserve-g128 --to qserve`,
     )
     .action(convert)
 
-async function convert(model: string, dst: string, { json }: { readonly json?: boolean }): Promise<void> {
+interface ConvertCommandOptions {
+  readonly to: 'quattuor' | 'qserve'
+  readonly json?: boolean
+}
+
+async function convert(model: string, dst: string, { to, json }: ConvertCommandOptions): Promise<void> {
   const src = openModel(await modelFolder(model))
   const bar = progressBar('Converting', bytesText)
   try {
-    const bytes = await convertCheckpoint(dst, src, {
-      producer: `quattuor ${packageVersion()}`,
-      onProgress: bar.update,
-    })
+    const options = { producer: `quattuor ${packageVersion()}`, onProgress: bar.update }
+    const bytes =
+      to === 'qserve' ? await exportQServe(dst, src, options) : await convertCheckpoint(dst, src, options)
     bar.stop()
-    const { scheme, notes } = src.foreign!
+    const from = src.foreign?.scheme ?? 'Quattuor'
+    const notes = to === 'qserve' ? [] : (src.foreign?.notes ?? [])
     const { name: format } = src.format
-    if (json) console.log(JSON.stringify({ folder: dst, from: scheme, format, bytes, notes }))
+    if (json) console.log(JSON.stringify({ folder: dst, from, to, format, bytes, notes }))
     else {
       for (const note of notes) console.error(`note: ${note}`)
-      console.log(`${dst}: ${format} from ${scheme}, ${bytesText(bytes)}`)
+      console.log(`${dst}: ${format} from ${from}, ${bytesText(bytes)}`)
     }
   } finally {
     bar.stop()

@@ -187,10 +187,10 @@ export function tileByte(row: number, column: number, k: number): number {
 }
 
 /** Where the parameters of row 16a + 8b + c of 32 rows lie. */
-type GroupOrder = (a: number, b: number, c: number) => number
+export type GroupOrder = (a: number, b: number, c: number) => number
 
 /** As QServe's converter and its kernels have them, and as a later converter writes them. */
-export const groupOrders: readonly GroupOrder[] = [
+export const groupOrders: readonly [GroupOrder, GroupOrder] = [
   (a, b, c) => c * 4 + a * 2 + b,
   (a, b, c) => a * 16 + c * 2 + b,
 ]

@@ -89,4 +89,33 @@ test('a checkpoint of another program writes what its conversion writes', async 
   assert.equal(ids[0], ids[1])
 })
 
+for (const format of ['w4a8kv4', 'w4a8kv4-g128', 'w8a8kv8'] as const)
+  test(`${format} goes to QServe's layout and comes back as it was`, async () => {
+    const original = await writeTinyModel(join(root, `tiny-${format}`), 7)
+    const [own, exported, back] = ['own', 'exported', 'back'].map((name) => join(root, `${name}-${format}`))
+    assert.is((await runCli('quantize', original, own!, '--format', format, '--device', 'host')).code, 0)
+    const run = await runCli('convert', own!, exported!, '--to', 'qserve')
+    assert.is(run.code, 0, run.err)
+    assert.is((await runCli('convert', exported!, back!)).code, 0)
+    const [a, b] = [openCheckpoint(own!), openCheckpoint(back!)]
+    assert.equal(b.format, a.format)
+    // The embedding table, which the model has for its head too, and the norms are f16 there.
+    for (const name of a.tensors.names.filter((each) => /_proj/.test(each)))
+      assert.is(Buffer.compare(a.tensors.read(name).bytes, b.tensors.read(name).bytes), 0, name)
+    assert.is(b.tensors.has('lm_head.weight'), true)
+    a.close()
+    b.close()
+    const again = await runCli('convert', own!, exported!, '--to', 'qserve')
+    assert.is(again.code, 2)
+    assert.match(again.err, 'exists')
+  })
+
+test('what the layout of QServe has no place for is not exported', async () => {
+  const src = join(root, 'awq-again')
+  await writeForeign(src, 'awq', 8)
+  const run = await runCli('convert', src, join(root, 'nothing'), '--to', 'qserve')
+  assert.is(run.code, 2)
+  assert.match(run.err, 'w4a16-g64')
+})
+
 test.run()
