@@ -85,11 +85,12 @@ export const throughputCommand = (
       const device = await openDevice(options.device)
       try {
         const rows: Row[] = []
-        for (const format of options.format) {
-          rows.push(...(await measureFormat(device, name, format, options)))
-          // After each, so that a run that is interrupted leaves what it has.
+        // After each, so that a run that is interrupted leaves what it has.
+        const keep = (row: Row) => {
+          rows.push(row)
           if (options.json) writeRows(options.json, resultHeader(device, 'throughput', options), rows)
         }
+        for (const format of options.format) await measureFormat(device, name, format, options, keep)
         if (rows.length > 1) console.log(table(rows))
         if (save && !options.json) console.log(`wrote ${save(device, rows, options)}`)
       } finally {
@@ -110,7 +111,8 @@ async function measureFormat(
   name: string,
   format: string,
   options: ThroughputOptions,
-): Promise<Row[]> {
+  keep: (row: Row) => void,
+): Promise<void> {
   const { shape, requests, sequences, stepTokens, rounds } = options
   const jobs = shape.flatMap((one) =>
     requests.flatMap((count) =>
@@ -141,7 +143,6 @@ async function measureFormat(
       `graphs recorded in ${((ready - capturing) / 1000).toFixed(1)} s`,
   )
   const { vocabSize } = checkpoint.config
-  const rows: Row[] = []
   for (const [seed, { stepTokens: tokens, ...job }] of jobs.entries()) {
     const engine = await Engine.start({
       limits: {
@@ -191,12 +192,11 @@ async function measureFormat(
       'host %': 100 * host,
       'memory GiB': memoryGib,
     }
-    rows.push(row)
+    keep(row)
     console.log(table([row]))
     console.log(table(timelineRows(steps, Math.min(running, job.requests)), 3))
     if (timeline.details.length > 0) console.log(table(detailRows(timeline), 3))
   }
   await runner.close()
   model.free()
-  return rows
 }
