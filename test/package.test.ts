@@ -87,6 +87,15 @@ test("the package has the quantizer's recipes", () => {
   )
 })
 
+test('the package has the page of the server and its parts', () => {
+  const parts = readdirSync(resolve(root, 'serve', 'http', 'playground'))
+  assert.ok(parts.includes('page.html'))
+  assert.equal(
+    parts.filter((name) => !packed.includes(`serve/http/playground/${name}`)),
+    [],
+  )
+})
+
 test('the package has the documents and examples that its README links to, but for measurements', () => {
   const links = [...readFileSync(resolve(root, 'README.md'), 'utf8').matchAll(/\]\(([^)#:]+)\)/g)]
     .map(([, path]) => path!)

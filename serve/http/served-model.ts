@@ -32,6 +32,8 @@ export class ServedModel {
   readonly constraints: ConstraintService
   readonly endIds: readonly number[]
   readonly suggested: GenerationConfig | undefined
+  /** Whether it has a chat template. */
+  readonly chats: boolean
   readonly toolFormat: ToolFormat | undefined
   /** Special tokens that the reader of tool calls has to see. */
   readonly toolTokens: ReadonlySet<number>
@@ -46,6 +48,7 @@ export class ServedModel {
     this.endIds = parts.endIds.filter((id) => id < parts.engine.bounds.vocabSize)
     this.suggested = parts.suggested
     this.text = parts.text
+    this.chats = parts.chatTemplate !== undefined
     this.toolFormat = parts.chatTemplate && toolFormatOf(parts.chatTemplate.source)
     this.toolTokens = specialTokensOf(this.toolFormat, parts.tokenizer)
     this.constraints = parts.openConstraints({

@@ -6,11 +6,12 @@ import { Exchange, type ServerContext } from './exchange.ts'
 import { openApiDocument } from './openapi.ts'
 import { chat } from './routes/chat.ts'
 import { completions } from './routes/completions.ts'
+import { playground } from './routes/playground.ts'
 import { health, metrics, model, models, ready, version } from './routes/status.ts'
 import { detokenize, tokenize } from './routes/tokenize.ts'
 
 export interface ServerOptions extends ServerContext {
-  /** Keys of which every route but `/health` wants one; none: all are open. */
+  /** Keys of which every route but `/health` and the playground wants one; none: all are open. */
   readonly apiKeys: readonly string[]
   readonly logger: Logger
   /** Connections at a time. Default 4096. */
@@ -30,7 +31,11 @@ const routes: Readonly<Record<string, Readonly<Record<string, Route>>>> = {
   '/version': { GET: version },
   '/metrics': { GET: metrics },
   '/openapi.json': { GET: async (exchange) => exchange.json(200, openApiDocument(exchange.context.version)) },
+  ...playground,
 }
+
+/** Routes that tell nothing that needs a key. */
+const open: ReadonlySet<string> = new Set(['/health', ...Object.keys(playground)])
 
 /** An HTTP server that answers as the OpenAI API does; `listen` starts it. */
 export function createHttpServer(options: ServerOptions): Server {
@@ -99,7 +104,7 @@ function decoded(text: string): string {
 const digest = (key: string): Buffer => createHash('sha256').update(key).digest()
 
 function requireKey(request: IncomingMessage, path: string, keys: readonly Buffer[]): void {
-  if (keys.length === 0 || path === '/health') return
+  if (keys.length === 0 || open.has(path)) return
   const [, sent] = /^Bearer (.+)$/.exec(request.headers.authorization ?? '') ?? []
   const given = digest(sent ?? '')
   if (sent === undefined || !keys.some((key) => timingSafeEqual(key, given)))

@@ -1,12 +1,13 @@
 import type { Exchange } from '../exchange.ts'
 import type { ServedModel } from '../served-model.ts'
 
-const modelObject = ({ name, created, context }: ServedModel) => ({
+const modelObject = ({ name, created, context, chats }: ServedModel) => ({
   id: name,
   object: 'model',
   created,
   owned_by: 'quattuor',
   max_model_len: context,
+  chat: chats,
 })
 
 /** `GET /v1/models` */
