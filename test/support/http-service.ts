@@ -24,7 +24,8 @@ export interface ServiceOptions {
   readonly limits?: Partial<ScheduleLimits>
   readonly apiKeys?: readonly string[]
   readonly maxBodyBytes?: number
-  readonly chatTemplate?: ChatTemplate
+  /** Default: that of the example model; `null`: none. */
+  readonly chatTemplate?: ChatTemplate | null
 }
 
 export interface Service {
@@ -54,13 +55,13 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     pageTokens: 64,
     openRunner: async () => options.openRunner(limits),
   })
-  const chatTemplate = options.chatTemplate ?? loadChatTemplate(nanoFolder)
+  const { chatTemplate = loadChatTemplate(nanoFolder) } = options
   const model = new ServedModel({
     name: 'nano',
     engine,
     tokenizer: nanoTokenizer,
-    text: localTextService(nanoTokenizer, chatTemplate),
-    chatTemplate,
+    text: localTextService(nanoTokenizer, chatTemplate ?? undefined),
+    chatTemplate: chatTemplate ?? undefined,
     openConstraints: (vocabulary) => new GrammarThreads({ folder: nanoFolder, ...vocabulary }),
     endIds: [nanoEnd],
     suggested: undefined,

@@ -2,7 +2,13 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { StepRunner } from '../../../../serve/engine/step-runner.ts'
 import { BrowserPage, findBrowser } from '../../../support/browser.ts'
-import { nanoEnd, nanoTokenizer, type Service, startService } from '../../../support/http-service.ts'
+import {
+  nanoEnd,
+  nanoTokenizer,
+  type Service,
+  type ServiceOptions,
+  startService,
+} from '../../../support/http-service.ts'
 import { ScriptedRunner } from '../../../support/scripted-runner.ts'
 
 const said = 'A fox <img src=x onerror="window.harmed = true"><b>is</b> & stays 🦊 here.'
@@ -29,10 +35,10 @@ if (browser === undefined)
 const inBrowser = browser === undefined ? test.skip : test
 
 async function withPage(
-  apiKeys: readonly string[],
+  options: Pick<ServiceOptions, 'apiKeys' | 'chatTemplate'>,
   use: (page: BrowserPage, service: Service) => Promise<void>,
 ): Promise<void> {
-  const service = await startService({ openRunner: slowRunner, apiKeys })
+  const service = await startService({ openRunner: slowRunner, ...options })
   const page = await BrowserPage.open(browser!)
   try {
     await page.send('Page.navigate', { url: service.url })
@@ -54,7 +60,7 @@ async function ask(page: BrowserPage, prompt: string): Promise<void> {
 }
 
 inBrowser('an answer streams in as text, whatever it is, and the charts move', () =>
-  withPage([], async (page) => {
+  withPage({}, async (page) => {
     await page.until(`document.getElementById('model').value === 'nano'`)
     const idle = await page.evaluate<string[]>(chartLabels)
     await page.evaluate(`
@@ -81,7 +87,7 @@ inBrowser('an answer streams in as text, whatever it is, and the charts move', (
 )
 
 inBrowser('settings are sent, and stopping takes the request away', () =>
-  withPage([], async (page, { engine }) => {
+  withPage({}, async (page, { engine }) => {
     await page.until(`document.getElementById('model').value === 'nano'`)
     await page.evaluate(`document.querySelector('[name=seed]').value = 7`)
     await page.evaluate(`document.querySelector('[name=max_tokens]').value = 900`)
@@ -101,7 +107,7 @@ inBrowser('settings are sent, and stopping takes the request away', () =>
 )
 
 inBrowser('calls need the key, which is kept for the session', () =>
-  withPage(['secret'], async (page, { url }) => {
+  withPage({ apiKeys: ['secret'] }, async (page, { url }) => {
     await page.until(`document.getElementById('status').textContent.includes('API key')`)
     await page.evaluate(`document.getElementById('key').focus()`)
     await page.type('secret')
@@ -115,8 +121,19 @@ inBrowser('calls need the key, which is kept for the session', () =>
   }),
 )
 
+inBrowser('a model without a chat template continues the prompt', () =>
+  withPage({ chatTemplate: null }, async (page, { log }) => {
+    await page.until(`document.getElementById('status').textContent.includes('no chat template')`)
+    assert.is(await page.evaluate(`document.getElementById('system-label').hidden`), true)
+    await ask(page, 'Once')
+    await page.until(`${answerText} === ${JSON.stringify(said)} && document.getElementById('stop').disabled`)
+    assert.ok(log.some(({ path, status }) => path === '/v1/completions' && status === 200))
+    assert.equal(page.complaints, [])
+  }),
+)
+
 inBrowser('it fits a phone, follows the theme, and names its fields', () =>
-  withPage([], async (page) => {
+  withPage({}, async (page) => {
     const device = { width: 360, height: 740, deviceScaleFactor: 2, mobile: true }
     await page.send('Emulation.setDeviceMetricsOverride', device)
     await page.until('innerWidth === 360')
