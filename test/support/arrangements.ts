@@ -39,7 +39,13 @@ export const arrangements: Readonly<Record<string, Arrangement>> = {
   'prompts cut into short pieces': { tokens: 40, sequences: 32, pages: 512, stride: 5 },
   'prompts found in the cache': { ...roomy, twice: true },
   'so few pages that some wait again': { tokens: 100, sequences: 16, pages: 24, stride: 3 },
-  'some before others, with few pages': { tokens: 64, sequences: 12, pages: 30, priorities: true },
+  'some before others, with few pages': {
+    tokens: 100,
+    sequences: 16,
+    pages: 24,
+    perToken: 1,
+    priorities: true,
+  },
 }
 
 /**
