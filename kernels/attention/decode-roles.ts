@@ -138,6 +138,8 @@ export function compute(o: Decode & { readonly a: QueryArguments & SumArguments 
     }
   }
   if (pending.turn >= 0) {
+    // The answer before may still be read.
+    meet()
     giveAnswer(o, pending)
     meet()
     merge()
@@ -177,5 +179,8 @@ export function assist(o: Decode, items: i32): void {
       if (parts !== 1 && isFirst(extent)) meet()
     } else meet()
   }
-  if (isPending !== 0) meet()
+  if (isPending !== 0) {
+    meet()
+    meet()
+  }
 }

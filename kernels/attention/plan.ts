@@ -53,7 +53,7 @@ export const mostItems = (sequences: number, maxPages: number): number =>
 const MOST_UNITS = MOST_SPLITS * SPLIT_UNITS
 
 /** What a CTA may have more than its share, so that a sequence need not be cut. */
-const EXCESS = 1.05
+const EXCESS = 1.4
 
 /**
  * Lists the items of decode attention for a step: for every layer the same.

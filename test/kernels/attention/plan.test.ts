@@ -74,7 +74,7 @@ async function checkPlan(o: {
     for (const [i, item] of own.entries()) {
       assert.is(item[UNIT_INDEX], next)
       assert.ok(i === 0 || next % SPLIT_UNITS === 0, 'items behind the first begin with a split')
-      assert.ok(item[UNITS]! <= Math.max(SPLIT_UNITS, Math.min(32, (1.05 * all) / o.ctas)))
+      assert.ok(item[UNITS]! <= Math.max(SPLIT_UNITS, Math.min(32, (1.4 * all) / o.ctas)))
       assert.equal([item[FROM], item[END]], [units.from, o.contexts[b]])
       assert.equal([item[COUNT], item[TOKEN]], [units.queries, starts[b]])
       assert.is(item[PAGES], pages[b * maxPages + 2 * next])
