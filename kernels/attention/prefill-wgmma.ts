@@ -93,8 +93,8 @@ export function prefillWgmma(a: PrefillArguments, c: PrefillConfig): void {
   launchDependents()
   waitForPrevious()
   specialize({
-    consumers: { warps: 8, registers: 232, run: () => attend(a, c, m) },
-    feeders: { warps: 4, registers: 40, run: () => feed(a, c, m) },
+    consumers: { warps: 8, registers: 224, run: () => attend(a, c, m) },
+    feeders: { warps: 4, registers: 56, run: () => feed(a, c, m) },
   })
 }
 
