@@ -30,7 +30,10 @@ export interface QuantizeOptions {
   readonly seed?: number
   /** Measure errors before and after each pass, for a report. Needs calibration. */
   readonly measure?: boolean
-  /** Hidden states are kept on disk when so much time has passed since the last; 20 s unless given. */
+  /**
+   * Hidden states are kept on disk when so much time has passed since the last; unless given 20 s, or ten times what
+   * keeping the last ones took.
+   */
   readonly storeEverySeconds?: number
   /** Called with the work done so far and in all, and what comes next. */
   readonly onProgress?: (done: number, total: number, what: string) => void
@@ -117,6 +120,7 @@ async function quantizeLayers(run: Run, progress: (done: number, what: string) =
     kept?.hidden ??
     (calibration && (await startHidden(compute, src, steps, calibration, { seed, measure, floats })))
   let stored = performance.now()
+  let patience = run.storeEverySeconds ?? 20
   for (let index = kept?.layer ?? (hidden ? 0 : finished); index < layers; index++) {
     const layer = startLayer(compute, src, recipe, index, await loadLayer(compute, src, index), hidden)
     let done = 0
@@ -131,9 +135,11 @@ async function quantizeLayers(run: Run, progress: (done: number, what: string) =
       onStep('forward')
       await advance(hidden, layer, recipe.inputs)
       if (hidden.original) await advanceOriginal(compute, src, index, hidden)
-      if (performance.now() - stored > 1000 * (run.storeEverySeconds ?? 20)) {
+      const now = performance.now()
+      if (now - stored > 1000 * patience) {
         await storeHidden(compute, state, index + 1, hidden)
         stored = performance.now()
+        patience = run.storeEverySeconds ?? Math.max(20, (stored - now) / 100)
       }
     }
     freeLayer(layer)
