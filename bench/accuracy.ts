@@ -38,7 +38,7 @@ interface AccuracyOptions {
 }
 
 const roundings = ['w8a8kv8', 'w4a8kv4-g128', 'w4a8kv4']
-const shipped = ['smoothquant', 'gptq', 'awq', 'qoq-g128', 'qoq']
+const shipped = ['smoothquant', 'kv4', 'gptq', 'awq', 'qoq-g128', 'qoq']
 
 await runBench(
   new Command('bench:accuracy')
