@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -26,6 +26,19 @@ for (const file of readdirSync(folder)) {
     )
     const products = (of: typeof records) => new Set(of.map(({ key }) => JSON.stringify(key)))
     assert.equal(products(served), products(records))
+  })
+
+  test(`every time on record is that of a configuration, and each configuration is there once: ${format}`, () => {
+    const lines = readFileSync(join(folder, file), 'utf8').trim().split('\n')
+    const entries = lines.map((line) => JSON.parse(line) as Record<string, unknown>)
+    const programs = entries.filter((entry) => 'config' in entry)
+    assert.is(new Set(programs.map(({ config }) => JSON.stringify(config))).size, programs.length)
+    const known = new Set(programs.map(({ program }) => program))
+    const timed = entries.flatMap((entry) => ('us' in entry ? (entry.us as number[][]) : []))
+    assert.equal(
+      new Set(timed.map(([program]) => program).filter((program) => !known.has(program))),
+      new Set(),
+    )
   })
 
   test(`tiles on record compile: ${format}`, () => {
