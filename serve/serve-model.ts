@@ -28,7 +28,7 @@ export interface ServeModelOptions {
   readonly memoryFraction?: number | undefined
   /** Requests that may wait. */
   readonly waiting: number
-  /** Prompts that fill whole steps go before decoding: more tokens a second, later ones for who came first. */
+  /** Prompts that fill whole steps go before decoding, so that all decode together. */
   readonly promptsFirst?: boolean
   /** Threads that make tokens of prompts. */
   readonly textThreads: number
