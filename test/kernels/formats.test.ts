@@ -75,9 +75,15 @@ test('w4a8 with groups refuses parameters whose weights leave a byte, unless the
   const groupMin = new Int8Array(N).fill(-113)
   const format = weightFormats['w4a8-g128']
   format.pack({ codes, groupScale, groupMin }, N, K)
+  // The largest code that the group has decides, not the largest there is.
   groupMin[5] = -112
+  format.pack({ codes, groupScale, groupMin }, N, K)
+  codes[5 * K + 7] = 15
   format.pack({ codes, groupScale, groupMin, wraps: true }, N, K)
-  assert.throws(() => format.pack({ codes, groupScale, groupMin }, N, K), /15 · 16 \+ -112 is no signed byte/)
+  assert.throws(
+    () => format.pack({ codes, groupScale, groupMin }, N, K),
+    /scale 16 and minimum -112, whose largest weight is no signed byte/,
+  )
   groupScale[3] = 18
   assert.throws(() => format.pack({ codes, groupScale, groupMin, wraps: true }, N, K), /scale 18/)
 })
