@@ -117,7 +117,11 @@ export class BrowserPage {
   async close(): Promise<void> {
     this.#process.kill('SIGKILL')
     await this.#exited
-    rmSync(this.#profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
+    try {
+      rmSync(this.#profile, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 })
+    } catch {
+      // Helpers of the browser that outlive it may still write: what is left is a temporary folder.
+    }
   }
 
   #receive({ id, method, params, result, error }: Message): void {
