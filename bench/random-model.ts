@@ -59,7 +59,8 @@ export async function writeRandomModel(
   }
 }
 
-const configFile = (config: ModelConfig) => ({
+/** `config.json` of a shape. */
+export const configFile = (config: ModelConfig) => ({
   architectures: [config.architecture],
   hidden_size: config.hiddenSize,
   num_hidden_layers: config.layers,

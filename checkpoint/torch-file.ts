@@ -3,6 +3,7 @@ import { InputFile } from './input-file.ts'
 import { PickleError, type PickleFunction, type PickleValue, parsePickle } from './pickle.ts'
 import {
   checkPart,
+  elementCount,
   missingTensor,
   readWhole,
   type StoredDType,
@@ -87,8 +88,12 @@ export function openTorchFile(path: string): TorchFile {
     const info = (name: string): TensorInfo => {
       const tensor = tensors.get(name) ?? missingTensor(path, name)
       const { type } = tensor.storage
-      const count = tensor.shape.reduce((product, extent) => product * extent, 1)
-      return { name, dtype: type.dtype, shape: tensor.shape, byteLength: count * type.bytes }
+      return {
+        name,
+        dtype: type.dtype,
+        shape: tensor.shape,
+        byteLength: elementCount(tensor.shape) * type.bytes,
+      }
     }
     const readInto = (dst: Uint8Array, name: string, byteOffset = 0): void => {
       checkPart(name, info(name).byteLength, byteOffset, dst.byteLength)

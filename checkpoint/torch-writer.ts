@@ -1,119 +1,96 @@
-import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
-import type { DType } from '../dsl/dtype.ts'
+import { dtypeBytes } from '../dsl/dtype.ts'
 import { CheckpointError } from './error.ts'
+import { PartialFile } from './partial-file.ts'
+import type { TensorPlan } from './safetensors-writer.ts'
+import { elementCount } from './tensor.ts'
 import { storageNames } from './torch-file.ts'
 import { centralEntry, directoryEnd, localHeader, type WrittenEntry } from './zip-writer.ts'
-
-/** A tensor to be written. */
-export interface TorchPlan {
-  readonly name: string
-  readonly dtype: DType
-  readonly shape: readonly number[]
-}
 
 /** The folder of all entries; PyTorch takes the first that it finds. */
 const root = 'archive'
 
+/** More than an entry takes in an archive beside its bytes. */
+const entryBytes = 256
+
 /**
  * Writes a dictionary of tensors as `torch.save` does, to be read by `torch.load`, with `weights_only` too. Tensors arrive one
- * after the other in the order of their plans. The file has its name when it is complete.
+ * after the other in the order of their plans. The file is there whole or not at all.
  */
 export class TorchWriter {
-  readonly #path: string
-  readonly #temporaryPath: string
-  readonly #file: FileHandle
-  readonly #names: readonly string[]
+  readonly #file: PartialFile
+  readonly #plans: readonly TensorPlan[]
   readonly #entries: WrittenEntry[] = []
   #next = 0
   #position = 0
 
-  private constructor(path: string, temporaryPath: string, file: FileHandle, names: readonly string[]) {
-    this.#path = path
-    this.#temporaryPath = temporaryPath
+  private constructor(file: PartialFile, plans: readonly TensorPlan[]) {
     this.#file = file
-    this.#names = names
+    this.#plans = plans
   }
 
-  static async create(path: string, plans: readonly TorchPlan[]): Promise<TorchWriter> {
-    const temporaryPath = `${path}.partial`
-    const file = await open(temporaryPath, 'w')
-    const writer = new TorchWriter(
-      path,
-      temporaryPath,
-      file,
-      plans.map(({ name }) => name),
-    )
-    try {
-      await writer.#add('data.pkl', dictionary(plans))
-      await writer.#add('byteorder', Buffer.from('little'))
-      await writer.#add('version', Buffer.from('3\n'))
-    } catch (error) {
-      await writer.abort()
-      throw error
-    }
+  /** Throws `CheckpointError` when the disk has no room for the whole file. */
+  static async create(path: string, plans: readonly TensorPlan[]): Promise<TorchWriter> {
+    const pickle = dictionary(plans)
+    const needed = plans.reduce((sum, plan) => sum + byteLengthOf(plan) + entryBytes, pickle.byteLength)
+    const writer = new TorchWriter(await PartialFile.create(path, needed), plans)
+    await writer.#add('data.pkl', pickle)
+    await writer.#add('byteorder', Buffer.from('little'))
+    await writer.#add('version', Buffer.from('3\n'))
     return writer
   }
 
-  /** Writes the next tensor. */
+  /** Writes the whole of the next tensor. After an error the file is given up. */
   async write(name: string, bytes: Uint8Array): Promise<void> {
-    const expected = this.#names[this.#next]
-    if (name !== expected)
-      throw new CheckpointError(`tensor ${name} was written where ${expected ?? 'the end'} is next`)
+    const plan = this.#plans[this.#next]
+    if (name !== plan?.name)
+      return this.#file.refuse(`tensor ${name} came where ${plan?.name ?? 'the end'} is next`)
+    if (bytes.byteLength !== byteLengthOf(plan))
+      return this.#file.refuse(
+        `tensor ${name} was announced with ${byteLengthOf(plan)} bytes and given ${bytes.byteLength}`,
+      )
     await this.#add(`data/${this.#next++}`, bytes)
   }
 
+  /** Puts the file in its place. Throws `CheckpointError` when a tensor was not written. */
   async finish(): Promise<void> {
-    if (this.#next < this.#names.length)
-      throw new CheckpointError(`${this.#path} lacks tensor ${this.#names[this.#next]}`)
+    const missing = this.#plans[this.#next]
+    if (missing) return this.#file.refuse(`tensor ${missing.name} was announced and never written`)
     const directory = Buffer.concat(this.#entries.map(centralEntry))
+    const start = this.#position
     await this.#append(directory)
-    await this.#append(
-      directoryEnd(this.#entries.length, this.#position - directory.length, directory.length),
-    )
-    await this.#file.sync()
-    await this.#file.close()
-    await rename(this.#temporaryPath, this.#path)
+    await this.#append(directoryEnd(this.#entries.length, start, directory.length))
+    await this.#file.finish()
   }
 
-  async abort(): Promise<void> {
-    await this.#file.close().catch(() => {})
-    await rm(this.#temporaryPath, { force: true })
+  /** Removes what was written. Harmless after `finish` or a second time. */
+  abort(): Promise<void> {
+    return this.#file.abort()
   }
 
   async #add(name: string, bytes: Uint8Array): Promise<void> {
-    const entry = {
-      name: `${root}/${name}`,
-      byteLength: bytes.byteLength,
-      checksum: crc32(bytes),
-      offset: this.#position,
-    }
+    const { byteLength } = bytes
+    const entry = { name: `${root}/${name}`, byteLength, checksum: crc32(bytes), offset: this.#position }
     this.#entries.push(entry)
     await this.#append(localHeader(entry))
     await this.#append(bytes)
   }
 
   async #append(bytes: Uint8Array): Promise<void> {
-    try {
-      await this.#file.writeFile(bytes)
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException
-      throw new CheckpointError(
-        `${this.#path} cannot be written (${code}); free space, or name another folder`,
-      )
-    }
+    await this.#file.writeAt(bytes, this.#position)
     this.#position += bytes.byteLength
   }
 }
 
+const byteLengthOf = ({ dtype, shape }: TensorPlan): number => elementCount(shape) * dtypeBytes[dtype]
+
 /** The pickle of an ordered dictionary of contiguous tensors, in protocol 2. */
-function dictionary(plans: readonly TorchPlan[]): Buffer {
+function dictionary(plans: readonly TensorPlan[]): Buffer {
   const ordered = [global('collections', 'OrderedDict'), Buffer.from(')R')]
-  const tensor = ({ name, dtype, shape }: TorchPlan, i: number): Buffer[] => {
+  const tensor = ({ name, dtype, shape }: TensorPlan, i: number): Buffer[] => {
     const storage = storageNames[dtype]
     if (storage === undefined)
       throw new CheckpointError(`tensor ${name} holds ${dtype}, which PyTorch has no class for`)
-    const count = shape.reduce((product, extent) => product * extent, 1)
     const strides = shape.map((_, d) => shape.slice(d + 1).reduce((product, extent) => product * extent, 1))
     return [
       text(name),
@@ -123,7 +100,7 @@ function dictionary(plans: readonly TorchPlan[]): Buffer {
       global('torch', storage),
       text(String(i)),
       text('cpu'),
-      whole(count),
+      whole(elementCount(shape)),
       Buffer.from('tQ'),
       whole(0),
       tuple(shape),

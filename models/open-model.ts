@@ -1,10 +1,16 @@
 import type { ForeignWeights } from '../checkpoint/import/foreign.ts'
 import { type Checkpoint, openCheckpoint } from '../checkpoint/open.ts'
-import { type CheckpointFormat, formatName } from '../checkpoint/quantized.ts'
-import { type HostTensor, missingTensor, type TensorInfo, type TensorSource } from '../checkpoint/tensor.ts'
+import {
+  elementCount,
+  type HostTensor,
+  missingTensor,
+  type TensorInfo,
+  type TensorSource,
+} from '../checkpoint/tensor.ts'
 import { type DType, dtypeBytes } from '../dsl/dtype.ts'
 import { packedShape, weightFormats } from '../kernels/formats/index.ts'
 import { bytesOf } from '../runtime/bytes.ts'
+import { codedFormat } from './coded-format.ts'
 import { productTensors, type QuantizedProduct } from './product-tensors.ts'
 import { layerProjections, type Projection } from './projections.ts'
 import { quantizedTensors, takesCodes } from './weights.ts'
@@ -54,7 +60,10 @@ function importedCheckpoint(checkpoint: Checkpoint, foreign: ForeignWeights): Ch
     },
     close: tensors.close,
   }
-  return { ...checkpoint, tensors: source, format: name ? importedFormat(foreign, name) : checkpoint.format }
+  const format = name
+    ? codedFormat(name, { bits: foreign.kvBits, keyMean: false, keyHadamard: false })
+    : checkpoint.format
+  return { ...checkpoint, tensors: source, format }
 }
 
 /** The kernels' format for what a scheme holds. */
@@ -62,18 +71,6 @@ function productFormat({ format }: ForeignWeights): QuantizedProduct | undefined
   if (!format) return undefined
   const base = `w${format.bits}a${format.activations}` as const
   return (format.group > 0 ? `${base}-g${format.group}` : base) as QuantizedProduct
-}
-
-function importedFormat({ kvBits }: ForeignWeights, name: QuantizedProduct): CheckpointFormat {
-  const { bits, group, tag } = weightFormats[name]
-  const codes = takesCodes(name)
-  const zero = bits === 8 ? 'none' : codes && group > 0 ? 'minimum' : 'integer'
-  const format = {
-    weights: { bits: bits as 4 | 8, group, zero, layout: tag },
-    activations: { bits: codes ? 8 : 16, sum: codes && zero !== 'none' ? 'codes' : 'none' },
-    kv: { bits: kvBits, keyMean: false, keyHadamard: false },
-  } as const
-  return { name: formatName(format), ...format }
 }
 
 /** The tensors of a product, all made when the first is read, and kept until the last is. */
@@ -130,7 +127,7 @@ function stackedBias(tensors: TensorSource, prefix: string, { path, parts, n }: 
   }
 }
 
-function infoOf(name: string, dtype: DType, shape: readonly number[]): TensorInfo {
-  const count = shape.reduce((product, extent) => product * extent, 1)
-  return { name, dtype, shape, byteLength: count * dtypeBytes[dtype] }
-}
+const infoOf = (name: string, dtype: DType, shape: readonly number[]): TensorInfo => ({
+  ...{ name, dtype, shape },
+  byteLength: elementCount(shape) * dtypeBytes[dtype],
+})

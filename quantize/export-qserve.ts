@@ -4,8 +4,10 @@ import { groupOrders, tileByte } from '../checkpoint/import/qserve.ts'
 import type { Checkpoint } from '../checkpoint/open.ts'
 import { copyCompanionFiles } from '../checkpoint/quantized.ts'
 import type { QuantizedMatrix } from '../checkpoint/quantized-matrix.ts'
-import { type TorchPlan, TorchWriter } from '../checkpoint/torch-writer.ts'
-import type { DType } from '../dsl/dtype.ts'
+import type { TensorPlan } from '../checkpoint/safetensors-writer.ts'
+import { elementCount } from '../checkpoint/tensor.ts'
+import { TorchWriter } from '../checkpoint/torch-writer.ts'
+import { type DType, dtypeBytes } from '../dsl/dtype.ts'
 import { f16Bits, f16Value } from '../dsl/half.ts'
 import { type WeightFormat, weightFormats } from '../kernels/formats/index.ts'
 import { headProjection, layerProjections, type Projection } from '../models/projections.ts'
@@ -22,7 +24,7 @@ const tile = 32
 
 /** A tensor of the result and what makes it. */
 interface Exported {
-  readonly plan: TorchPlan
+  readonly plan: TensorPlan
   make(): Uint8Array
 }
 
@@ -62,8 +64,7 @@ export async function exportQServe(
   return total
 }
 
-const sizeOf = ({ dtype, shape }: TorchPlan): number =>
-  shape.reduce((product, extent) => product * extent, dtype === 'f16' ? 2 : 1)
+const sizeOf = ({ dtype, shape }: TensorPlan): number => elementCount(shape) * dtypeBytes[dtype]
 
 function* exported(src: Checkpoint): Generator<Exported> {
   const { config, format, tensors, folder } = src

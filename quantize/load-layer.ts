@@ -64,19 +64,26 @@ export async function loadLayer(compute: Compute, src: Checkpoint, index: number
     if (products.qkv.bias && (name === 'q' || name === 'k' || name === 'v'))
       biases[name] = await loadMat(compute, src, `${prefix}${path}.bias`, [n!])
   }
-  const norm = (name: keyof typeof normTensors, width: number) =>
-    loadMat(compute, src, prefix + normTensors[name], [width])
   return {
     weights: weights as Record<ProjectionName, Mat>,
     biases,
-    norms: {
-      attention: await norm('attention', config.hiddenSize),
-      mlp: await norm('mlp', config.hiddenSize),
-      ...(config.headNorm && {
-        query: await norm('query', config.headDim),
-        key: await norm('key', config.headDim),
-      }),
-    },
+    norms: await loadNorms(compute, src, prefix),
+  }
+}
+
+/** The norms of a layer whose tensors begin with `prefix`. Throws as `loadMat` does. */
+export async function loadNorms(
+  compute: Compute,
+  src: Checkpoint,
+  prefix: string,
+): Promise<LayerState['norms']> {
+  const { hiddenSize, headDim, headNorm } = src.config
+  const norm = (name: keyof typeof normTensors, width: number): Promise<Mat> =>
+    loadMat(compute, src, prefix + normTensors[name], [width])
+  return {
+    attention: await norm('attention', hiddenSize),
+    mlp: await norm('mlp', hiddenSize),
+    ...(headNorm && { query: await norm('query', headDim), key: await norm('key', headDim) }),
   }
 }
 

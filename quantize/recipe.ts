@@ -2,8 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { type CheckpointFormat, floatFormat, formatName } from '../checkpoint/quantized.ts'
-import { type WeightFormat, weightFormats } from '../kernels/formats/index.ts'
-import { takesCodes } from '../models/weights.ts'
+import { codedFormat } from '../models/coded-format.ts'
 import { packageRoot } from '../runtime/package-root.ts'
 import { QuantizeError } from './error.ts'
 import type { LayerNotes } from './layer-run.ts'
@@ -196,14 +195,5 @@ export function formatOf(
     const floats = floatFormat('f32')
     return recipe.kv === 16 ? floats : { ...floats, name: formatName({ ...floats, kv }), kv }
   }
-  const { bits, group, tag }: WeightFormat = weightFormats[recipe.weights]
-  const codes = takesCodes(recipe.weights)
-  const zero = bits === 8 ? 'none' : codes && group > 0 ? 'minimum' : 'integer'
-  const format = {
-    weights: { bits: bits as 4 | 8, group, zero, layout: tag },
-    activations: { bits: codes ? 8 : 16, sum: codes && zero !== 'none' ? 'codes' : 'none' },
-    kv,
-  } as const
-  const head = recipe.head && { head: { format: recipe.head, layout: weightFormats[recipe.head].tag } }
-  return { name: formatName(format), ...format, ...head }
+  return codedFormat(recipe.weights, kv, recipe.head)
 }

@@ -18,7 +18,7 @@ import { floatLayer, windowAngles } from './hidden-states.ts'
 import { forwardAll } from './layer-run.ts'
 import type { ProjectionName, StackFormat, StackName } from './layer-state.ts'
 import { stacks } from './layer-state.ts'
-import { freeLayer, layerPrefix, loadLayer, loadMat, normTensors } from './load-layer.ts'
+import { freeLayer, layerPrefix, loadLayer, loadMat, loadNorms } from './load-layer.ts'
 import { dequantize, type QuantizedFormatName } from './round-to-nearest.ts'
 
 /** The codes and scales of a stored product, of a layer or of the head, by its path. */
@@ -70,20 +70,11 @@ export async function loadReferenceLayer(
       row += n
     }
   }
-  const norm = (name: keyof typeof normTensors, width: number): Promise<Mat> =>
-    loadMat(compute, src, prefix + normTensors[name], [width])
   return {
     ...{ compute, config, index, ...angles, biases },
     weights: weights as Record<ProjectionName, Mat>,
     formats: formats as Record<StackName, StackFormat>,
-    norms: {
-      attention: await norm('attention', config.hiddenSize),
-      mlp: await norm('mlp', config.hiddenSize),
-      ...(config.headNorm && {
-        query: await norm('query', config.headDim),
-        key: await norm('key', config.headDim),
-      }),
-    },
+    norms: await loadNorms(compute, src, prefix),
     keys: { hadamard: format.kv.keyHadamard, ...(await keyMean(compute, src, prefix)) },
     kv: { bits: format.kv.bits, ...(format.kv.clip !== undefined && { clip: format.kv.clip }) },
   }

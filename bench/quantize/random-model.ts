@@ -5,6 +5,7 @@ import { floatFormat, weightsFileName } from '../../checkpoint/quantized.ts'
 import { SafetensorsWriter, type TensorPlan } from '../../checkpoint/safetensors-writer.ts'
 import { bf16Bits, bf16Value } from '../../dsl/half.ts'
 import { randomCheckpoint } from '../../models/random-weights.ts'
+import { configFile } from '../random-model.ts'
 
 /** Every so many columns one is an outlier, of normed inputs, keys and the input of the down projection. */
 const outlierDistance = { norm: 331, keys: 61, up: 487 } as const
@@ -42,19 +43,3 @@ function grow(halfs: Uint16Array, columns: number, distance: number, factor: num
   for (let start = 5 * columns; start < halfs.length; start += distance * columns)
     for (let i = start; i < start + columns; i++) halfs[i] = bf16Bits(bf16Value(halfs[i]!) * factor)
 }
-
-const configFile = (config: ModelConfig) => ({
-  architectures: [config.architecture],
-  hidden_size: config.hiddenSize,
-  num_hidden_layers: config.layers,
-  num_attention_heads: config.heads,
-  num_key_value_heads: config.kvHeads,
-  head_dim: config.headDim,
-  intermediate_size: config.intermediateSize,
-  vocab_size: config.vocabSize,
-  rms_norm_eps: config.normEpsilon,
-  hidden_act: 'silu',
-  rope_theta: config.rope.theta,
-  max_position_embeddings: config.maxPositions,
-  tie_word_embeddings: config.tieEmbeddings,
-})

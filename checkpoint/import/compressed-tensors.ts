@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { e4m3Value } from '../../dsl/float8.ts'
 import { CheckpointError } from '../error.ts'
 import type { QuantizedMatrix } from '../quantized-matrix.ts'
-import { widen } from '../tensor.ts'
+import { elementCount, widen } from '../tensor.ts'
 import {
   type ForeignFiles,
   type ForeignWeights,
@@ -163,7 +163,7 @@ export function recognizeCompressedTensors(files: ForeignFiles): ForeignWeights 
 function rowScales(files: ForeignFiles, path: string, n: number): Float32Array {
   const name = `${path}.weight_scale`
   const { shape } = files.tensors.info(name)
-  const count = shape.reduce((product, extent) => product * extent, 1)
+  const count = elementCount(shape)
   const values = widen(readShaped(files, name, ['f32', 'f16', 'bf16'], count === 1 ? shape : [n, 1]))
   return count === 1 ? new Float32Array(n).fill(values[0]!) : values
 }
