@@ -42,6 +42,7 @@ export async function writeRandomModel(
   mkdirSync(folder, { recursive: true })
   writeFileSync(join(folder, 'config.json'), JSON.stringify(configFile(config)))
   writeFileSync(join(folder, 'tokenizer.json'), JSON.stringify(tokenizerFile(config.vocabSize)))
+  writeFileSync(join(folder, 'tokenizer_config.json'), JSON.stringify({ chat_template: chatTemplate }))
   const plans = tensors.names.map((name) => {
     const { dtype, shape } = tensors.info(name)
     return { name, dtype: dtype as DType, shape }
@@ -75,6 +76,11 @@ export const configFile = (config: ModelConfig) => ({
   rope_theta: config.rope.theta,
   tie_word_embeddings: config.tieEmbeddings,
 })
+
+/** Roles and contents, a line each. */
+const chatTemplate =
+  "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}" +
+  '{% if add_generation_prompt %}assistant:{% endif %}'
 
 /** A byte-level tokenizer without merges: the bytes, then words. */
 function tokenizerFile(vocabSize: number) {

@@ -3,15 +3,16 @@ import { setTimeout } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { Command } from 'commander'
-import { wholeNumber } from '../cli/options.ts'
+import { deviceOption, wholeNumber } from '../cli/options.ts'
 import { uniform } from '../models/uniform.ts'
 import { Engine } from '../serve/engine/engine.ts'
 import { FakeRunner } from '../serve/engine/fake-runner.ts'
 import { complete } from '../serve/engine/local-engine.ts'
 import { greedy } from '../serve/sampling.ts'
+import { type ChildServer, startDeviceServer, startFakeServer } from './child-server.ts'
 import { runBench } from './command.ts'
-import { startFakeServer } from './fake-server.ts'
 import type { Row } from './results.ts'
+import { folderOf } from './startup/command.ts'
 import { table } from './table.ts'
 
 const streams = 64
@@ -54,7 +55,7 @@ function textOf(stream: string): string {
 
 const bodyOf = (seed: number, tokens: number) => ({
   ...{
-    model: 'nano',
+    model: 'served',
     prompt: Array.from({ length: 3 + (seed % 90) }, (_, i) => 300 + ((i * 7 + seed) % 500)),
   },
   ...{ max_tokens: tokens + (seed % 50), temperature: 0.8, seed, stream: true },
@@ -65,8 +66,7 @@ const waitUntil = async (holds: () => boolean) => {
 }
 
 /** Kills the process that runs steps, over and over, under streams, each of which must give what it gives in peace. */
-async function kill(times: number): Promise<Row> {
-  const server = await startFakeServer({ sequences: streams, pages: 600, stepMilliseconds: 2, waiting: 1000 })
+async function kill(server: ChildServer, times: number): Promise<Row> {
   const all = (tokens: number) =>
     Promise.all(Array.from({ length: streams }, (_, seed) => readStream(server.url, bodyOf(seed, tokens))))
   const tokens = 60 * times
@@ -159,7 +159,19 @@ async function flat(steps: number, seed: number): Promise<Row[]> {
   return rows
 }
 
+/** What is killed: the process of a made-up model, or of one on a device. */
+async function serverToKill({ model, format, device, keep }: SoakOptions): Promise<ChildServer> {
+  if (model === undefined)
+    return startFakeServer({ sequences: streams, pages: 600, stepMilliseconds: 2, waiting: 1000 })
+  const folder = await folderOf(model, format, keep)
+  return startDeviceServer(folder, device, { sequences: streams, context: 2048, waiting: 1000 })
+}
+
 interface SoakOptions {
+  readonly model?: string
+  readonly format: string
+  readonly device?: string
+  readonly keep?: string
   readonly kills: number
   readonly disconnects: number
   readonly steps: number
@@ -171,6 +183,16 @@ await runBench(
     .description(
       'A server beside a made-up model: its process killed under streams, clients that go away, and memory over many steps.',
     )
+    .option(
+      '--model <model>',
+      'kill the process of a model: a folder, or a name such as llama-3-8b for random weights',
+    )
+    .option('--format <recipe>', 'format of random weights', 'w4a8kv4')
+    .addOption(deviceOption())
+    .option(
+      '--keep <folder>',
+      'where random weights are written (default: in the folder for temporary files)',
+    )
     .option('--kills <n>', 'times that the process is killed; 0: none', wholeNumber(0), 20)
     .option('--disconnects <n>', 'clients that go away; 0: none', wholeNumber(0), 10_000)
     .option(
@@ -180,8 +202,9 @@ await runBench(
       212_000,
     )
     .option('--seed <n>', 'seed of all of it', wholeNumber(0), 1)
-    .action(async ({ kills, disconnects, steps, seed }: SoakOptions) => {
-      if (kills > 0) console.log(table([await kill(kills)]))
+    .action(async (options: SoakOptions) => {
+      const { kills, disconnects, steps, seed } = options
+      if (kills > 0) console.log(table([await kill(await serverToKill(options), kills)]))
       if (disconnects > 0) console.log(table([await disconnect(disconnects, seed)]))
       if (steps > 0) console.log(table(await flat(steps, seed)))
     }),

@@ -2,8 +2,8 @@ import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
 import { wholeNumber } from '../cli/options.ts'
+import { startFakeServer } from './child-server.ts'
 import { runBench } from './command.ts'
-import { startFakeServer } from './fake-server.ts'
 import { table } from './table.ts'
 
 interface StreamOptions {
@@ -47,7 +47,7 @@ await runBench(
       })
       const { engine } = server
       const body = JSON.stringify({
-        ...{ model: 'nano', messages: [{ role: 'user', content: 'Tell me a story.' }] },
+        ...{ model: 'served', messages: [{ role: 'user', content: 'Tell me a story.' }] },
         ...{ max_tokens: tokens, stream: true },
       })
       const url = `${server.url}/v1/chat/completions`
