@@ -104,6 +104,7 @@ export function storeTensor<T>(
   _dst: Destination<T>,
   _origin: readonly [row: i32, column: i32],
   _src: Shared<T>,
+  _options?: CacheHint,
 ): void {
   deviceOnly('storeTensor')
 }

@@ -76,10 +76,10 @@ export const asyncOps: Readonly<Record<string, OpSpec>> = {
     effect: 'write',
     check: checkCoordinates,
   },
-  /** Source, map, coordinates. */
+  /** Source, map, coordinates, and a cache policy. */
   storeTensor: {
     results: '',
-    args: 'u32 u64 i32+',
+    args: 'u32 u64 i32+ u64?',
     attributes: { 'sharedOffset?': 'integer' },
     effect: 'write',
     check: checkCoordinates,

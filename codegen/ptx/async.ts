@@ -89,11 +89,14 @@ function maskOf(w: Writer, mask: Operand): string {
 }
 
 function storeTensor(w: Writer, { args, attributes }: Instruction): void {
-  const [src, map, ...coordinates] = args as [Operand, Operand, ...Operand[]]
+  const [src, map, ...rest] = args as [Operand, Operand, ...Operand[]]
+  const coordinates = rest.filter(({ type }) => type === 'i32')
+  const policy = rest.find(({ type }) => type === 'u64')
   w.line(
-    `cp.async.bulk.tensor.${coordinates.length}d.global.shared::cta.bulk_group`,
+    `cp.async.bulk.tensor.${coordinates.length}d.global.shared::cta.bulk_group${hinted(policy)}`,
     place(w, map, coordinates),
     shared(w, src, attributes),
+    ...(policy ? [w.inRegister(policy)] : []),
   )
 }
 

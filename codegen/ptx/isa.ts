@@ -112,7 +112,12 @@ const table: readonly (readonly [
     80,
     90,
   ],
-  ['cp.async.bulk.tensor.{2d,3d}.global.shared::cta.bulk_group', '[map, coordinates], [s]', 80, 90],
+  [
+    'cp.async.bulk.tensor.{2d,3d}.global.shared::cta.bulk_group{,.L2::cache_hint}',
+    '[map, coordinates], [s], policy?',
+    80,
+    90,
+  ],
   ['cp.async.bulk.commit_group', '', 80, 90],
   ['cp.async.bulk.wait_group{,.read}', 'n', 80, 90],
   ['prefetch.tensormap', '[map]', 80, 90],

@@ -166,7 +166,7 @@ const writeTile = kernel(
     fenceAsync()
     barrier()
     if (threadIdx.x === 0) {
-      storeTensor(a.out, [c.row, c.column], tile)
+      storeTensor(a.out, [c.row, c.column], tile, { evict: 'first' })
       commitBulk()
       waitBulk(0)
     }

@@ -209,14 +209,15 @@ const copyTensor = new Builtin('copyTensor', [5, 6], (ev, [dst, src, origin, on,
   })
 })
 
-const storeTensor = new Builtin('storeTensor', [3, 3], (ev, [dst, origin, src], site) => {
+const storeTensor = new Builtin('storeTensor', [3, 4], (ev, [dst, origin, src, options], site) => {
   const tensor = tensorArgument(ev, dst, ['write'], site, 0)
   const tile = tileArgument(ev, src, site, 2)
   checkTypes(ev, tile, tensor, site)
   const box = boxOf(ev, tile, site)
   const map = tensorMapOf(ev, tensor, box, site)
   const from = tile.start(ev)
-  ev.emitter.emit('storeTensor', [], [from.register, map, ...coordinates(ev, origin, box, site, 1)], {
+  const args = [from.register, map, ...coordinates(ev, origin, box, site, 1)]
+  ev.emitter.emit('storeTensor', [], [...args, ...policyOf(ev, options, site, 3)], {
     sharedOffset: from.offset,
   })
 })

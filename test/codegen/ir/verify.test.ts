@@ -166,6 +166,8 @@ test('what the copy engine takes is checked: coordinates, spaces, and that a map
   refuses(`${window}copyTensor %2, %2, %3, %1`, 'two or three coordinates')
   refuses(`${window}copyTensor %2, %2, %3, %1, %1, %1, %1`, 'two or three coordinates')
   refuses(`${window}copyTensor %2, %2, %3, %1, %1, %3, 3:u32`, 'one too many')
+  accepts(`${window}storeTensor %2, %3, %1, %1, %3`)
+  refuses(`${window}storeTensor %2, %3, %1, %3`, 'two or three coordinates')
   refuses(`${window}arrive space=global %2`, 'the attribute space cannot be global')
   refuses(`${window}%4: u64 = tensorMap index=1`, 'parameter 1 is no tensor map')
   refuses(`${window}%4: u32 = load space=cluster cache=cg %2`, 'cache operators are for global memory')
