@@ -20,7 +20,7 @@ import type { LaunchReport } from './checks/interface.ts'
 import { CheckedLauncher } from './run/checked-launch.ts'
 import { describeFailure } from './run/fault.ts'
 import { Heap } from './run/heap.ts'
-import { type EmulatorFunction, type LoadedKernel, loadKernel } from './run/kernel.ts'
+import { type EmulatorFunction, loadKernel } from './run/kernel.ts'
 import { EmulatorLaunch, type LaunchRecord } from './run/launch.ts'
 import { Launcher } from './run/launcher.ts'
 
@@ -56,7 +56,6 @@ export class EmulatorDevice implements Device {
   readonly target: Target
   readonly #options: EmulatorOptions
   readonly #heap: Heap
-  readonly #kernels = new Map<string, LoadedKernel>()
   readonly #functions = new Map<Program, EmulatorFunction>()
   readonly #launcher: Launcher
   readonly #checked: CheckedLauncher | undefined
@@ -153,12 +152,7 @@ export class EmulatorDevice implements Device {
     this.#requireOpen()
     let fn = this.#functions.get(program)
     if (!fn) {
-      const key = `${program.name}|${program.block.join()}|${program.sharedBytes}|${program.ptx}`
-      let loaded = this.#kernels.get(key)
-      if (!loaded) {
-        loaded = loadKernel(program, this.#options.checks ?? false)
-        this.#kernels.set(key, loaded)
-      }
+      const loaded = loadKernel(program, this.#options.checks ?? false)
       if (program.sharedBytes > this.target.sharedBytes)
         throw new DeviceError(
           'INVALID_LAUNCH',
@@ -224,7 +218,6 @@ export class EmulatorDevice implements Device {
   async close(): Promise<void> {
     this.#closed = true
     this.#functions.clear()
-    this.#kernels.clear()
     await this.#launcher.close()
   }
 

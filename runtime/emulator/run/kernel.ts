@@ -24,8 +24,24 @@ export interface EmulatorFunction extends DeviceFunction {
 /** The text parsed last: programs of one text are usually loaded one after the other. */
 let latest: { readonly text: string; readonly module: PtxModule } | undefined
 
-/** Translates the kernel of a program. */
+/** A model has about thirty kernels; a device holds its own for as long as it is open. */
+const keptKernels = 64
+/** The kernels that devices of this process used last, the latest at the end: a translation depends on no device. */
+const kept = new Map<string, LoadedKernel>()
+
+/** The kernel of a program, translated unless a device of this process had the same lately. */
 export function loadKernel(program: Program, checks: boolean): LoadedKernel {
+  const shape = [program.name, checks, program.block.join(), program.sharedBytes, program.params.length]
+  const key = `${shape.join('|')}|${program.ptx}`
+  const loaded = kept.get(key) ?? translateKernel(program, checks)
+  kept.delete(key)
+  kept.set(key, loaded)
+  const [oldest] = kept.keys()
+  if (kept.size > keptKernels) kept.delete(oldest!)
+  return loaded
+}
+
+function translateKernel(program: Program, checks: boolean): LoadedKernel {
   if (latest?.text !== program.ptx) latest = { text: program.ptx, module: parsePtx(program.ptx) }
   const kernel = latest.module.kernels.find((candidate) => candidate.name === program.name)
   if (!kernel)

@@ -170,6 +170,14 @@ test('programs are translated once', () => {
   assert.is(again.loaded, device.load(program).loaded)
 })
 
+test('devices of a process share translations, but not those with checks', () => {
+  const [first, second, checked] = [openEmulator(), openEmulator(), openEmulator({ checks: true })]
+  const { loaded } = first.load(program)
+  assert.is(second.load({ ...program }).loaded, loaded)
+  assert.is.not(checked.load(program).loaded, loaded)
+  assert.is.not(second.load({ ...program, sharedBytes: program.sharedBytes + 16 }).loaded, loaded)
+})
+
 test('launches that cannot be are refused', () => {
   const device = openEmulator({ target: 'sm_86' })
   const fn = device.load(program)
