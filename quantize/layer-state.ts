@@ -57,10 +57,10 @@ export interface Statistics {
   prepare(wanted: readonly (readonly ['columns' | 'gram' | 'sample', Site])[]): Promise<void>
   /**
    * Of the input of a product when everything before it in the layer is quantized, as far as it is rounded by now: with f the
-   * same input in floats, `gram` Σ xᵀ·x and, where the layer has `floatInputs`, `cross` Σ fᵀ·x. Computed anew each time;
-   * the caller frees both.
+   * same input in floats, `gram` Σ xᵀ·x and, where the layer has `floatInputs`, `shift` Σ (f − x)ᵀ·x. Computed anew each
+   * time; the caller frees both.
    */
-  quantized(site: StackName): Promise<{ gram: Mat; cross?: Mat }>
+  quantized(site: StackName): Promise<{ gram: Mat; shift?: Mat }>
   /**
    * Forgets what is known of these sites; of all where none is named. A pass that changes activations calls it: one that
    * scales the input of gate and up, and their columns against it, for `gateUp` alone.

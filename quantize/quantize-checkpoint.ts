@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Checkpoint } from '../checkpoint/open.ts'
 import { copyCompanionFiles, weightsFileName } from '../checkpoint/quantized.ts'
 import { layerProjections } from '../models/projections.ts'
@@ -130,10 +131,13 @@ async function quantizeLayers(run: Run, progress: (done: number, what: string) =
       if (what !== 'measuring') done++
     }
     const notes = await runPasses(layer, steps, hidden, { seed, onStep })
-    await state.write(layerPart(index), await layerTensors(src, layer, storedType(recipe)), notes)
-    if (hidden && index + 1 < layers) {
+    const tensors = await layerTensors(src, layer, storedType(recipe))
+    const writePart = (): Promise<void> => state.write(layerPart(index), tensors(), notes)
+    if (!hidden || index + 1 === layers) await writePart()
+    else {
       onStep('forward')
-      await advance(hidden, layer, recipe.inputs)
+      // A device has been told all of its work by the next turn of the event loop, and does it while codes are packed.
+      await bothOf(advance(hidden, layer, recipe.inputs), nextTurn().then(writePart))
       if (hidden.original) await advanceOriginal(compute, src, index, hidden)
       const now = performance.now()
       if (now - stored > 1000 * patience) {
@@ -145,6 +149,12 @@ async function quantizeLayers(run: Run, progress: (done: number, what: string) =
     freeLayer(layer)
   }
   if (hidden) for (const mat of [hidden.states, hidden.floats, hidden.original, hidden.cosSin]) mat?.free()
+}
+
+/** Waits until both have ended, well or not. */
+async function bothOf(...promises: readonly [Promise<void>, Promise<void>]): Promise<void> {
+  for (const result of await Promise.allSettled(promises))
+    if (result.status === 'rejected') throw result.reason
 }
 
 function check(dst: string, src: Checkpoint, recipe: Recipe): void {

@@ -25,15 +25,19 @@ export function checkWidth(prefix: string, { k, parts }: Projection, format: Qua
     )
 }
 
-/** The tensors that a layer becomes. Throws `QuantizeError` where a matrix has not been rounded. */
+/**
+ * What makes the tensors that a layer becomes: everything is on the host then, and codes are left to be packed, which takes
+ * long enough to let a device work meanwhile. Throws `QuantizeError` where a matrix has not been rounded.
+ */
 export async function layerTensors(
   src: Checkpoint,
   layer: LayerState,
   stored?: 'f32',
-): Promise<HostTensor[]> {
+): Promise<() => HostTensor[]> {
   const { compute, config, norms, keys, weights } = layer
   const prefix = layerPrefix(layer.index)
   const tensors: HostTensor[] = []
+  const packed: (() => HostTensor[])[] = []
   for (const [product, projection] of Object.entries(layerProjections(config)) as [StackName, Projection][]) {
     const format = layer.formats[product]
     if (format === 'w16') {
@@ -54,14 +58,14 @@ export async function layerTensors(
         )
       parts.push(await compute.encode(rounded.values, rounded.grid))
     }
-    tensors.push(...productTensors(prefix + projection.path, format, parts))
+    packed.push(() => productTensors(prefix + projection.path, format, parts))
     if (projection.bias) tensors.push(await biasTensor(src, layer, projection))
   }
   for (const [name, mat] of Object.entries(norms) as [keyof typeof normTensors, Mat][])
     tensors.push(await floatTensor(compute, src, prefix + normTensors[name], mat, { stored }))
   // A cache of floats is as good with the means of keys as without.
   if (keys.mean && !(stored && layer.kv.bits === 16)) tensors.push(await keyMeanTensor(layer, keys.mean))
-  return tensors
+  return () => [...packed.flatMap((pack) => pack()), ...tensors]
 }
 
 /** Rows of a matrix that come to the host at once, in elements. */

@@ -93,12 +93,12 @@ export class LayerStatistics implements Statistics {
     }
   }
 
-  async quantized(site: StackName): Promise<{ gram: Mat; cross?: Mat }> {
+  async quantized(site: StackName): Promise<{ gram: Mat; shift?: Mat }> {
     const layer = this.#layer
     const { compute, inputs, floatInputs } = layer
     const width = this.#width(site)
     const gram = compute.allocate(width, width)
-    const cross = floatInputs && compute.allocate(width, width)
+    const shift = floatInputs && compute.allocate(width, width)
     for (const { first, end } of pieces(inputs.rows, layer.window, this.#pieceTokens)) {
       const seen = async (from: Mat, of: ForwardLayer, fake: boolean): Promise<Mat> => {
         const [x, at] = [compute.allocate(end - first, inputs.columns), compute.allocate(end - first, width)]
@@ -116,15 +116,16 @@ export class LayerStatistics implements Statistics {
           : undefined
       const x = await seen(inputs, withRounded(layer), true)
       await compute.gram(gram, x, weights)
-      if (floatInputs && cross) {
+      if (floatInputs && shift) {
         const f = await seen(floatInputs, layer, false)
+        await compute.add(f, x, -1)
         if (weights) await compute.scaleRows(f, weights)
-        await compute.multiply(cross, f, x, { transposeA: true, add: true })
+        await compute.multiply(shift, f, x, { transposeA: true, add: true, coarse: true })
         f.free()
       }
       for (const mat of [x, weights]) mat?.free()
     }
-    return { gram, ...(cross && { cross }) }
+    return { gram, ...(shift && { shift }) }
   }
 
   invalidate(...named: readonly Site[]): void {

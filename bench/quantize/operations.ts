@@ -88,7 +88,7 @@ export async function measureOperations(
     compute.multiply(wide, x, w, { transposeB: true }),
   )
   // What Cholesky factors and GPTQ are made of.
-  const work = { launches: new Launches(device), memory: new MatrixMemory(device) }
+  const work = { target: device.target, launches: new Launches(device), memory: new MatrixMemory(device) }
   const full = { M: T, N: I, K: H, transposeB: true, exact: true }
   await time('x·Wᵀ, f32', `${T}x${I}x${H}`, 2 * T * I * H, () =>
     multiplyParts(work, whole(wide), whole(x), whole(w), full),

@@ -36,6 +36,8 @@ export interface MultiplyOptions {
   readonly transposeB?: boolean
   /** Add to what `dst` holds. */
   readonly add?: boolean
+  /** The operands may be rounded to bf16 before; for statistics, whose sums even that out. */
+  readonly coarse?: boolean
 }
 
 /** How attention cuts the rows of its operands. Token t of a window sees the tokens up to t of the same window. */
@@ -86,7 +88,7 @@ export interface Compute {
 
   /** dst[m, n] = op(a)·op(b), op being the transposition where it is asked for. */
   multiply(dst: Mat, a: Mat, b: Mat, options?: MultiplyOptions): Promise<void>
-  /** dst[K, K] += xᵀ·diag(w)·x with x [T, K] and w [T, 1], 1 where left out. */
+  /** dst[K, K] += xᵀ·diag(w)·x with x [T, K] and w [T, 1], 1 where left out. As `coarse` products, x may be rounded to bf16. */
   gram(dst: Mat, x: Mat, rowWeights?: Mat): Promise<void>
   transpose(dst: Mat, src: Mat): Promise<void>
 

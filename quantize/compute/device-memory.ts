@@ -35,7 +35,7 @@ export function deviceMat(m: Mat): DeviceMat {
 }
 
 /** Bytes that are kept at most for the next matrices of the same sizes: those of a layer's activations, of which some are in use. */
-const KEPT_BYTES = 2 ** 31
+const KEPT_BYTES = 2 ** 32
 
 /**
  * Device memory that comes back as soon as it is freed. Some of it is kept for the next allocation of that size: asking the
@@ -60,8 +60,11 @@ export class MatrixMemory {
   }
 
   /** A tensor, its content undefined, and what gives it back; again is harmless. */
-  take(dtype: 'f32' | 'i32' | 'u8' | 'i8' | 'f16' | 'bf16', shape: readonly number[]): [Tensor, () => void] {
-    const width = { f32: 4, i32: 4, u8: 1, i8: 1, f16: 2, bf16: 2 }[dtype]
+  take(
+    dtype: 'f32' | 'i32' | 'u32' | 'u8' | 'i8' | 'f16' | 'bf16',
+    shape: readonly number[],
+  ): [Tensor, () => void] {
+    const width = { f32: 4, i32: 4, u32: 4, u8: 1, i8: 1, f16: 2, bf16: 2 }[dtype]
     const bytes = Math.ceil(shape.reduce((product, extent) => product * extent, width) / 4) * 4
     const memory = this.#memory(bytes)
     let freed = false

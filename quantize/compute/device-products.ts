@@ -1,3 +1,4 @@
+import type { Target } from '../../codegen/target.ts'
 import { CHOLESKY_BLOCK, choleskyPanel } from '../../kernels/linalg/cholesky-panel.ts'
 import { putDiagonal, scaleRows, takeDiagonal } from '../../kernels/linalg/elements.ts'
 import { type ProductConfig, productGrid } from '../../kernels/linalg/operands.ts'
@@ -7,11 +8,13 @@ import { clearLower, mirrorUpper } from '../../kernels/linalg/transpose.ts'
 import { NotPositiveDefinite } from './compute.ts'
 import type { Launches } from './device-launches.ts'
 import type { DeviceMat, MatrixMemory } from './device-memory.ts'
+import { gramRounded, multiplySplit, suitsTensorCores } from './device-tensor-cores.ts'
 
 /** Products of matrices on a device, and what is made of them. */
 
 /** Where work goes and what it may take. */
 export interface DeviceWork {
+  readonly target: Target
   readonly launches: Launches
   readonly memory: MatrixMemory
 }
@@ -33,6 +36,20 @@ export interface ProductShape extends Partial<Omit<ProductConfig, 'vec'>> {
   readonly alpha?: number
   /** By multiplications of f32; by tensor cores otherwise, as exact as 17 bits of each term. */
   readonly exact?: boolean
+}
+
+/** dst = op(a)·op(b) (+ dst) of whole matrices; `coarse` may round the operands to bf16. */
+export async function multiply(
+  work: DeviceWork,
+  dst: DeviceMat,
+  a: DeviceMat,
+  b: DeviceMat,
+  { coarse = false, ...shape }: ProductShape & { readonly coarse?: boolean },
+): Promise<void> {
+  const { M, N, K, transposeA = false, transposeB = false, add = false } = shape
+  if (!suitsTensorCores(work, M, N, K)) return multiplyParts(work, whole(dst), whole(a), whole(b), shape)
+  const along = { alongA: !transposeA, alongB: transposeB }
+  await multiplySplit(work, dst, a, b, { M, N, K, ...along, terms: coarse ? 1 : 3, add })
 }
 
 export async function multiplyParts(
@@ -80,6 +97,11 @@ export async function gram(
   if (rowWeights)
     await work.launches.run(scaleRows, {}, { dst: weighted.tensor, src: x.tensor, s: rowWeights.flat })
   const K = x.columns
+  if (suitsTensorCores(work, K, K, x.rows)) {
+    await gramRounded(work, dst, weighted, x)
+    if (rowWeights) weighted.free()
+    return
+  }
   const shape = { M: K, N: K, K: x.rows, transposeA: true, add: true, part: 'upper' } as const
   await multiplyParts(work, whole(dst), whole(weighted), whole(x), shape)
   await work.launches.run(mirrorUpper, {}, { m: dst.tensor })

@@ -11,7 +11,7 @@ import { QuantizeError } from '../error.ts'
 import type { QuantizedFormatName } from '../round-to-nearest.ts'
 import type { Grid } from './compute.ts'
 import { DeviceMat } from './device-memory.ts'
-import { type DeviceWork, multiplyParts, whole } from './device-products.ts'
+import { type DeviceWork, multiply, multiplyParts, whole } from './device-products.ts'
 
 /** Rounding of weights on a device; `Compute` says what the operations do. */
 
@@ -205,7 +205,7 @@ async function searchRowClip(
       const { grid, freeBad } = await fit(work, part, format, ratio)
       await snap(work, delta, part, grid)
       await launches.run(addScaled, {}, { dst: delta.tensor, src: part.tensor, factor: -1 })
-      await multiplyParts(work, whole(weighted), whole(delta), whole(gram), { M, N: K, K })
+      await multiply(work, weighted, delta, gram, { M, N: K, K })
       await launches.run(rowDots, {}, { a: weighted.tensor, b: delta.tensor, dst: loss })
       await launches.run(keepLess, {}, { loss, least, best: chosen, ratio: value })
       freeBad()

@@ -30,15 +30,7 @@ import type { QuantizedFormatName } from '../round-to-nearest.ts'
 import type { AttentionShape, ColumnStats, Compute, Grid, Mat, MultiplyOptions, Values } from './compute.ts'
 import { Launches } from './device-launches.ts'
 import { DeviceMat, deviceMat, MatrixMemory } from './device-memory.ts'
-import {
-  type DeviceWork,
-  diagonalOf,
-  gram,
-  inverseCholesky,
-  multiplyParts,
-  type Part,
-  whole,
-} from './device-products.ts'
+import { type DeviceWork, diagonalOf, gram, inverseCholesky, multiply } from './device-products.ts'
 import * as weights from './device-weights.ts'
 import { checkShape } from './host-mat.ts'
 
@@ -58,7 +50,7 @@ export class DeviceCompute implements Compute {
     this.#device = device
     this.#memory = new MatrixMemory(device)
     this.#launches = new Launches(device)
-    this.#work = { launches: this.#launches, memory: this.#memory }
+    this.#work = { target: device.target, launches: this.#launches, memory: this.#memory }
   }
 
   get peakBytes(): number {
@@ -131,13 +123,13 @@ export class DeviceCompute implements Compute {
   }
 
   multiply(dst: Mat, a: Mat, b: Mat, options: MultiplyOptions = {}): Promise<void> {
-    const { transposeA = false, transposeB = false, add = false } = options
+    const { transposeA = false, transposeB = false } = options
     const [M, K] = transposeA ? [a.columns, a.rows] : [a.rows, a.columns]
     const N = transposeB ? b.rows : b.columns
     checkShape('the right operand', b, transposeB ? N : K, transposeB ? K : N)
     checkShape('the result', dst, M, N)
-    const parts = [dst, a, b].map((m) => whole(deviceMat(m))) as [Part, Part, Part]
-    return this.#inOrder(() => multiplyParts(this.#work, ...parts, { M, N, K, transposeA, transposeB, add }))
+    const [to, left, right] = [dst, a, b].map(deviceMat) as [DeviceMat, DeviceMat, DeviceMat]
+    return this.#inOrder(() => multiply(this.#work, to, left, right, { M, N, K, ...options }))
   }
 
   gram(dst: Mat, x: Mat, rowWeights?: Mat): Promise<void> {

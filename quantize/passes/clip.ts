@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { projectionNames, stackOf } from '../layer-state.ts'
+import type { QuantizedFormatName } from '../round-to-nearest.ts'
 import { definePass } from './pass.ts'
 
 /**
@@ -20,9 +21,12 @@ export const clip = definePass({
   async layer(layer, { least, steps, except }, run) {
     const { compute, weights, formats, ratios, statistics } = layer
     const tried = Array.from({ length: steps + 1 }, (_, i) => 1 - ((1 - least) * i) / steps)
-    for (const name of projectionNames) {
-      const format = formats[stackOf(name)]
-      if (format === 'w16' || except.includes(name)) continue
+    const searched = projectionNames.filter(
+      (name) => formats[stackOf(name)] !== 'w16' && !except.includes(name),
+    )
+    await statistics.prepare(searched.map((name) => ['gram', stackOf(name)]))
+    for (const name of searched) {
+      const format = formats[stackOf(name)] as QuantizedFormatName
       const gram = await statistics.gram(stackOf(name))
       ratios[name]?.free()
       const found = await compute.searchClip(weights[name], gram, format, tried)

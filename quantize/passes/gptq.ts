@@ -12,7 +12,7 @@ import { gridOf, setRounded, squaredError } from './rounding.ts'
  *
  * `sequential` looks at each product's input again when the products before it are rounded. Where the recipe keeps the
  * hidden states in floats as well (`inputs: both`), weights first move to those whose outputs from that input are nearest
- * to the exact ones from the exact input, W·(Σ fᵀx)·(Σ xᵀx)⁻¹, by the part `follow` of the way, so that later products make
+ * to the exact ones from the exact input, W + W·(Σ (f − x)ᵀx)·(Σ xᵀx)⁻¹, by the part `follow` of the way, so that later products make
  * up for earlier errors. Source: GPTQ (arXiv 2210.17323); for the target GPTAQ (arXiv 2504.02692), section 3.
  */
 export const gptq = definePass({
@@ -39,8 +39,8 @@ export const gptq = definePass({
       if (damping !== options.damping) run.record(`${stack} damping`, damping)
       for (const name of stacks[stack]) {
         const target = await copyOf(compute, layer.weights[name])
-        if (seen?.cross)
-          await moveTowards(compute, target, seen.cross, gram, { factor, order, part: options.follow })
+        if (seen?.shift)
+          await moveTowards(compute, target, seen.shift, { factor, order, part: options.follow })
         const grid = await gridOf(layer, name, target)
         const [corrected, plain] = [await copyOf(compute, target), await copyOf(compute, target)]
         await compute.gptq(corrected, factor, grid, { block: options.block, ...(order && { order }) })
@@ -54,7 +54,7 @@ export const gptq = definePass({
         setRounded(layer, name, { values: kept, grid })
         run.record(`${name} error of rounding`, rival > 0 ? error / rival : 1)
       }
-      for (const mat of [factor, seen?.gram, seen?.cross]) mat?.free()
+      for (const mat of [factor, seen?.gram, seen?.shift]) mat?.free()
     }
   },
 })
@@ -66,18 +66,15 @@ interface Inverse {
   readonly part: number
 }
 
-/** w += part · w·(cross − gram)·gram⁻¹, the inverse being the damped one: inputs without errors leave w as it is. */
+/** w += part · w·shift·gram⁻¹, the inverse being the damped one: inputs without errors leave w as it is. */
 async function moveTowards(
   compute: Compute,
   w: Mat,
-  cross: Mat,
-  gram: Mat,
+  shift: Mat,
   { factor, order, part }: Inverse,
 ): Promise<void> {
-  const change = await copyOf(compute, cross)
-  await compute.add(change, gram, -1)
   const [a, b] = [compute.allocate(w.rows, w.columns), compute.allocate(w.rows, w.columns)]
-  await compute.multiply(a, w, change)
+  await compute.multiply(a, w, shift)
   if (order) {
     await compute.permuteColumns(b, a, order)
     await compute.copy(a, b)
@@ -93,7 +90,7 @@ async function moveTowards(
     await compute.copy(a, b)
   }
   await compute.add(w, a, part)
-  for (const mat of [change, a, b]) mat.free()
+  for (const mat of [a, b]) mat.free()
 }
 
 /** Places from the greatest value to the least, equal ones in their order. */

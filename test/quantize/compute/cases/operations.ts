@@ -4,8 +4,9 @@ import { bf16FromF32 } from '../../../../dsl/half.ts'
 import type { Mat } from '../../../../quantize/compute/compute.ts'
 import { DeviceCompute } from '../../../../quantize/compute/device.ts'
 import { Launches } from '../../../../quantize/compute/device-launches.ts'
-import { deviceMat, MatrixMemory } from '../../../../quantize/compute/device-memory.ts'
+import { type DeviceMat, deviceMat, MatrixMemory } from '../../../../quantize/compute/device-memory.ts'
 import { multiplyParts, type Part, whole } from '../../../../quantize/compute/device-products.ts'
+import { gramRounded, multiplySplit } from '../../../../quantize/compute/device-tensor-cores.ts'
 import { HostCompute } from '../../../../quantize/compute/host.ts'
 import type { Device } from '../../../../runtime/device.ts'
 import { rng } from '../../../support/rng.ts'
@@ -13,7 +14,7 @@ import { rng } from '../../../support/rng.ts'
 /** Operations of `DeviceCompute` give what those of the host give. */
 export function operationCases(test: Test, on: Device): void {
   const device = new DeviceCompute(on)
-  const work = { launches: new Launches(on), memory: new MatrixMemory(on) }
+  const work = { target: on.target, launches: new Launches(on), memory: new MatrixMemory(on) }
   const host = new HostCompute()
 
   const normals = (seed: number, length: number, scale = 1): Float32Array => {
@@ -103,6 +104,48 @@ export function operationCases(test: Test, on: Device): void {
           assert.ok(Math.abs(got[i * 52 + j]! - wanted) < (exact ? 1e-4 : 1e-3), `${i}, ${j}`)
         }
     })
+
+  if (on.target.name === 'sm_90a') {
+    const [M, N, K] = [136, 72, 128]
+    for (const [alongA, alongB] of [
+      [true, true],
+      [true, false],
+      [false, false],
+    ] as const)
+      for (const terms of [1, 3] as const)
+        test(`product on wgmma, ${terms} of each pair, rows along K ${alongA} and ${alongB}`, async () => {
+          // bf16 has the numbers up to 256: one term is exact, too.
+          const values = (seed: number, length: number): Float32Array =>
+            terms === 3 ? normals(seed, length) : normals(seed, length, 40).map(Math.round)
+          const [a, a2] = both(values(41, M * K), ...((alongA ? [M, K] : [K, M]) as [number, number]))
+          const [b, b2] = both(values(42, N * K), ...((alongB ? [N, K] : [K, N]) as [number, number]))
+          const [c, c2] = both(values(43, M * N), M, N)
+          for (const add of [false, true]) {
+            const operands = [c, a, b].map(deviceMat) as [DeviceMat, DeviceMat, DeviceMat]
+            await multiplySplit(work, ...operands, { M, N, K, alongA, alongB, terms, add })
+            await host.multiply(c2, a2, b2, { transposeA: !alongA, transposeB: alongB, add })
+            await assertNear(c, c2, terms === 3 ? ofSplitSums : ofSums)
+          }
+          for (const mat of [a, b, c]) mat.free()
+        })
+
+    test('a gram matrix on wgmma is that of rows rounded to bf16, and adds up', async () => {
+      const [T, K] = [128, 72]
+      const [x, x2] = both(normals(44, T * K, 40).map(Math.round), T, K)
+      const [g, g2] = both(normals(45, K * K), K, K)
+      // Symmetric, as Gram matrices are.
+      for (const mat of [g, g2] as const) {
+        const compute = mat === g ? device : host
+        const turned = compute.allocate(K, K)
+        await compute.transpose(turned, mat)
+        await compute.add(mat, turned)
+        turned.free()
+      }
+      await gramRounded(work, deviceMat(g), deviceMat(x), deviceMat(x))
+      await host.gram(g2, x2)
+      await assertNear(g, g2, ofSums)
+    })
+  }
 
   test('gram matrices add up, weighted or not, and are symmetric', async () => {
     const [T, K] = [75, 140]
