@@ -3,7 +3,7 @@ import { Command, InvalidArgumentError } from 'commander'
 import { type Checkpoint, openCheckpoint } from '../../checkpoint/open.ts'
 import { formatName } from '../../checkpoint/quantized.ts'
 import { UsageError } from '../../cli/failure.ts'
-import { deviceOption, wholeNumber } from '../../cli/options.ts'
+import { deviceOption, gpusOption, wholeNumber } from '../../cli/options.ts'
 import { PAGE_TOKENS } from '../../kernels/formats/kv.ts'
 import { Model } from '../../models/model.ts'
 import { randomCheckpoint } from '../../models/random-weights.ts'
@@ -16,12 +16,15 @@ import { ModelRunner, scheduleLimitsOf } from '../../serve/engine/model-runner.t
 import { Timeline } from '../../serve/engine/timeline.ts'
 import { type Row, resultHeader, writeResults, writeRows } from '../results.ts'
 import { table } from '../table.ts'
+import { measureOnGpus } from './pool.ts'
 import { type JobTimes, jobRequests, runRequests } from './run.ts'
 import { busyShare, detailRows, timelineRows } from './timeline-rows.ts'
 
 interface ThroughputOptions {
   readonly format: readonly string[]
   readonly device?: string
+  readonly gpus?: readonly string[]
+  readonly keep?: string
   readonly requests: readonly number[]
   readonly sequences: number
   readonly stepTokens: readonly number[]
@@ -70,6 +73,11 @@ export const throughputCommand = (
     .argument('<model>', 'folder of a checkpoint, or a name such as llama-3-8b for random weights')
     .option('--format <recipe,...>', 'formats of random weights', list, ['w4a8kv4'])
     .addOption(deviceOption())
+    .addOption(gpusOption())
+    .option(
+      '--keep <folder>',
+      'where random weights for --gpus are written (default: in the folder for temporary files)',
+    )
     .option('--shape <prompt/output,...>', 'tokens of a prompt and after it', shapes, [
       { prompt: 1024, output: 512 },
     ])
@@ -82,7 +90,7 @@ export const throughputCommand = (
     .option('--json <file>', 'file for the figures')
     .option('--commit <id>', 'the commit, where git is not there (default: QUATTUOR_COMMIT)')
     .action(async (name: string, options: ThroughputOptions) => {
-      const device = await openDevice(options.device)
+      const device = await openDevice(options.gpus?.[0] ?? options.device)
       try {
         const rows: Row[] = []
         // After each, so that a run that is interrupted leaves what it has.
@@ -90,7 +98,14 @@ export const throughputCommand = (
           rows.push(row)
           if (options.json) writeRows(options.json, resultHeader(device, 'throughput', options), rows)
         }
-        for (const format of options.format) await measureFormat(device, name, format, options, keep)
+        const { gpus } = options
+        for (const format of options.format)
+          if (gpus) {
+            await measureOnGpus(name, format, jobsOf(options), { ...options, gpus }, (row) => {
+              keep(row)
+              console.log(table([row]))
+            })
+          } else await measureFormat(device, name, format, options, keep)
         if (rows.length > 1) console.log(table(rows))
         if (save && !options.json) console.log(`wrote ${save(device, rows, options)}`)
       } finally {
@@ -105,6 +120,14 @@ export const saveThroughput = (
   options: { readonly commit?: string },
 ): string => writeResults(device, 'throughput', rows, options)
 
+/** The jobs that options name: all shapes with all numbers of requests and of tokens of a step. */
+const jobsOf = ({ shape, requests, stepTokens }: ThroughputOptions) =>
+  shape.flatMap((one) =>
+    requests.flatMap((count) =>
+      stepTokens.map((tokens) => ({ ...one, requests: count, stepTokens: tokens })),
+    ),
+  )
+
 /** All jobs on a model of one format. */
 async function measureFormat(
   device: Device,
@@ -114,11 +137,7 @@ async function measureFormat(
   keep: (row: Row) => void,
 ): Promise<void> {
   const { shape, requests, sequences, stepTokens, rounds } = options
-  const jobs = shape.flatMap((one) =>
-    requests.flatMap((count) =>
-      stepTokens.map((tokens) => ({ ...one, requests: count, stepTokens: tokens })),
-    ),
-  )
+  const jobs = jobsOf(options)
   const longest = Math.max(...shape.map(({ prompt, output }) => prompt + output))
   const pagesPerSequence = Math.ceil(longest / PAGE_TOKENS)
   const running = Math.min(sequences, Math.max(...requests))

@@ -1,5 +1,5 @@
 import { uniform } from '../../models/uniform.ts'
-import type { Engine } from '../../serve/engine/engine.ts'
+import type { InferenceEngine } from '../../serve/engine/inference-engine.ts'
 import type { EngineRequest } from '../../serve/engine/request.ts'
 import { greedy } from '../../serve/sampling.ts'
 
@@ -28,7 +28,10 @@ export function jobRequests({ requests, prompt, output }: Job, vocabSize: number
 }
 
 /** Runs requests that all come at once. Rejects with the error of the first that fails. */
-export async function runRequests(engine: Engine, requests: readonly EngineRequest[]): Promise<JobTimes> {
+export async function runRequests(
+  engine: InferenceEngine,
+  requests: readonly EngineRequest[],
+): Promise<JobTimes> {
   const { steps } = engine.stats
   const start = performance.now()
   let last = start

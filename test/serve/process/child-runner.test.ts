@@ -22,7 +22,7 @@ const fake: RunnerSpec = {
 
 const requestOf = (seed: number): EngineRequest => ({
   prompt: Array.from({ length: 3 + (seed % 90) }, (_, i) => (i * 7) % vocabSize),
-  maxTokens: 150 + seed,
+  maxTokens: 200 + seed,
   stopIds: [],
   sampling: { ...greedy, seed },
 })
@@ -47,7 +47,8 @@ test('64 requests get every token once while their process is killed in the midd
   const engine = await Engine.start({ limits, pageTokens, openRunner, failures: 3 })
   const requests = Array.from({ length: 64 }, (_, i) => requestOf(i))
   const running = Promise.all(requests.map((request) => tokensOf(engine, request)))
-  const kills = 2
+  // `npm run soak` kills 20 times.
+  const kills = 6
   for (let i = 0; i < kills; i++) {
     const { steps } = engine.stats
     while (engine.stats.steps < steps + 20) await new Promise((resolve) => setTimeout(resolve, 2))
