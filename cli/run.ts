@@ -27,6 +27,16 @@ export async function run(args: readonly string[]): Promise<number> {
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'quattuor: ')) })
     .showSuggestionAfterError()
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ quattuor generate examples/models/nano-w4a8kv4 --prompt "Once upon a time"
+  $ quattuor compile examples/1-vector-add.ts
+  $ quattuor serve examples/models/nano-w4a8kv4
+
+Each command has options and examples of its own: quattuor COMMAND --help.`,
+    )
   const named = args[0] !== undefined && Object.hasOwn(commands, args[0])
   const wanted = named ? [commands[args[0]!]!] : Object.values(commands)
   for (const load of wanted) program.addCommand((await load()).copyInheritedSettings(program))

@@ -6,14 +6,21 @@ import { runCli } from '../support/run-cli.ts'
 const commands = [
   ['generate'],
   ['quantize'],
+  ['convert'],
+  ['inspect'],
   ['eval', 'perplexity'],
+  ['eval', 'compare'],
   ['compile'],
   ['check'],
   ['draw'],
   ['tune', 'gemm'],
   ['tune', 'show'],
-  ['doctor'],
+  ['serve'],
   ['batch'],
+  ['bench', 'throughput'],
+  ['bench', 'serve'],
+  ['bench', 'startup'],
+  ['doctor'],
 ] as const
 
 for (const command of commands)
