@@ -9,9 +9,11 @@ import { leastIndex } from './search-scales.ts'
 
 /**
  * Makes the weights of loud channels larger, so that rounding them errs less, and their inputs smaller: channel j by
- * s_j = (mean |x_j|)^r over √(max s · min s), with the r of twenty, from 0, that errs least when weights are rounded.
- * Products are judged by their own outputs, through the Gram matrix, and with a clip, which belongs to the method and
- * follows in the recipe: what a power is worth depends on it. Columns of o where query heads share values are left alone.
+ * s_j = (mean |x_j|)^r over √(max s · min s), with the r of twenty, from 0, that errs least when weights are rounded. With
+ * `byWeights` also s_j = (mean |x_j|)^r / (mean |w_j|)^(1 − r) are among the choices, w being relative to the largest of
+ * its group. Products are judged by their own outputs, through the Gram matrix, and with a clip, which belongs to the method
+ * and follows in the recipe: what a power is worth depends on it. Columns of o where query heads share values are left
+ * alone, unless `shared` lets them have one scale, that of the loudest.
  * Source: AWQ (arXiv 2306.00978), section 3.2.
  */
 export const awq = definePass({
@@ -23,21 +25,33 @@ export const awq = definePass({
     steps: z.int().min(1).max(100).default(20),
     /** Ratios of clip that are tried with each power; one is no clip. */
     ratios: z.int().min(1).max(50).default(10),
+    /** What a channel's loudness is: the mean of magnitudes, or the largest. */
+    loudness: z.enum(['mean', 'largest']).default('mean'),
+    byWeights: z.boolean().default(false),
+    shared: z.boolean().default(false),
   }),
   async layer(layer, options, run) {
     const { config, formats, statistics } = layer
     for (const stack of options.stacks as readonly StackName[]) {
-      if (formats[stack] === 'w16' || (stack === 'o' && config.heads !== config.kvHeads)) continue
-      const { meanAbs } = await statistics.columns(stack)
-      const loudness = gatherColumns(layer, stack, meanAbs)
+      if (formats[stack] === 'w16' || (stack === 'o' && config.heads !== config.kvHeads && !options.shared))
+        continue
+      const { meanAbs, absMax } = await statistics.columns(stack)
+      const loudness = gatherColumns(layer, stack, options.loudness === 'mean' ? meanAbs : absMax)
       const powers = Array.from({ length: options.steps }, (_, k) => k / options.steps)
       const candidates = powers.map((power) => scalesOf(loudness, power))
+      if (options.byWeights) {
+        const weights = await weightLoudness(layer, stack)
+        candidates.push(...powers.map((power) => scalesOf(loudness, power, weights)))
+      }
       const ratios = Array.from({ length: options.ratios }, (_, i) => 1 - i / (2 * options.ratios))
       const errors: number[] = []
       for (const scales of candidates) errors.push(await roundingError(layer, stack, scales, ratios))
       const best = leastIndex(errors)
       if (best > 0) await foldScales(layer, stack, candidates[best]!)
-      run.record(`${stack} power`, powers[best]!)
+      run.record(
+        `${stack} power`,
+        `${powers[best % powers.length]!}${best < powers.length ? '' : ' by weights'}`,
+      )
     }
   },
 })
@@ -79,8 +93,37 @@ async function roundingError(
 
 const LEAST = 1e-4
 
-function scalesOf(loudness: Float64Array, power: number): Float64Array {
-  const scales = loudness.map((x) => Math.max(x ** power, LEAST))
+/** How large the weights of each channel are on average, in parts of the largest of their rows. */
+async function weightLoudness(layer: LayerState, stack: StackName): Promise<Float64Array> {
+  const { compute, weights } = layer
+  const sums = new Float64Array(weights[stacks[stack][0]].columns)
+  for (const name of stacks[stack]) {
+    const w = weights[name]
+    const turned = compute.allocate(w.columns, w.rows)
+    await compute.transpose(turned, w)
+    const { absMax } = await compute.columnStats(turned)
+    turned.free()
+    const copy = compute.allocate(w.rows, w.columns)
+    await compute.copy(copy, w)
+    const inverse = compute.from(
+      absMax.map((most) => 1 / Math.max(most, LEAST)),
+      w.rows,
+      1,
+    )
+    await compute.scaleRows(copy, inverse)
+    const { meanAbs } = await compute.columnStats(copy)
+    for (let c = 0; c < sums.length; c++) sums[c]! += meanAbs[c]! * w.rows
+    for (const mat of [copy, inverse]) mat.free()
+  }
+  return gatherColumns(layer, stack, sums)
+}
+
+function scalesOf(loudness: Float64Array, power: number, weights?: Float64Array): Float64Array {
+  const over = weights && Math.max(...weights)
+  const scales = loudness.map((x, i) => {
+    const w = weights ? Math.max(weights[i]! / over!, LEAST) ** (1 - power) : 1
+    return Math.max(x ** power / w, LEAST)
+  })
   const middle = Math.sqrt(scales.reduce((a, b) => Math.max(a, b)) * scales.reduce((a, b) => Math.min(a, b)))
   return scales.map((s) => s / middle)
 }
