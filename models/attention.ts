@@ -3,7 +3,7 @@ import { SPLIT } from '../kernels/attention/arithmetic.ts'
 import { decodeAttention } from '../kernels/attention/decode.ts'
 import { decodeConfig } from '../kernels/attention/decode-shape.ts'
 import { ITEM_WORDS } from '../kernels/attention/items.ts'
-import { mostItems, planAttention, planConfig } from '../kernels/attention/plan.ts'
+import { mostSplits, planAttention, planConfig, roomFor } from '../kernels/attention/plan.ts'
 import { prefillAttention } from '../kernels/attention/prefill.ts'
 import { mostPrefillTiles, planPrefill } from '../kernels/attention/prefill-plan.ts'
 import { hasPrefill, prefillConfig, tileTokens } from '../kernels/attention/prefill-shape.ts'
@@ -81,10 +81,10 @@ export class Attention {
   /** Throws `RangeError` where sequences of such contexts have more splits than there is room for. */
   checkContexts(contexts: Int32Array): void {
     const splits = contexts.reduce((sum, context) => sum + Math.ceil(context / SPLIT), 0)
-    if (splits > this.#rooms())
+    if (splits > this.#splits())
       throw new RangeError(
         `the sequences of a step have ${splits} times ${SPLIT} tokens of context and there is room for ` +
-          `${this.#rooms()}: load the model with more pages, or run fewer sequences at once`,
+          `${this.#splits()}: load the model with more pages, or run fewer sequences at once`,
       )
   }
 
@@ -124,10 +124,10 @@ export class Attention {
    * Splits of all sequences: those of twice as many tokens as the cache has, for sequences may share pages. Pieces of a
    * sequence share all.
    */
-  #rooms(): number {
+  #splits(): number {
     const { cache, activations } = this.#parts
     const [sequences, maxPages] = activations.pages.shape as [number, number]
-    const most = mostItems(sequences, maxPages)
+    const most = mostSplits(sequences, maxPages)
     if (this.#most < Infinity) return most
     return Math.min(most, sequences + Math.ceil((2 * cache.pages * PAGE_TOKENS) / SPLIT))
   }
@@ -136,7 +136,7 @@ export class Attention {
     const { device, config, cache, activations } = this.#parts
     const { queryStart, context, pages, q, attended } = activations
     const sequences = pages.shape[0]!
-    const rooms = this.#rooms()
+    const rooms = roomFor(this.#splits())
     const c = decodeConstants(device, this.#shape(), config, queries)
     const partials = this.#allocate('f32', [rooms, c.PartialRows, c.PartialColumns])
     const arrivals = this.#allocate('i32', [sequences, c.Counters])

@@ -14,6 +14,7 @@ import {
   idiv,
   initBarrier,
   laneIdx,
+  launchDependents,
   range,
   type Shared,
   shared,
@@ -23,6 +24,7 @@ import {
   unroll,
   waitBarrier,
   waitCopies,
+  waitForPrevious,
 } from '../../dsl/index.ts'
 import { PAGE_TOKENS } from '../formats/kv.ts'
 import { KEYS, VALUES } from '../formats/kv-pages.ts'
@@ -56,6 +58,13 @@ export interface Ring {
 
 /** Whether blocks come through the copy engine, or else by `cp.async`. */
 export const hasEngine = (): boolean => target.capability >= 90
+
+/** Waits for the launch before, and lets the next one begin. */
+export function overlap(): void {
+  if (!hasEngine()) return
+  waitForPrevious()
+  launchDependents()
+}
 
 export function makeBlockRing(c: DecodeConfig, d: DecodeShape): Ring {
   return {
@@ -133,11 +142,13 @@ interface Place {
   /** Tokens of the sequence that are seen. */
   from: i32
   end: i32
+  /** Tokens that were there before the step: the launch before may store the others. */
+  old: i32
   page: i32[]
 }
 
 const noPlace = (): Place => ({
-  ...{ head: i32(0), sequence: i32(0), unit: i32(0), from: i32(0), end: i32(0) },
+  ...{ head: i32(0), sequence: i32(0), unit: i32(0), from: i32(0), end: i32(0), old: i32(0) },
   page: [i32(0), i32(0)],
 })
 
@@ -162,7 +173,11 @@ function makeStream(a: CopySource, c: DecodeConfig, d: DecodeShape, items: i32):
 /** Starts the copies of as many blocks as there are slots but one. By one warp. */
 export function startCopies(a: CopySource, c: DecodeConfig, d: DecodeShape, ring: Ring, items: i32): Stream {
   const s = makeStream(a, c, d, items)
-  for (const block of unroll(c.slots - 1)) copyBlock(a, c, d, ring, s, block % 2 === 0 ? KEYS : VALUES)
+  for (const block of unroll(c.slots - 1)) {
+    if (c.ahead !== undefined && (block === c.ahead || (s.now.unit + 1) * UNIT > s.now.old)) waitForPrevious()
+    copyBlock(a, c, d, ring, s, block % 2 === 0 ? KEYS : VALUES)
+  }
+  if (c.ahead !== undefined) overlap()
   return s
 }
 
@@ -179,6 +194,7 @@ function lookAhead(a: CopySource, c: DecodeConfig, d: DecodeShape, s: Stream): v
   ahead.unit = next.unit
   ahead.from = next.from
   ahead.end = next.end
+  ahead.old = next.end - next.count
   for (const i of unroll(UNIT_PAGES)) ahead.page[i] = next.pages[i]!
 }
 
@@ -191,6 +207,7 @@ function enterItem(a: CopySource, c: DecodeConfig, d: DecodeShape, s: Stream): v
   now.unit = ahead.unit
   now.from = ahead.from
   now.end = ahead.end
+  now.old = ahead.old
   for (const i of unroll(UNIT_PAGES)) now.page[i] = ahead.page[i]!
   s.left = ahead.units - 1
   s.isDone = i32(ahead.units === 0)

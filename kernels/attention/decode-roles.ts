@@ -1,17 +1,10 @@
-import { gridDim, i32, idiv, laneIdx, range, regs, u32, warpIdx } from '../../dsl/index.ts'
-import { firstBlock, placeOf, startCopies, turnAt, unitsIn, waitOwnCopies } from './decode-copies.ts'
+import { f32, gridDim, i32, idiv, laneIdx, range, regs, u32, warpIdx } from '../../dsl/index.ts'
+import { firstBlock, overlap, placeOf, startCopies, turnAt, unitsIn, waitOwnCopies } from './decode-copies.ts'
 import { type Decode, meet } from './decode-lanes.ts'
+import { mergeParts } from './decode-merge.ts'
 import { loadFirstQuery, prepareQueries, type QueryArguments, queryWords } from './decode-queries.ts'
 import { addSplitStrands, clearStrands, giveRowSums, noStrands } from './decode-strands.ts'
-import {
-  announceParts,
-  giveAnswer,
-  mergeParts,
-  noPending,
-  putPart,
-  putRows,
-  type SumArguments,
-} from './decode-sums.ts'
+import { announceParts, giveAnswer, noPending, putPart, putRows, type SumArguments } from './decode-sums.ts'
 import {
   addSplitValues,
   assistUnit,
@@ -20,7 +13,7 @@ import {
   loadItemQuery,
   noValues,
 } from './decode-unit.ts'
-import { ITEM_WORDS, type Item, isFirst, loadItem, SPLIT_UNITS } from './items.ts'
+import { ITEM_WORDS, type Item, isApart, isFirst, loadItem, SPLIT_UNITS } from './items.ts'
 
 /**
  * The turns of a CTA as its two kinds of warps see them. Both go through the same items and units and meet at the same places.
@@ -56,9 +49,9 @@ function workAt({ c, d, m }: Decode, { turns, placeAt }: Walk, step: i32) {
   return { extent, pass, units: turnAt(step) < turns ? unitsIn(c, d, pass, extent) : 0 }
 }
 
-/** Whether a unit is the last of its split, or of its item. */
-const endsSplit = (unit: i32, isLast: boolean): boolean =>
-  (unit & (SPLIT_UNITS - 1)) === SPLIT_UNITS - 1 || isLast
+/** Whether a unit is the last of a part: of its split, or of its item. */
+const endsPart = (unit: i32, isLast: boolean, isApart: boolean): boolean =>
+  (unit & (SPLIT_UNITS - 1)) === SPLIT_UNITS - 1 || isLast || isApart
 
 /** The warps that compute. */
 export function compute(o: Decode & { readonly a: QueryArguments & SumArguments }, items: i32): void {
@@ -80,8 +73,11 @@ export function compute(o: Decode & { readonly a: QueryArguments & SumArguments 
   }
   // Ahead of the copies, which memory would have it wait for.
   const { item: index } = walk.placeAt(i32(0))
-  readQuery(i32(0), loadItem(a.items, index))
-  giveWord(i32(0), readWord(i32(0)))
+  const item = loadItem(a.items, index)
+  const word = readWord(i32(0))
+  if (c.ahead !== undefined) overlap()
+  readQuery(i32(0), item)
+  giveWord(i32(0), word)
   meet()
 
   const at = firstBlock()
@@ -100,17 +96,19 @@ export function compute(o: Decode & { readonly a: QueryArguments & SumArguments 
       giveWord(step + 1, word)
       const query = loadItemQuery(o)
       const [sums, total] = [noValues(d), noValues(d)]
+      const apart = isApart(extent)
       let stored: i32 = 0
       for (const i of range(units)) {
         const unit = extent.unit + i
-        attendUnit(o, at, query, sums, { extent, pass, unit })
+        const steps = attendUnit(o, at, query, sums, { extent, pass, unit, isApart: apart })
         if (i === 0) readQuery(step + 1, loadItem(m.items, (step + 1) & 1))
-        if (endsSplit(unit, i === units - 1)) {
+        if (endsPart(unit, i === units - 1, apart)) {
           if (isFirst(extent)) addSplitValues(total, sums)
           else {
             meet()
             const rows = walk.rowsAt(step)
-            putPart(o, rows, rows.item.slot + stored, sums)
+            const unitSteps = steps.map((step) => (apart ? step : f32(0)))
+            putPart(o, rows, rows.item.slot + stored, sums, unitSteps)
             stored = stored + 1
             clearValues(sums)
           }
@@ -123,7 +121,7 @@ export function compute(o: Decode & { readonly a: QueryArguments & SumArguments 
       if (rows.item.parts === 1) putRows(o, rows, total)
       else {
         if (isFirst(extent)) {
-          putPart(o, rows, rows.item.slot, total)
+          putPart(o, rows, rows.item.slot, total, regs(d.laneRows, f32(0)))
           stored = 1
           meet()
         }
@@ -160,10 +158,11 @@ export function assist(o: Decode, items: i32): void {
     meet()
     if (units > 0) {
       const [sums, total] = [noStrands(o), noStrands(o)]
+      const apart = isApart(extent)
       for (const i of range(units)) {
         const unit = extent.unit + i
-        assistUnit(o, stream, at, sums, { extent, pass, unit })
-        if (endsSplit(unit, i === units - 1)) {
+        assistUnit(o, stream, at, sums, { extent, pass, unit, isApart: apart })
+        if (endsPart(unit, i === units - 1, apart)) {
           if (isFirst(extent)) addSplitStrands(total, sums)
           else {
             giveRowSums(o, sums)

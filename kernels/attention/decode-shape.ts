@@ -23,6 +23,11 @@ export interface DecodeConfig extends KvConfig {
   readonly ctasPerMultiprocessor: number
   /** Blocks (the keys or the values of a unit) that a CTA has under way or in hand. */
   readonly slots: number
+  /**
+   * Blocks that are copied before the launch before has ended, which must then neither list the items nor store any other
+   * token than the sequences' query tokens.
+   */
+  readonly ahead?: number
 }
 
 /** What follows from the constants. */

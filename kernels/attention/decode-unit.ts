@@ -82,6 +82,8 @@ interface UnitWork {
   readonly extent: ItemExtent
   readonly pass: i32
   readonly unit: i32
+  /** Whether its sums are a part: they are left in units of its own step, and there are none before them. */
+  readonly isApart: boolean
 }
 
 /** Sums of values so far, of the lane's rows in units of 2^reference: [row][fragment][rows g and g + 8]. */
@@ -123,8 +125,16 @@ export function addSplitValues(total: ValueSums, split: ValueSums): void {
  * first a fragment's row is a token and k runs along the head; in the second a row is a column of the head and k runs along
  * tokens. Pages are made so that a lane's words of codes are fragments as they are. Between the two, probabilities change
  * lanes through shared memory.
+ *
+ * Returns the step of each of the lane's rows.
  */
-export function attendUnit(o: Decode, at: Cursor, query: ItemQuery, sums: ValueSums, work: UnitWork): void {
+export function attendUnit(
+  o: Decode,
+  at: Cursor,
+  query: ItemQuery,
+  sums: ValueSums,
+  work: UnitWork,
+): readonly f32[] {
   const { c, d, ring } = o
   const { from, end } = liveOf(work.extent, work.unit)
 
@@ -153,12 +163,14 @@ export function attendUnit(o: Decode, at: Cursor, query: ItemQuery, sums: ValueS
       for (const half of unroll(2)) {
         // Sums of upper nibbles are 16 times what they stand for.
         const share = d.bits === 4 && half === 1 ? 1 / 16 : 1
-        const factor = isCoded ? steps.values[j]! * share * change.factor : change.factor
+        const step = work.isApart ? f32(1) : steps.values[j]!
+        const factor = isCoded ? step * share * change.factor : change.factor
         const before = sums.values[j]![tile]![half]! * change.keep
         sums.values[j]![tile]![half] = fma(values[j]![tile]![half]!, factor, before)
       }
     }
   }
+  return steps.values
 }
 
 /** The same by the warp that copies: it meets the others as often as they do. */

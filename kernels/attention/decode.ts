@@ -7,13 +7,11 @@ import {
   type InOut,
   type i32,
   kernel,
-  launchDependents,
   type Out,
   threadIdx,
-  waitForPrevious,
   warpIdx,
 } from '../../dsl/index.ts'
-import { hasEngine, initBlockRing, makeBlockRing } from './decode-copies.ts'
+import { initBlockRing, makeBlockRing, overlap } from './decode-copies.ts'
 import { makeDecodeMemory } from './decode-memory.ts'
 import { assist, compute } from './decode-roles.ts'
 import { checkDecode, DECODE_THREADS, type DecodeConfig, decodeShape, WARPS } from './decode-shape.ts'
@@ -59,10 +57,7 @@ export const decodeAttention = kernel(
     const o = { a, c, d, m: makeDecodeMemory(c, d), ring }
     if (threadIdx.x === 0) initBlockRing(c, ring)
     barrier()
-    if (hasEngine()) {
-      waitForPrevious()
-      launchDependents()
-    }
+    if (c.ahead === undefined) overlap()
 
     const items = a.itemCount.at(0)
     if (warpIdx < WARPS) compute(o, items)

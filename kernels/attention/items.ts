@@ -2,8 +2,8 @@ import { type In, type i32, load, type Shared } from '../../dsl/index.ts'
 import { SPLIT, UNIT } from './arithmetic.ts'
 
 /**
- * The work list of decode attention: items, each a run of splits of a sequence's context, those of many units first. Every
- * key/value head goes through all of them.
+ * The work list of decode attention: items, each a run of splits of a sequence's context or of units of one split, those of
+ * many units first. Every key/value head goes through all of them.
  */
 
 /** Units of a split. */
@@ -48,7 +48,7 @@ export interface Item extends ItemExtent {
   readonly sequence: i32
   /**
    * Where the sums go if others have some of the sequence: the slot of the item's first part, that of the sequence's, and how
-   * many there are. The first item of a sequence is a part, and of others each split.
+   * many there are. The first item of a sequence is a part, and of others each split; of items that begin within one each unit.
    */
   readonly slot: i32
   readonly firstSlot: i32
@@ -77,6 +77,9 @@ export function loadItem(items: Items | Shared<i32>, index: i32): Item {
 
 /** Whether an item is its sequence's first. */
 export const isFirst = ({ unit, from }: ItemExtent): boolean => unit * UNIT <= from
+
+/** Whether each unit of an item is a part: those before them in their split are another item's. */
+export const isApart = (item: ItemExtent): boolean => (item.unit & (SPLIT_UNITS - 1)) !== 0 && !isFirst(item)
 
 /** The tokens of a unit that a query of the sequence sees: from, and end. */
 export function liveOf(

@@ -45,9 +45,19 @@ export const planConfig = (c: DecodeConfig): PlanConfig => ({
 /** Threads of the CTA, each of which looks at one sequence at a time. */
 const THREADS = 1024
 
-/** Room for the items of any step, and for the slots of its partial sums. */
-export const mostItems = (sequences: number, maxPages: number): number =>
+/** Units of a step at most of which splits are cut. */
+const FINE_UNITS = 512
+
+/** Room for the items of any step of so many splits, and for the slots of its partial sums. */
+export const roomFor = (splits: number): number =>
+  Math.max(splits, Math.min(splits * SPLIT_UNITS, FINE_UNITS))
+
+/** Splits of so many sequences at most. */
+export const mostSplits = (sequences: number, maxPages: number): number =>
   sequences * ceilDiv(maxPages * PAGE_TOKENS, SPLIT)
+
+export const mostItems = (sequences: number, maxPages: number): number =>
+  roomFor(mostSplits(sequences, maxPages))
 
 /** Units of an item at most. */
 const MOST_UNITS = MOST_SPLITS * SPLIT_UNITS
@@ -58,9 +68,10 @@ const EXCESS = 1.4
 /**
  * Lists the items of decode attention for a step: for every layer the same.
  *
- * A sequence is one item where that is not more than a CTA's share of all work. Longer ones are cut into runs of as many splits
- * as a share has, at least one. Items of many units come first, so that CTAs which take them in turns end together. Sequences
- * without query tokens, or with more than `queries`, have no items.
+ * Where CTAs are many, splits are cut into the shortest runs of 1, 2 or 4 units of which each has a CTA of its own. Otherwise a
+ * sequence is one item where that is not more than a CTA's share of all work, and longer ones are cut into runs of as many
+ * splits as a share has, at least one. Items of many units come first, so that CTAs which take them in turns end together.
+ * Sequences without query tokens, or with more than `queries`, have no items.
  */
 export const planAttention = kernel(
   import.meta.url,
@@ -80,27 +91,27 @@ export const planAttention = kernel(
     if (hasEngine()) waitForPrevious()
     const sequences = a.context.dim('B')
     const s: Counters = {
-      units: shared<i32>('i32', [1]),
+      runs: shared<i32>('i32', [FINE_RUNS]),
       slots: shared<i32>('i32', [1]),
       places: shared<i32>('i32', [MOST_UNITS]),
     }
-    if (threadIdx.x === 0) {
-      s.units.put(0, 0)
-      s.slots.put(0, 0)
-    }
+    if (threadIdx.x < FINE_RUNS) s.runs.put(0, threadIdx.x)
+    if (threadIdx.x === 0) s.slots.put(0, 0)
     if (threadIdx.x < MOST_UNITS) s.places.put(0, threadIdx.x)
     barrier()
     for (const first of range(0, sequences, THREADS)) {
-      const units = reduxAdd(unitsOf(sequenceOf(a, c, first + threadIdx.x)))
-      if (laneIdx === 0) atomicAdd(s.units, [0], units)
+      const own = sequenceOf(a, c, first + threadIdx.x)
+      for (const bits of unroll(FINE_RUNS)) {
+        const runs = reduxAdd(runsOf(own, bits))
+        if (laneIdx === 0) atomicAdd(s.runs, [bits], runs)
+      }
     }
     barrier()
-    const share = i32(f32(s.units.at(0)) * (EXCESS / c.ctas))
-    const most = Math.max(Math.min(share, MOST_UNITS), SPLIT_UNITS)
+    const sizes = sizesOf(s, c)
     for (const first of range(0, sequences, THREADS)) {
-      const { head, between, splits, tail } = cutOf(sequenceOf(a, c, first + threadIdx.x), most)
+      const { head, between, tail } = cutOf(sequenceOf(a, c, first + threadIdx.x), sizes)
       count(s, head, i32(1))
-      count(s, splits * SPLIT_UNITS, between)
+      count(s, sizes.run, between)
       count(s, tail, i32(1))
     }
     barrier()
@@ -108,7 +119,7 @@ export const planAttention = kernel(
     barrier()
     for (const first of range(0, sequences, THREADS)) {
       const own = sequenceOf(a, c, first + threadIdx.x)
-      writeItems(a, s, own, cutOf(own, most))
+      writeItems(a, s, own, sizes, cutOf(own, sizes))
     }
   },
 )
@@ -122,8 +133,8 @@ interface PlanArguments {
 }
 
 interface Counters {
-  /** Units of all sequences, and slots that are taken. */
-  readonly units: Shared<i32>
+  /** Runs of 1, 2, 4 units of all sequences, and slots that are taken. */
+  readonly runs: Shared<i32>
   readonly slots: Shared<i32>
   /** By units less 1: items of so many units, and then the place in the list of the next of them. */
   readonly places: Shared<i32>
@@ -162,39 +173,76 @@ const SPLIT_BITS = Math.log2(SPLIT_UNITS)
 
 const unitsOf = ({ firstUnit, lastUnit }: Sequence): i32 => lastUnit - firstUnit + 1
 
+// ---- cutting --------------------------------------------------------------------------------------------------------
+
+/** Lengths of runs that splits are cut into: powers of two below a split. */
+const FINE_RUNS = SPLIT_BITS
+
+/** Runs of 2^bits units that a sequence has something of. */
+const runsOf = ({ firstUnit, lastUnit }: Sequence, bits: number): i32 =>
+  (lastUnit >> bits) - (firstUnit >> bits) + 1
+
+/** What sequences are cut by. */
+interface Sizes {
+  /** Units of a sequence that is not cut, at most. */
+  readonly most: i32
+  /** Units of the items that others are cut into: a power of two, or a multiple of a split. */
+  readonly run: i32
+  /** The same, but a split at most. */
+  readonly inSplit: i32
+}
+
+function sizesOf(s: Counters, c: PlanConfig): Sizes {
+  const units = s.runs.at(0)
+  let fine: i32 = 0
+  for (const bits of unroll(FINE_RUNS)) {
+    const shorter = FINE_RUNS - 1 - bits
+    if (s.runs.at(shorter) <= Math.floor(c.ctas) && units <= FINE_UNITS) fine = 2 ** shorter
+  }
+  const share = i32(f32(units) * (EXCESS / c.ctas))
+  const coarse = Math.max(Math.min(share, MOST_UNITS), SPLIT_UNITS)
+  return {
+    most: fine > 0 ? fine : coarse,
+    run: fine > 0 ? fine : (coarse >>> SPLIT_BITS) * SPLIT_UNITS,
+    inSplit: fine > 0 ? fine : SPLIT_UNITS,
+  }
+}
+
 /** How a sequence is cut into items. */
 interface Cut {
   /** Units of the first item, and of the last, another one; 0 where there is none. */
   readonly head: i32
   readonly tail: i32
-  /** Items between them, and splits of each of those. */
+  /** Items between them. */
   readonly between: i32
-  readonly splits: i32
   /** The first unit behind the first item. */
   readonly next: i32
   /** Parts that are summed up at last. */
   readonly parts: i32
 }
 
-/** Cuts a sequence into items of `most` units at most, at least a split. */
-function cutOf(own: Sequence, most: i32): Cut {
+function cutOf(own: Sequence, sizes: Sizes): Cut {
+  const { most, run, inSplit } = sizes
   const units = unitsOf(own)
-  const splits = most >>> SPLIT_BITS
   const isWhole = units <= most
-  const firstSplit = own.firstUnit >>> SPLIT_BITS
-  const next = (firstSplit + splits) * SPLIT_UNITS
-  // Items behind the first: all but the last have as many splits as may be.
+  const next = (own.firstUnit & (0 - inSplit)) + run
+  // Items behind the first: all but the last have as many units as may be.
   const left = own.lastUnit + 1 - next
-  const run = splits * SPLIT_UNITS
   const items = Math.max(idiv(left + run - 1, run), 1)
   return {
     head: isWhole ? units : next - own.firstUnit,
     tail: isWhole ? 0 : left - (items - 1) * run,
     between: isWhole ? 0 : items - 1,
-    splits,
     next,
-    parts: isWhole ? 1 : 1 + ((left + SPLIT_UNITS - 1) >>> SPLIT_BITS),
+    parts: isWhole ? 1 : 1 + partsBefore(own.lastUnit + 1, sizes) - partsBefore(next, sizes),
   }
+}
+
+/** Parts of the units below `unit`: the first run of a split is one, and each unit of the others. */
+function partsBefore(unit: i32, { inSplit }: Sizes): i32 {
+  const rest = unit & (SPLIT_UNITS - 1)
+  const ofRest = rest === 0 ? 0 : 1 + Math.max(rest - inSplit, 0)
+  return (unit >>> SPLIT_BITS) * (1 + SPLIT_UNITS - inSplit) + ofRest
 }
 
 // ---- counting -------------------------------------------------------------------------------------------------------
@@ -217,13 +265,13 @@ function orderPlaces(itemCount: Out<i32, '1'>, s: Counters): void {
 
 // ---- writing --------------------------------------------------------------------------------------------------------
 
-function writeItems(a: PlanArguments, s: Counters, own: Sequence, cut: Cut): void {
+function writeItems(a: PlanArguments, s: Counters, own: Sequence, sizes: Sizes, cut: Cut): void {
   const take = (units: i32, items: i32): i32 =>
     units > 0 && items > 0 ? atomicAdd(s.places, [units - 1], items) : 0
   const slot = cut.parts > 1 ? atomicAdd(s.slots, [0], cut.parts) : 0
-  const run = cut.splits * SPLIT_UNITS
+  const { run } = sizes
   const [head, between, tail] = [take(cut.head, i32(1)), take(run, cut.between), take(cut.tail, i32(1))]
-  const parts = { firstSlot: slot, parts: cut.parts, next: cut.next }
+  const parts = { sizes, firstSlot: slot, parts: cut.parts, next: cut.next }
   if (cut.head > 0) writeItem(a, own, parts, { place: head, unit: own.firstUnit, units: cut.head })
   if (cut.tail > 0)
     writeItem(a, own, parts, { place: tail, unit: own.lastUnit - cut.tail + 1, units: cut.tail })
@@ -242,7 +290,7 @@ function writeItems(a: PlanArguments, s: Counters, own: Sequence, cut: Cut): voi
       firstUnit: of(own.firstUnit),
       lastUnit: of(own.lastUnit),
     }
-    const theirParts = { firstSlot: of(slot), parts: of(cut.parts), next: of(cut.next) }
+    const theirParts = { sizes, firstSlot: of(slot), parts: of(cut.parts), next: of(cut.next) }
     const [items, first] = [of(cut.between), of(between)]
     for (const i of range(laneIdx, items, 32))
       writeItem(a, theirs, theirParts, { place: first + i, unit: theirParts.next + i * run, units: run })
@@ -252,13 +300,19 @@ function writeItems(a: PlanArguments, s: Counters, own: Sequence, cut: Cut): voi
 function writeItem(
   a: PlanArguments,
   { sequence, token, count, from, end, firstUnit }: Sequence,
-  { firstSlot, parts, next }: { readonly firstSlot: i32; readonly parts: i32; readonly next: i32 },
+  {
+    sizes,
+    firstSlot,
+    parts,
+    next,
+  }: { readonly sizes: Sizes; readonly firstSlot: i32; readonly parts: i32; readonly next: i32 },
   { place, unit, units }: { readonly place: i32; readonly unit: i32; readonly units: i32 },
 ): void {
   const page = unit * (UNIT / PAGE_TOKENS)
   const lastPage = idiv(end - 1, PAGE_TOKENS)
   const pages = [page, Math.min(page + 1, lastPage)].map((at) => a.pages.at(sequence, at))
-  const slot = unit === firstUnit ? firstSlot : firstSlot + 1 + ((unit - next) >>> SPLIT_BITS)
+  const before = 1 + partsBefore(unit, sizes) - partsBefore(next, sizes)
+  const slot = unit === firstUnit ? firstSlot : firstSlot + before
   store(
     a.items,
     [place, 0],

@@ -54,11 +54,17 @@ await testOnGpu('decode attention on CUDA', anyGpu, (_, device, test) => {
         })
       }
     }
-    test(`${kv}: a context of more parts than a warp has lanes`, () =>
-      runDecodeCase(device, {
-        ...{ kv, D: 64, Hq: 4, Hkv: 1, dtype: 'f16', seed: seed++, planCtas: 1000 },
-        sequences: singles(36_000),
-      }))
+    for (const [planCtas, parts] of [
+      [1000, 'units'],
+      [100, 'runs of units'],
+      [40, 'splits'],
+    ] as const) {
+      test(`${kv}: a context of more ${parts} than a warp has lanes`, () =>
+        runDecodeCase(device, {
+          ...{ kv, D: 64, Hq: 4, Hkv: 1, dtype: 'f16', seed: seed++, planCtas },
+          sequences: singles(36_000),
+        }))
+    }
     test(`${kv}: a sequence alone gives what it gives among 512`, async () => {
       const o: DecodeOptions = {
         ...{ kv, D: 64, Hq: 4, Hkv: 1, dtype: 'f16', seed: seed++ },

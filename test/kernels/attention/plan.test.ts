@@ -62,6 +62,13 @@ async function checkPlan(o: {
     return { queries, from, first, end }
   }
   const all = o.counts.reduce((sum, _, b) => sum + (unitsOf(b) ? unitsOf(b)!.end - unitsOf(b)!.first : 0), 0)
+  const runs = (length: number) =>
+    o.counts.reduce((sum, _, b) => {
+      const own = unitsOf(b)
+      return own ? sum + Math.floor((own.end - 1) / length) - Math.floor(own.first / length) + 1 : sum
+    }, 0)
+  const fine = all <= 512 ? [1, 2, 4].find((length) => runs(length) <= Math.floor(o.ctas)) : undefined
+  const inSplit = fine ?? SPLIT_UNITS
   const slots = new Set<number>()
   for (const b of o.counts.keys()) {
     const own = items.filter((item) => item[SEQUENCE] === b).sort((x, y) => x[UNIT_INDEX]! - y[UNIT_INDEX]!)
@@ -73,8 +80,8 @@ async function checkPlan(o: {
     let [next, parts] = [units.first, 0]
     for (const [i, item] of own.entries()) {
       assert.is(item[UNIT_INDEX], next)
-      assert.ok(i === 0 || next % SPLIT_UNITS === 0, 'items behind the first begin with a split')
-      assert.ok(item[UNITS]! <= Math.max(SPLIT_UNITS, Math.min(32, (1.4 * all) / o.ctas)))
+      assert.ok(i === 0 || next % inSplit === 0, 'items behind the first begin with a split, or a run of one')
+      assert.ok(item[UNITS]! <= (fine ?? Math.max(SPLIT_UNITS, Math.min(32, (1.4 * all) / o.ctas))))
       assert.equal([item[FROM], item[END]], [units.from, o.contexts[b]])
       assert.equal([item[COUNT], item[TOKEN]], [units.queries, starts[b]])
       assert.is(item[PAGES], pages[b * maxPages + 2 * next])
@@ -82,7 +89,8 @@ async function checkPlan(o: {
         assert.is(item[PAGES + 1], pages[b * maxPages + 2 * next + 1])
       if (own.length > 1) {
         assert.is(item[SLOT], item[FIRST_SLOT]! + parts)
-        const stored = i === 0 ? 1 : Math.ceil(item[UNITS]! / SPLIT_UNITS)
+        const isApart = i > 0 && next % SPLIT_UNITS !== 0
+        const stored = i === 0 ? 1 : isApart ? item[UNITS]! : Math.ceil(item[UNITS]! / SPLIT_UNITS)
         for (let part = 0; part < stored; part++) {
           assert.not.ok(slots.has(item[SLOT]! + part), 'each part has a slot of its own')
           slots.add(item[SLOT]! + part)
@@ -112,6 +120,25 @@ test('what is less than a share of the work is not cut', async () => {
     ...{ counts: Array(64).fill(1), contexts: Array(64).fill(1536), queries: 1, window: 2 ** 30, ctas: 66 },
   })
   assert.equal(units, Array(64).fill(12))
+})
+
+test('where there are CTAs for it, splits are cut', async () => {
+  const one = { counts: [1], queries: 1, window: 2 ** 30, ctas: 66 }
+  assert.equal(await checkPlan({ ...one, contexts: [1024] }), Array(8).fill(1))
+  assert.equal(await checkPlan({ ...one, contexts: [8449] }), [...Array(33).fill(2), 1])
+  assert.equal(await checkPlan({ ...one, contexts: [32_700] }), Array(64).fill(4))
+  const random = rng(2)
+  for (let i = 0; i < 12; i++) {
+    const contexts = Array.from({ length: random.integer(1, 40) }, () => random.integer(1, 4000))
+    const window = i % 3 === 0 ? random.integer(1, 3000) : 2 ** 30
+    await checkPlan({
+      counts: contexts.map(() => 1),
+      contexts,
+      queries: 1,
+      window,
+      ctas: random.integer(9, 200),
+    })
+  }
 })
 
 test('a long context is cut into runs of splits', async () => {
