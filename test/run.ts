@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
-import { readdirSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { availableParallelism, tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -14,11 +14,30 @@ import { fileURLToPath } from 'node:url'
  *
  * A file that dies, closes without uvu's summary, runs no test (a forgotten `test.run()`) or skips one without a line
  * `skipped: …, because …` counts as one failure. Its lines `progress: …` on standard error are shown as they come.
+ *
+ * All files share a cache of compiled kernels that begins empty and goes when the run ends: what one has compiled the next
+ * one loads, and nobody's own cache is read or written. `test:gpu` keeps the user's, for the cubins in it.
  */
 
 const root = dirname(fileURLToPath(import.meta.url))
 const suffix = import.meta.url.endsWith('.ts') ? '.test.ts' : '.test.js'
 const timeoutMs = 8 * 60_000
+const gpu = process.argv.includes('--gpu')
+
+/** Where the run's compiled kernels are. */
+function makeCache(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'quattuor-test-cache-'))
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
+  return folder
+}
+
+const environment = {
+  ...process.env,
+  NO_COLOR: '1',
+  FORCE_COLOR: '0',
+  ...(!gpu && { QUATTUOR_CACHE: makeCache() }),
+}
 
 interface Outcome {
   readonly file: string
@@ -44,7 +63,7 @@ function runFile(file: string): Promise<Outcome> {
   const args = suffix === '.test.ts' ? ['--import', 'tsx', file] : [file]
   const child = spawn(process.execPath, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0' },
+    env: environment,
   })
   let output = ''
   child.stdout.on('data', (chunk) => {
@@ -98,7 +117,6 @@ function report(outcome: Outcome): void {
 }
 
 const args = process.argv.slice(2)
-const gpu = args.includes('--gpu')
 const jobsAt = args.indexOf('--jobs')
 const cores = availableParallelism()
 const jobs = jobsAt < 0 ? (gpu ? Math.ceil(cores / 2) : Math.min(2, cores)) : Number(args[jobsAt + 1])

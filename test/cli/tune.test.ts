@@ -10,6 +10,9 @@ import { RecordFile } from '../../runtime/tune/record-file.ts'
 import { fakeFacts } from '../support/fake-tuning.ts'
 import { assertRefused, runCli, temporaryFolder } from '../support/run-cli.ts'
 
+// Records, and candidates compiled ahead of time, are for this file alone.
+process.env.QUATTUOR_CACHE = temporaryFolder()
+
 /** A small product with a few candidates. */
 const small = ['--shape', '64x256', '--tokens', '3', '--format', 'w4a8', '--device', 'emulator']
 

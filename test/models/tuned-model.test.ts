@@ -16,6 +16,8 @@ import { writeRandomLlama } from '../support/random-llama.ts'
 import { rng } from '../support/rng.ts'
 import { temporaryFolder } from '../support/run-cli.ts'
 
+// Records of a GPU that does not exist are for this file alone.
+process.env.QUATTUOR_CACHE = temporaryFolder()
 const emulator = openEmulator()
 const launched: Readonly<Record<string, unknown>>[] = []
 

@@ -20,7 +20,7 @@ function makeRoot(): string {
   return folder
 }
 
-// What tests compile must not land in the user's cache.
+// What a test that is run alone compiles must not land in the user's cache.
 process.env.QUATTUOR_CACHE ??= temporaryFolder()
 delete process.env.QUATTUOR_DEVICE
 
