@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { describeDevices } from '../../runtime/open-device.ts'
+import type { Engine } from '../../serve/engine/engine.ts'
 import type { InferenceEngine } from '../../serve/engine/inference-engine.ts'
 import type { EngineRequest } from '../../serve/engine/request.ts'
 import { greedy } from '../../serve/sampling.ts'
@@ -63,8 +64,10 @@ if (usable.length > 0) {
     assert.equal(await tokensOfAll(engine, requests), expected)
     for (const { stats } of engine.engines) assert.ok(stats.generatedTokens > 0)
 
+    const engines = engine.engines as readonly Engine[]
     for (const killed of [0, 1]) {
-      const [one, other] = [engine.engines[killed]!, engine.engines[1 - killed]!]
+      await waitUntil(() => engines.every(({ available }) => available))
+      const [one, other] = [engines[killed]!, engines[1 - killed]!]
       const { steps, restarts } = one.stats
       const running = tokensOfAll(engine, requests)
       await waitUntil(() => one.stats.steps > steps + 20)
