@@ -40,6 +40,8 @@ export interface ItemExtent {
   readonly end: i32
   /** Query tokens of the sequence. */
   readonly count: i32
+  /** 1 where the item is more than a CTA's share of all work. */
+  readonly isLong: i32
 }
 
 export interface Item extends ItemExtent {
@@ -65,7 +67,8 @@ export function loadItem(items: Items | Shared<i32>, index: i32): Item {
     unit: words[UNIT_INDEX]!,
     from: words[FROM]!,
     end: words[END]!,
-    count: words[COUNT]!,
+    count: words[COUNT]! & 0xff,
+    isLong: words[COUNT]! >>> 8,
     token: words[TOKEN]!,
     sequence: words[SEQUENCE]!,
     slot: words[SLOT]!,

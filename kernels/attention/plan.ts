@@ -34,6 +34,7 @@ export interface PlanConfig {
   readonly queries: number
   /** CTAs that share the work of a key/value head and pass. */
   readonly ctas: number
+  readonly excess?: number
 }
 
 /** What the plan has to know of the kernel that goes by it. */
@@ -190,6 +191,8 @@ interface Sizes {
   readonly run: i32
   /** The same, but a split at most. */
   readonly inSplit: i32
+  /** More units than these are more than a CTA's share of all work. */
+  readonly fair: i32
 }
 
 function sizesOf(s: Counters, c: PlanConfig): Sizes {
@@ -199,12 +202,13 @@ function sizesOf(s: Counters, c: PlanConfig): Sizes {
     const shorter = FINE_RUNS - 1 - bits
     if (s.runs.at(shorter) <= Math.floor(c.ctas) && units <= FINE_UNITS) fine = 2 ** shorter
   }
-  const share = i32(f32(units) * (EXCESS / c.ctas))
+  const share = i32(f32(units) * ((c.excess ?? EXCESS) / c.ctas))
   const coarse = Math.max(Math.min(share, MOST_UNITS), SPLIT_UNITS)
   return {
     most: fine > 0 ? fine : coarse,
     run: fine > 0 ? fine : (coarse >>> SPLIT_BITS) * SPLIT_UNITS,
     inSplit: fine > 0 ? fine : SPLIT_UNITS,
+    fair: i32(f32(units) * (1.1 / c.ctas)),
   }
 }
 
@@ -316,6 +320,20 @@ function writeItem(
   store(
     a.items,
     [place, 0],
-    [...[units, unit, from, end, count, token, sequence, slot, firstSlot, parts], ...pages],
+    [
+      ...[
+        units,
+        unit,
+        from,
+        end,
+        count + (i32(units > sizes.fair) << 8),
+        token,
+        sequence,
+        slot,
+        firstSlot,
+        parts,
+      ],
+      ...pages,
+    ],
   )
 }
