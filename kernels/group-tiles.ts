@@ -19,7 +19,7 @@ import {
   unroll,
   warpIdx,
 } from '../dsl/index.ts'
-import { type ProductTile, type ProductTiles, rowTile, rowTurns } from '../dsl/std/index.ts'
+import { type Piece, type ProductTile, type ProductTiles, rowTile, rowTurns } from '../dsl/std/index.ts'
 
 /**
  * The token tiles of a grouped product: tokens are sorted by expert, each expert has weights of its own, and a tile holds
@@ -40,6 +40,8 @@ export interface TokenTile extends ProductTile {
   readonly expert?: i32
   readonly start?: i32
   readonly end?: i32
+  /** Where CTAs share tiles: the steps that are the CTA's. */
+  readonly piece?: Piece
 }
 
 /** The first of `tokens` tokens of a tile. */

@@ -68,7 +68,7 @@ export class Problem {
   async prepare(cell: Cell, tiles: TileConstants, overlap: boolean): Promise<Prepared> {
     const shape = shapeOf(cell)
     const constants = problemConstants(this.format, cell, tiles)
-    const args = this.#operands.arguments(shape)
+    const args = this.#operands.arguments(shape, tiles)
     const launch = await prepare(this.device, problemKernel(this.format), constants, args as never, {
       overlap,
     })

@@ -3,6 +3,7 @@ import {
   type Elem,
   type f32,
   type In,
+  type InOut,
   i8,
   type i32,
   type Out,
@@ -31,16 +32,18 @@ export interface Finish {
   readonly outScale?: In<f32, 'M'> | undefined
 }
 
-/** Where a product goes: `outScale` with codes of 8 bits. */
+/** Where a product goes: `outScale` with codes of 8 bits, `scratch` where CTAs share tiles. */
 export interface Output {
   readonly outScale?: In<f32, 'M'>
   readonly residual?: In<Elem<'dtype'>, 'M N'>
+  readonly scratch?: InOut<i32, 'Quads 4'>
   readonly out: Out<Elem<'out', 'dtype'>, 'M N'>
 }
 
 /** Where features of gate and up go. */
 export interface ActivatedOutput {
   readonly outScale?: In<f32, 'M'>
+  readonly scratch?: InOut<i32, 'Quads 4'>
   readonly out: Out<Elem<'out', 'dtype'>, 'M I'>
 }
 

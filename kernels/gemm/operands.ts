@@ -15,7 +15,7 @@ import { gemmW4A8, gemmW4A8Group, gemmW4A8GroupSiluMul, gemmW4A8SiluMul } from '
 import { gemmW4A16, gemmW4A16SiluMul } from './w4a16.ts'
 import { gemmW8A8, gemmW8A8SiluMul } from './w8a8.ts'
 import { gemm16, gemm16SiluMul } from './w16.ts'
-import type { WgmmaTiles } from './wgmma-plan.ts'
+import { scratchShape, type WgmmaTiles } from './wgmma-plan.ts'
 
 /** The constants of a GEMM that a tuner may choose. */
 export type TileConstants = GemmTiles | WgmmaTiles
@@ -74,6 +74,10 @@ const hasZero = (f: WeightFormat): boolean => f.bits === 4 && f.activations.incl
 /** Formats beside 16-bit activations, whose kernels want to be told the type of the output. */
 const hasOut = (f: WeightFormat): boolean => f.activations.includes('f16')
 
+/** Whether CTAs share tiles, and so take `scratch`. */
+const hasScratch = (tiles: TileConstants): tiles is WgmmaTiles =>
+  tiles.path === 'wgmma' && tiles.pieces !== undefined
+
 /** The element type of the activations of a format beside 16-bit activations `dtype` of the model. */
 export function activationType(format: WeightFormatName, dtype: 'f16' | 'bf16'): OperandType {
   const { activations }: WeightFormat = weightFormats[format]
@@ -97,16 +101,18 @@ export function gemmConstants(
     residual,
     ...((hasOut(f) || out !== dtype) && { out }),
     ...(out === 'i8' && { outScale: true }),
+    ...(hasScratch(tiles) && { scratch: true }),
     ...(hasZero(f) && { zero }),
     ...(f.group > 0 && { format }),
   }
 }
 
-/** The tensor arguments of a product without bias and residual, by name. */
+/** The tensor arguments of a product without bias and residual, by name; with the `scratch` of some tiles. */
 export function gemmOperands(
   format: WeightFormatName,
   { M, N, K }: GemmShape,
   { dtype, out = dtype, activation }: GemmVariant,
+  tiles?: TileConstants,
 ): Readonly<Record<string, GemmOperand>> {
   const f: WeightFormat = weightFormats[format]
   const x = activationType(format, dtype)
@@ -117,6 +123,7 @@ export function gemmOperands(
     ...(hasZero(f) && { xSum: { dtype: 'i32', shape: [M] } }),
     ...(format === 'w4a8' && { zero: { dtype: 'u8', shape: [N] } }),
     ...(out === 'i8' && { outScale: { dtype: 'f32', shape: [M] } }),
+    ...(tiles && hasScratch(tiles) && { scratch: { dtype: 'i32', shape: scratchShape(tiles) } }),
     out: { dtype: out, shape: [M, activation ? N / 2 : N] },
   }
 }

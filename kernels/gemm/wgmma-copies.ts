@@ -19,7 +19,9 @@ import {
 import {
   advance,
   expectBytes,
+  firstPiece,
   firstTile,
+  forEachPiece,
   forEachTile,
   makeRing,
   ownTile,
@@ -27,6 +29,7 @@ import {
   producerCursor,
   type Ring,
   rowTurns,
+  type StreamedTiles,
   waitEmpty,
 } from '../../dsl/std/index.ts'
 import {
@@ -53,6 +56,8 @@ export interface Stages {
   /** Weights of a stage, [stage, strip, word]. */
   readonly ws: Shared<u32>
   readonly tiles: ProductTiles
+  /** The tiles with what the last wave is cut into, if it is. */
+  readonly streamed: StreamedTiles | undefined
   /** The token tiles of a grouped product, and the tokens of one. */
   readonly list: GroupTiles | undefined
   readonly tokens: number
@@ -100,6 +105,14 @@ export function makeStages(g: WgmmaProduct): Stages {
   const shares = [c.stages, plan.slabs, c.multicast, c.tokens / c.multicast, plan.slabColumns]
   const xs = shared<number>(parts.x, swizzledTile(shape, parts.x))
   const all = c.units < 1 ? a.w.dim('Units') * (1 / c.units) : idiv(a.w.dim('Units') + (c.units - 1), c.units)
+  const tiles: ProductTiles = {
+    rows: idiv(rowsOf(g) + (plan.rows - 1), plan.rows),
+    tokens:
+      parts.list !== undefined ? parts.list.tileCount.at(0) : idiv(a.x.dim('M') + (c.tokens - 1), c.tokens),
+    cluster: plan.cluster,
+    sharers: c.multicast,
+    ...(c.band === undefined ? {} : { band: c.band }),
+  }
   return {
     xs,
     xShares: overlay<number>(xs, parts.x, swizzledTile(shares, parts.x)),
@@ -110,14 +123,11 @@ export function makeStages(g: WgmmaProduct): Stages {
       consumers: 4 * c.rowGroups,
       sharers: c.multicast,
     }),
-    tiles: {
-      rows: idiv(rowsOf(g) + (plan.rows - 1), plan.rows),
-      tokens:
-        parts.list !== undefined ? parts.list.tileCount.at(0) : idiv(a.x.dim('M') + (c.tokens - 1), c.tokens),
-      cluster: plan.cluster,
-      sharers: c.multicast,
-      ...(c.band === undefined ? {} : { band: c.band }),
-    },
+    tiles,
+    streamed:
+      c.pieces === undefined
+        ? undefined
+        : { rows: tiles.rows, tokens: tiles.tokens, steps: all, pieces: c.pieces },
     list: parts.list,
     tokens: c.tokens,
     isSingle: plan.partial,
@@ -127,7 +137,8 @@ export function makeStages(g: WgmmaProduct): Stages {
 }
 
 /** The CTA's first tile. */
-export function firstOf({ tiles, list, tokens, isSingle }: Stages): TokenTile {
+export function firstOf({ tiles, streamed, list, tokens, isSingle }: Stages): TokenTile {
+  if (streamed !== undefined) return firstPiece(streamed)
   if (list === undefined) return isSingle ? ownTile(tiles) : firstTile(tiles)
   return isSingle ? ownGroupTile(list, tiles) : firstGroupTile(list, tiles, tokens)
 }
@@ -141,12 +152,17 @@ export function hasTile({ tiles, isSingle }: Stages): boolean {
 /** Runs `body` for each tile of the CTA. */
 export function eachTile(o: Stages, body: (tile: TokenTile) => void): void {
   if (o.isSingle) body(firstOf(o))
+  else if (o.streamed !== undefined) forEachPiece(o.streamed, body)
   else if (o.list === undefined) forEachTile(o.tiles, body)
   else eachGroupTile(o.list, o.tiles, o.tokens, body)
 }
 
+/** The first step of a tile that the CTA takes, and the end of those. */
+export const firstStep = ({ piece }: TokenTile): i32 => piece?.begin ?? 0
+export const endStep = ({ steps }: Stages, { piece }: TokenTile): i32 => piece?.end ?? steps
+
 /** Stages of the first tile whose weights come before anything else. */
-const ahead = (o: Stages): i32 => Math.min(o.steps, o.ring.stages)
+const ahead = (o: Stages): i32 => Math.min(endStep(o, firstOf(o)) - firstStep(firstOf(o)), o.ring.stages)
 
 /** Starts the copies of the weights of a step into a stage. */
 function loadWeights(g: WgmmaProduct, o: Stages, tile: TokenTile, step: i32, stage: i32): void {
@@ -210,7 +226,8 @@ function loadActivations(
  * ring are under way when it ends.
  */
 export function fillAhead(g: WgmmaProduct, o: Stages): void {
-  for (const step of range(ahead(o))) loadWeights(g, o, firstOf(o), step, step)
+  const first = firstOf(o)
+  for (const stage of range(ahead(o))) loadWeights(g, o, first, firstStep(first) + stage, stage)
   launchDependents()
 }
 
@@ -220,17 +237,18 @@ export function produce(g: WgmmaProduct, o: Stages): void {
   const at = producerCursor()
   advance(at, o.ring, ahead(o))
   if (producers === 1) {
-    for (const step of range(ahead(o))) loadActivations(g, o, firstOf(o), step, step)
+    const first = firstOf(o)
+    for (const stage of range(ahead(o))) loadActivations(g, o, first, firstStep(first) + stage, stage)
   }
-  let begin: i32 = ahead(o)
+  let started: i32 = ahead(o)
   eachTile(o, (tile) => {
-    for (const step of range(begin, o.steps)) {
+    for (const step of range(firstStep(tile) + started, endStep(o, tile))) {
       waitEmpty(o.ring, at)
       loadWeights(g, o, tile, step, at.stage)
       if (producers === 1) loadActivations(g, o, tile, step, at.stage)
       advance(at, o.ring, 1)
     }
-    begin = 0
+    started = 0
   })
 }
 
@@ -238,7 +256,7 @@ export function produce(g: WgmmaProduct, o: Stages): void {
 export function produceActivations(g: WgmmaProduct, o: Stages): void {
   const at = producerCursor()
   eachTile(o, (tile) => {
-    for (const step of range(o.steps)) {
+    for (const step of range(firstStep(tile), endStep(o, tile))) {
       waitEmpty(o.ring, at)
       expectBytes(o.ring, at.stage, g.plan.activationBytes)
       loadActivations(g, o, tile, step, at.stage)

@@ -152,7 +152,7 @@ export function prepareTile(
 }
 
 /** A warpgroup's tile on its way out. */
-interface TileSums {
+export interface TileSums {
   readonly tile: TokenTile
   readonly rowGroup: i32
   readonly acc: readonly number[][]

@@ -33,6 +33,10 @@ export interface WgmmaTiles {
   readonly multicast: number
   /** Token tiles of a band (`ProductTiles`): all unless given. */
   readonly band?: number
+  /**
+   * CTAs that share a tile of the last wave of integer sums (`StreamedTiles`), which then takes `scratch`: none unless given.
+   */
+  readonly pieces?: number
   /** Units of a stage: whole ones, or ½. */
   readonly units: number
   readonly stages: number
@@ -178,6 +182,25 @@ export function wgmmaPlan(t: WgmmaTiles, format: WeightFormat, x: OperandType): 
 const stageBytes = (t: WgmmaTiles, plan: WgmmaPlan): number =>
   plan.activationBytes + plan.strips * Math.ceil(t.units) * plan.placeWords * 4
 
+/** Quads of words of `scratch` before the sums: counters of the arrivals at the shared tiles, by warpgroup. */
+const COUNTER_QUADS = 1024
+
+/** Quads of sums of a piece: those of a tile. */
+const pieceQuads = (t: WgmmaTiles): number => (t.rowGroups * t.blocks * unitRows * t.tokens) / 4
+
+/**
+ * Extents of the `scratch` of tiles whose last wave is shared: two pieces for each CTA. Zeros before the first launch, and
+ * then for launches of any tiles, one after the other.
+ */
+export const scratchShape = (t: WgmmaTiles): readonly [number, number] => [
+  COUNTER_QUADS + 2 * t.ctas * pieceQuads(t),
+  4,
+]
+
+/** Where the sums of a warpgroup's piece begin in `scratch`. */
+export const pieceQuad = (t: WgmmaTiles, slot: number, rowGroup: number): number =>
+  COUNTER_QUADS + slot * pieceQuads(t) + rowGroup * (pieceQuads(t) / t.rowGroups)
+
 /** Rows of one token in a partial tile, padded so that neighbouring tokens lie in other banks. */
 export const partialPitch = (plan: WgmmaPlan): number => plan.rows + 4
 
@@ -245,6 +268,14 @@ export function checkWgmmaTiles(t: WgmmaTiles, format: WeightFormat, x: OperandT
   staticAssert(
     t.split === 1 || t.multicast === 1,
     `a cluster splits K or shares activations, and not both: split = ${t.split}, multicast = ${t.multicast}`,
+  )
+  staticAssert(
+    t.pieces === undefined || (x === 'i8' && !plan.partial && plan.cluster === 1 && t.pieces > 1),
+    'the last wave is shared by two CTAs or more of integer products, without clusters and warpgroups along K',
+  )
+  staticAssert(
+    t.pieces === undefined || t.ctas * t.rowGroups <= COUNTER_QUADS,
+    `there are counters for ${COUNTER_QUADS} warpgroups with a shared tile`,
   )
   staticAssert(!plan.partial || t.blocks === 1, 'warpgroups whose sums are added have one block each')
   staticAssert(plan.partial || t.staging >= 2, 'staging takes at least two tiles that take turns')

@@ -1,5 +1,5 @@
 import type { OperandType, WeightFormat, ZeroHandling } from '../../dsl/format.ts'
-import type { DType, f32, In, i32, Out, u32 } from '../../dsl/index.ts'
+import type { DType, f32, In, InOut, i32, Out, u32 } from '../../dsl/index.ts'
 import type { GroupTiles, OfExpert } from '../group-tiles.ts'
 import type { Finish } from './epilogue.ts'
 import type { WgmmaPlan, WgmmaTiles } from './wgmma-plan.ts'
@@ -12,6 +12,8 @@ export interface WgmmaConfig extends WgmmaTiles {
   /** Element type of the output, `dtype` unless given; 'i8' with `outScale`. */
   readonly out?: DType
   readonly outScale?: boolean
+  /** Whether there is `scratch`: with tiles of `pieces`. */
+  readonly scratch?: boolean
 }
 
 export interface WgmmaArguments {
@@ -19,6 +21,8 @@ export interface WgmmaArguments {
   readonly x: In<number, 'M K'>
   readonly bias?: OfExpert<number>
   readonly residual?: In<number, 'M N'>
+  /** Sums of pieces of tiles, as `scratchShape` says. */
+  readonly scratch?: InOut<i32, 'Quads 4'>
   /** [M, N], or [M, I] behind an activation. */
   readonly out: Out<number, string>
 }

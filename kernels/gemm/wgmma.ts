@@ -27,6 +27,7 @@ import {
   type u32,
   unroll,
   waitBulk,
+  waitCopies,
   waitForPrevious,
   warpgroupIdx,
   warpIdx,
@@ -40,8 +41,10 @@ import { advance, consumerCursor, initRing, release, waitFull } from '../../dsl/
 import { checkFinish } from './epilogue.ts'
 import {
   eachTile,
+  endStep,
   fillAhead,
   firstOf,
+  firstStep,
   hasTile,
   makeStages,
   produce,
@@ -58,6 +61,7 @@ import {
   prepareTile,
 } from './wgmma-epilogue.ts'
 import { finishPartial, partialSums, preparePartial, storePartial } from './wgmma-partial.ts'
+import { joinPieces } from './wgmma-pieces.ts'
 import {
   checkWgmmaTiles,
   consumerRegisters,
@@ -228,8 +232,17 @@ function consume(
           })
         }
       }
-    } else multiplySteps(kGroup, stages.steps)
+    } else multiplySteps(firstStep(tile) + kGroup, endStep(stages, tile))
     const own = { tile, rowGroup, acc: total }
+    if (stages.streamed !== undefined) {
+      wgmmaWait(0)
+      release(ring, previous)
+      if (joinPieces(g, stages.streamed, own)) {
+        beginFinish(g, epilogue!, own)
+        finishTile(g, epilogue!, fetched, own)
+      } else waitCopies(0)
+      return
+    }
     if (epilogue !== undefined) beginFinish(g, epilogue, own)
     wgmmaWait(0)
     if (epilogue === undefined) storePartial(g, sums!, acc[0]!, rowGroup, kGroup)

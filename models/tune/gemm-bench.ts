@@ -71,7 +71,7 @@ export class Product {
       this.device,
       program,
       (dims) => grid(dims, program.config),
-      operands.arguments(shape),
+      operands.arguments(shape, program.config as unknown as TileConstants),
     )
   }
 

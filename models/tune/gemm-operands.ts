@@ -1,6 +1,6 @@
 import type { WeightFormatName } from '../../kernels/formats/index.ts'
 import type { GemmShape } from '../../kernels/gemm/mma-tiles.ts'
-import { gemmOperands } from '../../kernels/gemm/operands.ts'
+import { gemmOperands, type TileConstants } from '../../kernels/gemm/operands.ts'
 import type { Device } from '../../runtime/device.ts'
 import { Tensor } from '../../runtime/tensor.ts'
 import type { GemmPool } from './gemm-pool.ts'
@@ -25,6 +25,7 @@ export class DeviceOperands {
   readonly #tensors: Readonly<Record<'w' | 'x' | 'scale' | 'xScale' | 'zero' | 'out', Tensor>>
   readonly #sums = new Map<number, { readonly tensor: Tensor; readonly values: Int32Array }>()
   readonly #tokens: number
+  readonly #scratches: Tensor[] = []
 
   constructor(device: Device, format: WeightFormatName, pool: GemmPool, limits: GemmLimits) {
     this.#device = device
@@ -50,14 +51,14 @@ export class DeviceOperands {
     return Math.max(1, Math.ceil(this.#rotationBytes / this.#weightBytes(shape)))
   }
 
-  /** The arguments of a product, with the weights of copy 0. */
-  arguments(shape: GemmShape): Record<string, Tensor<string>> {
-    const entries = Object.entries(gemmOperands(this.#format, shape, { dtype: this.#pool.dtype })).map(
-      ([name, { dtype, shape: extents, tag }]) => {
-        const source = name === 'xSum' ? this.#xSum(shape.K).tensor : this.#tensors[name as 'w']
-        return [name, source.view(0, dtype, extents, tag ?? 'row')] as const
-      },
-    )
+  /** The arguments of a product for some tiles, with the weights of copy 0. */
+  arguments(shape: GemmShape, tiles?: TileConstants): Record<string, Tensor<string>> {
+    const operands = gemmOperands(this.#format, shape, { dtype: this.#pool.dtype }, tiles)
+    const entries = Object.entries(operands).map(([name, { dtype, shape: extents, tag }]) => {
+      if (name === 'scratch') return [name, this.#scratch(extents)] as const
+      const source = name === 'xSum' ? this.#xSum(shape.K).tensor : this.#tensors[name as 'w']
+      return [name, source.view(0, dtype, extents, tag ?? 'row')] as const
+    })
     return Object.fromEntries(entries)
   }
 
@@ -73,12 +74,23 @@ export class DeviceOperands {
   }
 
   free(): void {
+    for (const tensor of this.#scratches) tensor.free()
     for (const tensor of Object.values(this.#tensors)) tensor.free()
     for (const { tensor } of this.#sums.values()) tensor.free()
   }
 
   #weightBytes(shape: GemmShape): number {
     return gemmOperands(this.#format, shape, { dtype: this.#pool.dtype }).w!.shape.reduce((a, b) => a * b, 4)
+  }
+
+  /** Zeros where no launch has been; launches of any tiles may follow each other. */
+  #scratch(extents: readonly number[]): Tensor<string> {
+    const large = this.#scratches.find(({ shape }) => shape[0]! >= extents[0]!)
+    if (large) return large
+    const tensor = Tensor.allocate(this.#device, 'i32', extents)
+    tensor.fill(0)
+    this.#scratches.push(tensor)
+    return tensor
   }
 
   #xSum(K: number): { readonly tensor: Tensor; readonly values: Int32Array } {

@@ -15,7 +15,7 @@ import { gemmW4A8Scaled, gemmW4A8ScaledReference } from '../../../kernels/gemm/w
 import { gemmW4A16, gemmW4A16Reference, type W4A16Name } from '../../../kernels/gemm/w4a16.ts'
 import { gemmW8A8, gemmW8A8Reference } from '../../../kernels/gemm/w8a8.ts'
 import { gemm16, gemm16Reference } from '../../../kernels/gemm/w16.ts'
-import type { WgmmaTiles } from '../../../kernels/gemm/wgmma-plan.ts'
+import { scratchShape, type WgmmaTiles } from '../../../kernels/gemm/wgmma-plan.ts'
 import { halfValue, randomHalfs } from '../../support/halfs.ts'
 import { type Rng, rng } from '../../support/rng.ts'
 import {
@@ -61,10 +61,16 @@ function constants(
 export function common(format: WeightFormatName, o: GemmOptions, random: Rng) {
   const dtype = o.dtype ?? 'f16'
   const { M, N, bias = false, residual = false } = o
-  const config = { dtype, bias, residual, ...constants(format, o) }
+  const tiles = constants(format, o)
+  const shares = tiles.path === 'wgmma' && tiles.pieces !== undefined
+  const config = { dtype, bias, residual, ...tiles, ...(shares && { scratch: true }) }
   const biasBits = bias ? randomHalfs(random, N, dtype, 1) : undefined
   const residualBits = residual ? randomHalfs(random, M * N, dtype, 1) : undefined
   const args: Record<string, HostTensor> = { out: unwritten(o.out ?? dtype, [M, N]) }
+  if (shares) {
+    const shape = scratchShape(tiles)
+    args.scratch = { dtype: 'i32', shape, data: new Int32Array(shape[0] * shape[1]) }
+  }
   if (biasBits) args.bias = { dtype, shape: [N], data: biasBits }
   if (residualBits) args.residual = { dtype, shape: [M, N], data: residualBits }
   return { config, args, dtype, bias: biasBits, residual: residualBits }
