@@ -15,7 +15,7 @@ import { layerProjections } from './projections.ts'
 import { ropeTable } from './rope.ts'
 import { cutSequences, kindOf, type StepInput, type StepKind, type StepLimits } from './step.ts'
 import { WeightLoader } from './weight-loader.ts'
-import { type ActivationType, takesCodes, weightFormatOf } from './weights.ts'
+import { activationTypeOf, takesCodes, weightFormatOf } from './weights.ts'
 
 export interface ModelOptions {
   readonly limits: StepLimits
@@ -72,7 +72,7 @@ export class Model {
   static async load(device: Device, checkpoint: Checkpoint, options: ModelOptions): Promise<Model> {
     const { config } = checkpoint
     const { limits, onProgress } = options
-    const type = activationType(checkpoint)
+    const type = activationTypeOf(checkpoint)
     const quantized = takesCodes(weightFormatOf(checkpoint))
     const { vocabSize: V, hiddenSize: H } = config
 
@@ -120,7 +120,7 @@ export class Model {
 
   /** Bytes of a page of the key/value cache, all layers counted. */
   static pageBytes(checkpoint: Checkpoint): number {
-    return KvCache.pageBytes(checkpoint.config, kvFormatOf(checkpoint), activationType(checkpoint))
+    return KvCache.pageBytes(checkpoint.config, kvFormatOf(checkpoint), activationTypeOf(checkpoint))
   }
 
   /** Logits of the last step, one row per entry of its `logitRows`. */
@@ -181,16 +181,6 @@ export class Model {
     this.#attention.checkContexts(attended.context)
     this.activations.inputs.upload(input, attended, stream)
   }
-}
-
-/**
- * Models of quantized activations compute in f16, whose extra bits they can use; others in their own type, which is that of
- * the embeddings where the weights are quantized.
- */
-function activationType(checkpoint: Checkpoint): ActivationType {
-  if (takesCodes(weightFormatOf(checkpoint))) return 'f16'
-  const { dtype } = checkpoint.tensors.info('model.embed_tokens.weight')
-  return dtype === 'f16' ? 'f16' : 'bf16'
 }
 
 function kvFormatOf(checkpoint: Checkpoint): KvFormatName {

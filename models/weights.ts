@@ -128,3 +128,13 @@ export function halfBits(tensor: HostTensor, type: ActivationType): Uint16Array 
     )
   return f16FromF32(values)
 }
+
+/**
+ * Models of quantized activations compute in f16, whose extra bits they can use; others in their own type, which is that of
+ * the embeddings where the weights are quantized.
+ */
+export function activationTypeOf(checkpoint: Checkpoint): ActivationType {
+  if (takesCodes(weightFormatOf(checkpoint))) return 'f16'
+  const { dtype } = checkpoint.tensors.info('model.embed_tokens.weight')
+  return dtype === 'f16' ? 'f16' : 'bf16'
+}

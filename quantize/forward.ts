@@ -28,6 +28,8 @@ export interface ForwardOptions {
   readonly fakeActivations?: boolean
   /** Keys and values go through the codes of the cache. */
   readonly fakeKv?: boolean
+  /** What kernels hand on in 16 bits is rounded to this type, as they do; hidden states included. */
+  readonly stored?: 'f16' | 'bf16'
   /** Is shown the activations of each site, which it may neither keep nor change. */
   readonly observe?: (site: Site, x: Mat) => Promise<void>
   /** Nothing is computed beyond this site. */
@@ -41,8 +43,10 @@ export async function forwardLayer(x: Mat, layer: ForwardLayer, options: Forward
   try {
     if (!(await attentionBlock(added, x, layer, options))) return
     await compute.add(x, added)
+    await store(x, layer, options)
     if (!(await mlpBlock(added, x, layer, options))) return
     await compute.add(x, added)
+    await store(x, layer, options)
   } finally {
     added.free()
   }
@@ -73,6 +77,7 @@ export async function attentionBlock(
       const y = own(layer.weights[name].rows)
       await product(y, normed, name, layer)
       if (biases[name]) await compute.addRow(y, biases[name])
+      await store(y, layer, options)
       return y
     }
     const [q, k, v] = [await project('q'), await project('k'), await project('v')]
@@ -94,8 +99,10 @@ export async function attentionBlock(
       if (!(await look(site, m, options))) return false
     await transformKeys(k, layer)
     if (layer.keys.hadamard) await compute.hadamard(q, headDim)
-    if (options.fakeKv && layer.kv.bits !== 16)
-      for (const m of [k, v]) await compute.fakeQuantizeHeads(m, headDim, layer.kv.bits, layer.kv.clip)
+    await store(q, layer, options)
+    for (const m of [k, v])
+      if (layer.kv.bits === 16) await store(m, layer, options)
+      else if (options.fakeKv) await compute.fakeQuantizeHeads(m, headDim, layer.kv.bits, layer.kv.clip)
     const attended = own(heads * headDim)
     const sliding = config.windows[layer.index]
     await compute.attention(attended, q, k, v, {
@@ -106,6 +113,7 @@ export async function attentionBlock(
       scale: 1 / Math.sqrt(headDim),
       ...(sliding !== undefined && { sliding }),
     })
+    await store(attended, layer, options)
     if (!(await look('o', attended, options))) return false
     await quantizeInput('o', attended, layer, options)
     await product(dst, attended, 'o', layer)
@@ -137,6 +145,7 @@ export async function mlpBlock(
     const [gate, up] = [own(config.intermediateSize), own(config.intermediateSize)]
     await product(gate, normed, 'gate', layer)
     await product(up, normed, 'up', layer)
+    for (const m of [gate, up]) await store(m, layer, options)
     await compute.siluMul(gate, gate, up)
     if (!(await look('down', gate, options))) return false
     await quantizeInput('down', gate, layer, options)
@@ -162,10 +171,16 @@ async function look(site: Site, x: Mat, { observe, last }: ForwardOptions): Prom
 async function quantizeInput(
   stack: StackName,
   x: Mat,
-  { compute, formats }: ForwardLayer,
-  { fakeActivations }: ForwardOptions,
+  layer: ForwardLayer,
+  options: ForwardOptions,
 ): Promise<void> {
-  if (fakeActivations && quantizesInput(formats[stack])) await compute.fakeQuantizeRows(x)
+  if (!quantizesInput(layer.formats[stack])) await store(x, layer, options)
+  else if (options.fakeActivations) await layer.compute.fakeQuantizeRows(x)
+}
+
+/** What a kernel hands on to the next. */
+async function store(x: Mat, { compute }: ForwardLayer, { stored }: ForwardOptions): Promise<void> {
+  if (stored) await compute.roundFloats(x, stored)
 }
 
 const product = (dst: Mat, x: Mat, name: ProjectionName, { compute, weights }: ForwardLayer): Promise<void> =>

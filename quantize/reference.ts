@@ -4,6 +4,7 @@ import { widen } from '../checkpoint/tensor.ts'
 import { type WeightFormat, weightFormats } from '../kernels/formats/index.ts'
 import { headProjection, layerProjections, type Projection } from '../models/projections.ts'
 import {
+  type ActivationType,
   headFormatOf,
   type ProjectionFormat,
   productFormatOf,
@@ -111,16 +112,24 @@ async function loadReferenceHead(compute: Compute, src: Checkpoint): Promise<Ref
   }
 }
 
+export interface ReferenceOptions {
+  /** The type that the engine stores activations in (`activationTypeOf`): they are rounded to it where the engine does. */
+  readonly stored?: ActivationType
+  /** Called before each layer. */
+  readonly onProgress?: (layer: number, layers: number) => void
+}
+
 /**
  * The hidden states behind the last layer of a checkpoint, [ids, hidden size], by the quantizer's own forward pass: weights
- * as their codes say, activations and cache through their formats, and nothing else rounded. The ids are whole windows.
+ * as their codes say, activations and cache through their formats, and nothing else rounded but what `stored` says. The ids
+ * are whole windows.
  */
 async function referenceStates(
   compute: Compute,
   src: Checkpoint,
   ids: Int32Array,
   window: number,
-  onProgress: (layer: number, layers: number) => void,
+  { stored, onProgress }: ReferenceOptions,
 ): Promise<Mat> {
   const { config } = src
   const table = await loadMat(compute, src, 'model.embed_tokens.weight', [
@@ -130,11 +139,12 @@ async function referenceStates(
   const states = compute.allocate(ids.length, config.hiddenSize)
   await compute.embed(states, table, ids)
   table.free()
+  if (stored) await compute.roundFloats(states, stored)
   const angles = { window, cosSin: windowAngles(compute, src, window) }
   for (let index = 0; index < config.layers; index++) {
-    onProgress(index, config.layers)
+    onProgress?.(index, config.layers)
     const layer = await loadReferenceLayer(compute, src, index, angles)
-    await forwardAll(states, layer, { fakeActivations: true, fakeKv: true })
+    await forwardAll(states, layer, { fakeActivations: true, fakeKv: true, ...(stored && { stored }) })
     freeLayer(layer)
   }
   angles.cosSin.free()
@@ -147,9 +157,11 @@ async function headLogits(
   { config }: Checkpoint,
   { norm, weight, format }: ReferenceHead,
   states: Mat,
+  { stored }: ReferenceOptions,
 ): Promise<Mat> {
   await compute.rmsNorm(states, states, norm, config.normEpsilon)
   if (format !== 'w16' && takesCodes(format)) await compute.fakeQuantizeRows(states)
+  else if (stored) await compute.roundFloats(states, stored)
   const logits = compute.allocate(states.rows, config.vocabSize)
   await compute.multiply(logits, states, weight, { transposeB: true })
   return logits
@@ -157,17 +169,19 @@ async function headLogits(
 
 /**
  * The logits that a checkpoint stands for, [ids, vocabulary], for whole windows of ids. What kernels give differs by the
- * rounding of activations to 16 bits, and by the codes that it turns.
+ * rounding of activations to 16 bits, and by the codes that it turns; with `stored`, by the order of sums and by attention's
+ * integers, and by the fewer codes that those turn.
  */
 export async function referenceLogits(
   compute: Compute,
   src: Checkpoint,
   ids: Int32Array,
   window: number,
+  options: ReferenceOptions = {},
 ): Promise<Mat> {
-  const states = await referenceStates(compute, src, ids, window, () => {})
+  const states = await referenceStates(compute, src, ids, window, options)
   const head = await loadReferenceHead(compute, src)
-  const logits = await headLogits(compute, src, head, states)
+  const logits = await headLogits(compute, src, head, states, options)
   for (const mat of [states, head.norm, head.weight]) mat.free()
   return logits
 }
@@ -177,24 +191,24 @@ const logitRows = 1024
 
 /**
  * Perplexity by the logits of `referenceLogits`: every token but the first is scored once, in windows that share no context. A
- * rest that fills no window is left out. `onProgress` is called before each layer.
+ * rest that fills no window is left out.
  */
 export async function referencePerplexity(
   compute: Compute,
   src: Checkpoint,
   ids: ArrayLike<number>,
   window: number,
-  onProgress: (layer: number, layers: number) => void = () => {},
+  options: ReferenceOptions = {},
 ): Promise<{ readonly perplexity: number; readonly tokens: number; readonly windows: number }> {
   const windows = Math.floor((ids.length - 1) / window)
   const tokens = windows * window
   const all = Int32Array.from(ids)
-  const states = await referenceStates(compute, src, all.subarray(0, tokens), window, onProgress)
+  const states = await referenceStates(compute, src, all.subarray(0, tokens), window, options)
   const head = await loadReferenceHead(compute, src)
   let nats = 0
   for (let first = 0; first < tokens; first += logitRows) {
     const end = Math.min(tokens, first + logitRows)
-    const logits = await headLogits(compute, src, head, compute.rowsOf(states, first, end))
+    const logits = await headLogits(compute, src, head, compute.rowsOf(states, first, end), options)
     for (const value of await compute.crossEntropy(logits, all.slice(first + 1, end + 1))) nats += value
     logits.free()
   }

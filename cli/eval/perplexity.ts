@@ -1,6 +1,7 @@
 import { Command } from 'commander'
 import type { Checkpoint } from '../../checkpoint/open.ts'
 import { openModel } from '../../models/open-model.ts'
+import { activationTypeOf } from '../../models/weights.ts'
 import { referencePerplexity } from '../../quantize/reference.ts'
 import { openDevice } from '../../runtime/open-device.ts'
 import { type Perplexity, perplexity } from '../../serve/perplexity.ts'
@@ -30,7 +31,8 @@ export const perplexityCommand = (): Command =>
     .option('--limit <n>', 'take only the first n tokens of the text', wholeNumber(2))
     .option(
       '--reference',
-      "by the quantizer's forward pass in f32, which the kernels are held against; on a GPU or the host, whole windows only",
+      "by the quantizer's forward pass in f32, rounded where kernels store 16 bits, which they are held against; " +
+        'on a GPU or the host, whole windows only',
     )
     .addOption(deviceOption())
     .addOption(jsonOption())
@@ -102,7 +104,8 @@ async function byReference(
     throw new UsageError(`the text has ${ids.length} tokens, no whole window of ${window}; lower --window`)
   const { compute, close } = await openCompute(name)
   try {
-    const result = await referencePerplexity(compute, checkpoint, ids, window, onProgress)
+    const stored = activationTypeOf(checkpoint)
+    const result = await referencePerplexity(compute, checkpoint, ids, window, { stored, onProgress })
     return { ...result, device: compute.name }
   } finally {
     await close()

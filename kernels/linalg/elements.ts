@@ -10,6 +10,7 @@ import {
   kernel,
   type Out,
   threadIdx,
+  to,
   unroll,
 } from '../../dsl/index.ts'
 import type { Dims } from '../../dsl/kernel.ts'
@@ -120,6 +121,18 @@ export const narrowFloats = kernel(
     const row = blockIdx.x
     eachColumn(a.src.dim('C'), (column) => {
       a.dst.put(f16(a.src.at(row, column)), row, column)
+    })
+  },
+)
+
+/** Each element becomes the nearest f16 or bf16. */
+export const roundFloats = kernel(
+  import.meta.url,
+  options,
+  function roundFloats(a: { m: InOut<f32, 'T C'> }, c: { readonly type: 'f16' | 'bf16' }) {
+    const row = blockIdx.x
+    eachColumn(a.m.dim('C'), (column) => {
+      a.m.put(f32(to(c.type, a.m.at(row, column))), row, column)
     })
   },
 )

@@ -134,6 +134,8 @@ export interface Compute {
   /** −log softmax(logits[t])[targets[t]] of each row. */
   crossEntropy(logits: Mat, targets: Int32Array): Promise<Float32Array>
 
+  /** Each element becomes the nearest number of a 16-bit type. */
+  roundFloats(m: Mat, type: 'f16' | 'bf16'): Promise<void>
   /** Each row becomes what its int8 codes stand for (`kernels/quantize-rows.ts`). */
   fakeQuantizeRows(m: Mat): Promise<void>
   /**

@@ -8,6 +8,7 @@ import {
   gatherColumns,
   gatherRows,
   narrowFloats,
+  roundFloats,
   scaleColumns,
   scaleRows,
   siluProduct,
@@ -319,6 +320,10 @@ export class DeviceCompute implements Compute {
         return Math.log(sum) + most - own
       })
     })
+  }
+
+  roundFloats(m: Mat, type: 'f16' | 'bf16'): Promise<void> {
+    return this.#inOrder(() => this.#launches.run(roundFloats, { type }, { m: deviceMat(m).tensor }))
   }
 
   fakeQuantizeRows(m: Mat): Promise<void> {

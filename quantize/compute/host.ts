@@ -1,6 +1,6 @@
 import type { QuantizedMatrix } from '../../checkpoint/quantized-matrix.ts'
 import { type HostTensor, widen } from '../../checkpoint/tensor.ts'
-import { f16FromF32 } from '../../dsl/half.ts'
+import { f16FromF32, halves } from '../../dsl/half.ts'
 import type { QuantizedFormatName } from '../round-to-nearest.ts'
 import type { AttentionShape, ColumnStats, Compute, Grid, Mat, MultiplyOptions, Values } from './compute.ts'
 import * as forward from './host-forward.ts'
@@ -239,6 +239,12 @@ export class HostCompute implements Compute {
 
   async crossEntropy(logits: Mat, targets: Int32Array): Promise<Float32Array> {
     return forward.crossEntropy(hostMat(logits), targets)
+  }
+
+  async roundFloats(m: Mat, type: 'f16' | 'bf16'): Promise<void> {
+    const { values } = hostMat(m)
+    const { bits, value } = halves[type]
+    for (let i = 0; i < values.length; i++) values[i] = value(bits(values[i]!))
   }
 
   async fakeQuantizeRows(m: Mat): Promise<void> {
