@@ -36,6 +36,7 @@ const sections: readonly (readonly [title: string, path: string])[] = [
   ['The ring of the copy engine', 'dsl/std/ring.ts'],
   ['Roles of warps', 'dsl/std/specialize.ts'],
   ['Tiles of a product', 'dsl/std/product-tiles.ts'],
+  ['Tiles that CTAs share along K', 'dsl/std/tile-pieces.ts'],
   ['Bytes in words', 'dsl/std/bytes.ts'],
   ['Epilogues of matrix products', 'dsl/std/epilogue.ts'],
   ['Correctly rounded functions', 'dsl/std/exact.ts'],

@@ -109,6 +109,29 @@ for (const [what, M, change] of [
   })
 }
 
+for (const [what, M, change] of [
+  ['more CTAs than tiles', 16, { ctas: 5, pieces: 8 }],
+  ['a wave of whole tiles before', 70, { ctas: 4, pieces: 3, producers: 2, staging: 3 }],
+  [
+    'two warpgroups, whose tiles others finish',
+    40,
+    { ctas: 6, pieces: 4, rowGroups: 2, blocks: 2, steps: 2 },
+  ],
+  ['few tiles left', 64, { ctas: 7, pieces: 2, rowGroups: 2 }],
+] as const) {
+  test(`shares the last wave: ${what}`, async () => {
+    const tiles = wgmmaTiles({ tokens: 16, stages: 3, ...change })
+    const c = w4a8Case({ M, N: 200, K: 896, seed: 50 + M, tiles, bias: true, residual: true })
+    const { launch, tensors } = await prepareKernel(device, c.kernel, c.config, c.args)
+    // The second launch finds the counters as the first did.
+    for (const _ of [0, 1]) {
+      tensors.out!.fill(0xff)
+      launch.run()
+      c.check({ out: await tensors.out!.read() })
+    }
+  })
+}
+
 test('the residual may be the output', async () => {
   for (const tiles of [
     wgmmaTiles({ tokens: 16, rowGroups: 2, stages: 3, ctas: 1 }),
