@@ -2,6 +2,7 @@ import { Command, Option } from 'commander'
 import { openModel } from '../models/open-model.ts'
 import { convertCheckpoint } from '../quantize/convert-checkpoint.ts'
 import { exportQServe } from '../quantize/export-qserve.ts'
+import { sayImportNotes } from './import-notes.ts'
 import { modelFolder, modelHelp } from './model-folder.ts'
 import { jsonOption } from './options.ts'
 import { packageVersion } from './package-info.ts'
@@ -51,7 +52,7 @@ async function convert(model: string, dst: string, { to, json }: ConvertCommandO
     const { name: format } = src.format
     if (json) console.log(JSON.stringify({ folder: dst, from, to, format, bytes, notes }))
     else {
-      for (const note of notes) console.error(`note: ${note}`)
+      sayImportNotes(notes)
       console.log(`${dst}: ${format} from ${from}, ${bytesText(bytes)}`)
     }
   } finally {

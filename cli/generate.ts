@@ -12,6 +12,7 @@ import type { FinishReason } from '../serve/schedule/sequence.ts'
 import { Detokenizer } from '../serve/text/detokenizer.ts'
 import { loadTokenizer, type Tokenizer } from '../serve/text/tokenizer.ts'
 import { UsageError } from './failure.ts'
+import { sayImportNotes } from './import-notes.ts'
 import { checkKnownTokens } from './known-tokens.ts'
 import { modelFolder, modelHelp } from './model-folder.ts'
 import { collect, deviceOption, jsonOption, numberBetween, wholeNumber } from './options.ts'
@@ -95,6 +96,7 @@ async function generate(model: string, options: GenerateOptions): Promise<void> 
   const started = performance.now()
   const folder = await modelFolder(model)
   const checkpoint = openModel(folder)
+  sayImportNotes(checkpoint.foreign?.notes)
   const tokenizer = loadTokenizer(folder)
   const generations = (await requestsOf(folder, options, tokenizer, checkpoint)).map(
     (request): Generation => ({

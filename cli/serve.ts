@@ -6,6 +6,7 @@ import { createHttpServer } from '../serve/http/server.ts'
 import type { ReadyMessage } from '../serve/process/runner-spec.ts'
 import { serveModel } from '../serve/serve-model.ts'
 import { UsageError } from './failure.ts'
+import { sayImportNotes } from './import-notes.ts'
 import {
   addRandomWeightsOptions,
   modelHelp,
@@ -93,7 +94,7 @@ async function serve(wanted: string | undefined, options: ServeOptions): Promise
   const logger = pino({ level: options.logLevel })
   const bar = progressBar('Loading')
   const { folder, name } = await servedFolder(wanted, options)
-  const { model, ready } = await serveModel(folder, {
+  const { model, ready, notes } = await serveModel(folder, {
     ...options,
     name: options.name ?? name,
     devices: options.gpus,
@@ -103,6 +104,7 @@ async function serve(wanted: string | undefined, options: ServeOptions): Promise
       bar.update(Math.round((what === 'graphs' ? 50 : 0) + (50 * done) / total), 100),
     onRestart: ({ message }) => logger.error({ reason: message }, 'the engine is started anew'),
   }).finally(bar.stop)
+  sayImportNotes(notes)
   const { engine } = model
   const [first, ...others] = ready as [ReadyMessage, ...ReadyMessage[]]
   const { limits, memory } = first

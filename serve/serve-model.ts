@@ -42,13 +42,13 @@ export interface ServeModelOptions {
 
 /**
  * Starts a model in a process of its own for each device, which is started anew when it dies. `ready` is what each of them
- * says of itself. Rejects with what keeps it from starting, such as a `CheckpointError`.
+ * says of itself, `notes` what was noted while the checkpoint of another program was read. Rejects with what keeps it from starting, such as a `CheckpointError`.
  */
 export async function serveModel(
   folder: string,
   options: ServeModelOptions,
-): Promise<{ model: ServedModel; ready: readonly ReadyMessage[] }> {
-  const { config, generationConfig } = readCheckpoint(folder)
+): Promise<{ model: ServedModel; ready: readonly ReadyMessage[]; notes: readonly string[] }> {
+  const { config, generationConfig, notes } = readCheckpoint(folder)
   const tokenizer = loadTokenizer(folder)
   const chatTemplate = loadChatTemplate(folder)
   const { sequences, stepTokens, context, memoryFraction, waiting, promptsFirst } = options
@@ -102,7 +102,7 @@ export async function serveModel(
     endIds: config.eosIds,
     suggested: generationConfig,
   })
-  return { model, ready: runners.map(({ ready }) => ready) }
+  return { model, ready: runners.map(({ ready }) => ready), notes }
 }
 
 /** Waits for all; when one fails, the others are ended. */
@@ -123,7 +123,7 @@ function slower(a: ProgressMessage, b: ProgressMessage): ProgressMessage {
 /** What the weights' process does not need to tell. */
 function readCheckpoint(folder: string) {
   const checkpoint = openModel(folder)
-  const { config, generationConfig } = checkpoint
+  const { config, generationConfig, foreign } = checkpoint
   checkpoint.close()
-  return { config, generationConfig }
+  return { config, generationConfig, notes: foreign?.notes ?? [] }
 }

@@ -8,6 +8,7 @@ import { type Perplexity, perplexity } from '../../serve/perplexity.ts'
 import { loadTokenizer } from '../../serve/text/tokenizer.ts'
 import { openCompute } from '../compute-device.ts'
 import { UsageError } from '../failure.ts'
+import { sayImportNotes } from '../import-notes.ts'
 import { modelFolder, modelHelp } from '../model-folder.ts'
 import { deviceOption, jsonOption, wholeNumber } from '../options.ts'
 import { progressBar } from '../progress.ts'
@@ -48,6 +49,7 @@ Examples:
 async function evaluate(model: string, options: PerplexityOptions): Promise<void> {
   const folder = await modelFolder(model)
   const checkpoint = openModel(folder)
+  sayImportNotes(checkpoint.foreign?.notes)
   const { config, format } = checkpoint
   const window = windowOf(config, options.window)
   const ids = readTokens(loadTokenizer(folder), config, folder, options)

@@ -68,6 +68,7 @@ test('a checkpoint of another program writes what its conversion writes', async 
   writeFileSync(join(src, 'tokenizer.json'), JSON.stringify(tinyTokenizer))
   const converted = await runCli('convert', src, dst)
   assert.is(converted.code, 0, converted.err)
+  const notesOf = ({ err }: { err: string }) => err.split('\n').filter((line) => line.startsWith('note: '))
   const ids: unknown[] = []
   for (const folder of [src, dst]) {
     const options = [
@@ -83,8 +84,11 @@ test('a checkpoint of another program writes what its conversion writes', async 
     ]
     const run = await runCli('generate', folder, ...options)
     assert.is(run.code, 0, run.err)
+    // What `convert` notes of a checkpoint is said whenever the checkpoint itself is loaded.
+    assert.equal(notesOf(run), folder === src ? notesOf(converted) : [])
     ids.push(JSON.parse(run.out).ids)
   }
+  assert.is(notesOf(converted).length > 0, true)
   assert.is((ids[0] as number[]).length > 0, true)
   assert.equal(ids[0], ids[1])
 })
