@@ -1,6 +1,7 @@
 import { createHash, type Hash } from 'node:crypto'
 import { createReadStream, existsSync, renameSync, rmSync, statSync } from 'node:fs'
 import { open } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { HubError } from './error.ts'
 
 /** A file that is to be downloaded. */
@@ -40,7 +41,7 @@ export async function download(
     for (let failures = 0; bytes < file.size; ) {
       try {
         for await (const piece of await readFrom(bytes)) {
-          await handle.appendFile(piece)
+          await handle.appendFile(piece).catch(refuse(file, destination))
           hash.update(piece)
           bytes += piece.length
           onBytes(piece.length)
@@ -48,7 +49,7 @@ export async function download(
         }
         if (bytes < file.size) throw new Error('the connection ended')
       } catch (error) {
-        if (++failures === attempts) throw error
+        if (error instanceof HubError || ++failures === attempts) throw error
         await new Promise((resolve) => setTimeout(resolve, 100 * 2 ** failures))
       }
     }
@@ -63,6 +64,19 @@ export async function download(
   }
   renameSync(incomplete, destination)
 }
+
+/** What cannot be written once is not tried again: a part of a piece may be there. The next run goes on behind it. */
+const refuse =
+  ({ path, size }: RemoteFile, destination: string) =>
+  (error: NodeJS.ErrnoException): never => {
+    const place = dirname(destination)
+    throw new HubError(
+      error.code === 'ENOSPC'
+        ? `the disk of ${place} is full; free room for ${path}, ${(size / 2 ** 30).toFixed(1)} GiB, or set HF_HUB_CACHE to ` +
+            'a folder on another, and run the command again'
+        : `${path} cannot be written into ${place}: ${error.message}`,
+    )
+  }
 
 /** Git hashes its files with their size before them. */
 function hashOf({ hash, size }: RemoteFile): Hash {

@@ -1,7 +1,8 @@
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { download } from '../../../serve/hub/download.ts'
 import { fetchModel } from '../../../serve/hub/fetch-model.ts'
 import { parseHubName } from '../../../serve/hub/hub-name.ts'
 import { fakeCommit, startFakeHub } from '../../support/fake-hub.ts'
@@ -109,6 +110,24 @@ test('a content that is not what the hub says is thrown away', async () => {
   assert.not(blobs.some((name) => name.startsWith('aaaa')))
   hub.files.set('model.safetensors', { ...files['model.safetensors'], hash: '../../../evil' })
   assert.match(await failure(fetchModel(wanted, environmentOf(cache))), 'gives no hash for model.safetensors')
+})
+
+test('a full disk is told at once, and nothing is asked for again', async () => {
+  if (!existsSync('/dev/full')) return console.log('skipped: a full disk, because there is no /dev/full')
+  const destination = join(temporaryFolder(), 'blob')
+  // Every write to it fails as on a full disk.
+  symlinkSync('/dev/full', `${destination}.incomplete`)
+  let asked = 0
+  const readFrom = async () => {
+    asked++
+    return (async function* () {
+      yield new Uint8Array(100)
+    })()
+  }
+  const file = { path: 'model.safetensors', size: 3 * 2 ** 30, hash: 'a'.repeat(64) }
+  const message = await failure(download(destination, file, readFrom, () => {}))
+  assert.match(message, /the disk of .* is full; free room for model.safetensors, 3.0 GiB/)
+  assert.is(asked, 1)
 })
 
 test('without a network what is there is taken, and what is not is said', async () => {
