@@ -16,7 +16,7 @@ import type { StackName } from './layer-state.ts'
 import { freeLayer, layerPrefix, loadLayer } from './load-layer.ts'
 import { checkWidth, layerTensors } from './quantized-tensors.ts'
 import { productFormat, type Recipe, type RecipeStep, recipeSteps } from './recipe.ts'
-import { RunState, sha256, sourceFingerprint } from './resume.ts'
+import { RunState, removePartials, sha256, sourceFingerprint } from './resume.ts'
 import { roundCheckpoint } from './round-checkpoint.ts'
 import { finishedResult, layerPart, writeResult } from './write-result.ts'
 
@@ -88,6 +88,7 @@ export async function quantizeCheckpoint(
     if (!state.has('head')) await state.write('head', await headPart(compute, src, recipe, steps, seed))
     progress(total - 1, 'writing')
     copyCompanionFiles(dst, src.folder)
+    removePartials(dst)
     const result = await writeResult(dst, src, recipe, state, options.producer)
     progress(total, 'done')
     state.discard()
@@ -96,6 +97,8 @@ export async function quantizeCheckpoint(
     // Before the first layer there is nothing to go on with.
     state.discardUnless(layerPart(0))
     throw error
+  } finally {
+    state.close()
   }
 }
 

@@ -17,6 +17,7 @@ import { SafetensorsWriter, type TensorPlan } from '../checkpoint/safetensors-wr
 import type { HostTensor } from '../checkpoint/tensor.ts'
 import type { DType } from '../dsl/dtype.ts'
 import { QuantizeError } from './error.ts'
+import { lockFile, lockFolder, unlockFolder } from './folder-lock.ts'
 
 const descriptionFile = 'run.json'
 
@@ -32,19 +33,33 @@ export class RunState {
     this.folder = folder
   }
 
-  /** `description` tells runs apart. Throws `QuantizeError` where the folder holds another run. */
+  /**
+   * Takes the folder until `close` or `discard`. `description` tells runs apart. Throws `QuantizeError` where the folder
+   * holds another run, or a process that runs has it.
+   */
   static open(folder: string, description: string): RunState {
     const path = join(folder, descriptionFile)
-    if (existsSync(folder)) {
-      if (!existsSync(path) || readFileSync(path, 'utf8') !== description)
-        throw new QuantizeError(
-          `${folder} holds what another run has left, with another recipe, model or calibration; remove it to start anew`,
-        )
-    } else {
-      mkdirSync(folder, { recursive: true })
-      writeWhole(path, description)
+    mkdirSync(folder, { recursive: true })
+    lockFolder(folder)
+    try {
+      removePartials(folder)
+      RunState.#describe(folder, path, description)
+      return new RunState(folder)
+    } catch (error) {
+      unlockFolder(folder)
+      throw error
     }
-    return new RunState(folder)
+  }
+
+  /** Says whose folder it is, unless that is said already. */
+  static #describe(folder: string, path: string, description: string): void {
+    // One that was stopped before it said so has left no part either.
+    const isNew = readdirSync(folder).every((file) => file === lockFile)
+    if (isNew) writeWhole(path, description)
+    else if (!existsSync(path) || readFileSync(path, 'utf8') !== description)
+      throw new QuantizeError(
+        `${folder} holds what another run has left, with another recipe, model or calibration; remove it to start anew`,
+      )
   }
 
   has(part: string): boolean {
@@ -101,13 +116,25 @@ export class RunState {
       this.discard()
   }
 
+  /** Lets others have the folder. */
+  close(): void {
+    unlockFolder(this.folder)
+  }
+
   discard(): void {
+    this.close()
     rmSync(this.folder, { recursive: true, force: true })
   }
 
   #path(part: string): string {
     return join(this.folder, `${part}.safetensors`)
   }
+}
+
+/** Removes files that a killed run has left half-written; nobody else may be writing to the folder. */
+export function removePartials(folder: string): void {
+  for (const file of readdirSync(folder))
+    if (/\.\d+\.partial$/.test(file)) rmSync(join(folder, file), { force: true })
 }
 
 function writeWhole(path: string, text: string): void {

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
@@ -94,16 +94,64 @@ test('killed in the middle of anything, the command line goes on to the same byt
     new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)))
   assert.is(await ended(start(join(root, 'cli-whole'))), 0)
   const dst = join(root, 'cli-killed')
-  for (const part of ['layer-1']) {
+  const state = `${dst}.quantizing`
+  const kills = Number(process.env.QUATTUOR_TEST_KILLS ?? 1)
+  for (let kill = 0; kill < kills; kill++) {
+    // Somewhere between the first file of the run's state, or the first layer that is still to come, and the end.
+    const awaited =
+      kill % 2 === 0 && !existsSync(join(state, 'layer-1.safetensors')) ? 'layer-1.safetensors' : 'run.json'
     const child = start(dst)
     const end = ended(child)
-    while (child.exitCode === null && !existsSync(join(`${dst}.quantizing`, `${part}.safetensors`)))
+    while (
+      child.exitCode === null &&
+      !existsSync(join(state, awaited)) &&
+      !existsSync(join(dst, 'model.safetensors'))
+    )
       await new Promise((resolve) => setTimeout(resolve, 5))
+    await new Promise((resolve) => setTimeout(resolve, kill === 0 ? 0 : 200 * uniform()))
     child.kill('SIGKILL')
-    assert.is(await end, null, `it was killed at ${part}`)
+    if (kill === 0) assert.is(await end, null, 'it was killed')
+    if ((await end) === 0) {
+      assert.equal(files(dst), files(join(root, 'cli-whole')))
+      rmSync(dst, { recursive: true })
+    }
   }
   assert.is(await ended(start(dst)), 0)
   assert.equal(files(dst), files(join(root, 'cli-whole')))
+})
+
+test('two runs do not write to one place, and a lock that nobody holds is taken over', async () => {
+  const dst = join(root, 'locked')
+  const state = `${dst}.quantizing`
+  let second: unknown
+  let inside = false
+  await quantizeCheckpoint(dst, src, recipe, {
+    ...options,
+    onProgress() {
+      if (inside) return
+      inside = true
+      second = quantizeCheckpoint(dst, src, recipe, options).catch((error: unknown) => error)
+    },
+  })
+  assert.instance(await second, QuantizeError)
+  assert.match(((await second) as Error).message, `locked.quantizing is in use by process ${process.pid}`)
+  assert.equal(files(dst), whole)
+  rmSync(dst, { recursive: true })
+  const locked = (pid: number): void => {
+    mkdirSync(state, { recursive: true })
+    writeFileSync(join(state, 'lock'), JSON.stringify({ pid, host: hostname() }))
+  }
+  locked(process.ppid)
+  const refused = await quantizeCheckpoint(dst, src, recipe, options).catch((error: unknown) => error)
+  assert.match((refused as Error).message, `in use by process ${process.ppid}`)
+  const gone = spawn(process.execPath, ['-e', ''])
+  await new Promise((resolve) => gone.once('exit', resolve))
+  for (const pid of [gone.pid!, process.pid]) {
+    locked(pid)
+    await quantizeCheckpoint(dst, src, recipe, options)
+    assert.equal(files(dst), whole)
+    rmSync(dst, { recursive: true })
+  }
 })
 
 test('what another run has left is not gone on with', async () => {
