@@ -51,7 +51,7 @@ export function resultHeader(
 }
 
 /** Options that say where something goes, or what is known anyway. */
-const placeOptions = new Set(['--json', '--html', '--keep', '--commit'])
+const placeOptions = new Set(['--json', '--html', '--steps', '--keep', '--commit'])
 
 /** The command that measures again, without its `placeOptions`. */
 export function commandOf(name: string, args: readonly string[]): string {

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { appendFileSync, existsSync, rmSync } from 'node:fs'
 import { Command, InvalidArgumentError } from 'commander'
 import { type Checkpoint, openCheckpoint } from '../../checkpoint/open.ts'
 import { formatName } from '../../checkpoint/quantized.ts'
@@ -32,6 +32,7 @@ interface ThroughputOptions {
   readonly rounds: number
   readonly beside?: boolean
   readonly detail: number
+  readonly steps?: string
   readonly json?: string
   readonly commit?: string
 }
@@ -87,6 +88,7 @@ export const throughputCommand = (
     .option('--rounds <n>', 'times, of which the best is told', wholeNumber(1), 1)
     .option('--beside', 'decode beside prompts, as a server does, and not when prompts leave room')
     .option('--detail <n>', 'takes every nth step apart, launch by launch; 0: none', wholeNumber(0), 0)
+    .option('--steps <file>', 'file for the times of every step, a line of JSON each')
     .option('--json <file>', 'file for the figures')
     .option('--commit <id>', 'the commit, where git is not there (default: QUATTUOR_COMMIT)')
     .action(async (name: string, options: ThroughputOptions) => {
@@ -99,6 +101,7 @@ export const throughputCommand = (
           if (options.json) writeRows(options.json, resultHeader(device, 'throughput', options), rows)
         }
         const { gpus } = options
+        if (options.steps) rmSync(options.steps, { force: true })
         for (const format of options.format)
           if (gpus) {
             await measureOnGpus(name, format, jobsOf(options), { ...options, gpus }, (row) => {
@@ -212,6 +215,8 @@ async function measureFormat(
       'memory GiB': memoryGib,
     }
     keep(row)
+    if (options.steps)
+      appendFileSync(options.steps, steps.map((step) => `${JSON.stringify({ ...job, ...step })}\n`).join(''))
     console.log(table([row]))
     console.log(table(timelineRows(steps, Math.min(running, job.requests)), 3))
     if (timeline.details.length > 0) console.log(table(detailRows(timeline), 3))
