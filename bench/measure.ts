@@ -13,6 +13,8 @@ export interface Patience {
   readonly leastMicroseconds: number
   /** So short that a slow kernel does not hold up the rest, though it may not see all of the rotation. */
   readonly mostMicroseconds: number
+  /** Rest between the launches that say how long one takes and those that are timed. */
+  readonly pauseMs?: number
 }
 
 const defaultPatience: Patience = { replays: 9, leastMicroseconds: 2000, mostMicroseconds: 20_000 }
@@ -31,6 +33,7 @@ export async function launchMicroseconds(
   const probe = 8
   const [estimate] = await replayMicrosecondsOf(device, launches, probe, 1)
   const count = replayLength(estimate! / probe, launches.length, patience)
+  if (patience.pauseMs !== undefined) await new Promise((resolve) => setTimeout(resolve, patience.pauseMs))
   return median(await replayMicrosecondsOf(device, launches, count, patience.replays)) / count
 }
 

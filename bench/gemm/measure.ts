@@ -11,9 +11,9 @@ import type { Cell, GemmRow } from './rows.ts'
 
 /**
  * A few replays, most of them of a turn of the rotation, and short ones of large products: a GPU that has been busy for a
- * tenth of a second reaches its power limit and lowers the clock, and rivals are measured in less.
+ * tenth of a second reaches its power limit and lowers the clock. Rivals rest as long and are busy as long.
  */
-const patience: Patience = { replays: 7, leastMicroseconds: 1000, mostMicroseconds: 4000 }
+const patience: Patience = { replays: 5, leastMicroseconds: 1000, mostMicroseconds: 3600 }
 
 /**
  * The tiles that a model would take for a product.
@@ -41,8 +41,7 @@ export async function measureCell(
   const { device } = problem
   const time = async (prepared: Prepared): Promise<number> => {
     await problem.check(cell, prepared)
-    await new Promise((resolve) => setTimeout(resolve, pauseMs))
-    return launchMicroseconds(device, prepared.turns, patience)
+    return launchMicroseconds(device, prepared.turns, { ...patience, pauseMs })
   }
   const plain = await problem.prepare(cell, tiles, false)
   const { fn, program } = plain.launch

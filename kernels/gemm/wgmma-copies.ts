@@ -172,11 +172,12 @@ function loadWeights(g: WgmmaProduct, o: Stages, tile: TokenTile, step: i32, sta
   const w = tile.expert === undefined ? a.w : a.w.row(tile.expert)
   // Beside zeros any weights will do.
   const column = plan.slices > 1 && plan.partial ? Math.min(o.column(step), o.allSteps - 1) : o.column(step)
+  const hint = c.keep === undefined ? ({ evict: 'first' } as const) : {}
   for (const s of unroll(plan.strips)) {
     // Row tiles may have strips past the last: what they compute is not stored.
     const strip = Math.min(tile.row * plan.strips + s, a.w.dim('Strips') - 1)
     const copy = (word: number, from: readonly [unit: i32, word: i32], words: number): void => {
-      copyBulk(o.ws, [stage, s, word], w, [strip, ...from], words * 4, o.ring.full, stage, { evict: 'first' })
+      copyBulk(o.ws, [stage, s, word], w, [strip, ...from], words * 4, o.ring.full, stage, hint)
     }
     if (c.units < 1) {
       const unit = idiv(column, 2)

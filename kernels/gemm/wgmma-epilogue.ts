@@ -225,7 +225,12 @@ export function finishTile(g: WgmmaProduct, epilogue: Epilogue, fetched: TileRow
       const token = chunkToken(g, o, chunk)
       for (const b of unroll(c.blocks)) {
         const staged = epilogue.staging.row(o.rowGroup * c.blocks + b, chunk % turns)
-        storeTensor(g.a.out, [token, blockFeature(g, o, b)], staged)
+        storeTensor(
+          g.a.out,
+          [token, blockFeature(g, o, b)],
+          staged,
+          c.keep === undefined ? {} : { evict: 'first' },
+        )
       }
       commitBulk()
       if (epilogue.residual !== undefined && chunk + early >= turns && chunk + early < chunks) {

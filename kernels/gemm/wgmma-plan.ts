@@ -34,6 +34,11 @@ export interface WgmmaTiles {
   /** Token tiles of a band (`ProductTiles`): all unless given. */
   readonly band?: number
   /**
+   * What stays in the L2 cache: weights, for the token tiles that come later, while outputs leave first. Unless given,
+   * weights leave first.
+   */
+  readonly keep?: 'weights'
+  /**
    * CTAs that share a tile of the last wave of integer sums (`StreamedTiles`), which then takes `scratch`: none unless given.
    */
   readonly pieces?: number

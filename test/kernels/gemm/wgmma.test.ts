@@ -24,6 +24,7 @@ const named: Readonly<Record<string, WgmmaTiles>> = {
     stages: 3,
     steps: 2,
   }),
+  'weights that stay in the cache': wgmmaTiles({ tokens: 32, rowGroups: 2, stages: 3, keep: 'weights' }),
   'wide stages, two producers': wgmmaTiles({ tokens: 16, rowGroups: 2, units: 4, stages: 2, producers: 2 }),
   'several stages of three units': wgmmaTiles({ tokens: 16, units: 3, stages: 3, producers: 2 }),
   'interleaved over K': wgmmaTiles({ tokens: 32, kGroups: 2, rowGroups: 2, units: 2, stages: 6 }),
