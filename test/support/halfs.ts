@@ -16,7 +16,11 @@ export function halfRounding(dtype: HalfType, x: number): number {
 
 /** Bits of normally distributed numbers. */
 export function randomHalfs(random: Rng, n: number, dtype: HalfType, sigma = 1): Uint16Array {
-  return Uint16Array.from({ length: n }, () => halfBits[dtype](sigma * random.normal()))
+  // Many tests draw millions: a loop takes a quarter of the time of Uint16Array.from.
+  const bits = halfBits[dtype]
+  const values = new Uint16Array(n)
+  for (let i = 0; i < n; i++) values[i] = bits(sigma * random.normal())
+  return values
 }
 
 /** The values of an array of bits. */

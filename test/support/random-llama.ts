@@ -73,16 +73,17 @@ export async function writeRandomLlama(folder: string, o: RandomLlamaOptions): P
   const writer = await SafetensorsWriter.create(join(folder, 'model.safetensors'), plans)
   for (const { name, shape } of plans) {
     const [, k] = shape
-    const value = (): number => {
-      if (name.endsWith('key_mean')) return normal()
-      if (k !== undefined) return (name.includes('embed') ? 1 : 1 / Math.sqrt(k)) * normal()
-      return name.endsWith('.bias') ? 0.5 * normal() : 1 + 0.2 * normal()
-    }
-    const length = shape.reduce((a, b) => a * b)
-    await writer.write(
-      name,
-      new Uint8Array(Uint16Array.from({ length }, () => halfBits[dtype](value())).buffer),
-    )
+    const [mean, spread] = name.endsWith('key_mean')
+      ? [0, 1]
+      : k !== undefined
+        ? [0, name.includes('embed') ? 1 : 1 / Math.sqrt(k)]
+        : name.endsWith('.bias')
+          ? [0, 0.5]
+          : [1, 0.2]
+    const bits = halfBits[dtype]
+    const values = new Uint16Array(shape.reduce((a, b) => a * b))
+    for (let i = 0; i < values.length; i++) values[i] = bits(mean + spread * normal())
+    await writer.write(name, new Uint8Array(values.buffer))
   }
   await writer.finish()
   return folder
