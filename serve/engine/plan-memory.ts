@@ -19,8 +19,8 @@ export interface MemoryPlan {
     readonly attention: number
     /** What is known of requests, and what was sampled. */
     readonly sampling: number
-    /** For code, graphs and what the driver keeps beside them. */
-    readonly code: number
+    /** For graphs, code and what the driver keeps beside them. */
+    readonly graphs: number
   }
   /** What may be used in all. */
   readonly budget: number
@@ -34,8 +34,8 @@ export interface MemoryOptions {
   readonly pages?: number | undefined
 }
 
-/** Code of some hundred kernels, and some dozens of graphs of several hundred launches each. */
-const codeBytes = 2 ** 30
+/** Some dozens of graphs of several hundred launches each, and code of some hundred kernels. */
+const graphBytes = 2 ** 30
 
 /**
  * Plans the memory of a device: everything is allocated once, when a model is loaded, so that no request can run out of it.
@@ -47,7 +47,7 @@ export async function planMemory(
   { limits, fraction, pages }: MemoryOptions,
 ): Promise<MemoryPlan> {
   const { memoryBytes, driver } = device.properties
-  const code = driver === null ? 0 : codeBytes
+  const graphs = driver === null ? 0 : graphBytes
   const free = device.freeBytes()
   const budget = Math.floor(Math.min(fraction * memoryBytes, free))
   const pageBytes = Model.pageBytes(checkpoint)
@@ -58,7 +58,7 @@ export async function planMemory(
     limits,
     pages ?? Math.max(1, Math.floor(budget / pageBytes)),
   )
-  const fixed = code + Object.values(needs).reduce((sum, bytes) => sum + bytes)
+  const fixed = graphs + Object.values(needs).reduce((sum, bytes) => sum + bytes)
   const fitting = Math.floor((budget - fixed) / pageBytes)
   const taken = pages ?? fitting
   if (taken < 1 || taken > fitting)
@@ -69,7 +69,7 @@ export async function planMemory(
         `on ${device.name}${free < fraction * memoryBytes ? ` (others use ${gib(memoryBytes - free)})` : ''}; ` +
         'allow fewer sequences, a shorter context or fewer tokens a step, or a larger part of the memory',
     )
-  return { pages: taken, parts: { ...needs, pages: taken * pageBytes, code }, budget }
+  return { pages: taken, parts: { ...needs, pages: taken * pageBytes, graphs }, budget }
 }
 
 /** What a model with so many pages needs besides them. */
@@ -78,7 +78,7 @@ async function measure(
   checkpoint: Checkpoint,
   limits: StepLimits,
   pages: number,
-): Promise<Omit<MemoryPlan['parts'], 'pages' | 'code'>> {
+): Promise<Omit<MemoryPlan['parts'], 'pages' | 'graphs'>> {
   const dry = dryDevice(device)
   // Nothing is to be read, for there is nowhere to put it.
   const tensors = { ...checkpoint.tensors, readInto: () => {} }

@@ -56,7 +56,7 @@ test('what is planned is what is allocated, to the byte', async () => {
   for (const kind of stepKinds) await model.attentionLaunches(kind)
   assert.is(real.live(), parts.weights + parts.pages + parts.activations + parts.attention)
   const runner = await ModelRunner.create(model)
-  assert.is(real.live(), Object.values(parts).reduce((sum, bytes) => sum + bytes) - parts.code)
+  assert.is(real.live(), Object.values(parts).reduce((sum, bytes) => sum + bytes) - parts.graphs)
   await runner.close()
   model.free()
   assert.is(real.live(), 0)
