@@ -1,10 +1,10 @@
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { finished, temporaryFolder } from './run-cli.ts'
+import { finished, runCli, temporaryFolder } from './run-cli.ts'
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..')
 
@@ -31,14 +31,31 @@ export function testPage(name: string): void {
   })
 }
 
-/** Runs a command of a page from the repository, with `my/` in `folder` and the command line from its sources. */
+/**
+ * Runs a command of a page from the repository, with `my/` in `folder`: `quattuor` in this process, which has the compiler
+ * loaded, and whatever begins otherwise in a shell.
+ */
 async function execute(command: string, folder: string): Promise<string> {
+  const placed = command.replaceAll(/\bmy\//g, `${folder}/my/`)
+  const shown = placed.startsWith('quattuor ') ? await runHere(placed) : await runInShell(placed)
+  return shown.replaceAll(`${folder}/my/`, 'my/')
+}
+
+/** A shell takes the words of the command line apart, as it would for the program. */
+async function runHere(command: string): Promise<string> {
+  const words = execFileSync('bash', ['-c', `quattuor() { printf '%s\\0' "$@"; }\n${command}`], {
+    encoding: 'utf8',
+  })
+  const { out, err } = await runCli(...words.split('\0').slice(0, -1))
+  return out + err
+}
+
+async function runInShell(command: string): Promise<string> {
   const quattuor = `quattuor() { "${process.execPath}" --import tsx "${join(root, 'cli/main.ts')}" "$@"; }`
   const tsx = `npx() { shift; "${process.execPath}" --import tsx "$@"; }`
-  const script = `${quattuor}\n${tsx}\n(${command.replaceAll(/\bmy\//g, `${folder}/my/`)}) 2>&1`
   const env = { QUATTUOR_DEVICE: 'emulator', ...process.env }
-  const child = spawn('bash', ['-c', script], { cwd: root, env })
-  return (await finished(child)).out.replaceAll(`${folder}/my/`, 'my/')
+  const child = spawn('bash', ['-c', `${quattuor}\n${tsx}\n(${command}) 2>&1`], { cwd: root, env })
+  return (await finished(child)).out
 }
 
 /** A pattern of a shown output, in which `…` stands for anything; runs of spaces may differ. */
