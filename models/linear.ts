@@ -4,6 +4,7 @@ import { type Launch, prepare } from '../runtime/kernel.ts'
 import { Tensor } from '../runtime/tensor.ts'
 import type { ProductInput } from './activations.ts'
 import { bestTiles, tokenBucket } from './best-tiles.ts'
+import { productScratch, takesScratch } from './product-scratch.ts'
 import type { ActivationType, LinearWeights } from './weights.ts'
 
 /** Where a product reads and writes, and the type that it computes beside. */
@@ -28,6 +29,9 @@ export class Linear {
     this.#device = device
     this.#weights = weights
     this.#places = places
+    const { format, n: N, k: K } = weights
+    // At once, so that it is part of what a loaded model takes.
+    if (takesScratch(format, { N, K }, device)) productScratch(device)
   }
 
   /** The launch for `tokens` rows; the caller resizes its `M`. */
@@ -66,8 +70,10 @@ export class Linear {
     const inputs =
       input instanceof Tensor ? { x: input } : { x: input.q, xScale: input.scale, xSum: input.sum }
     const known: Readonly<Record<string, Tensor<string> | undefined>> = { w, scale, zero, out, ...inputs }
-    const names = Object.keys(gemmOperands(format, { M: 1, N, K }, variant))
-    const args = Object.fromEntries(names.map((name) => [name, known[name]]))
+    const names = Object.keys(gemmOperands(format, { M: 1, N, K }, variant, tiles))
+    const args = Object.fromEntries(
+      names.map((name) => [name, name === 'scratch' ? productScratch(this.#device) : known[name]]),
+    )
     return prepare(this.#device, gemmKernel(format), gemmConstants(format, { N, K }, tiles, variant), {
       ...args,
       bias,

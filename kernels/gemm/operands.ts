@@ -75,7 +75,7 @@ const hasZero = (f: WeightFormat): boolean => f.bits === 4 && f.activations.incl
 const hasOut = (f: WeightFormat): boolean => f.activations.includes('f16')
 
 /** Whether CTAs share tiles, and so take `scratch`. */
-const hasScratch = (tiles: TileConstants): tiles is WgmmaTiles =>
+export const hasScratch = (tiles: TileConstants): tiles is WgmmaTiles =>
   tiles.path === 'wgmma' && tiles.pieces !== undefined
 
 /** The element type of the activations of a format beside 16-bit activations `dtype` of the model. */

@@ -202,6 +202,9 @@ export const scratchShape = (t: WgmmaTiles): readonly [number, number] => [
   4,
 ]
 
+/** Extents of a `scratch` for any tiles: 34 MB. */
+export const largestScratch: readonly [number, number] = [COUNTER_QUADS + 2 * 132 * ((256 * 128) / 4), 4]
+
 /** Where the sums of a warpgroup's piece begin in `scratch`. */
 export const pieceQuad = (t: WgmmaTiles, slot: number, rowGroup: number): number =>
   COUNTER_QUADS + slot * pieceQuads(t) + rowGroup * (pieceQuads(t) / t.rowGroups)
@@ -281,6 +284,10 @@ export function checkWgmmaTiles(t: WgmmaTiles, format: WeightFormat, x: OperandT
   staticAssert(
     t.pieces === undefined || t.ctas * t.rowGroups <= COUNTER_QUADS,
     `there are counters for ${COUNTER_QUADS} warpgroups with a shared tile`,
+  )
+  staticAssert(
+    t.pieces === undefined || scratchShape(t)[0] <= largestScratch[0],
+    `the sums of ctas = ${t.ctas} with tiles of this size do not fit the largest scratch`,
   )
   staticAssert(!plan.partial || t.blocks === 1, 'warpgroups whose sums are added have one block each')
   staticAssert(plan.partial || t.staging >= 2, 'staging takes at least two tiles that take turns')

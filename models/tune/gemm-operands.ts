@@ -3,6 +3,7 @@ import type { GemmShape } from '../../kernels/gemm/mma-tiles.ts'
 import { gemmOperands, type TileConstants } from '../../kernels/gemm/operands.ts'
 import type { Device } from '../../runtime/device.ts'
 import { Tensor } from '../../runtime/tensor.ts'
+import { productScratch } from '../product-scratch.ts'
 import type { GemmPool } from './gemm-pool.ts'
 import { repeatedTensor } from './repeated-tensor.ts'
 
@@ -25,7 +26,6 @@ export class DeviceOperands {
   readonly #tensors: Readonly<Record<'w' | 'x' | 'scale' | 'xScale' | 'zero' | 'out', Tensor>>
   readonly #sums = new Map<number, { readonly tensor: Tensor; readonly values: Int32Array }>()
   readonly #tokens: number
-  readonly #scratches: Tensor[] = []
 
   constructor(device: Device, format: WeightFormatName, pool: GemmPool, limits: GemmLimits) {
     this.#device = device
@@ -55,7 +55,7 @@ export class DeviceOperands {
   arguments(shape: GemmShape, tiles?: TileConstants): Record<string, Tensor<string>> {
     const operands = gemmOperands(this.#format, shape, { dtype: this.#pool.dtype }, tiles)
     const entries = Object.entries(operands).map(([name, { dtype, shape: extents, tag }]) => {
-      if (name === 'scratch') return [name, this.#scratch(extents)] as const
+      if (name === 'scratch') return [name, productScratch(this.#device)] as const
       const source = name === 'xSum' ? this.#xSum(shape.K).tensor : this.#tensors[name as 'w']
       return [name, source.view(0, dtype, extents, tag ?? 'row')] as const
     })
@@ -74,23 +74,12 @@ export class DeviceOperands {
   }
 
   free(): void {
-    for (const tensor of this.#scratches) tensor.free()
     for (const tensor of Object.values(this.#tensors)) tensor.free()
     for (const { tensor } of this.#sums.values()) tensor.free()
   }
 
   #weightBytes(shape: GemmShape): number {
     return gemmOperands(this.#format, shape, { dtype: this.#pool.dtype }).w!.shape.reduce((a, b) => a * b, 4)
-  }
-
-  /** Zeros where no launch has been; launches of any tiles may follow each other. */
-  #scratch(extents: readonly number[]): Tensor<string> {
-    const large = this.#scratches.find(({ shape }) => shape[0]! >= extents[0]!)
-    if (large) return large
-    const tensor = Tensor.allocate(this.#device, 'i32', extents)
-    tensor.fill(0)
-    this.#scratches.push(tensor)
-    return tensor
   }
 
   #xSum(K: number): { readonly tensor: Tensor; readonly values: Int32Array } {
