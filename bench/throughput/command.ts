@@ -55,7 +55,7 @@ const shapes = (text: string): Shape[] =>
   })
 
 /** A folder's checkpoint, or random weights of a named model. */
-export function checkpointOf(model: string, format: string): Checkpoint {
+function checkpointOf(model: string, format: string): Checkpoint {
   if (existsSync(model)) return openCheckpoint(model)
   if (!Object.hasOwn(namedShapes, model))
     throw new UsageError(`${model} is no folder; models by name are ${Object.keys(namedShapes).join(', ')}`)

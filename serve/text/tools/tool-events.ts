@@ -16,21 +16,3 @@ export function pushEvent(dst: ToolEvent[], event: ToolEvent): void {
     dst[dst.length - 1] = { ...event, text: last.text + event.text }
   else dst.push(event)
 }
-
-export interface ToolCall {
-  readonly name: string
-  /** JSON text, as the model wrote it. */
-  readonly arguments: string
-}
-
-/** A whole message from its events. */
-export function collectMessage(events: Iterable<ToolEvent>): { text: string; calls: ToolCall[] } {
-  let text = ''
-  const calls: { name: string; arguments: string }[] = []
-  for (const event of events) {
-    if (event.type === 'text') text += event.text
-    else if (event.type === 'call') calls[event.index] = { name: event.name, arguments: '' }
-    else calls[event.index]!.arguments += event.text
-  }
-  return { text, calls }
-}

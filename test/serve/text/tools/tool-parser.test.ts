@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { collectMessage, type ToolEvent } from '../../../../serve/text/tools/tool-events.ts'
+import type { ToolEvent } from '../../../../serve/text/tools/tool-events.ts'
 import { type ToolFormatName, toolFormatOf, toolFormats } from '../../../../serve/text/tools/tool-format.ts'
 import { ToolParser } from '../../../../serve/text/tools/tool-parser.ts'
 
@@ -10,6 +10,18 @@ const tools = ['get_weather', 'add']
 function eventsOf(format: ToolFormatName, pieces: readonly string[]): ToolEvent[] {
   const parser = new ToolParser(toolFormats[format], tools)
   return [...pieces.flatMap((piece) => parser.push(piece)), ...parser.end()]
+}
+
+/** A whole message from its events. */
+function collectMessage(events: Iterable<ToolEvent>) {
+  let text = ''
+  const calls: { name: string; arguments: string }[] = []
+  for (const event of events) {
+    if (event.type === 'text') text += event.text
+    else if (event.type === 'call') calls[event.index] = { name: event.name, arguments: '' }
+    else calls[event.index]!.arguments += event.text
+  }
+  return { text, calls }
 }
 
 const parse = (format: ToolFormatName, text: string) => collectMessage(eventsOf(format, [text]))
