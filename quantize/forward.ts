@@ -28,7 +28,10 @@ export interface ForwardOptions {
   readonly fakeActivations?: boolean
   /** Keys and values go through the codes of the cache. */
   readonly fakeKv?: boolean
-  /** What kernels hand on in 16 bits is rounded to this type, as they do; hidden states included. */
+  /**
+   * What kernels hand on in 16 bits is rounded to this type, as they do, hidden states included; and attention over a coded
+   * cache is computed as they do.
+   */
   readonly stored?: 'f16' | 'bf16'
   /** Is shown the activations of each site, which it may neither keep nor change. */
   readonly observe?: (site: Site, x: Mat) => Promise<void>
@@ -100,19 +103,23 @@ export async function attentionBlock(
     await transformKeys(k, layer)
     if (layer.keys.hadamard) await compute.hadamard(q, headDim)
     await store(q, layer, options)
-    for (const m of [k, v])
-      if (layer.kv.bits === 16) await store(m, layer, options)
-      else if (options.fakeKv) await compute.fakeQuantizeHeads(m, headDim, layer.kv.bits, layer.kv.clip)
     const attended = own(heads * headDim)
     const sliding = config.windows[layer.index]
-    await compute.attention(attended, q, k, v, {
-      heads,
-      kvHeads,
-      headDim,
-      window,
+    const shape = {
+      ...{ heads, kvHeads, headDim, window },
       scale: 1 / Math.sqrt(headDim),
       ...(sliding !== undefined && { sliding }),
-    })
+    }
+    const { bits, clip } = layer.kv
+    if (options.stored && options.fakeKv && bits !== 16) {
+      const coded = { bits, ...(clip !== undefined && { ratio: clip }) }
+      await compute.codedAttention(attended, q, k, v, shape, coded)
+    } else {
+      for (const m of [k, v])
+        if (bits === 16) await store(m, layer, options)
+        else if (options.fakeKv) await compute.fakeQuantizeHeads(m, headDim, bits, clip)
+      await compute.attention(attended, q, k, v, shape)
+    }
     await store(attended, layer, options)
     if (!(await look('o', attended, options))) return false
     await quantizeInput('o', attended, layer, options)

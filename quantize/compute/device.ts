@@ -1,6 +1,7 @@
 import type { QuantizedMatrix } from '../../checkpoint/quantized-matrix.ts'
 import type { HostTensor } from '../../checkpoint/tensor.ts'
-import { causalAttention } from '../../kernels/linalg/causal-attention.ts'
+import { type CausalAttentionConfig, causalAttention } from '../../kernels/linalg/causal-attention.ts'
+import { codedAttention, encodeHeads } from '../../kernels/linalg/coded-attention.ts'
 import { columnParts, joinParts, STATS_PARTS, STATS_ROWS } from '../../kernels/linalg/column-stats.ts'
 import {
   addScaled,
@@ -28,7 +29,16 @@ import { transpose } from '../../kernels/linalg/transpose.ts'
 import type { Device } from '../../runtime/device.ts'
 import type { Tensor } from '../../runtime/tensor.ts'
 import type { QuantizedFormatName } from '../round-to-nearest.ts'
-import type { AttentionShape, ColumnStats, Compute, Grid, Mat, MultiplyOptions, Values } from './compute.ts'
+import type {
+  AttentionShape,
+  CodedHeads,
+  ColumnStats,
+  Compute,
+  Grid,
+  Mat,
+  MultiplyOptions,
+  Values,
+} from './compute.ts'
 import { Launches } from './device-launches.ts'
 import { DeviceMat, deviceMat, MatrixMemory } from './device-memory.ts'
 import { type DeviceWork, diagonalOf, gram, inverseCholesky, multiply } from './device-products.ts'
@@ -290,15 +300,44 @@ export class DeviceCompute implements Compute {
   }
 
   attention(dst: Mat, q: Mat, k: Mat, v: Mat, shape: AttentionShape): Promise<void> {
-    const { heads, kvHeads, headDim: D, window: L, scale, sliding = 0 } = shape
-    checkShape('the queries', q, q.rows, heads * D)
-    checkShape('the keys', k, q.rows, kvHeads * D)
-    checkShape('the values', v, q.rows, kvHeads * D)
-    checkShape('the result', dst, q.rows, q.columns)
-    if (q.rows % L !== 0) throw new RangeError(`${q.rows} tokens are not whole windows of ${L}`)
+    const config = attentionConfig(dst, q, k, v, shape)
     const [to, queries, keys, values] = [dst, q, k, v].map((m) => deviceMat(m).tensor)
-    const args = { dst: to!, q: queries!, k: keys!, v: values!, scale }
-    return this.#inOrder(() => this.#launches.run(causalAttention, { D, heads, kvHeads, L, sliding }, args))
+    const args = { dst: to!, q: queries!, k: keys!, v: values!, scale: shape.scale }
+    return this.#inOrder(() => this.#launches.run(causalAttention, config, args))
+  }
+
+  codedAttention(
+    dst: Mat,
+    q: Mat,
+    k: Mat,
+    v: Mat,
+    shape: AttentionShape,
+    { bits, ratio = 1 }: CodedHeads,
+  ): Promise<void> {
+    const config = attentionConfig(dst, q, k, v, shape)
+    const { kvHeads, headDim: D, scale } = shape
+    const encode = async (m: Mat): Promise<[Tensor, Tensor, () => void]> => {
+      const [codes, freeCodes] = this.#memory.take('u8', [m.rows, m.columns])
+      const [params, freeParams] = this.#memory.take('f32', [m.rows, kvHeads, 2])
+      await this.#launches.run(encodeHeads, { D, bits }, { codes, params, m: deviceMat(m).tensor, ratio })
+      return [
+        codes,
+        params,
+        () => {
+          freeCodes()
+          freeParams()
+        },
+      ]
+    }
+    return this.#inOrder(async () => {
+      const [keys, keyParams, freeKeys] = await encode(k)
+      const [values, valueParams, freeValues] = await encode(v)
+      const [to, queries] = [deviceMat(dst).tensor, deviceMat(q).tensor]
+      const args = { dst: to, q: queries, keys, keyParams, values, valueParams, scale }
+      await this.#launches.run(codedAttention, config, args)
+      freeKeys()
+      freeValues()
+    })
   }
 
   siluMul(dst: Mat, gate: Mat, up: Mat): Promise<void> {
@@ -404,4 +443,20 @@ export class DeviceCompute implements Compute {
       return result
     })
   }
+}
+
+/** What attention over such matrices is compiled for. Throws `RangeError` where they do not fit. */
+function attentionConfig(
+  dst: Mat,
+  q: Mat,
+  k: Mat,
+  v: Mat,
+  { heads, kvHeads, headDim: D, window: L, sliding = 0 }: AttentionShape,
+): CausalAttentionConfig {
+  checkShape('the queries', q, q.rows, heads * D)
+  checkShape('the keys', k, q.rows, kvHeads * D)
+  checkShape('the values', v, q.rows, kvHeads * D)
+  checkShape('the result', dst, q.rows, q.columns)
+  if (q.rows % L !== 0) throw new RangeError(`${q.rows} tokens are not whole windows of ${L}`)
+  return { D, heads, kvHeads, L, sliding }
 }

@@ -110,8 +110,8 @@ for (const [name, options, by] of cases)
     assert.ok(exact < 0.35 * rounding, `float64 ${exact}, rounding ${rounding}`)
     // What rounding activations to 16 bits does to the logits bounds what the kernels do.
     assert.ok(error <= 1.25 * rounding, `kernels ${error}, rounding ${rounding}`)
-    // With that rounding in the reference, sums in another order and attention's integers are left, and turn fewer codes.
-    assert.ok(ofRest < 0.8 * error, `kernels ${error} from exact activations, ${ofRest} from rounded ones`)
+    // With that in the reference, and attention as kernels compute it, sums in another order are left, and turn few codes.
+    assert.ok(ofRest < 0.6 * error, `kernels ${error} from exact activations, ${ofRest} from rounded ones`)
   })
 
 // Of 80 tokens and random weights; a real text of many tokens gives three digits.
