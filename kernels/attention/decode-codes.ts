@@ -23,7 +23,7 @@ import { score, UNIT } from './arithmetic.ts'
 import type { Cursor } from './decode-copies.ts'
 import { type Decode, LANE_TOKENS, laneToken } from './decode-lanes.ts'
 import { partOf } from './decode-memory.ts'
-import { WARP_TOKENS, WARPS } from './decode-shape.ts'
+import { type DecodeShape, WARP_TOKENS, WARPS } from './decode-shape.ts'
 
 /**
  * The two products of coded keys and values, whose sums are exact integers. A query's integers and probabilities have two
@@ -62,8 +62,10 @@ export function loadCodedQuery({ c, d, m }: Decode): CodedQuery {
     const row = Math.min(g >>> 1, c.rows - 1)
     return [loadWords(m.queries, [row, partOf(c.D, g & 1) + place], words)]
   }
-  const row = Math.min(g, c.rows - 1)
-  return PARTS.map((part) => loadWords(m.queries, [row, partOf(c.D, i32(part)) + place], words))
+  return each(d.sides, (side) => {
+    const row = Math.min(8 * side + g, c.rows - 1)
+    return PARTS.map((part) => loadWords(m.queries, [row, partOf(c.D, i32(part)) + place], words))
+  }).flat()
 }
 
 /** Scores of the lane's tokens and rows, [row][token]; `sums` are those of the queries' integers. */
@@ -105,11 +107,21 @@ function multiplyKeys({ c, d, ring }: Decode, at: Cursor, query: CodedQuery): i3
       })
     })
   }
-  return tiles.map(([high, low]) => {
-    if (d.paired) return [[0, 1].map((half) => high![2 * half]! * 128 + high![2 * half + 1]!)]
-    return [0, 1].map((j) => [0, 1].map((half) => high![2 * half + j]! * 128 + low![2 * half + j]!))
+  return tiles.map((parts) => {
+    const both = parts[0]!
+    if (d.paired) return [[0, 1].map((half) => both[2 * half]! * 128 + both[2 * half + 1]!)]
+    return each(d.laneRows, (row) => {
+      const [high, low] = partsOfRow(parts, row)
+      return [0, 1].map((half) => high[2 * half + (row & 1)]! * 128 + low[2 * half + (row & 1)]!)
+    })
   })
 }
+
+/** The sums of a lane's row for both bytes, of those of all sides. */
+const partsOfRow = <T>(parts: readonly T[], row: number): readonly [T, T] => [
+  parts[2 * (row >> 1)]!,
+  parts[2 * (row >> 1) + 1]!,
+]
 
 // ---- probabilities --------------------------------------------------------------------------------------------------
 
@@ -139,15 +151,20 @@ export function giveCodes({ d, m }: Decode, rows: readonly (readonly u32[])[]): 
     const low = permuteBytes(own, other, lowBytes)
     const t = laneIdx & 3
     const place = (part: number) =>
-      d.paired ? operandWord(0, warpIdx, quad, 2 * t + part) : operandWord(part, warpIdx, quad, 2 * t + j)
+      d.paired
+        ? operandWord(0, warpIdx, quad, 2 * t + part)
+        : operandWord(2 * (j >> 1) + part, warpIdx, quad, 2 * t + (j & 1))
     m.operand.put(high, place(0))
     m.operand.put(low, place(1))
   })
 }
 
+/** Products of a fragment: with both bytes at once, or with one byte of a side's rows each. */
+const products = ({ paired, sides }: DecodeShape): number => (paired ? 1 : PARTS.length * sides)
+
 /** The words of step `step`: of each MMA two. */
 function takeCodes({ d, m }: Decode, step: i32): u32[][] {
-  return (d.paired ? [0] : PARTS).map((part) =>
+  return each(products(d), (part) =>
     loadWords(m.operand, [operandWord(part, step, laneIdx & 3, laneIdx >>> 2)], 2),
   )
 }
@@ -189,7 +206,7 @@ export function multiplyValueCodes(o: Decode, at: Cursor, from: i32, end: i32): 
   const byteOf = (column: i32) =>
     t * quadBytes + (((column >>> 2) ^ quadSwizzle(c.D, t)) << 4) + (column & 3) * 4
   const places = runs.map(({ column }) => ({ first: byteOf(column), second: byteOf(column + c.D / 2) }))
-  const sums = (d.paired ? [0] : PARTS).map(() => each(d.tiles, () => regs(4, i32(0))))
+  const sums = each(products(d), () => each(d.tiles, () => regs(4, i32(0))))
 
   const addStep = (step: i32) => {
     const operands = takeCodes(o, step)
@@ -221,9 +238,9 @@ export function multiplyValueCodes(o: Decode, at: Cursor, from: i32, end: i32): 
   const halves = [0, 1]
   if (d.paired)
     return [sums[0]!.map((acc) => halves.map((half) => acc[2 * half]! * 256 + acc[2 * half + 1]!))]
-  return [0, 1].map((j) =>
-    sums[0]!.map((high, tile) =>
-      halves.map((half) => high[2 * half + j]! * 256 + sums[1]![tile]![2 * half + j]!),
-    ),
-  )
+  return each(d.laneRows, (row) => {
+    const [highs, lows] = partsOfRow(sums, row)
+    const at = (half: number) => 2 * half + (row & 1)
+    return highs.map((high, tile) => halves.map((half) => high[at(half)]! * 256 + lows[tile]![at(half)]!))
+  })
 }

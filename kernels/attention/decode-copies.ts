@@ -144,12 +144,11 @@ interface Place {
   end: i32
   /** Tokens that were there before the step: the launch before may store the others. */
   old: i32
-  isLong: i32
   page: i32[]
 }
 
 const noPlace = (): Place => ({
-  ...{ head: i32(0), sequence: i32(0), unit: i32(0), from: i32(0), end: i32(0), old: i32(0), isLong: i32(0) },
+  ...{ head: i32(0), sequence: i32(0), unit: i32(0), from: i32(0), end: i32(0), old: i32(0) },
   page: [i32(0), i32(0)],
 })
 
@@ -174,11 +173,9 @@ function makeStream(a: CopySource, c: DecodeConfig, d: DecodeShape, items: i32):
 /** Starts the copies of as many blocks as there are slots but one. By one warp. */
 export function startCopies(a: CopySource, c: DecodeConfig, d: DecodeShape, ring: Ring, items: i32): Stream {
   const s = makeStream(a, c, d, items)
-  const isDeep = s.now.isLong !== 0
   for (const block of unroll(c.slots - 1)) {
     if (c.ahead !== undefined && (block === c.ahead || (s.now.unit + 1) * UNIT > s.now.old)) waitForPrevious()
-    if (block < 2 || c.slots % 2 === 0 || !hasEngine() || isDeep)
-      copyBlock(a, c, d, ring, s, block % 2 === 0 ? KEYS : VALUES)
+    copyBlock(a, c, d, ring, s, block % 2 === 0 ? KEYS : VALUES)
   }
   if (c.ahead !== undefined) overlap()
   return s
@@ -198,7 +195,6 @@ function lookAhead(a: CopySource, c: DecodeConfig, d: DecodeShape, s: Stream): v
   ahead.from = next.from
   ahead.end = next.end
   ahead.old = next.end - next.count
-  ahead.isLong = next.isLong
   for (const i of unroll(UNIT_PAGES)) ahead.page[i] = next.pages[i]!
 }
 
@@ -212,7 +208,6 @@ function enterItem(a: CopySource, c: DecodeConfig, d: DecodeShape, s: Stream): v
   now.from = ahead.from
   now.end = ahead.end
   now.old = ahead.old
-  now.isLong = ahead.isLong
   for (const i of unroll(UNIT_PAGES)) now.page[i] = ahead.page[i]!
   s.left = ahead.units - 1
   s.isDone = i32(ahead.units === 0)

@@ -2,7 +2,7 @@ import { each, type f32, type i32, laneIdx, namedBarrier, shuffleXor, warpIdx } 
 import { fragmentToken } from './arithmetic.ts'
 import type { CopySource, Ring } from './decode-copies.ts'
 import type { DecodeMemory } from './decode-memory.ts'
-import { DECODE_THREADS, type DecodeConfig, type DecodeShape, WARP_TOKENS } from './decode-shape.ts'
+import { DECODE_THREADS, type DecodeConfig, type DecodeShape, WARP_TOKENS, WARPS } from './decode-shape.ts'
 
 /** Everything that stays the same for a CTA. */
 export interface Decode {
@@ -29,11 +29,14 @@ const strandToken = (): i32 => {
 export const unitToken = (i: number): i32 => WARP_TOKENS * warpIdx + laneToken(i)
 
 /** The rows of which a lane has scores; past the last there may be more. */
-export const laneRows = ({ laneRows }: DecodeShape): i32[] =>
-  each(laneRows, (j) => laneRows * (laneIdx & 3) + j)
+export const laneRows = ({ laneRows, paired }: DecodeShape): i32[] =>
+  each(laneRows, (j) => (paired ? laneIdx & 3 : 8 * (j >> 1) + 2 * (laneIdx & 3) + (j & 1)))
 
 /** A barrier of all warps. */
 export const meet = (): void => namedBarrier(1, DECODE_THREADS)
+
+/** A barrier of those that compute. */
+export const meetComputing = (): void => namedBarrier(2, 32 * WARPS)
 
 /** The maximum over lanes that have the same rows. */
 export function laneMax(value: f32): f32 {
@@ -42,7 +45,9 @@ export function laneMax(value: f32): f32 {
   return all
 }
 
-/** Whether all rows of a pass see the same tokens; and whether those of a lane do. */
+/** Whether all rows of a pass see the same tokens. */
 export const rowsShare = ({ c }: Decode): boolean => c.queries === 1
-export const lanesShare = ({ c, d }: Decode): boolean =>
-  d.laneRows === 1 || d.group % 2 === 0 || c.queries === 1
+
+/** The first of the lane's rows that sees the same tokens as row `j`. */
+export const sharedRow = ({ c, d }: Decode, j: number): number =>
+  c.queries === 1 ? 0 : d.group % 2 === 0 ? j & ~1 : j

@@ -25,8 +25,8 @@ export interface DecodeMemory {
   readonly minima: Shared<f32>
   /** Sums of a split: of probabilities, and of them times minima, [row, one of them]. */
   readonly rowSums: Shared<f32>
-  /** Whether the part of a split was the last to arrive. */
-  readonly isLast: Shared<i32>
+  /** The last of the turns whose sequences are whole: see `WholeTurns`. */
+  readonly whole: Shared<i32>
 }
 
 export function makeDecodeMemory(c: DecodeConfig, d: DecodeShape): DecodeMemory {
@@ -42,7 +42,7 @@ export function makeDecodeMemory(c: DecodeConfig, d: DecodeShape): DecodeMemory 
     strands: shared<f32>('f32', [d.rowRoom, UNIT]),
     minima: shared<f32>('f32', [UNIT]),
     rowSums: shared<f32>('f32', [d.rowRoom, 2]),
-    isLast: shared<i32>('i32', [1]),
+    whole: shared<i32>('i32', [1]),
   }
 }
 

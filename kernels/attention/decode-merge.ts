@@ -1,11 +1,9 @@
 import {
-  ballot,
   each,
   f32,
   fma,
   i32,
   laneIdx,
-  leadingZeros,
   load,
   range,
   regs,
@@ -13,25 +11,45 @@ import {
   shuffleUp,
   store,
   threadFence,
+  threadIdx,
   to,
-  u32,
   unroll,
   warpIdx,
 } from '../../dsl/index.ts'
 import { NO_REFERENCE, rescale } from './arithmetic.ts'
+import { placeOf } from './decode-copies.ts'
+import { meetComputing } from './decode-lanes.ts'
 import { placeOfRow, type TurnRows } from './decode-queries.ts'
 import { WARPS } from './decode-shape.ts'
-import { type Outputs, partialRow } from './decode-sums.ts'
-import type { Item } from './items.ts'
+import { chainTold, type Outputs, partialRow, type WholeTurns } from './decode-sums.ts'
+import { type Item, loadItem, SPLIT_BITS, SPLIT_UNITS, UNIT_BITS } from './items.ts'
 
-/** Parts whose values are under way at once. */
-const TOGETHER = 8
+/** Parts of a round, whose values are under way at once: no split has more. */
+const ROUND = SPLIT_UNITS
 
-/**
- * Adds up all parts of a sequence in order, and gives out its rows, each by a warp. What a part and the sums before it are
- * multiplied by follows from the parts' references alone: lanes find it for 32 parts at once.
- */
-export function mergeParts(o: Outputs, rows: TurnRows): void {
+/** Adds up the parts of the sequences of which the CTA had the last one. By the warps that compute. */
+export function mergeWhole(o: Outputs, items: i32, whole: WholeTurns): void {
+  const { a, c, d, m } = o
+  if (threadIdx.x === 0) {
+    chainTold(o, whole)
+    m.whole.put(whole.last, 0)
+  }
+  meetComputing()
+  let next = m.whole.at(0)
+  while (next !== 0) {
+    const place = placeOf(a, c, d, items, next - 1)
+    const item = loadItem(a.items, place.item)
+    const counter = [item.sequence, place.head * d.passes + place.pass] as const
+    const [before] = load(a.arrivals, counter, 1, { cache: 'cg' })
+    mergeParts(o, { ...place, item })
+    meetComputing()
+    if (threadIdx.x === 0) a.arrivals.put(0, ...counter)
+    next = before!
+  }
+}
+
+/** Adds up all parts of a sequence in order, and gives out its rows, each by a warp. */
+function mergeParts(o: Outputs, rows: TurnRows): void {
   const { c } = o
   const { item } = rows
   threadFence()
@@ -45,8 +63,9 @@ export function mergeParts(o: Outputs, rows: TurnRows): void {
 }
 
 /**
- * Adds up four columns of a row in each lane, from column `4 * quad` on. Parts of a split are added up in `open`, and that
- * to the splits before when the next one begins.
+ * Adds up four columns of a row in each lane, from column `4 * quad` on. Where splits are cut, a round has the parts of one, and
+ * its sums are added to those of the splits before; otherwise it has eight splits. What a part and the sums before it are
+ * multiplied by follows from the parts' references alone: each lane finds it for one of them.
  */
 function mergeQuads(
   { a, c }: Outputs,
@@ -57,130 +76,111 @@ function mergeQuads(
 ): void {
   const own = quad + laneIdx
   const column = 4 * Math.min(own, c.D / 4 - 1)
-  const loadPart = (part: i32): readonly f32[] => {
-    const slot = item.firstSlot + Math.min(part, item.parts - 1)
-    return load(a.partials, [slot, row, column], 4, { cache: 'cg' })
+  const slotOf = (part: i32): i32 => item.firstSlot + Math.min(part, item.parts - 1)
+  const loadPart = (part: i32) => load(a.partials, [slotOf(part), row, column], 4, { cache: 'cg' })
+  const loadSums = (part: i32) => load(a.partials, [slotOf(part), row, c.D], 4, { cache: 'cg' })
+
+  const isCut = item.run < SPLIT_UNITS
+  const length = isCut ? 1 + SPLIT_UNITS - item.run : ROUND
+  let begin: i32 = 0
+  let end = isCut ? firstParts(item) : ROUND
+  // What the next round needs is under way, each in the place of what this one has used.
+  const ahead = each(ROUND, () => regs(4, f32(0)))
+  const setAhead = (i: number, part: i32): void => {
+    loadPart(part).forEach((value, n) => {
+      ahead[i]![n] = value
+    })
   }
-  // As many parts are under way as are not needed yet: each takes the place of one that has been added.
-  const ahead = each(TOGETHER, (i) => Array.from(loadPart(i32(i))))
-  const [open, closed] = [noColumns(), noColumns()]
-  const at = noReferences()
-  for (const begin of range(0, item.parts, 32)) {
-    const part = begin + laneIdx
-    const slot = item.firstSlot + Math.min(part, item.parts - 1)
-    const [given, total, offset, step] = load(a.partials, [slot, row, c.D], 4, { cache: 'cg' })
-    const isPart = part < item.parts
-    const beginning = ballot(isPart && step! === 0)
-    const { keep, factor, valueFactor } = rescaleParts(
-      at,
-      isPart ? given! : f32(NO_REFERENCE),
-      step!,
-      beginning,
-    )
-    for (const first of range(0, Math.min(item.parts - begin, 32), TOGETHER)) {
-      ahead.forEach((values, i) => {
-        const of = (value: f32): f32 => shuffle(value, first + i)
-        const change = { keep: of(keep), factor: of(factor), valueFactor: of(valueFactor) }
-        const theirs = { values, total: of(total!), offset: of(offset!) }
-        if (((beginning >>> (first + i)) & 1) !== 0) {
-          addColumns(closed, open, change)
-          setColumns(open, theirs)
-        } else addColumns(open, theirs, change)
-        const next = loadPart(begin + first + (TOGETHER + i))
-        for (const n of unroll(4)) values[n] = next[n]!
-      })
+  for (const i of unroll(ROUND)) setAhead(i, i32(i))
+  const ownSums = regs(4, f32(0))
+  const setSums = (part: i32): void => {
+    loadSums(part).forEach((value, n) => {
+      ownSums[n] = value
+    })
+  }
+  setSums(laneIdx)
+  const [sums, all] = [noColumns(), noColumns()]
+  while (begin < item.parts) {
+    const isPart = begin + laneIdx < Math.min(end, item.parts)
+    const [given, total, offset, step] = ownSums
+    const reference = isPart ? given! : f32(NO_REFERENCE)
+    // The largest reference up to each part, and up to the one before it.
+    let largest = Math.max(sums.reference, reference)
+    for (const bits of unroll(Math.log2(ROUND))) {
+      const lower = shuffleUp(largest, 2 ** bits)
+      largest = laneIdx >= 2 ** bits ? Math.max(largest, lower) : largest
+    }
+    const below = shuffleUp(largest, 1)
+    const change = rescale(laneIdx === 0 ? sums.reference : below, reference)
+    const { keep } = change
+    const factor = isPart ? change.factor : 0
+    // A unit's values count in units of its step.
+    const valueFactor = step! > 0 ? factor * step! : factor
+    for (const i of unroll(ROUND)) {
+      const of = (value: f32): f32 => shuffle(value, i)
+      const part = { values: ahead[i]!, total: of(total!), offset: of(offset!) }
+      addColumns(sums, part, { keep: of(keep), factor: of(factor), valueFactor: of(valueFactor) })
+      setAhead(i, end + i)
+    }
+    setSums(end + laneIdx)
+    sums.reference = shuffle(largest, ROUND - 1)
+    begin = end
+    end = end + length
+    if (isCut || begin >= item.parts) {
+      const last = rescale(all.reference, sums.reference)
+      addColumns(all, sums, { ...last, valueFactor: last.factor })
+      all.reference = last.reference
+      // What the next split begins with is multiplied by 0.
+      sums.reference = NO_REFERENCE
     }
   }
-  const last = rescale(at.closed, at.open)
-  addColumns(closed, open, { ...last, valueFactor: last.factor })
-  const share = 1 / closed.total
+  const share = 1 / all.total
   if (own < c.D / 4) {
     store(
       a.out,
       [place.token, place.column + column],
-      closed.values.map((sum) => to(c.dtype, (sum + closed.offset) * share)),
+      all.values.map((sum) => to(c.dtype, (sum + all.offset) * share)),
     )
   }
 }
 
+/** Parts of a sequence's first split, of which the first item is one. */
+function firstParts({ from, run }: Item): i32 {
+  const unit = from >>> UNIT_BITS
+  const next = (unit & (0 - run)) + run
+  return 1 + ((unit >>> SPLIT_BITS) + 1) * SPLIT_UNITS - next
+}
+
 /** Four columns of a row, or of a part of it, and its sums of probabilities. */
 interface Columns {
+  readonly values: readonly f32[]
+  readonly total: f32
+  readonly offset: f32
+}
+
+interface ColumnSums extends Columns {
+  reference: f32
   readonly values: f32[]
   total: f32
   offset: f32
 }
 
-const noColumns = (): Columns => ({ values: regs(4, f32(0)), total: f32(0), offset: f32(0) })
+const noColumns = (): ColumnSums => ({
+  reference: f32(NO_REFERENCE),
+  values: regs(4, f32(0)),
+  total: f32(0),
+  offset: f32(0),
+})
 
-function setColumns(sums: Columns, part: Columns): void {
-  for (const n of unroll(4)) sums.values[n] = part.values[n]!
-  sums.total = part.total
-  sums.offset = part.offset
-}
-
-function addColumns(sums: Columns, part: Columns, { keep, factor, valueFactor }: Change): void {
-  sums.total = fma(part.total, factor, sums.total * keep)
-  sums.offset = fma(part.offset, factor, sums.offset * keep)
-  for (const n of unroll(4)) sums.values[n] = fma(part.values[n]!, valueFactor, sums.values[n]! * keep)
-}
-
-// ---- what parts are multiplied by -----------------------------------------------------------------------------------
-
-/** What sums are multiplied by, and the part that is added to them; its values count in units of their step. */
+/** What sums are multiplied by, and the part that is added to them. */
 interface Change {
   readonly keep: f32
   readonly factor: f32
   readonly valueFactor: f32
 }
 
-/** The largest references so far: of all parts, of those of the open split, and of the splits before it. */
-interface References {
-  all: f32
-  open: f32
-  closed: f32
-}
-
-const noReferences = (): References => ({
-  all: f32(NO_REFERENCE),
-  open: f32(NO_REFERENCE),
-  closed: f32(NO_REFERENCE),
-})
-
-/**
- * Of 32 parts, each lane's with its reference, what happens when they are added one after the other. A bit of `beginning` says
- * of a part that it begins a split: the change is then that of adding the open split to those before. `reference` is
- * `NO_REFERENCE` past the last part.
- */
-function rescaleParts(at: References, reference: f32, step: f32, beginning: u32): Change {
-  const lastBit = (bits: u32): i32 => 31 - leadingZeros(bits)
-  const before = beginning & ((u32(1) << laneIdx) - 1)
-  const begins = ((beginning >>> laneIdx) & 1) !== 0
-  const from = Math.max(begins ? i32(laneIdx) : lastBit(before), 0)
-  // Up to each part, of all and of those of its split.
-  let all = Math.max(at.all, reference)
-  let open: f32 = reference
-  for (const bits of unroll(5)) {
-    const [lowerAll, lowerOpen] = [shuffleUp(all, 2 ** bits), shuffleUp(open, 2 ** bits)]
-    all = laneIdx >= 2 ** bits ? Math.max(all, lowerAll) : all
-    open = laneIdx - 2 ** bits >= from ? Math.max(open, lowerOpen) : open
-  }
-  if (before === 0 && !begins) open = Math.max(open, at.open)
-  const [belowAll, belowOpen] = [shuffleUp(all, 1), shuffleUp(open, 1)]
-  const allBefore = laneIdx === 0 ? at.all : belowAll
-  const openBefore = laneIdx === 0 ? at.open : belowOpen
-  // What was there when the open split began.
-  const closedAt = (bits: u32): f32 => {
-    const begun = shuffle(allBefore, Math.max(lastBit(bits), 0))
-    return bits !== 0 ? begun : at.closed
-  }
-  const [closed, closedNext] = [closedAt(before), closedAt(beginning)]
-  const change = rescale(begins ? closed : openBefore, begins ? openBefore : reference)
-  at.closed = closedNext
-  at.all = shuffle(all, 31)
-  at.open = shuffle(open, 31)
-  return {
-    keep: change.keep,
-    factor: change.factor,
-    valueFactor: begins ? change.factor : change.factor * step,
-  }
+function addColumns(sums: ColumnSums, part: Columns, { keep, factor, valueFactor }: Change): void {
+  sums.total = fma(part.total, factor, sums.total * keep)
+  sums.offset = fma(part.offset, factor, sums.offset * keep)
+  for (const n of unroll(4)) sums.values[n] = fma(part.values[n]!, valueFactor, sums.values[n]! * keep)
 }

@@ -1,10 +1,10 @@
 import { f32, gridDim, i32, idiv, laneIdx, range, regs, u32, warpIdx } from '../../dsl/index.ts'
 import { firstBlock, overlap, placeOf, startCopies, turnAt, unitsIn, waitOwnCopies } from './decode-copies.ts'
 import { type Decode, meet } from './decode-lanes.ts'
-import { mergeParts } from './decode-merge.ts'
+import { mergeWhole } from './decode-merge.ts'
 import { loadFirstQuery, prepareQueries, type QueryArguments, queryWords } from './decode-queries.ts'
 import { addSplitStrands, clearStrands, giveRowSums, noStrands } from './decode-strands.ts'
-import { announceParts, giveAnswer, noPending, putPart, putRows, type SumArguments } from './decode-sums.ts'
+import { announceParts, noWhole, putPart, putRows, type SumArguments } from './decode-sums.ts'
 import {
   addSplitValues,
   assistUnit,
@@ -81,23 +81,18 @@ export function compute(o: Decode & { readonly a: QueryArguments & SumArguments 
   meet()
 
   const at = firstBlock()
-  const pending = noPending()
-  const merge = () => {
-    const { item, ...place } = placeOf(a, c, d, items, pending.turn)
-    if (m.isLast.at(0) !== 0) mergeParts(o, { ...place, item: loadItem(a.items, item) })
-    pending.turn = -1
-  }
+  const whole = noWhole()
   for (const step of range(walk.steps)) {
     const { extent, pass, units } = workAt(o, walk, step)
     const word = readWord(step + 1)
+    const [sums, total] = [noValues(d), noValues(d)]
+    let stored: i32 = 0
     if (units > 0) {
       prepareQueries(o, walk.rowsAt(step), first)
       meet()
       giveWord(step + 1, word)
       const query = loadItemQuery(o)
-      const [sums, total] = [noValues(d), noValues(d)]
       const apart = isApart(extent)
-      let stored: i32 = 0
       for (const i of range(units)) {
         const unit = extent.unit + i
         const steps = attendUnit(o, at, query, sums, { extent, pass, unit, isApart: apart })
@@ -114,34 +109,25 @@ export function compute(o: Decode & { readonly a: QueryArguments & SumArguments 
           }
         }
       }
-      if (pending.turn >= 0) giveAnswer(o, pending)
-      meet()
-      if (pending.turn >= 0) merge()
-      const rows = walk.rowsAt(step)
-      if (rows.item.parts === 1) putRows(o, rows, total)
-      else {
-        if (isFirst(extent)) {
-          putPart(o, rows, rows.item.slot, total, regs(d.laneRows, f32(0)))
-          stored = 1
-          meet()
-        }
-        announceParts(o, rows, pending, { turn: turnAt(step), stored })
-      }
     } else {
       // The word's place may still be read: it was the item's before.
       meet()
       giveWord(step + 1, word)
-      meet()
-      readQuery(step + 1, loadItem(m.items, (step + 1) & 1))
+    }
+    meet()
+    const rows = walk.rowsAt(step)
+    if (units === 0) readQuery(step + 1, loadItem(m.items, (step + 1) & 1))
+    else if (rows.item.parts === 1) putRows(o, rows, total)
+    else {
+      if (isFirst(extent)) {
+        putPart(o, rows, rows.item.slot, total, regs(d.laneRows, f32(0)))
+        stored = 1
+        meet()
+      }
+      announceParts(o, rows, whole, { turn: turnAt(step), stored })
     }
   }
-  if (pending.turn >= 0) {
-    // The answer before may still be read.
-    meet()
-    giveAnswer(o, pending)
-    meet()
-    merge()
-  }
+  mergeWhole(o, items, whole)
 }
 
 /** The warp that copies, and sums probabilities up. */
@@ -152,7 +138,6 @@ export function assist(o: Decode, items: i32): void {
   waitOwnCopies(c, ring)
   meet()
   const at = firstBlock()
-  let isPending: i32 = 0
   for (const step of range(walk.steps)) {
     const { extent, pass, units } = workAt(o, walk, step)
     meet()
@@ -173,13 +158,7 @@ export function assist(o: Decode, items: i32): void {
       }
       if (isFirst(extent)) giveRowSums(o, total)
       meet()
-      const { parts } = walk.rowsAt(step).item
-      isPending = i32(parts !== 1)
-      if (parts !== 1 && isFirst(extent)) meet()
+      if (walk.rowsAt(step).item.parts !== 1 && isFirst(extent)) meet()
     } else meet()
-  }
-  if (isPending !== 0) {
-    meet()
-    meet()
   }
 }

@@ -39,6 +39,8 @@ export interface DecodeShape {
   readonly passes: number
   /** Whether the two bytes of a query's integer, and of a probability's, are neighbouring columns of an MMA. */
   readonly paired: boolean
+  /** Free sides of MMAs that the rows of a pass fill. */
+  readonly sides: number
   /** Rows of which a lane has scores; and room for rows where lanes without one write too. */
   readonly laneRows: number
   readonly rowRoom: number
@@ -66,7 +68,7 @@ export const DECODE_THREADS = 32 * (WARPS + 1)
 export const WARP_TOKENS = UNIT / WARPS
 
 /** Rows of an MMA's free side. */
-const MOST_ROWS = 8
+const SIDE_ROWS = 8
 
 /** Bytes of parameters of a page and head, keys' and values'. */
 export const PAGE_PARAM_BYTES = 2 * PAGE_TOKENS * 4
@@ -76,29 +78,31 @@ export function decodeShape(c: DecodeConfig): DecodeShape {
   const group = c.Hq / c.Hkv
   const paired = isPaired(bits, c.rows)
   const pages = UNIT / PAGE_TOKENS
+  const sides = Math.ceil(c.rows / SIDE_ROWS)
   return {
     bits,
     group,
     passes: Math.ceil((group * c.queries) / c.rows),
     paired,
-    laneRows: paired ? 1 : 2,
-    rowRoom: paired ? 4 : 8,
+    sides,
+    laneRows: paired ? 1 : 2 * sides,
+    rowRoom: paired ? 4 : SIDE_ROWS * sides,
     pageElements: c.PB,
     blockElements: pages * c.PB,
     pageBytes: (PAGE_TOKENS * c.D * bits) / 8,
     stages: Math.ceil(c.slots / 2),
     queryPitch: c.D / 2 + 4,
-    operandWords: operandWords(bits, paired),
+    operandWords: operandWords(bits, c.rows),
     tiles: Math.ceil(c.D / 16 / WARPS),
   }
 }
 
 /** Whether there are columns enough in an MMA for two bytes of each row; otherwise registers are short for four CTAs. */
-const isPaired = (bits: number, rows: number): boolean => bits < 16 && rows <= MOST_ROWS / 2
+const isPaired = (bits: number, rows: number): boolean => bits < 16 && rows <= SIDE_ROWS / 2
 
 /** A word is four bytes of a column, or two 16-bit probabilities. */
-const operandWords = (bits: number, paired: boolean): number =>
-  (UNIT * MOST_ROWS) / (bits < 16 && paired ? 4 : 2)
+const operandWords = (bits: number, rows: number): number =>
+  (UNIT * SIDE_ROWS * Math.ceil(rows / SIDE_ROWS)) / (isPaired(bits, rows) ? 4 : 2)
 
 /** Refuses shapes that the kernel has no way to compute. */
 export function checkDecode(c: DecodeConfig): void {
@@ -117,11 +121,11 @@ const MOST_SLOTS = 8
 /** Shared memory beside blocks and parameters: what `makeDecodeMemory` has, and barriers. */
 const fixedBytes = (D: number, rows: number, bits: number): number => {
   const paired = isPaired(bits, rows)
-  const room = paired ? 4 : 8
+  const room = paired ? 4 : SIDE_ROWS * Math.ceil(rows / SIDE_ROWS)
   return (
     rows * (2 * D + 16 + 8) +
     room * (4 * UNIT + 2 * 4 * WARPS + 8 + 4) +
-    4 * (operandWords(bits, paired) + UNIT) +
+    4 * (operandWords(bits, rows) + UNIT) +
     16 * MOST_SLOTS +
     112
   )
@@ -144,11 +148,12 @@ export function decodeConfig(o: {
   readonly target: { readonly sharedBytes: number }
   readonly multiprocessors: number
   readonly ctasPerMultiprocessor?: number
+  readonly mostRows?: number
 }): DecodeConfig {
   const { kv, dtype, D, Hq, Hkv, queries } = o
   const { bits } = kvFormats[kv]
   const group = Hq / Hkv
-  const rows = Math.min(MOST_ROWS, group * queries)
+  const rows = Math.min(o.mostRows ?? SIDE_ROWS, group * queries)
   const blockBytes = (UNIT * D * bits) / 8
   const paramBytes = bits < 16 ? (UNIT / PAGE_TOKENS) * PAGE_PARAM_BYTES : 0
   const placing = (ctas: number) => {

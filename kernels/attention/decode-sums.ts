@@ -1,6 +1,7 @@
 import {
   atomicAdd,
   type f32,
+  type In,
   type InOut,
   i32,
   laneIdx,
@@ -14,14 +15,17 @@ import {
   warpIdx,
 } from '../../dsl/index.ts'
 import { columnRuns } from './decode-codes.ts'
+import { placeOf } from './decode-copies.ts'
 import { ownTiles } from './decode-floats.ts'
 import { type Decode, laneRows } from './decode-lanes.ts'
 import { placeOfRow, type TurnRows } from './decode-queries.ts'
 import type { ValueSums } from './decode-unit.ts'
+import { loadItem } from './items.ts'
 
 /** What becomes of sums. */
 export interface SumArguments {
   readonly partials: InOut<f32, 'Slots PartialRows PartialColumns'>
+  readonly itemCount: In<i32, '1'>
   readonly arrivals: InOut<i32, 'B Counters'>
   readonly out: Out<number, 'T HqD'>
 }
@@ -96,33 +100,43 @@ export function putPart(o: Outputs, rows: TurnRows, slot: i32, sums: ValueSums, 
   })
 }
 
-/** An item's parts that have been stored and told of; whether they were the last is looked at after the next item. */
-export interface Pending {
-  /** Their turn; -1 where there is none. */
-  turn: i32
-  /** Parts that are still to come. Known to the first thread. */
+/**
+ * Turns whose sequences are whole: the CTA had the last of their parts. They are a chain: a turn's counter, which nobody else
+ * looks at any more, holds the turn before. Known to the first thread.
+ */
+export interface WholeTurns {
+  /** The last of the chain, counted from 1; 0 where there is none. */
+  last: i32
+  /** The turn that was told of at last, and parts that were still to come then: looked at when the next one is. */
+  told: i32
   missing: i32
 }
 
-export const noPending = (): Pending => ({ turn: i32(-1), missing: i32(0) })
+export const noWhole = (): WholeTurns => ({ last: i32(0), told: i32(-1), missing: i32(1) })
 
 /** Tells of the `stored` parts that all threads have stored. A barrier must stand before. */
 export function announceParts(
-  { a, d }: Outputs,
+  o: Outputs,
   { item, head, pass }: TurnRows,
-  pending: Pending,
+  whole: WholeTurns,
   { turn, stored }: { readonly turn: i32; readonly stored: i32 },
 ): void {
-  pending.turn = turn
+  const { a, d } = o
   if (threadIdx.x === 0) {
+    chainTold(o, whole)
     threadFence()
-    const counter = head * d.passes + pass
-    pending.missing = item.parts - stored - atomicAdd(a.arrivals, [item.sequence, counter], stored)
-    if (pending.missing === 0) a.arrivals.put(0, item.sequence, counter)
+    const before = atomicAdd(a.arrivals, [item.sequence, head * d.passes + pass], stored)
+    whole.missing = item.parts - stored - before
+    whole.told = turn
   }
 }
 
-/** Gives all threads the answer; a barrier must follow. */
-export function giveAnswer({ m }: Decode, pending: Pending): void {
-  if (threadIdx.x === 0) m.isLast.put(i32(pending.missing === 0), 0)
+/** Puts the turn that was told of at last at the end of the chain, if its sequence is whole. By the first thread. */
+export function chainTold({ a, c, d }: Outputs, whole: WholeTurns): void {
+  if (whole.missing === 0) {
+    const { head, pass, item } = placeOf(a, c, d, a.itemCount.at(0), whole.told)
+    a.arrivals.put(whole.last, loadItem(a.items, item).sequence, head * d.passes + pass)
+    whole.last = whole.told + 1
+    whole.missing = 1
+  }
 }

@@ -49,9 +49,9 @@ import {
   LANE_TOKENS,
   laneMax,
   laneRows,
-  lanesShare,
   meet,
   rowsShare,
+  sharedRow,
   unitToken,
 } from './decode-lanes.ts'
 import { strandPlace } from './decode-memory.ts'
@@ -61,7 +61,7 @@ import { type ItemExtent, liveOf } from './items.ts'
 
 /** What a lane keeps of the rows for an item. */
 export interface ItemQuery {
-  readonly words: CodedQuery
+  readonly words: () => CodedQuery
   /** Of each of the lane's rows the step of its query, and the sum of its integers. */
   readonly steps: readonly f32[]
   readonly sums: readonly f32[]
@@ -70,8 +70,11 @@ export interface ItemQuery {
 export function loadItemQuery(o: Decode): ItemQuery {
   const { c, d, m } = o
   const rows = laneRows(d).map((row) => Math.min(row, c.rows - 1))
+  const load = () => (d.bits === 16 ? loadFloatQuery(o) : loadCodedQuery(o))
+  // Those of many rows are read again for each unit, for there are no registers for them.
+  const words = d.sides === 1 ? load() : undefined
   return {
-    words: d.bits === 16 ? loadFloatQuery(o) : loadCodedQuery(o),
+    words: () => words ?? load(),
     steps: rows.map((row) => m.rowInfo.at(row, 0)),
     sums: rows.map((row) => m.rowInfo.at(row, 1)),
   }
@@ -216,7 +219,8 @@ function scoreUnit(
   const begin = WARP_TOKENS * warpIdx
   if (from < begin + WARP_TOKENS && end > begin) {
     waitBlock(o.ring, at)
-    const all = isCoded ? scoreCodes(o, at, query.words, query.sums) : scoreFloats(o, at, query.words)
+    const words = query.words()
+    const all = isCoded ? scoreCodes(o, at, words, query.sums) : scoreFloats(o, at, words)
     for (const i of unroll(LANE_TOKENS)) {
       for (const j of unroll(d.laneRows)) scores[j]![i] = all[j]![i]!
       if (isCoded) params[i] = paramsOf(o, at, VALUES, i)
@@ -249,14 +253,14 @@ function giveTops(o: Decode, scores: readonly f32[][], params: readonly u32[]): 
   const rows = laneRows(d)
   const tops = scores.map((own) => laneMax(own.reduce((x, y) => Math.max(x, y))))
   const largest = rows.map((_, j) => {
-    if (d.bits === 16 || rowsShare(o) || (lanesShare(o) && j > 0)) return f32(0)
+    if (d.bits === 16 || rowsShare(o) || sharedRow(o, j) < j) return f32(0)
     const own = params.map((word, i) => (scores[j]![i]! > f32.lowest ? floatsOf(word)[0] : f32(0)))
     return laneMax(own.reduce((x, y) => Math.max(x, y)))
   })
   if (laneIdx < 4) {
     rows.forEach((row, j) => {
       m.scoreTops.put(tops[j]!, row, warpIdx)
-      if (d.bits < 16 && !rowsShare(o)) m.valueTops.put(largest[lanesShare(o) ? 0 : j]!, row, warpIdx)
+      if (d.bits < 16 && !rowsShare(o)) m.valueTops.put(largest[sharedRow(o, j)]!, row, warpIdx)
     })
   }
 }
@@ -293,7 +297,11 @@ function giveProbabilities(
   })
   const scales = scalesOf(o)
   const own = params.map((word) => (isCoded ? floatsOf(word) : ([f32(0), f32(0)] as const)))
-  const shared = own.map(([scale]) => scale * scales[0]!.rate)
+  const weights: f32[][] = []
+  rows.forEach((_, j) => {
+    const same = sharedRow(o, j)
+    weights.push(same < j ? weights[same]! : own.map(([scale]) => scale * scales[j]!.rate))
+  })
   const probabilities = scores.map((row, j) => {
     const bias = EXPONENT_BIAS - references[j]!.value
     return row.map((value) => probability(value, query.steps[j]!, bias))
@@ -308,9 +316,7 @@ function giveProbabilities(
     }
     giveCodes(
       o,
-      probabilities.map((row, j) =>
-        row.map((p, i) => probabilityBits(p, lanesShare(o) ? shared[i]! : own[i]![0] * scales[j]!.rate)),
-      ),
+      probabilities.map((row, j) => row.map((p, i) => probabilityBits(p, weights[j]![i]!))),
     )
   } else giveFloats(o, probabilities)
   if (warpIdx === 0 && laneIdx < 4) {
@@ -332,10 +338,14 @@ function scalesOf(o: Decode): { readonly rate: f32; readonly step: f32 }[] {
     const [rate, step] = load(m.valueRate, [0], 2)
     return laneRows(d).map(() => ({ rate: rate!, step: step! }))
   }
-  const [first, second] = laneRows(d).map((row, j) => {
-    if (lanesShare(o) && j > 0) return undefined
-    const top = Math.max(largestOf(load(m.valueTops, [row, 0], WARPS)), SMALLEST_SCALE)
-    return { rate: valueRate(top), step: valueStep(top) }
+  const scales: { readonly rate: f32; readonly step: f32 }[] = []
+  laneRows(d).forEach((row, j) => {
+    const same = sharedRow(o, j)
+    if (same < j) scales.push(scales[same]!)
+    else {
+      const top = Math.max(largestOf(load(m.valueTops, [row, 0], WARPS)), SMALLEST_SCALE)
+      scales.push({ rate: valueRate(top), step: valueStep(top) })
+    }
   })
-  return laneRows(d).map((_, j) => (j === 0 ? first! : (second ?? first!)))
+  return scales
 }

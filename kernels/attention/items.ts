@@ -9,6 +9,10 @@ import { SPLIT, UNIT } from './arithmetic.ts'
 /** Units of a split. */
 export const SPLIT_UNITS = SPLIT / UNIT
 
+/** Their binary logarithm, and that of a unit's tokens. */
+export const SPLIT_BITS = Math.log2(SPLIT_UNITS)
+export const UNIT_BITS = Math.log2(UNIT)
+
 /** Splits of an item at most. */
 export const MOST_SPLITS = 4
 
@@ -23,6 +27,8 @@ export const SEQUENCE = 6
 export const SLOT = 7
 export const FIRST_SLOT = 8
 export const PARTS = 9
+/** Of the word of the parts those below the length of runs. */
+export const RUN_BITS = 24
 export const PAGES = 10
 
 /** Words of an item. */
@@ -40,8 +46,6 @@ export interface ItemExtent {
   readonly end: i32
   /** Query tokens of the sequence. */
   readonly count: i32
-  /** 1 where the item is more than a CTA's share of all work. */
-  readonly isLong: i32
 }
 
 export interface Item extends ItemExtent {
@@ -55,6 +59,8 @@ export interface Item extends ItemExtent {
   readonly slot: i32
   readonly firstSlot: i32
   readonly parts: i32
+  /** Units of the runs that splits are cut into; a split's where they are not. */
+  readonly run: i32
   /** The first unit's pages. */
   readonly pages: readonly [i32, i32]
 }
@@ -67,13 +73,13 @@ export function loadItem(items: Items | Shared<i32>, index: i32): Item {
     unit: words[UNIT_INDEX]!,
     from: words[FROM]!,
     end: words[END]!,
-    count: words[COUNT]! & 0xff,
-    isLong: words[COUNT]! >>> 8,
+    count: words[COUNT]!,
     token: words[TOKEN]!,
     sequence: words[SEQUENCE]!,
     slot: words[SLOT]!,
     firstSlot: words[FIRST_SLOT]!,
-    parts: words[PARTS]!,
+    parts: words[PARTS]! & ((1 << RUN_BITS) - 1),
+    run: words[PARTS]! >>> RUN_BITS,
     pages: [words[PAGES]!, words[PAGES + 1]!],
   }
 }

@@ -27,7 +27,7 @@ import { PAGE_TOKENS } from '../formats/kv.ts'
 import { SPLIT, UNIT } from './arithmetic.ts'
 import { hasEngine } from './decode-copies.ts'
 import { type DecodeConfig, decodeShape } from './decode-shape.ts'
-import { MOST_SPLITS, SPLIT_UNITS } from './items.ts'
+import { MOST_SPLITS, RUN_BITS, SPLIT_BITS, SPLIT_UNITS, UNIT_BITS } from './items.ts'
 
 export interface PlanConfig {
   /** Query tokens of the longest sequences that decode attention takes. */
@@ -169,9 +169,6 @@ function sequenceOf(a: PlanArguments, c: PlanConfig, sequence: i32): Sequence {
   return { sequence: safe, token, count, from, end, firstUnit, lastUnit }
 }
 
-const UNIT_BITS = Math.log2(UNIT)
-const SPLIT_BITS = Math.log2(SPLIT_UNITS)
-
 const unitsOf = ({ firstUnit, lastUnit }: Sequence): i32 => lastUnit - firstUnit + 1
 
 // ---- cutting --------------------------------------------------------------------------------------------------------
@@ -191,8 +188,6 @@ interface Sizes {
   readonly run: i32
   /** The same, but a split at most. */
   readonly inSplit: i32
-  /** More units than these are more than a CTA's share of all work. */
-  readonly fair: i32
 }
 
 function sizesOf(s: Counters, c: PlanConfig): Sizes {
@@ -208,7 +203,6 @@ function sizesOf(s: Counters, c: PlanConfig): Sizes {
     most: fine > 0 ? fine : coarse,
     run: fine > 0 ? fine : (coarse >>> SPLIT_BITS) * SPLIT_UNITS,
     inSplit: fine > 0 ? fine : SPLIT_UNITS,
-    fair: i32(f32(units) * (1.1 / c.ctas)),
   }
 }
 
@@ -326,12 +320,12 @@ function writeItem(
         unit,
         from,
         end,
-        count + (i32(units > sizes.fair) << 8),
+        count,
         token,
         sequence,
         slot,
         firstSlot,
-        parts,
+        parts | (sizes.inSplit << RUN_BITS),
       ],
       ...pages,
     ],

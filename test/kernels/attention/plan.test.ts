@@ -9,6 +9,7 @@ import {
   ITEM_WORDS,
   PAGES,
   PARTS,
+  RUN_BITS,
   SEQUENCE,
   SLOT,
   TOKEN,
@@ -83,8 +84,7 @@ async function checkPlan(o: {
       assert.ok(i === 0 || next % inSplit === 0, 'items behind the first begin with a split, or a run of one')
       assert.ok(item[UNITS]! <= (fine ?? Math.max(SPLIT_UNITS, Math.min(32, (1.4 * all) / o.ctas))))
       assert.equal([item[FROM], item[END]], [units.from, o.contexts[b]])
-      const isLong = item[UNITS]! > Math.floor((1.1 * all) / o.ctas)
-      assert.equal([item[COUNT], item[TOKEN]], [units.queries + (isLong ? 256 : 0), starts[b]])
+      assert.equal([item[COUNT], item[TOKEN]], [units.queries, starts[b]])
       assert.is(item[PAGES], pages[b * maxPages + 2 * next])
       if (2 * next + 1 < Math.ceil(o.contexts[b]! / 64))
         assert.is(item[PAGES + 1], pages[b * maxPages + 2 * next + 1])
@@ -101,7 +101,7 @@ async function checkPlan(o: {
       next += item[UNITS]!
     }
     assert.is(next, units.end)
-    for (const item of own) assert.is(item[PARTS], Math.max(parts, 1))
+    for (const item of own) assert.is(item[PARTS], Math.max(parts, 1) + 2 ** RUN_BITS * inSplit)
   }
   for (const slot of slots) assert.ok(slot < slots.size)
   return items.map((item) => item[UNITS]!)
