@@ -137,8 +137,12 @@ function identifier(
     ...ev.globalNames(),
   ]
   const missing = ev.builtin(name) !== undefined
+  const help =
+    name === 'console'
+      ? 'a kernel cannot print: put what you want to see into an Out tensor, and read it on the host'
+      : suggestion(name, names)
   throw ev.error('E0006', `'${name}' is not defined`, node, {
-    help: missing ? `import { ${name} } from 'quattuor'` : suggestion(name, names),
+    help: missing ? `import { ${name} } from 'quattuor'` : help,
   })
 }
 
