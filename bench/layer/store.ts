@@ -12,7 +12,7 @@ import { type LayerRow, layerRow, mergeRows } from './rows.ts'
 const pathOf = (gpu: string): string => join(packageRoot(), 'bench', 'results', gpu, 'layer.json')
 
 /** What is on file for a GPU; no rows where nothing is. */
-export function readLayerRows(gpu: string): LayerRow[] {
+function readLayerRows(gpu: string): LayerRow[] {
   const path = pathOf(gpu)
   if (!existsSync(path)) return []
   const parsed = z.object({ rows: z.array(layerRow) }).safeParse(JSON.parse(readFileSync(path, 'utf8')))

@@ -69,7 +69,7 @@ export function stepWork(shape: StepShape): Readonly<Record<string, Work>> {
 }
 
 /** Bytes of the key and the value of a token in the cache of one layer. */
-export function cacheTokenBytes({ config, kv }: Pick<StepShape, 'config' | 'kv'>): number {
+function cacheTokenBytes({ config, kv }: Pick<StepShape, 'config' | 'kv'>): number {
   const { bits } = kvFormats[kv]
   return 2 * config.kvHeads * ((config.headDim * bits) / 8 + (bits < 16 ? 2 * half : 0))
 }

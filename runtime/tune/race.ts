@@ -15,7 +15,7 @@ export interface RaceOptions {
   readonly tie: number
 }
 
-export const defaultRace: RaceOptions = { rounds: 21, tie: 0.01 }
+const defaultRace: RaceOptions = { rounds: 21, tie: 0.01 }
 
 /** After so many rounds, the slower half leaves, and who is slower than the best by this factor. */
 const cuts: Readonly<Record<number, number>> = { 2: 1.25, 4: 1.1 }
