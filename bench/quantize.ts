@@ -71,13 +71,25 @@ async function wholeModel(device: Device, options: QuantizeOptions): Promise<Row
     windows: named.windows.slice(0, options.layers),
   }
   const recipe = await findRecipe(options.recipe!)
-  const run = await runModel(device, { config, recipe, folder, windows, window, say: console.log })
+  const { passSeconds, ...run } = await runModel(device, {
+    config,
+    recipe,
+    folder,
+    windows,
+    window,
+    say: console.log,
+  })
   console.log(
     `${model}, ${config.layers} layers, ${recipe.name}, ${windows} x ${window} tokens: ${run.seconds.toFixed(1)} s, ` +
       `${run.secondsPerLayer.toFixed(2)} s a layer, device ${gigabytes(run.devicePeakBytes)}, ` +
       `host ${gigabytes(run.hostPeakBytes)}, result ${gigabytes(run.resultBytes)}`,
   )
-  return { model, layers: config.layers, recipe: recipe.name, windows, window, ...run }
+  for (const [what, seconds] of Object.entries(passSeconds))
+    console.log(`${what.padEnd(16)} ${seconds.toFixed(1).padStart(7)} s`)
+  const ofPasses = Object.fromEntries(
+    Object.entries(passSeconds).map(([what, seconds]) => [`${what} s`, Number(seconds.toFixed(2))]),
+  )
+  return { model, layers: config.layers, recipe: recipe.name, windows, window, ...run, ...ofPasses }
 }
 
 await runBench(

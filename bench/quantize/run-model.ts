@@ -25,6 +25,8 @@ export interface ModelRun {
   readonly seconds: number
   /** From the first layer to the last, on average. */
   readonly secondsPerLayer: number
+  /** Of all layers, by what was done: a pass (the last one's with packing, where that does not overlap), or `forward`. */
+  readonly passSeconds: Readonly<Record<string, number>>
   readonly devicePeakBytes: number
   readonly hostPeakBytes: number
   readonly resultBytes: number
@@ -48,6 +50,8 @@ export async function runModel(device: Device, o: ModelRunOptions): Promise<Mode
   let layersFrom = started
   let layersTo = started
   let last = ''
+  let lastAt = started
+  const passSeconds: Record<string, number> = {}
   try {
     await quantizeCheckpoint(result, checkpoint, o.recipe, {
       producer: 'quattuor bench',
@@ -57,7 +61,9 @@ export async function runModel(device: Device, o: ModelRunOptions): Promise<Mode
         const now = performance.now()
         if (what.startsWith('layer 1 ') && !last.startsWith('layer')) layersFrom = now
         if (last.startsWith('layer') && !what.startsWith('layer')) layersTo = now
-        last = what
+        const step = /^layer \d+ of \d+, (.*)/.exec(last)?.[1] ?? last
+        if (step) passSeconds[step] = (passSeconds[step] ?? 0) + (now - lastAt) / 1000
+        ;[last, lastAt] = [what, now]
         const { rss } = process.memoryUsage()
         say(`${((now - started) / 1000).toFixed(1).padStart(7)} s  ${gigabytes(rss)} host  ${what}`)
       },
@@ -65,6 +71,7 @@ export async function runModel(device: Device, o: ModelRunOptions): Promise<Mode
     return {
       seconds: (performance.now() - started) / 1000,
       secondsPerLayer: (layersTo - layersFrom) / 1000 / config.layers,
+      passSeconds,
       devicePeakBytes: compute.peakBytes,
       // maxRSS is in KiB.
       hostPeakBytes: process.resourceUsage().maxRSS * 1024,
