@@ -32,7 +32,8 @@ export const embedTokens = kernel(
     c: EmbedTokensConfig,
   ) {
     const share = rowShare(c.H)
-    overlapLaunches()
+    // What comes later may read what was planned before this launch, without waiting for more than this one.
+    overlapLaunches({ atOnce: false })
     const id = a.ids.at(blockIdx.x)
     const known = id >= 0 && id < c.V
     // All loads before the first store: the compiler cannot know that they do not depend on it.

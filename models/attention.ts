@@ -137,7 +137,9 @@ export class Attention {
     const { queryStart, context, pages, q, attended } = activations
     const sequences = pages.shape[0]!
     const rooms = roomFor(this.#splits())
-    const c = decodeConstants(device, this.#shape(), config, queries)
+    // The launch before stores the query tokens. Pieces of a prompt see each other's, and must wait for it.
+    const ahead = this.#most === Infinity || (queries === 1 && this.#most > 1)
+    const c = { ...decodeConstants(device, this.#shape(), config, queries), ahead }
     const partials = this.#allocate('f32', [rooms, c.PartialRows, c.PartialColumns])
     const arrivals = this.#allocate('i32', [sequences, c.Counters])
     arrivals.fill(0)

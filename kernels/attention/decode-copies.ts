@@ -174,10 +174,10 @@ function makeStream(a: CopySource, c: DecodeConfig, d: DecodeShape, items: i32):
 export function startCopies(a: CopySource, c: DecodeConfig, d: DecodeShape, ring: Ring, items: i32): Stream {
   const s = makeStream(a, c, d, items)
   for (const block of unroll(c.slots - 1)) {
-    if (c.ahead !== undefined && (block === c.ahead || (s.now.unit + 1) * UNIT > s.now.old)) waitForPrevious()
+    if (c.ahead && hasEngine() && (s.now.unit + 1) * UNIT > s.now.old) waitForPrevious()
     copyBlock(a, c, d, ring, s, block % 2 === 0 ? KEYS : VALUES)
   }
-  if (c.ahead !== undefined) overlap()
+  if (c.ahead) overlap()
   return s
 }
 

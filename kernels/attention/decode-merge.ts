@@ -32,6 +32,8 @@ export function mergeWhole(o: Outputs, items: i32, whole: WholeTurns): void {
   const { a, c, d, m } = o
   if (threadIdx.x === 0) {
     chainTold(o, whole)
+    // Others' parts are there for whoever meets this thread, and reads past the L1 cache.
+    if (whole.last !== 0) threadFence()
     m.whole.put(whole.last, 0)
   }
   meetComputing()
@@ -52,7 +54,6 @@ export function mergeWhole(o: Outputs, items: i32, whole: WholeTurns): void {
 function mergeParts(o: Outputs, rows: TurnRows): void {
   const { c } = o
   const { item } = rows
-  threadFence()
   for (const row of range(warpIdx, c.rows, WARPS)) {
     const place = placeOfRow(o, rows, row)
     if (place.isLive) {

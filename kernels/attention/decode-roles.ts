@@ -75,7 +75,7 @@ export function compute(o: Decode & { readonly a: QueryArguments & SumArguments 
   const { item: index } = walk.placeAt(i32(0))
   const item = loadItem(a.items, index)
   const word = readWord(i32(0))
-  if (c.ahead !== undefined) overlap()
+  if (c.ahead) overlap()
   readQuery(i32(0), item)
   giveWord(i32(0), word)
   meet()

@@ -23,11 +23,8 @@ export interface DecodeConfig extends KvConfig {
   readonly ctasPerMultiprocessor: number
   /** Blocks (the keys or the values of a unit) that a CTA has under way or in hand. */
   readonly slots: number
-  /**
-   * Blocks that are copied before the launch before has ended, which must then neither list the items nor store any other
-   * token than the sequences' query tokens.
-   */
-  readonly ahead?: number
+  /** Whether items are looked up, and older tokens copied, before the launch before has ended: see `decodeConfig`. */
+  readonly ahead: boolean
 }
 
 /** What follows from the constants. */
@@ -137,6 +134,9 @@ const fixedBytes = (D: number, rows: number, bits: number): number => {
  * `partials` has a slot for each split of a sequence that has several, [slots, PartialRows, PartialColumns] of f32, and
  * `arrivals` is [B, Counters] of i32, zeros before the first launch and after each. The list of items has zeros at first, too:
  * it is read before it is known how long it is.
+ *
+ * With `ahead` the kernel begins while the launch before it still runs. That one must not list items, nor store tokens that are
+ * not among the query tokens of their sequence, and whatever does must have been waited for before that one lets others begin.
  */
 export function decodeConfig(o: {
   readonly kv: KvFormatName
@@ -149,6 +149,7 @@ export function decodeConfig(o: {
   readonly multiprocessors: number
   readonly ctasPerMultiprocessor?: number
   readonly mostRows?: number
+  readonly ahead?: boolean
 }): DecodeConfig {
   const { kv, dtype, D, Hq, Hkv, queries } = o
   const { bits } = kvFormats[kv]
@@ -187,5 +188,6 @@ export function decodeConfig(o: {
     ctas: o.multiprocessors * ctas,
     ctasPerMultiprocessor: ctas,
     slots,
+    ahead: o.ahead ?? false,
   }
 }

@@ -57,7 +57,7 @@ export const decodeAttention = kernel(
     const o = { a, c, d, m: makeDecodeMemory(c, d), ring }
     if (threadIdx.x === 0) initBlockRing(c, ring)
     barrier()
-    if (c.ahead === undefined) overlap()
+    if (!c.ahead) overlap()
 
     const items = a.itemCount.at(0)
     if (warpIdx < WARPS) compute(o, items)

@@ -42,6 +42,7 @@ await testOnGpu('decode attention on CUDA', anyGpu, (_, device, test) => {
       const o = { kv, D, dtype: halfTypes[seed % 2]!, seed: seed++ }
       const all: DecodeOptions[] = [
         { ...o, ...one, sequences: edges },
+        { ...o, ...one, sequences: edges, ahead: true },
         { ...o, ...other, sequences: wide },
         { ...o, ...other, queries: 8, sequences: singles(1, 65, 130, 1025), window: 100 },
       ]

@@ -62,6 +62,11 @@ const cases: DecodeOptions[] = [
   { kv: 'kv16', dtype: 'f16', D: 64, Hq: 4, Hkv: 2, sequences: [...singles(1, 65, 1030), empty], seed: 12 },
   { kv: 'kv16', dtype: 'bf16', D: 96, Hq: 3, Hkv: 1, sequences: [{ context: 129, queries: 3 }], seed: 13 },
   { kv: 'kv16', dtype: 'bf16', D: 128, Hq: 1, Hkv: 1, sequences: singles(200), window: 100, seed: 14 },
+  // Launches that begin early: what was there before the step is read before it is known what the step adds.
+  {
+    ...{ kv: 'kv4', dtype: 'f16', D: 64, Hq: 2, Hkv: 1, ahead: true, seed: 21 },
+    sequences: [...singles(1, 1100, 128), { context: 140, queries: 3 }, empty],
+  },
 ] as DecodeOptions[]
 for (const o of cases) test(decodeName(o), () => runDecodeCase(device, o))
 
