@@ -1,6 +1,6 @@
 import { suggest } from '../codegen/suggest.ts'
 import type { GpuDescription } from './cuda/properties.ts'
-import type { Device } from './device.ts'
+import { type Device, DeviceError } from './device.ts'
 
 /** What there is to run on, and what `openDevice()` would take. */
 export interface DeviceReport {
@@ -45,13 +45,23 @@ export async function openDevice(
   if (wanted !== undefined && !/^cuda:\d+$/.test(wanted)) throw await unknownDevice(wanted)
   if (wanted !== undefined) {
     const { openCuda } = await import('./cuda/device.ts')
-    return openCuda(Number(wanted.slice('cuda:'.length)))
+    try {
+      return openCuda(Number(wanted.slice('cuda:'.length)))
+    } catch (error) {
+      throw withAdvice(error)
+    }
   }
   const { choice } = await describeDevices()
   if (choice.name !== 'emulator') return openDevice(choice.name)
   say(`quattuor: running on the PTX emulator, because ${choice.reason}`)
   return openEmulator(false)
 }
+
+/** An absent driver is no reason to do without a GPU that was asked for, but the emulator may do. */
+const withAdvice = (error: unknown): unknown =>
+  error instanceof DeviceError && error.code === 'NO_DRIVER'
+    ? new DeviceError(error.code, `${error.message}; install NVIDIA's driver, or take the device 'emulator'`)
+    : error
 
 /** Looks at the driver and the GPUs without opening any. Never throws. */
 export async function describeDevices(): Promise<DeviceReport> {
