@@ -1,15 +1,17 @@
 import { execFileSync } from 'node:child_process'
+import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { describeDevices } from '../../runtime/open-device.ts'
+import { packageRoot } from '../../runtime/package-root.ts'
 import type { Engine } from '../../serve/engine/engine.ts'
 import type { InferenceEngine } from '../../serve/engine/inference-engine.ts'
 import type { EngineRequest } from '../../serve/engine/request.ts'
 import { greedy } from '../../serve/sampling.ts'
 import { serveModel } from '../../serve/serve-model.ts'
 import { arrangedRequests } from '../support/arrangements.ts'
-import { nanoFolder } from '../support/http-service.ts'
 
+const nanoFolder = join(packageRoot(), 'examples/models/nano-w4a8kv4')
 const title = 'processes on GPUs that share requests'
 const { gpus } = await describeDevices()
 const usable = gpus.filter(({ target }) => target).map(({ name }) => name)
