@@ -91,12 +91,19 @@ function wgmmaSpace(format: WeightFormatName): Space<TileConstants> {
       const { band, tokens } = wgmma(c)
       return !dims || band === undefined || dims.M! > band * tokens
     })
+    .where('weights that are read again stay beside outputs too large for the cache', (c, _, dims) => {
+      const { keep, tokens } = wgmma(c)
+      return !dims || keep === undefined || (dims.M! > tokens && 2 * dims.M! * dims.N! > CACHE_BYTES)
+    })
     .where('few tiles of tokens', (tiles, _, dims) => {
       const c = wgmma(tiles)
       const most = c.kGroups * c.split > 1 ? 2 : c.tokens < 128 ? 4 : Number.POSITIVE_INFINITY
       return !dims || tokensUpTo(dims.M!) <= most * c.tokens
     })
 }
+
+/** About what the L2 cache of a Hopper GPU holds for all of its multiprocessors: a half of its 50 MB. */
+const CACHE_BYTES = 25e6
 
 /** The axes of one configuration. */
 const single = (tiles: WgmmaTiles): Record<string, readonly unknown[]> =>

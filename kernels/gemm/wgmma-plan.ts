@@ -140,6 +140,12 @@ export const holdsSlices = (t: WgmmaTiles): boolean => !isSliced(t) || heldSums(
 const rebalances = (t: WgmmaTiles): boolean =>
   consumerGroupsOf(t) === 2 && heldSums(t) >= 96 && t.ctasPerMultiprocessor === 1
 
+/**
+ * Whether the next words fit the registers beside sums and operands: three warpgroups have few. Words of eight bits would
+ * be operands themselves, which the product before still reads.
+ */
+const hasRoomAhead = (t: WgmmaTiles): boolean => consumerGroupsOf(t) !== 3 || heldSums(t) + 8 * t.steps <= 80
+
 /** Threads of a CTA. */
 export const wgmmaThreads = (t: WgmmaTiles): number =>
   consumerGroupsOf(t) * 128 + (rebalances(t) ? 128 : 32 * t.producers)
@@ -177,7 +183,7 @@ export function wgmmaPlan(t: WgmmaTiles, format: WeightFormat, x: OperandType): 
     sliced: isSliced(t),
     cluster: wgmmaCluster(t),
     rebalance: rebalances(t),
-    loadsAhead: format.bits === 4 && x !== 'i8',
+    loadsAhead: format.bits === 4 && hasRoomAhead(t),
     staged,
     stagingTiles: Math.min(t.staging, t.tokens / staged),
   }
