@@ -1,5 +1,6 @@
 import { Command } from 'commander'
 import { type CubinStatistics, cubinCache } from '../runtime/cuda/cubin-cache.ts'
+import { translationStore } from '../runtime/emulator/run/translation-store.ts'
 import type { StoreStatistics } from '../runtime/file-store.ts'
 import { type DeviceReport, describeDevices } from '../runtime/open-device.ts'
 import { type CacheStatistics, cacheFolder, programCache } from '../runtime/program-cache.ts'
@@ -16,6 +17,7 @@ export const doctorCommand = (): Command =>
       const devices = await describeDevices()
       const cache = await programCache().statistics()
       const cubins = await cubinCache().statistics()
+      const translations = (await translationStore()?.statistics()) ?? null
       const versions = {
         quattuor: packageVersion(),
         node: process.versions.node,
@@ -23,9 +25,15 @@ export const doctorCommand = (): Command =>
       }
       if (json)
         console.log(
-          JSON.stringify({ ...versions, ...devices, cache: { folder: cacheFolder(), ...cache }, cubins }),
+          JSON.stringify({
+            ...versions,
+            ...devices,
+            cache: { folder: cacheFolder(), ...cache },
+            cubins,
+            translations,
+          }),
         )
-      else console.log(doctorText(versions, devices, cache, cubins))
+      else console.log(doctorText(versions, devices, cache, cubins, translations))
     })
 
 function doctorText(
@@ -33,7 +41,10 @@ function doctorText(
   { driver, gpus, choice }: DeviceReport,
   { store: programs }: CacheStatistics,
   { store: cubins }: CubinStatistics,
+  translations: StoreStatistics | null,
 ): string {
+  const kept = (store: StoreStatistics | null, noun: string) =>
+    store === null ? 'off' : `${store.folder}: ${storeText(store, noun)}`
   const rows: [string, string][] = [
     ['quattuor', versions.quattuor],
     ['node', `${versions.node} on ${versions.platform}`],
@@ -48,7 +59,8 @@ function doctorText(
     ]),
     ['emulator', 'always there'],
     ['cache', programs === null ? 'off' : `${cacheFolder()}: ${storeText(programs, 'programs')}`],
-    ['cubins', cubins === null ? 'off' : `${cubins.folder}: ${storeText(cubins, 'files')}`],
+    ['cubins', kept(cubins, 'files')],
+    ['translated', kept(translations, 'kernels for the emulator')],
     ['would use', `${choice.name}, because ${choice.reason}`],
   ]
   const width = Math.max(...rows.map(([name]) => name.length))

@@ -20,9 +20,10 @@ import type { LaunchReport } from './checks/interface.ts'
 import { CheckedLauncher } from './run/checked-launch.ts'
 import { describeFailure } from './run/fault.ts'
 import { Heap } from './run/heap.ts'
-import { type EmulatorFunction, loadKernel } from './run/kernel.ts'
+import { type EmulatorFunction, fetchKernel, loadKernel } from './run/kernel.ts'
 import { EmulatorLaunch, type LaunchRecord } from './run/launch.ts'
 import { Launcher } from './run/launcher.ts'
+import { type TranslationStore, translationStore } from './run/translation-store.ts'
 
 export interface EmulatorOptions {
   /** Reports what a GPU forgives: slower by far. Default: off. */
@@ -40,6 +41,8 @@ export interface EmulatorOptions {
   readonly target?: TargetName
   /** Device memory in bytes, at most 4 GiB less 64 KiB (the default). */
   readonly memoryBytes?: number
+  /** Where translated kernels are kept. Default: the user's cache folder. */
+  readonly translations?: TranslationStore
 }
 
 const maxMemoryBytes = 2 ** 32 - 2 ** 16
@@ -166,6 +169,9 @@ export class EmulatorDevice implements Device {
   }
 
   async loadAll(programs: readonly Program[]): Promise<EmulatorFunction[]> {
+    // What checks make of a kernel is for tests, and is not kept.
+    const store = this.#options.checks ? null : (this.#options.translations ?? translationStore())
+    for (const program of programs) if (!this.#functions.has(program)) await fetchKernel(program, store)
     return programs.map((program) => this.load(program))
   }
 

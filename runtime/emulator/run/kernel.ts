@@ -5,6 +5,7 @@ import { parsePtx } from '../ptx/parser.ts'
 import { type Translation, translate } from '../translate/translate.ts'
 import { type WasmModule, WebAssembly } from '../wasm/host.ts'
 import { type ArenaLayout, layOutArena } from './arena.ts'
+import type { StoredTranslation, TranslationStore } from './translation-store.ts'
 
 /** A translated kernel, shared by all programs with the same text, shape and shared memory. */
 export interface LoadedKernel {
@@ -31,9 +32,24 @@ const kept = new Map<string, LoadedKernel>()
 
 /** The kernel of a program, translated unless a device of this process had the same lately. */
 export function loadKernel(program: Program, checks: boolean): LoadedKernel {
-  const shape = [program.name, checks, program.block.join(), program.sharedBytes, program.params.length]
-  const key = `${shape.join('|')}|${program.ptx}`
-  const loaded = kept.get(key) ?? translateKernel(program, checks)
+  const key = keyOf(program, checks)
+  return keep(key, kept.get(key) ?? makeKernel(program, checks))
+}
+
+/** Sees to it that `loadKernel` finds a kernel without checks, from the disk or, for the next process, put there. */
+export async function fetchKernel(program: Program, store: TranslationStore | null): Promise<void> {
+  const key = keyOf(program, false)
+  if (!store || kept.has(key)) return
+  const stored = await store.read(program)
+  const loaded = keep(key, makeKernel(program, false, stored))
+  if (!stored) await store.write(program, loaded.translation)
+}
+
+function keyOf({ name, block, sharedBytes, params, ptx }: Program, checks: boolean): string {
+  return [name, checks, block.join(), sharedBytes, params.length, ptx].join('|')
+}
+
+function keep(key: string, loaded: LoadedKernel): LoadedKernel {
   kept.delete(key)
   kept.set(key, loaded)
   const [oldest] = kept.keys()
@@ -41,7 +57,7 @@ export function loadKernel(program: Program, checks: boolean): LoadedKernel {
   return loaded
 }
 
-function translateKernel(program: Program, checks: boolean): LoadedKernel {
+function makeKernel(program: Program, checks: boolean, stored?: StoredTranslation): LoadedKernel {
   if (latest?.text !== program.ptx) latest = { text: program.ptx, module: parsePtx(program.ptx) }
   const kernel = latest.module.kernels.find((candidate) => candidate.name === program.name)
   if (!kernel)
@@ -51,7 +67,9 @@ function translateKernel(program: Program, checks: boolean): LoadedKernel {
   checkShape(program, kernel)
   const dynamic = kernel.sharedVariables.find((variable) => variable.bytes === 0)
   const sharedBytes = Math.max(kernel.staticSharedBytes, (dynamic?.offset ?? 0) + program.sharedBytes)
-  const translation = translate(kernel, { block: program.block, sharedBytes, checks })
+  const translation = stored
+    ? { ...stored, kernel, sites: [], counted: [] }
+    : translate(kernel, { block: program.block, sharedBytes, checks })
   const [cluster] = kernel.cluster
   const threads = program.block[0] * program.block[1] * program.block[2]
   return {
