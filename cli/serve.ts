@@ -1,4 +1,4 @@
-import type { Server } from 'node:http'
+import { createServer, type Server } from 'node:net'
 import { Command, Option } from 'commander'
 import { pino } from 'pino'
 import { Metrics } from '../serve/http/metrics.ts'
@@ -94,6 +94,7 @@ async function serve(wanted: string | undefined, options: ServeOptions): Promise
   const logger = pino({ level: options.logLevel })
   const bar = progressBar('Loading')
   const { folder, name } = await servedFolder(wanted, options)
+  await checkAddress(options)
   const { model, ready, notes } = await serveModel(folder, {
     ...options,
     name: options.name ?? name,
@@ -150,13 +151,23 @@ async function serve(wanted: string | undefined, options: ServeOptions): Promise
   if (engine.failed) throw engine.closed!.cause
 }
 
+/** Tells what is wrong with an address before a model is loaded. */
+async function checkAddress(options: ServeOptions): Promise<void> {
+  const server = createServer()
+  await listen(server, options)
+  await new Promise((resolve) => server.close(resolve))
+}
+
+/** Listens, and returns the URL. Throws `UsageError`. */
 function listen(server: Server, { host, port }: ServeOptions): Promise<string> {
   return new Promise((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) =>
+    server.once('error', ({ code, message }: NodeJS.ErrnoException) =>
       reject(
-        error.code === 'EADDRINUSE'
-          ? new UsageError(`port ${port} of ${host} is taken; choose another with --port`)
-          : error,
+        new UsageError(
+          code === 'EADDRINUSE'
+            ? `port ${port} of ${host} is taken; choose another with --port`
+            : `port ${port} of ${host} cannot be listened on (${message}); choose others with --host and --port`,
+        ),
       ),
     )
     server.listen(port, host, () => {

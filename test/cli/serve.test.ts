@@ -1,5 +1,6 @@
 import { type ChildProcess, execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import OpenAI from 'openai'
 import { test } from 'uvu'
@@ -160,6 +161,14 @@ test('what cannot be served is said in a sentence', async () => {
   assertRefused(await runCli('serve', model, '--sequences', '0'), 'whole number of at least 1')
   assertRefused(await runCli('serve', model, '--port', '65536'), 'from 0 to 65535')
   assertRefused(await runCli('serve', model, '--log-level', 'loud'), 'Allowed choices are fatal')
+  assertRefused(await runCli('serve', model, '--host', '192.0.2.1'), 'cannot be listened on')
+  const other = createServer()
+  const port = await new Promise<number>((resolve) =>
+    other.listen(0, '127.0.0.1', () => resolve((other.address() as AddressInfo).port)),
+  )
+  const taken = await runCli('serve', model, '--port', String(port), ...small)
+  other.close()
+  assertRefused(taken, `port ${port} of 127.0.0.1 is taken`)
 })
 
 test.run()
