@@ -64,6 +64,8 @@ export async function measureDecode(device: Device, point: DecodePoint): Promise
   const config = decodeConfig({
     ...{ kv, dtype, D, Hq, Hkv, queries, target: device.target },
     multiprocessors: device.properties.multiprocessors,
+    // As in a step, whose lists are long there, and where the launch before is another kernel than attention.
+    ahead: true,
   })
   const { bits } = kvFormats[kv]
   const tokenBytes = 2 * Hkv * ((D * bits) / 8 + (config.kvParams ? 4 : 0))
@@ -121,6 +123,7 @@ export async function measureDecode(device: Device, point: DecodePoint): Promise
     launches.push(await prepare(device, decodeAttention, config, { ...shared, ...list, pages }))
   }
   try {
+    await device.synchronize()
     launches[0]!.run()
     await device.synchronize()
     if (bits < 16) await checkRows(point, contexts, { ...shared, table: tables[0]!, maxPages })

@@ -132,6 +132,8 @@ export interface Stream {
   /** The slot of the next block, and the stage of its parameters. */
   slot: i32
   stage: i32
+  /** 1 where only one block is under way at first. */
+  isShallow: i32
 }
 
 /** A unit to copy. */
@@ -164,9 +166,14 @@ function makeStream(a: CopySource, c: DecodeConfig, d: DecodeShape, items: i32):
     next: [i32(0), i32(0)],
     slot: i32(0),
     stage: i32(0),
+    isShallow: i32(0),
   }
   lookAhead(a, c, d, s)
   enterItem(a, c, d, s)
+  if (c.shallow !== undefined) {
+    const work = s.left + 1 + s.ahead.units
+    s.isShallow = i32(work * 8 <= loadItem(a.items, i32(0)).units * c.shallow)
+  }
   return s
 }
 
@@ -175,7 +182,8 @@ export function startCopies(a: CopySource, c: DecodeConfig, d: DecodeShape, ring
   const s = makeStream(a, c, d, items)
   for (const block of unroll(c.slots - 1)) {
     if (c.ahead && hasEngine() && (s.now.unit + 1) * UNIT > s.now.old) waitForPrevious()
-    copyBlock(a, c, d, ring, s, block % 2 === 0 ? KEYS : VALUES)
+    if (block === 0 || c.shallow === undefined || s.isShallow === 0)
+      copyBlock(a, c, d, ring, s, block % 2 === 0 ? KEYS : VALUES)
   }
   if (c.ahead) overlap()
   return s
@@ -240,9 +248,14 @@ function loadNext(a: CopySource, s: Stream): void {
  * first unit there were none, but for their place.
  */
 export function copyTwo(a: CopySource, c: DecodeConfig, d: DecodeShape, ring: Ring, s: Stream): void {
-  const first = c.slots % 2 === 0 ? VALUES : KEYS
-  copyBlock(a, c, d, ring, s, first)
-  copyBlock(a, c, d, ring, s, VALUES - first)
+  if (c.shallow !== undefined && s.isShallow !== 0) {
+    copyBlock(a, c, d, ring, s, VALUES)
+    copyBlock(a, c, d, ring, s, KEYS)
+  } else {
+    const first = c.slots % 2 === 0 ? VALUES : KEYS
+    copyBlock(a, c, d, ring, s, first)
+    copyBlock(a, c, d, ring, s, VALUES - first)
+  }
 }
 
 /** Starts the copy of the stream's next block, if there is one, into the next slot, which nobody reads any more. */

@@ -25,6 +25,8 @@ export interface DecodeConfig extends KvConfig {
   readonly slots: number
   /** Whether items are looked up, and older tokens copied, before the launch before has ended: see `decodeConfig`. */
   readonly ahead: boolean
+  /** Eighths of the longest item's units up to which a CTA's work is little: it has fewer copies under way. */
+  readonly shallow?: number
 }
 
 /** What follows from the constants. */
@@ -66,6 +68,9 @@ export const WARP_TOKENS = UNIT / WARPS
 
 /** Rows of an MMA's free side. */
 const SIDE_ROWS = 8
+
+/** Rows of a pass at most: those of two. */
+const MOST_ROWS = 16
 
 /** Bytes of parameters of a page and head, keys' and values'. */
 export const PAGE_PARAM_BYTES = 2 * PAGE_TOKENS * 4
@@ -154,7 +159,7 @@ export function decodeConfig(o: {
   const { kv, dtype, D, Hq, Hkv, queries } = o
   const { bits } = kvFormats[kv]
   const group = Hq / Hkv
-  const rows = Math.min(o.mostRows ?? SIDE_ROWS, group * queries)
+  const rows = Math.min(o.mostRows ?? MOST_ROWS, group * queries)
   const blockBytes = (UNIT * D * bits) / 8
   const paramBytes = bits < 16 ? (UNIT / PAGE_TOKENS) * PAGE_PARAM_BYTES : 0
   const placing = (ctas: number) => {
@@ -162,10 +167,10 @@ export function decodeConfig(o: {
     const room = share - fixedBytes(D, rows, bits)
     const fits = (slots: number) => slots * blockBytes + Math.ceil(slots / 2) * paramBytes <= room
     // Few blocks where many CTAs ask for them: what is asked for early holds up what is needed first.
-    const most = ctas >= 4 ? 3 : MOST_SLOTS
+    const most = ctas >= 4 ? 3 : rows > SIDE_ROWS ? 4 : MOST_SLOTS
     return { ctas, slots: [8, 7, 6, 5, 4, 3, 2].find((n) => n <= most && fits(n)) ?? 0 }
   }
-  const wanted = bits > 4 ? 2 : isPaired(bits, rows) ? 4 : 3
+  const wanted = bits > 4 || rows > SIDE_ROWS ? 2 : isPaired(bits, rows) ? 4 : 3
   const placings = (
     o.ctasPerMultiprocessor === undefined
       ? [4, 3, 2, 1].filter((ctas) => ctas <= wanted)
