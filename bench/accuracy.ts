@@ -50,7 +50,7 @@ await runBench(
     .requiredOption('--test <file>', 'text that is reported')
     .requiredOption('--calibration <files...>', 'texts to calibrate on, each alone')
     .option('--recipes <names...>', 'recipes, or paths of some', [...roundings, ...shipped])
-    .option('--steps', 'also what leads to each recipe, pass by pass, with one seed')
+    .option('--steps', 'also what leads to each recipe, pass by pass, with the first text and one seed')
     .option('--seeds <n>', 'seeds of each recipe and text', wholeNumber(1), 3)
     .option('--calibration-windows <n>', 'windows to calibrate on', wholeNumber(1), 96)
     .option('--window <n>', 'tokens of a window', wholeNumber(2), 1024)
@@ -85,7 +85,10 @@ function planned({ recipes, steps, calibration, seeds }: AccuracyOptions): Accur
   // The last step is the recipe itself.
   const leading = steps ? named.flatMap((recipe) => ladder(recipe).slice(0, -1)) : []
   const texts = calibration.map((path) => basename(path))
-  return [...planRuns([recipeNamed('bf16'), ...named], texts, seeds), ...planRuns(leading, texts, 1)]
+  return [
+    ...planRuns([recipeNamed('bf16'), ...named], texts, seeds),
+    ...planRuns(leading, texts.slice(0, 1), 1),
+  ]
 }
 
 /** The rows of so many processes, each with its part of the work. Throws where one of them fails. */

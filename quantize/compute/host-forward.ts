@@ -39,31 +39,78 @@ export function rotary(m: HostMat, headDim: number, cosSin: HostMat): void {
 
 export function attention(dst: HostMat, q: HostMat, k: HostMat, v: HostMat, shape: AttentionShape): void {
   const { heads, kvHeads, headDim: D, window, scale, sliding = window } = shape
-  const scores = new Float64Array(window)
+  // Of a whole number of four keys: what lies behind the last one has no weight.
+  const weights = new Float64Array(window + 3)
   const out = new Float64Array(D)
   for (let t = 0; t < q.rows; t++) {
     const first = Math.max(t - (t % window), t - sliding + 1)
+    const count = t + 1 - first
     for (let head = 0; head < heads; head++) {
       const shared = Math.floor(head / (heads / kvHeads)) * D
-      const own = t * q.columns + head * D
-      let most = Number.NEGATIVE_INFINITY
-      for (let s = first; s <= t; s++) {
-        let sum = 0
-        const at = s * k.columns + shared
-        for (let d = 0; d < D; d++) sum += q.values[own + d]! * k.values[at + d]!
-        scores[s - first] = sum * scale
-        most = Math.max(most, sum * scale)
-      }
+      const query = q.values.subarray(t * q.columns + head * D, t * q.columns + (head + 1) * D)
+      const most = scores(weights, query, k, { first, count, shared, scale })
       let total = 0
-      out.fill(0)
-      for (let s = first; s <= t; s++) {
-        const weight = Math.exp(scores[s - first]! - most)
-        total += weight
-        const at = s * v.columns + shared
-        for (let d = 0; d < D; d++) out[d]! += weight * v.values[at + d]!
+      for (let s = 0; s < count; s++) {
+        weights[s] = Math.exp(weights[s]! - most)
+        total += weights[s]!
       }
+      weighted(out, weights, v, { first, count, shared })
       for (let d = 0; d < D; d++) dst.values[t * dst.columns + head * D + d] = out[d]! / total
     }
+  }
+}
+
+/** The keys or values that a query sees: rows from `first` on, from column `shared` on. */
+interface Seen {
+  readonly first: number
+  readonly count: number
+  readonly shared: number
+}
+
+/** dst[s] = scale · query · key s; returns the largest. Four keys at once, whose sums do not wait for each other. */
+function scores(
+  dst: Float64Array,
+  query: Values,
+  { values, columns, rows }: HostMat,
+  { first, count, shared, scale }: Seen & { readonly scale: number },
+): number {
+  const D = query.length
+  let most = Number.NEGATIVE_INFINITY
+  for (let s = 0; s < count; s += 4) {
+    const at = (s0: number): number => Math.min(first + s0, rows - 1) * columns + shared
+    const [a, b, c, e] = [at(s), at(s + 1), at(s + 2), at(s + 3)]
+    let [s0, s1, s2, s3] = [0, 0, 0, 0]
+    for (let d = 0; d < D; d++) {
+      const x = query[d]!
+      s0 += x * values[a + d]!
+      s1 += x * values[b + d]!
+      s2 += x * values[c + d]!
+      s3 += x * values[e + d]!
+    }
+    dst[s] = s0 * scale
+    dst[s + 1] = s1 * scale
+    dst[s + 2] = s2 * scale
+    dst[s + 3] = s3 * scale
+    for (let i = s; i < Math.min(s + 4, count); i++) most = Math.max(most, dst[i]!)
+  }
+  return most
+}
+
+/** dst = Σ weights[s] · value s, four at once. */
+function weighted(
+  dst: Float64Array,
+  weights: Float64Array,
+  { values, columns, rows }: HostMat,
+  { first, count, shared }: Seen,
+): void {
+  dst.fill(0)
+  weights.fill(0, count, Math.ceil(count / 4) * 4)
+  for (let s = 0; s < count; s += 4) {
+    const at = (s0: number): number => Math.min(first + s0, rows - 1) * columns + shared
+    const [a, b, c, e] = [at(s), at(s + 1), at(s + 2), at(s + 3)]
+    const [w0, w1, w2, w3] = [weights[s]!, weights[s + 1]!, weights[s + 2]!, weights[s + 3]!]
+    for (let d = 0; d < dst.length; d++)
+      dst[d]! += w0 * values[a + d]! + w1 * values[b + d]! + (w2 * values[c + d]! + w3 * values[e + d]!)
   }
 }
 

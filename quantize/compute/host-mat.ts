@@ -45,36 +45,56 @@ export function rowProducts(
   add: boolean,
   first: (row: number) => number = () => 0,
 ): void {
-  const K = a.columns
-  const [x, y] = [a.values, b.values]
-  for (let i = 0; i < a.rows; i++) {
-    const at = i * K
-    const out = i * dst.columns
-    let j = first(i)
-    // Four at once: each value of a is read once for all, and the sums do not wait for each other.
-    for (; j + 4 <= b.rows; j += 4) {
-      const b0 = j * K
-      const [b1, b2, b3] = [b0 + K, b0 + 2 * K, b0 + 3 * K]
-      let [s0, s1, s2, s3] = [0, 0, 0, 0]
-      for (let k = 0; k < K; k++) {
-        const v = x[at + k]!
-        s0 += v * y[b0 + k]!
-        s1 += v * y[b1 + k]!
-        s2 += v * y[b2 + k]!
-        s3 += v * y[b3 + k]!
-      }
-      const o = out + j
-      dst.values[o] = add ? dst.values[o]! + s0 : s0
-      dst.values[o + 1] = add ? dst.values[o + 1]! + s1 : s1
-      dst.values[o + 2] = add ? dst.values[o + 2]! + s2 : s2
-      dst.values[o + 3] = add ? dst.values[o + 3]! + s3 : s3
-    }
-    for (; j < b.rows; j++) {
-      let sum = 0
-      for (let k = 0; k < K; k++) sum += x[at + k]! * y[j * K + k]!
-      dst.values[out + j] = add ? dst.values[out + j]! + sum : sum
+  const sums = new Float64Array(8)
+  for (let i = 0; i < a.rows; i += 2) {
+    // Two rows of a: the last one twice where it is alone.
+    const next = Math.min(i + 1, a.rows - 1)
+    for (let j = first(i); j < b.rows; j += 4) {
+      const rows = [j, j + 1, j + 2, j + 3].map((row) => Math.min(row, b.rows - 1) * b.columns)
+      products(sums, a, i * a.columns, next * a.columns, b, rows)
+      for (let r = 0; r <= next - i; r++)
+        for (let c = 0; c < Math.min(4, b.rows - j); c++) {
+          const o = (i + r) * dst.columns + j + c
+          if (j + c >= first(i + r)) dst.values[o] = (add ? dst.values[o]! : 0) + sums[4 * r + c]!
+        }
     }
   }
+}
+
+/** Sums of two rows of a with four of b: each value is read once for all, and the sums do not wait for each other. */
+function products(
+  dst: Float64Array,
+  { values: x, columns: K }: HostMat,
+  a0: number,
+  a1: number,
+  { values: y }: HostMat,
+  [b0, b1, b2, b3]: readonly number[],
+): void {
+  let [s0, s1, s2, s3] = [0, 0, 0, 0]
+  let [t0, t1, t2, t3] = [0, 0, 0, 0]
+  for (let k = 0; k < K; k++) {
+    const [v, w] = [x[a0 + k]!, x[a1 + k]!]
+    const p = y[b0! + k]!
+    s0 += v * p
+    t0 += w * p
+    const q = y[b1! + k]!
+    s1 += v * q
+    t1 += w * q
+    const r = y[b2! + k]!
+    s2 += v * r
+    t2 += w * r
+    const u = y[b3! + k]!
+    s3 += v * u
+    t3 += w * u
+  }
+  dst[0] = s0
+  dst[1] = s1
+  dst[2] = s2
+  dst[3] = s3
+  dst[4] = t0
+  dst[5] = t1
+  dst[6] = t2
+  dst[7] = t3
 }
 
 export function transposeInto(dst: HostMat, src: HostMat): void {
