@@ -7,7 +7,7 @@ import {
   runDecode,
   runDecodeCase,
 } from '../kernels/cases/decode.ts'
-import { anyGpu, testOnGpu } from '../support/gpu-cases.ts'
+import { anyGpu, someOf, testOnGpu } from '../support/gpu-cases.ts'
 import { halfTypes } from '../support/halfs.ts'
 import { assertSame } from '../support/run-kernel.ts'
 
@@ -19,6 +19,7 @@ const wide = [
   { context: 130, queries: 3 },
   { context: 1100, queries: 2 },
 ]
+const formats = ['kv4', 'kv8', 'kv16'] as const
 const heads = [
   { Hq: 1, Hkv: 1 },
   { Hq: 8, Hkv: 4 },
@@ -33,28 +34,33 @@ const heads = [
 await testOnGpu('decode attention on CUDA', anyGpu, (_, device, test) => {
   let seed = 1
   const cases: DecodeOptions[] = []
-  /** All programs, at the first test's. */
-  let compiled: Promise<void> | undefined
-  for (const kv of ['kv4', 'kv8', 'kv16'] as const) {
+  for (const kv of formats) {
     for (const D of [64, 96, 128, 256]) {
       // Two programs each: what is compiled is most of the time.
       const [one, other] = [heads[seed % 7]!, heads[(seed + 3) % 7]!]
       const o = { kv, D, dtype: halfTypes[seed % 2]!, seed: seed++ }
-      const all: DecodeOptions[] = [
+      cases.push(
         { ...o, ...one, sequences: edges },
         { ...o, ...one, sequences: edges, ahead: true },
         { ...o, ...other, sequences: wide },
         { ...o, ...other, queries: 8, sequences: singles(1, 65, 130, 1025), window: 100 },
-      ]
-      cases.push(...all)
-      for (const each of all) {
-        test(decodeName(each), async () => {
-          compiled ??= compileDecode(device, cases)
-          await compiled
-          await runDecodeCase(device, each)
-        })
-      }
+      )
     }
+  }
+  const every = process.env.QUATTUOR_TEST_EVERY
+  const some = someOf(cases, every)
+  /** All programs, at the first test's. */
+  let compiled: Promise<void> | undefined
+  for (const each of some) {
+    test(decodeName(each), async () => {
+      compiled ??= compileDecode(device, some)
+      await compiled
+      await runDecodeCase(device, each)
+    })
+  }
+  // Under tools that make the GPU slow these would take too long.
+  if (every !== undefined) return
+  for (const kv of formats) {
     // Parts are units, units of runs of four, and splits.
     const planCtas = { kv4: 1000, kv8: 100, kv16: 40 }[kv]
     test(`${kv}: a context of more parts than a warp has lanes`, () =>
