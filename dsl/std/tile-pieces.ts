@@ -51,13 +51,13 @@ function lastWave({ rows, tokens, steps, pieces }: StreamedTiles): LastWave {
 const runBegin = (tiles: StreamedTiles, { count, ctas }: LastWave, cta: i32): i32 =>
   idiv(count * tiles.steps * Math.min(cta, ctas), Math.max(ctas, 1))
 
-/** The piece that begins at step `at` of the last wave and ends at `until` at the latest, or a whole tile before that. */
-function pieceAt(tiles: StreamedTiles, wave: LastWave, turn: i32, at: i32, until: i32): PieceTile {
+/** A CTA's piece of a turn: a whole tile, or behind those the piece that ends its run of steps `from` to `until` - 1. */
+function pieceAt(tiles: StreamedTiles, wave: LastWave, turn: i32, from: i32, until: i32): PieceTile {
   const isWhole = turn < wave.turns
-  const shared = idiv(at, tiles.steps)
+  const shared = idiv(Math.max(until - 1, 0), tiles.steps)
   const index = isWhole ? turn * gridDim.x + blockIdx.x : wave.first + shared
-  const begin = isWhole ? 0 : at - shared * tiles.steps
-  const end = isWhole ? tiles.steps : Math.min(tiles.steps, begin + until - at)
+  const begin = isWhole ? 0 : Math.max(from - shared * tiles.steps, 0)
+  const end = isWhole ? tiles.steps : until - shared * tiles.steps
   const row = idiv(index, tiles.tokens)
   return { row, token: index - row * tiles.tokens, piece: { begin, end, shared: isWhole ? -1 : shared } }
 }
@@ -65,30 +65,38 @@ function pieceAt(tiles: StreamedTiles, wave: LastWave, turn: i32, at: i32, until
 /** The first piece of the calling CTA; of no steps where it has none. */
 export function firstPiece(tiles: StreamedTiles): PieceTile {
   const wave = lastWave(tiles)
-  const at = runBegin(tiles, wave, blockIdx.x)
-  return pieceAt(tiles, wave, 0, at, runBegin(tiles, wave, blockIdx.x + 1))
+  const from = runBegin(tiles, wave, blockIdx.x)
+  return pieceAt(tiles, wave, 0, from, runBegin(tiles, wave, blockIdx.x + 1))
 }
 
-/** Runs `body` for each piece of the calling CTA in a grid along x: whole tiles, then those of its run. */
+/**
+ * Runs `body` for each piece of the calling CTA in a grid along x: whole tiles, then those of its run, the last one first.
+ * So who has the end of a tile comes to it when all others have had theirs for a while.
+ */
 export function forEachPiece(tiles: StreamedTiles, body: (tile: PieceTile) => void): void {
   const wave = lastWave(tiles)
-  const until = runBegin(tiles, wave, blockIdx.x + 1)
-  let at: i32 = runBegin(tiles, wave, blockIdx.x)
-  for (let turn: i32 = 0; turn < wave.turns || at < until; turn++) {
-    const tile = pieceAt(tiles, wave, turn, at, until)
+  const from = runBegin(tiles, wave, blockIdx.x)
+  let until: i32 = runBegin(tiles, wave, blockIdx.x + 1)
+  for (let turn: i32 = 0; turn < wave.turns || from < until; turn++) {
+    const tile = pieceAt(tiles, wave, turn, from, until)
     body(tile)
-    at += turn < wave.turns ? 0 : tile.piece.end - tile.piece.begin
+    until -= turn < wave.turns ? 0 : tile.piece.end - tile.piece.begin
   }
 }
 
-/** The CTAs that have pieces of a tile of the last wave, from the first to the last. */
-export function sharersOf(tiles: StreamedTiles, shared: i32): { readonly first: i32; readonly last: i32 } {
+/** The first CTA that has a piece of a tile of the last wave: those from there to the one that has its end share it. */
+export function firstSharer(tiles: StreamedTiles, shared: i32): i32 {
   const wave = lastWave(tiles)
-  // Run r begins at ⌊r · steps / ctas⌋: the last run that begins at a step or before.
-  const runOf = (step: i32): i32 => idiv((step + 1) * wave.ctas - 1, wave.count * tiles.steps)
-  return { first: runOf(shared * tiles.steps), last: runOf((shared + 1) * tiles.steps - 1) }
+  // Run r begins at ⌊r · steps / ctas⌋: the last run that begins at the tile's first step or before.
+  return idiv((shared * tiles.steps + 1) * wave.ctas - 1, wave.count * tiles.steps)
 }
 
-/** Which of the two pieces of its run a CTA has of a tile of the last wave: 0 for that with which the run begins, or 1. */
-export const turnOfPiece = (tiles: StreamedTiles, cta: i32, shared: i32): i32 =>
-  shared - idiv(runBegin(tiles, lastWave(tiles), cta), tiles.steps)
+/** The step of its tile with which the calling CTA's run begins, and that which its end would be the next: 0 at a tile's end. */
+export function runEnds(tiles: StreamedTiles): { readonly begin: i32; readonly end: i32 } {
+  const wave = lastWave(tiles)
+  const ofTile = (step: i32): i32 => step - idiv(step, tiles.steps) * tiles.steps
+  return {
+    begin: ofTile(runBegin(tiles, wave, blockIdx.x)),
+    end: ofTile(runBegin(tiles, wave, blockIdx.x + 1)),
+  }
+}

@@ -1,26 +1,26 @@
 import {
-  atomicAdd,
+  atomicExchange,
   blockIdx,
   i32,
   load,
   namedBarrier,
   range,
-  shared,
   staticAssert,
   store,
   threadFence,
   threadIdx,
   unroll,
 } from '../../dsl/index.ts'
-import { type StreamedTiles, sharersOf, turnOfPiece } from '../../dsl/std/index.ts'
+import { firstSharer, runEnds, type StreamedTiles } from '../../dsl/std/index.ts'
 import type { TileSums } from './wgmma-epilogue.ts'
 import { pieceQuad } from './wgmma-plan.ts'
 import type { WgmmaProduct } from './wgmma-product.ts'
 
 /**
  * Adds up the pieces of a tile that several CTAs have of it, warpgroup by warpgroup; returns whether the caller has the
- * whole sums. Each piece but the last to arrive goes to device memory, and who arrives last adds them to its own. Nobody
- * waits for a CTA, so it does not matter which of them run at the same time. Called by the threads of a warpgroup.
+ * whole sums, which is who has the end of the tile. All others put theirs into device memory. A CTA comes to its piece of a
+ * tile's end last, and waits for CTAs before it in the grid alone, which had theirs before or at the same time. Called by
+ * the threads of a warpgroup.
  */
 export function joinPieces(g: WgmmaProduct, streamed: StreamedTiles, o: TileSums): boolean {
   const { a, c } = g
@@ -29,60 +29,55 @@ export function joinPieces(g: WgmmaProduct, streamed: StreamedTiles, o: TileSums
     'CTAs that share tiles take `scratch`, of the shape that scratchShape gives: give scratch: true with `pieces`',
   )
   const scratch = a.scratch!
-  const seen = shared<i32>('i32', [c.rowGroups])
-  const { shared: tile } = o.tile.piece!
+  const { begin, end, shared: tile } = o.tile.piece!
+  const isWhole = tile < 0
+  const isEnd = isWhole || end === streamed.steps
   const id = 1 + o.rowGroup
   const thread = threadIdx.x & 127
-  let hasAll = tile < 0
-  if (!hasAll) {
-    const { first, last } = sharersOf(streamed, tile)
-    const others = last - first
-    const counter = [tile * c.rowGroups + o.rowGroup, 0] as const
-    const arrive = (arrivals: number): void => {
-      if (thread === 0) seen.put(atomicAdd(scratch, counter, i32(arrivals)), o.rowGroup)
-      namedBarrier(id, 128)
-    }
-    // Where all others have arrived, nothing is stored.
-    arrive(0)
-    hasAll = seen.at(o.rowGroup) === others
-    if (!hasAll) {
-      eachQuad(g, o, slotOf(streamed, blockIdx.x, tile), (quad, sums, i) => {
-        store(scratch, [quad, 0], sums.slice(i, i + 4))
-      })
+  const flag = (cta: i32) => [cta * c.rowGroups + o.rowGroup, 0] as const
+  if (!isEnd) {
+    eachQuad(g, o, blockIdx.x, (quad, sums, i) => {
+      store(scratch, [quad, 0], sums.slice(i, i + 4))
+    })
+  }
+  if (!isWhole) {
+    const run = runEnds(streamed)
+    // Said behind the CTA's last piece: by then the sums of the one before have long arrived.
+    if (begin === run.begin && run.end > 0) {
       threadFence()
       namedBarrier(id, 128)
-      arrive(1)
-      hasAll = seen.at(o.rowGroup) === others
+      if (thread === 0) atomicExchange(scratch, flag(blockIdx.x), i32(1))
     }
-    if (hasAll) {
-      threadFence()
-      for (const cta of range(first, last + 1)) {
-        if (cta !== blockIdx.x) {
-          eachQuad(g, o, slotOf(streamed, cta, tile), (quad, sums, i) => {
-            const others = load(scratch, [quad, 0], 4)
-            for (const j of unroll(4)) sums[i + j] = sums[i + j]! + others[j]!
-          })
+    if (isEnd) {
+      const first = firstSharer(streamed, tile)
+      if (thread === 0) {
+        for (const cta of range(first, blockIdx.x)) {
+          // Zero again, for the next launch.
+          let seen: i32 = 0
+          while (seen === 0) seen = atomicExchange(scratch, flag(cta), i32(0))
         }
       }
-      // For the next launch.
-      if (thread === 0) store(scratch, counter, [i32(0)])
+      namedBarrier(id, 128)
+      threadFence()
+      for (const cta of range(first, blockIdx.x)) {
+        eachQuad(g, o, cta, (quad, sums, i) => {
+          const others = load(scratch, [quad, 0], 4)
+          for (const j of unroll(4)) sums[i + j] = sums[i + j]! + others[j]!
+        })
+      }
     }
   }
-  return hasAll
+  return isEnd
 }
 
-/** Where a CTA keeps its piece of a tile. */
-const slotOf = (streamed: StreamedTiles, cta: i32, tile: i32): i32 =>
-  2 * cta + turnOfPiece(streamed, cta, tile)
-
-/** Runs `body` for each four sums of a thread, from the `i`-th of a block's `sums` on, and their place in `scratch`. */
+/** Runs `body` for each four sums of a thread, from the `i`-th of a block's `sums` on, and a CTA's place for them. */
 function eachQuad(
   { c }: WgmmaProduct,
   o: TileSums,
-  slot: i32,
+  cta: i32,
   body: (quad: i32, sums: number[], i: number) => void,
 ): void {
-  const first = pieceQuad(c, slot, o.rowGroup) + (threadIdx.x & 127)
+  const first = pieceQuad(c, cta, o.rowGroup) + (threadIdx.x & 127)
   o.acc.forEach((sums, b) => {
     for (const i of unroll(0, c.tokens / 2, 4)) body(first + ((b * c.tokens) / 8 + i / 4) * 128, sums, i)
   })

@@ -193,27 +193,27 @@ export function wgmmaPlan(t: WgmmaTiles, format: WeightFormat, x: OperandType): 
 const stageBytes = (t: WgmmaTiles, plan: WgmmaPlan): number =>
   plan.activationBytes + plan.strips * Math.ceil(t.units) * plan.placeWords * 4
 
-/** Quads of words of `scratch` before the sums: counters of the arrivals at the shared tiles, by warpgroup. */
-const COUNTER_QUADS = 1024
+/** Quads of words of `scratch` before the sums: what warpgroups of CTAs say of theirs. */
+const FLAG_QUADS = 1024
 
 /** Quads of sums of a piece: those of a tile. */
 const pieceQuads = (t: WgmmaTiles): number => (t.rowGroups * t.blocks * unitRows * t.tokens) / 4
 
 /**
- * Extents of the `scratch` of tiles whose last wave is shared: two pieces for each CTA. Zeros before the first launch, and
+ * Extents of the `scratch` of tiles whose last wave is shared: a piece for each CTA. Zeros before the first launch, and
  * then for launches of any tiles, one after the other.
  */
 export const scratchShape = (t: WgmmaTiles): readonly [number, number] => [
-  COUNTER_QUADS + 2 * t.ctas * pieceQuads(t),
+  FLAG_QUADS + t.ctas * pieceQuads(t),
   4,
 ]
 
-/** Extents of a `scratch` for any tiles: 34 MB. */
-export const largestScratch: readonly [number, number] = [COUNTER_QUADS + 2 * 132 * ((256 * 128) / 4), 4]
+/** Extents of a `scratch` for any tiles: 17 MB. */
+export const largestScratch: readonly [number, number] = [FLAG_QUADS + 132 * ((256 * 128) / 4), 4]
 
 /** Where the sums of a warpgroup's piece begin in `scratch`. */
-export const pieceQuad = (t: WgmmaTiles, slot: number, rowGroup: number): number =>
-  COUNTER_QUADS + slot * pieceQuads(t) + rowGroup * (pieceQuads(t) / t.rowGroups)
+export const pieceQuad = (t: WgmmaTiles, cta: number, rowGroup: number): number =>
+  FLAG_QUADS + cta * pieceQuads(t) + rowGroup * (pieceQuads(t) / t.rowGroups)
 
 /** Rows of one token in a partial tile, padded so that neighbouring tokens lie in other banks. */
 export const partialPitch = (plan: WgmmaPlan): number => plan.rows + 4
@@ -288,8 +288,8 @@ export function checkWgmmaTiles(t: WgmmaTiles, format: WeightFormat, x: OperandT
     'the last wave is shared by two CTAs or more of integer products, without clusters and warpgroups along K',
   )
   staticAssert(
-    t.pieces === undefined || t.ctas * t.rowGroups <= COUNTER_QUADS,
-    `there are counters for ${COUNTER_QUADS} warpgroups with a shared tile`,
+    t.pieces === undefined || t.ctas * t.rowGroups <= FLAG_QUADS,
+    `there is room for what ${FLAG_QUADS} warpgroups say of their pieces`,
   )
   staticAssert(
     t.pieces === undefined || scratchShape(t)[0] <= largestScratch[0],

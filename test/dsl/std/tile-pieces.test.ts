@@ -1,7 +1,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { atomicAdd, blockIdx, type InOut, i32, kernel, range } from '../../../dsl/index.ts'
-import { firstPiece, forEachPiece, sharersOf, turnOfPiece } from '../../../dsl/std/index.ts'
+import { firstPiece, firstSharer, forEachPiece, runEnds } from '../../../dsl/std/index.ts'
 import { openEmulator } from '../../../runtime/emulator/device.ts'
 import { rng } from '../../support/rng.ts'
 import { runKernel } from '../../support/run-kernel.ts'
@@ -46,11 +46,12 @@ const walk = kernel(
         atomicAdd(a.whole, [0], i32(1))
         if (piece.begin !== 0 || piece.end !== c.steps) bad(a.wrong)
       } else {
-        const { first, last } = sharersOf(tiles, piece.shared)
-        if (cta < first || cta > last) bad(a.wrong)
-        if ((piece.begin === 0) !== (cta === first)) bad(a.wrong)
-        if ((piece.end === c.steps) !== (cta === last)) bad(a.wrong)
-        if (turnOfPiece(tiles, cta, piece.shared) !== sharedCount) bad(a.wrong)
+        const run = runEnds(tiles)
+        const first = firstSharer(tiles, piece.shared)
+        if (cta < first || (piece.begin === 0) !== (cta === first)) bad(a.wrong)
+        // The end of a run comes first, and its begin last.
+        if (sharedCount === 0 && piece.end !== (run.end === 0 ? c.steps : run.end)) bad(a.wrong)
+        if (sharedCount === 1 && (piece.begin !== run.begin || piece.end !== c.steps)) bad(a.wrong)
         sharedCount += 1
       }
       count += 1
@@ -65,7 +66,7 @@ const check = async (c: Extents): Promise<void> => {
     wrong: { dtype: 'i32', shape: [1], data: new Int32Array(1) },
     whole: { dtype: 'i32', shape: [1], data: new Int32Array(1) },
   })
-  assert.is(wrong![0], 0, 'pieces that are not as firstPiece, sharersOf and turnOfPiece say')
+  assert.is(wrong![0], 0, 'pieces that are not as firstPiece, firstSharer and runEnds say')
   assert.equal([...new Set(taken! as Int32Array)], [1], 'each step is taken once')
   assert.is(whole![0], count - (count % c.ctas))
 }
