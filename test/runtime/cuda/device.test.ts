@@ -365,7 +365,7 @@ check('an error that the driver cannot name still has its number', () => {
 })
 
 check('waiting leaves the event loop running, and a stream that is done costs no thread', async () => {
-  stub.busy(60)
+  stub.busy(200)
   let ticks = 0
   let waiting = true
   const tick = () => {
@@ -376,8 +376,9 @@ check('waiting leaves the event loop running, and a stream that is done costs no
   const start = performance.now()
   await device.synchronize()
   waiting = false
-  assert.ok(performance.now() - start > 50, 'waited for the stream')
-  assert.ok(ticks > 50, `the loop turned ${ticks} times`)
+  assert.ok(performance.now() - start > 150, 'waited for the stream')
+  // Thousands on an idle machine; one or none where the loop stands still.
+  assert.ok(ticks > 5, `the loop turned ${ticks} times`)
   const before = stub.called('cuStreamSynchronize')
   await device.synchronize()
   assert.is(stub.called('cuStreamSynchronize'), before)
