@@ -2,7 +2,9 @@ import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { FakeRunner } from '../../../serve/engine/fake-runner.ts'
+import { openApiDocument } from '../../../serve/http/openapi.ts'
 import { nanoTokenizer, startService } from '../../support/http-service.ts'
+import { type ValueSchema, valuesOf } from '../../support/schema-values.ts'
 
 const { vocabSize } = nanoTokenizer
 const { url, engine, close, log } = await startService({
@@ -12,7 +14,7 @@ const { url, engine, close, log } = await startService({
 test.after(close)
 
 const post = async (path: string, body: string | Uint8Array) => {
-  const response = await fetch(url + path, { method: 'POST', body, signal: AbortSignal.timeout(60_000) })
+  const response = await fetch(url + path, { method: 'POST', body, signal: AbortSignal.timeout(10_000) })
   return { status: response.status, text: await response.text() }
 }
 
@@ -29,6 +31,13 @@ async function assertSurvives(path: string, body: string | Uint8Array): Promise<
     assert.type(error.message, 'string')
     assert.ok(error.message.length > 0 && !/\n\s+at /.test(error.message), error.message)
   }
+}
+
+/** What the test reads of the server's own document. */
+interface OpenApi {
+  readonly paths: Readonly<
+    Record<string, { post?: { requestBody: { content: { 'application/json': { schema: ValueSchema } } } } }>
+  >
 }
 
 const strange = fc.oneof(
@@ -117,6 +126,34 @@ test('strange values in any fields are answered, and are never a failure of the 
   assert.is(await canaryText(), expectedCanary)
 })
 
+test('values of the schemas, and those just beside them, are answered on every route', async () => {
+  const { paths: routes } = openApiDocument('0') as OpenApi
+  const bodies = Object.entries(routes).flatMap(([path, { post: route }]) => {
+    if (route === undefined) return []
+    const { properties } = route.requestBody.content['application/json'].schema
+    const field = fc
+      .constantFrom(...Object.keys(properties!))
+      .chain((name) => fc.tuple(fc.constant(name), valuesOf(properties![name]!)))
+    const start = path === paths.chat ? good.chat : { ...good.completions, tokens: [300] }
+    return [
+      fc.array(field, { minLength: 1, maxLength: 5 }).map((fields) => {
+        const body: Record<string, unknown> = { ...start, ...Object.fromEntries(fields) }
+        // What may be asked for is more than a test has time for.
+        if (Number(body.max_tokens ?? body.max_completion_tokens) > 20 || body.max_tokens == null)
+          body.max_tokens = 2
+        delete body.max_completion_tokens
+        return { path, body }
+      }),
+    ]
+  })
+  assert.is(bodies.length, 4)
+  await fc.assert(
+    fc.asyncProperty(fc.oneof(...bodies), (x) => assertSurvives(x.path, JSON.stringify(x.body))),
+    { numRuns: 400, seed: 53 },
+  )
+  assert.is(await canaryText(), expectedCanary)
+})
+
 test('JSON with bytes changed, cut out or doubled is answered', async () => {
   const mutation = fc.tuple(fc.nat(1000), fc.constantFrom('set', 'cut', 'double'), fc.nat(255))
   await fc.assert(
@@ -149,6 +186,11 @@ test('requests that are deep, long or large are answered', async () => {
       `{"model":"nano","tools":${deep('{"a":', '}', 20_000).replace('{}', '{"a":1}')}}`,
     )
     await assertSurvives(path, 'x'.repeat(300_000))
+    // The connection may be closed before the client has read why.
+    await post(path, Buffer.alloc(100 * 2 ** 20, 'x')).then(
+      ({ status }) => assert.is(status, 413),
+      () => {},
+    )
   }
   const tool = `{"type":"function","function":{"name":"f","parameters":{"a":${deep('[', ']', 20_000)}}}}`
   await assertSurvives(paths.chat, JSON.stringify(good.chat).replace(/\}$/, `,"tools":[${tool}]}`))

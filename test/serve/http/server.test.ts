@@ -131,7 +131,7 @@ test('clients that go away in the middle leave every page free', () =>
   }))
 
 test('connections that say nothing, or half, keep nobody from being served', () =>
-  withService({}, async ({ url }) => {
+  withService({ stepMilliseconds: 1 }, async ({ url, engine }) => {
     const { port } = new URL(url)
     const sockets = [
       '',
@@ -144,8 +144,51 @@ test('connections that say nothing, or half, keep nobody from being served', () 
       return socket
     })
     const reset = connect(Number(port), '127.0.0.1', () => reset.resetAndDestroy())
+    // Says all, byte by byte, and then that nothing more will come: it is taken to be gone.
+    const body = JSON.stringify({ ...completion, max_tokens: 900, ignore_eos: true })
+    const whole = `POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: ${body.length}\r\n\r\n${body}`
+    const halfClosed = connect({ port: Number(port), host: '127.0.0.1', allowHalfOpen: true, noDelay: true })
+    let answer = ''
+    halfClosed.setEncoding('utf8').on('data', (piece: string) => {
+      answer += piece
+    })
+    for (const byte of whole) {
+      halfClosed.write(byte)
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    const over = new Promise((resolve) => halfClosed.once('end', resolve))
+    halfClosed.end()
+    await over
+    halfClosed.destroy()
+    assert.is(answer, '')
+    await until(() => engine.stats.running + engine.stats.waiting === 0)
+    assert.is(engine.stats.heldPages, 0)
     assert.is((await post(`${url}/v1/completions`, completion)).status, 200)
     for (const socket of sockets) socket.destroy()
+    assert.is((await post(`${url}/v1/completions`, completion)).status, 200)
+  }))
+
+test('a client that does not read its stream is dropped, and its pages are free', () =>
+  withService({}, async ({ url, engine }) => {
+    const body = JSON.stringify({
+      ...completion,
+      n: 32,
+      max_tokens: 900,
+      ignore_eos: true,
+      logprobs: 20,
+      stream: true,
+    })
+    const socket = connect(Number(new URL(url).port), '127.0.0.1')
+    socket.on('error', () => {})
+    socket.pause()
+    socket.write(`POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: ${body.length}\r\n\r\n${body}`)
+    await until(() => engine.stats.running > 0)
+    const { generatedTokens } = engine.stats
+    for (let i = 0; i < 2000 && engine.stats.running + engine.stats.waiting > 0; i++)
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    assert.is(engine.stats.heldPages, 0)
+    assert.ok(engine.stats.generatedTokens - generatedTokens < 32 * 900, 'all was kept for it')
+    socket.destroy()
     assert.is((await post(`${url}/v1/completions`, completion)).status, 200)
   }))
 
