@@ -195,10 +195,10 @@ export function columnRuns(D: number): ColumnRun[] {
 }
 
 /**
- * Sums of values of the unit's tokens `from`…`end`, exactly: [row][fragment][rows g and g + 8]. Those of upper nibbles are 16
+ * Sums of values of the unit's tokens `from`…`end`, which begin at a page of the slot, exactly: [row][fragment][rows g and g + 8]. Those of upper nibbles are 16
  * times what they stand for.
  */
-export function multiplyValueCodes(o: Decode, at: Cursor, from: i32, end: i32): i32[][][] {
+export function multiplyValueCodes(o: Decode, at: Cursor, from: i32, end: i32, firstPage: i32): i32[][][] {
   const { c, d, ring } = o
   const t = laneIdx & 3
   const quadBytes = (c.D * d.bits) / 2
@@ -210,7 +210,7 @@ export function multiplyValueCodes(o: Decode, at: Cursor, from: i32, end: i32): 
 
   const addStep = (step: i32) => {
     const operands = takeCodes(o, step)
-    const page = step >>> 1
+    const page = firstPage + (step >>> 1)
     const inPage = (step & 1) * 8
     let fragment = 0
     runs.forEach(({ words }, i) => {

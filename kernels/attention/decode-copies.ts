@@ -129,11 +129,10 @@ export interface Stream {
   isDone: i32
   /** The next unit's pages, if it is of the same item. */
   next: i32[]
-  /** The slot of the next block, and the stage of its parameters. */
+  /** The next block: `KEYS`, or `VALUES`; its slot, and the stage of its parameters. */
+  block: i32
   slot: i32
   stage: i32
-  /** 1 where only one block is under way at first. */
-  isShallow: i32
 }
 
 /** A unit to copy. */
@@ -164,26 +163,21 @@ function makeStream(a: CopySource, c: DecodeConfig, d: DecodeShape, items: i32):
     left: i32(0),
     isDone: i32(0),
     next: [i32(0), i32(0)],
+    block: i32(KEYS),
     slot: i32(0),
     stage: i32(0),
-    isShallow: i32(0),
   }
   lookAhead(a, c, d, s)
   enterItem(a, c, d, s)
-  if (c.shallow !== undefined) {
-    const work = s.left + 1 + s.ahead.units
-    s.isShallow = i32(work * 8 <= loadItem(a.items, i32(0)).units * c.shallow)
-  }
   return s
 }
 
 /** Starts the copies of as many blocks as there are slots but one. By one warp. */
 export function startCopies(a: CopySource, c: DecodeConfig, d: DecodeShape, ring: Ring, items: i32): Stream {
   const s = makeStream(a, c, d, items)
-  for (const block of unroll(c.slots - 1)) {
+  for (const _ of unroll(c.slots - 1)) {
     if (c.ahead && hasEngine() && (s.now.unit + 1) * UNIT > s.now.old) waitForPrevious()
-    if (block === 0 || c.shallow === undefined || s.isShallow === 0)
-      copyBlock(a, c, d, ring, s, block % 2 === 0 ? KEYS : VALUES)
+    copyBlock(a, c, d, ring, s)
   }
   if (c.ahead) overlap()
   return s
@@ -244,37 +238,43 @@ function loadNext(a: CopySource, s: Stream): void {
 }
 
 /**
- * Starts the copies of two more blocks, when the warps have left the keys of a unit and so the values of the one before. At the
- * first unit there were none, but for their place.
+ * Starts the copies of more blocks, when the warps have left the keys of a unit and so the values of the one before: of two,
+ * or of one where the unit is one block. At the first unit there were no values, but for their place.
  */
-export function copyTwo(a: CopySource, c: DecodeConfig, d: DecodeShape, ring: Ring, s: Stream): void {
-  if (c.shallow !== undefined && s.isShallow !== 0) {
-    copyBlock(a, c, d, ring, s, VALUES)
-    copyBlock(a, c, d, ring, s, KEYS)
-  } else {
-    const first = c.slots % 2 === 0 ? VALUES : KEYS
-    copyBlock(a, c, d, ring, s, first)
-    copyBlock(a, c, d, ring, s, VALUES - first)
-  }
-}
-
-/** Starts the copy of the stream's next block, if there is one, into the next slot, which nobody reads any more. */
-function copyBlock(
+export function copyMore(
   a: CopySource,
   c: DecodeConfig,
   d: DecodeShape,
   ring: Ring,
   s: Stream,
-  block: number,
+  isOneBlock: boolean,
 ): void {
+  copyBlock(a, c, d, ring, s)
+  if (!isOneBlock) copyBlock(a, c, d, ring, s)
+}
+
+/**
+ * Whether a unit's keys and values are one block, as where they have a page each: they are then the pages of a slot, so that
+ * as much is under way as elsewhere.
+ */
+export const isOneBlock = (extent: { readonly from: i32; readonly end: i32 }, unit: i32): boolean =>
+  hasEngine() && liveOf(extent, unit).end <= PAGE_TOKENS
+
+/** Starts the copy of the stream's next block, if there is one, into the next slot, which nobody reads any more. */
+function copyBlock(a: CopySource, c: DecodeConfig, d: DecodeShape, ring: Ring, s: Stream): void {
   if (s.isDone === 0) {
-    if (ring.full === undefined) copyPagesAsync(a, d, ring, s, block)
-    else if (laneIdx === 0) copyPages(a, d, ring, s, block)
+    const isOne = isOneBlock(s.now, s.now.unit)
+    if (ring.full === undefined) copyPagesAsync(a, d, ring, s)
+    else if (laneIdx === 0) {
+      if (isOne) copyPair(a, d, ring, s)
+      else copyPages(a, d, ring, s)
+    }
     s.slot = s.slot === c.slots - 1 ? 0 : s.slot + 1
-    if (block === VALUES) {
+    if (isOne || s.block === VALUES) {
+      s.block = KEYS
       s.stage = s.stage === d.stages - 1 ? 0 : s.stage + 1
       enterUnit(a, c, d, s)
-    }
+    } else s.block = VALUES
   }
   if (ring.full === undefined) commitCopies()
 }
@@ -285,30 +285,52 @@ function isSeen({ now }: Stream, page: number): boolean {
   return from < (page + 1) * PAGE_TOKENS && end > page * PAGE_TOKENS
 }
 
-function copyPages(a: CopySource, d: DecodeShape, ring: Ring, s: Stream, block: number): void {
+function copyPages(a: CopySource, d: DecodeShape, ring: Ring, s: Stream): void {
   const full = ring.full!
-  const params = block === KEYS ? ring.params : undefined
-  const bytes = d.pageBytes + (params === undefined ? 0 : PAGE_PARAM_BYTES)
+  const hasParams = ring.params !== undefined && s.block === KEYS
+  const bytes = d.pageBytes + i32(hasParams) * PAGE_PARAM_BYTES
   const pages = i32(isSeen(s, 0)) + i32(isSeen(s, 1))
   arriveExpecting(full, s.slot, pages * bytes)
   for (const page of unroll(UNIT_PAGES)) {
     if (isSeen(s, page)) {
-      const from = s.now.page[page]!
-      copyBulk(ring.data, [s.slot, page, 0], a.kv, [from, s.now.head, block, 0], d.pageBytes, full, s.slot, {
-        evict: 'first',
-      })
-      if (params !== undefined) {
-        const source = [from, s.now.head, KEYS, 0, 0]
-        copyBulk(params, [s.stage, page, KEYS, 0], a.kvParams!, source, PAGE_PARAM_BYTES, full, s.slot, {
-          evict: 'first',
-        })
-      }
+      copyPage(a, d, ring, s, page, s.block, page)
+      if (hasParams) copyParams(a, ring, s, page)
     }
   }
 }
 
+/** The only page of a unit, keys and then values. */
+function copyPair(a: CopySource, d: DecodeShape, ring: Ring, s: Stream): void {
+  const bytes = 2 * d.pageBytes + (ring.params === undefined ? 0 : PAGE_PARAM_BYTES)
+  arriveExpecting(ring.full!, s.slot, i32(bytes))
+  for (const block of [KEYS, VALUES]) copyPage(a, d, ring, s, 0, i32(block), block)
+  if (ring.params !== undefined) copyParams(a, ring, s, 0)
+}
+
+/** Copies a page's keys or values to the page `at` of the slot. */
+function copyPage(
+  a: CopySource,
+  d: DecodeShape,
+  { data, full }: Ring,
+  { now, slot }: Stream,
+  page: number,
+  block: i32,
+  at: number,
+): void {
+  const source = [now.page[page]!, now.head, block, 0]
+  copyBulk(data, [slot, at, 0], a.kv, source, d.pageBytes, full!, slot, { evict: 'first' })
+}
+
+function copyParams(a: CopySource, { params, full }: Ring, { now, slot, stage }: Stream, page: number): void {
+  const source = [now.page[page]!, now.head, KEYS, 0, 0]
+  copyBulk(params!, [stage, page, KEYS, 0], a.kvParams!, source, PAGE_PARAM_BYTES, full!, slot, {
+    evict: 'first',
+  })
+}
+
 /** The same by all lanes, without a copy engine. */
-function copyPagesAsync(a: CopySource, d: DecodeShape, ring: Ring, s: Stream, block: number): void {
+function copyPagesAsync(a: CopySource, d: DecodeShape, ring: Ring, s: Stream): void {
+  const { block } = s
   const chunks = d.pageBytes / 16
   const width = d.pageElements / chunks
   for (const page of unroll(UNIT_PAGES)) {
@@ -318,7 +340,7 @@ function copyPagesAsync(a: CopySource, d: DecodeShape, ring: Ring, s: Stream, bl
         const element = chunk * width
         copyAsync(ring.data, [s.slot, page, element], a.kv, [from, s.now.head, block, element], 16)
       }
-      if (block === KEYS && ring.params !== undefined) {
+      if (ring.params !== undefined && block === KEYS) {
         for (const word of range(laneIdx, 2 * PAGE_TOKENS, 32)) {
           const [of, token] = [word >>> Math.log2(PAGE_TOKENS), word & (PAGE_TOKENS - 1)]
           copyAsync(
@@ -358,7 +380,7 @@ export function waitOwnCopies(c: DecodeConfig, { full }: Ring): void {
   }
 }
 
-/** Moves on to the next block. */
+/** Moves on to the next block; `block` is the one that is left. */
 export function nextBlock(c: DecodeConfig, d: DecodeShape, at: Cursor, block: number): void {
   const wraps = at.slot === c.slots - 1
   if (block === VALUES) at.stage = at.stage === d.stages - 1 ? 0 : at.stage + 1

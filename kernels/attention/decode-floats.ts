@@ -98,7 +98,7 @@ export const ownTiles = (D: number, tiles: number) =>
 const i32OfWarp = (): i32 => warpIdx
 
 /** Sums of values of the unit's tokens `from`…`end`, from zero: [row][fragment][rows g and g + 8]. */
-export function multiplyValues(o: Decode, at: Cursor, from: i32, end: i32): f32[][][] {
+export function multiplyValues(o: Decode, at: Cursor, from: i32, end: i32, firstPage: i32): f32[][][] {
   const { c, d, m, ring } = o
   const sums = each(d.sides, () => each(d.tiles, () => regs(4, f32(0))))
   const tiles = ownTiles(c.D, d.tiles)
@@ -113,7 +113,7 @@ export function multiplyValues(o: Decode, at: Cursor, from: i32, end: i32): f32[
     const weights = each(d.sides, (side) =>
       [t, t + 4].map((group) => m.operand.at(operandWord(side, step, group, g))),
     )
-    const page = step >>> 2
+    const page = firstPage + (step >>> 2)
     const first = (16 * (step & 3) + token) * c.D + column
     tiles.forEach(({ tile }, i) => {
       const values = ldmatrix(ring.data, [at.slot, page, first + 16 * tile], 4, { transposed: true })
@@ -129,18 +129,19 @@ export function multiplyValues(o: Decode, at: Cursor, from: i32, end: i32): f32[
  * Zeros for values that no query sees, which may be anything: a probability of 0 would not save a sum from what is not a
  * number. Each warp clears those of its tokens; a barrier must follow.
  */
-export function clearUnseen({ c, ring }: Decode, at: Cursor, from: i32, end: i32): void {
+export function clearUnseen({ c, ring }: Decode, at: Cursor, from: i32, end: i32, firstPage: i32): void {
   const first = WARP_TOKENS * warpIdx
   for (const i of range(WARP_TOKENS)) {
     const token = first + i
     // Others are not read.
     const isRead = token >= (from & ~15) && token < ((end + 15) & ~15)
     if (isRead && (token < from || token >= end)) {
+      const page = firstPage + (token >>> Math.log2(PAGE_TOKENS))
       const inPage = (token & (PAGE_TOKENS - 1)) * c.D
       for (const turn of unroll(Math.ceil(c.D / 64))) {
         const word = laneIdx + 32 * turn
         if (c.D % 64 === 0 || word < c.D / 2)
-          storeWords(ring.data, [at.slot, token >>> Math.log2(PAGE_TOKENS), inPage + 2 * word], [u32(0)])
+          storeWords(ring.data, [at.slot, page, inPage + 2 * word], [u32(0)])
       }
     }
   }

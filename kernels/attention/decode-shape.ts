@@ -25,8 +25,6 @@ export interface DecodeConfig extends KvConfig {
   readonly slots: number
   /** Whether items are looked up, and older tokens copied, before the launch before has ended: see `decodeConfig`. */
   readonly ahead: boolean
-  /** Eighths of the longest item's units up to which a CTA's work is little: it has fewer copies under way. */
-  readonly shallow?: number
 }
 
 /** What follows from the constants. */

@@ -37,7 +37,8 @@ import {
 import {
   type CopySource,
   type Cursor,
-  copyTwo,
+  copyMore,
+  isOneBlock,
   nextBlock,
   type Stream,
   waitBlock,
@@ -144,20 +145,25 @@ export function attendUnit(
   const { scores, params } = scoreUnit(o, at, query, work, from, end)
   giveTops(o, scores, params)
   meet()
-  nextBlock(c, d, at, KEYS)
+  // Of one block the values are the second page.
+  const isOne = isOneBlock(work.extent, work.unit)
+  const valuePage = i32(isOne)
+  if (!isOne) nextBlock(c, d, at, KEYS)
   const steps = giveProbabilities(o, query, scores, params)
   if (mustClear(o, from, end)) {
     if (ring.full === undefined) meet()
     waitBlock(ring, at)
-    clearUnseen(o, at, from, end)
+    clearUnseen(o, at, from, end, valuePage)
   }
   meet()
 
   waitBlock(ring, at)
   const isCoded = d.bits < 16
   const values = isCoded
-    ? multiplyValueCodes(o, at, from, end).map((row) => row.map((tile) => tile.map((sum) => f32(sum))))
-    : multiplyValues(o, at, from, end)
+    ? multiplyValueCodes(o, at, from, end, valuePage).map((row) =>
+        row.map((tile) => tile.map((sum) => f32(sum))),
+      )
+    : multiplyValues(o, at, from, end, valuePage)
   nextBlock(c, d, at, VALUES)
   for (const j of unroll(d.laneRows)) {
     const change = rescale(sums.references[j]!, steps.references[j]!)
@@ -188,9 +194,10 @@ export function assistUnit(
   const { from, end } = liveOf(work.extent, work.unit)
   giveValueRate(o, at, from, end)
   meet()
-  nextBlock(c, d, at, KEYS)
+  const isOne = isOneBlock(work.extent, work.unit)
+  if (!isOne) nextBlock(c, d, at, KEYS)
   nextBlock(c, d, at, VALUES)
-  copyTwo(a, c, d, ring, s)
+  copyMore(a, c, d, ring, s, isOne)
   waitOwnCopies(c, ring)
   if (mustClear(o, from, end) && ring.full === undefined) meet()
   meet()
