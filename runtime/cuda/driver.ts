@@ -126,7 +126,13 @@ function bind(library: string): Driver {
   try {
     handle = koffi.load(library)
   } catch (error) {
-    throw new DeviceError('NO_DRIVER', `the CUDA driver is not there: ${firstLine(error)}`)
+    const reason = firstLine(error)
+    // The system's own sentence does not name the library.
+    const isAbsent = /No such file|could not be found/.test(reason)
+    throw new DeviceError(
+      'NO_DRIVER',
+      `the CUDA driver is not there: ${isAbsent ? `no ${library} is found` : reason}`,
+    )
   }
   const functions: Record<string, ReturnType<LibraryHandle['func']>> = {}
   for (const [name, kinds] of Object.entries(signatures)) {
