@@ -63,6 +63,7 @@ export function startLayer(
     keys: { hadamard: false },
     kv: { bits: recipe.kv },
     formats: formatsOf((product) => productFormat(recipe, index, product)),
+    ...(recipe.zeros && { zeros: recipe.zeros }),
     ratios: {},
     rounded: {},
     inputs: hidden?.states ?? nothing,

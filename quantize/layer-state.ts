@@ -2,7 +2,7 @@ import type { ModelConfig } from '../checkpoint/config.ts'
 import { type WeightFormat, weightFormats } from '../kernels/formats/index.ts'
 import type { LayerProjections } from '../models/projections.ts'
 import type { ColumnStats, Compute, Grid, Mat } from './compute/compute.ts'
-import type { QuantizedFormatName } from './round-to-nearest.ts'
+import type { QuantizedFormatName, Zeros } from './round-to-nearest.ts'
 
 /** The matrices of a layer, as the Hugging Face layout has them. */
 export const projectionNames = ['q', 'k', 'v', 'o', 'gate', 'up', 'down'] as const
@@ -89,6 +89,8 @@ export interface LayerState {
   /** `clip` is the part of a vector's range that codes cover; the whole where it is left out. */
   readonly kv: { readonly bits: 4 | 8 | 16; clip?: number }
   readonly formats: Record<StackName, StackFormat>
+  /** How minima of two-level groups are chosen. */
+  readonly zeros?: Zeros
   /** Parts of the range that grids cover (`Compute.fitGrid`); the whole range where there are none. */
   readonly ratios: Partial<Record<ProjectionName, Mat>>
   readonly rounded: Partial<Record<ProjectionName, Rounded>>

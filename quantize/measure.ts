@@ -88,7 +88,7 @@ async function snappedWeights(
     }
     const { rows, columns } = layer.weights[name]
     const values = compute.allocate(rows, columns)
-    const grid = await compute.fitGrid(layer.weights[name], format, ratios[name])
+    const grid = await compute.fitGrid(layer.weights[name], format, ratios[name], layer.zeros)
     await compute.snap(values, layer.weights[name], grid)
     grid.free()
     owned.push(values)

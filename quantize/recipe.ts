@@ -55,6 +55,8 @@ const recipeSchema = z.strictObject({
    * the first beside the second, for passes that compare them.
    */
   inputs: z.enum(['float', 'quantized', 'both']).optional(),
+  /** How minima of two-level groups are chosen: freely, or a whole number of steps below 0, up to 15. */
+  zeros: z.enum(['integer']).optional(),
   /** How tokens count in Gram matrices: alike, or each divided by the mean square of its hidden states. */
   weighting: z.enum(['uniform', 'residual']).optional(),
   passes: z.array(stepSchema),

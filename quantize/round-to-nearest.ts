@@ -15,7 +15,8 @@ import { assertFinite, type Matrix, rowOf } from './matrix.ts'
  *
  * Quotients are those of f32, so that a GPU can repeat them. Scales are rounded to fp16 before codes are taken, since
  * the kernels will multiply by the rounded ones; a scale of 0 becomes 1. The bound 119 keeps q · s2 + min in a signed
- * byte for every group. Source: QServe (arXiv 2405.04532), section 4.1.
+ * byte for every group; with integer zeros as well, where min w8 and max w8 include 0 and min w8 becomes
+ * −s2 · clamp(rni(−min w8 / s2), 0, 15). Source: QServe (arXiv 2405.04532), section 4.1.
  */
 export function roundToNearest(matrix: Matrix, format: QuantizedFormatName): QuantizedMatrix {
   assertFinite(matrix)
@@ -183,8 +184,14 @@ export const groupCode = (level1: number, min: number, step: number): number =>
 
 const level1Code = (w: number, scale: number): number => clamp(nearest(w, scale), -LEVEL1_BOUND, LEVEL1_BOUND)
 
+/**
+ * How minima of the groups of two-level formats are chosen, where it is not freely: so many steps below 0 as a zero point of
+ * 4 bits says, which some engines want. 0 is then kept exactly.
+ */
+export type Zeros = 'integer'
+
 /** Two levels, with a second-level scale and minimum for `group` columns. */
-const w4a8Group = (group: number): RowGrid => ({
+const w4a8Group = (group: number, zeros?: Zeros): RowGrid => ({
   allocate(matrix) {
     checkGroups(matrix, group)
     const { rows, columns } = matrix
@@ -204,16 +211,17 @@ const w4a8Group = (group: number): RowGrid => ({
   fitGroups(dst, n, row) {
     const s = f16Value(dst.scale[n]!)
     for (let start = 0; start < row.length; start += group) {
-      let min = LEVEL1_BOUND
-      let max = -LEVEL1_BOUND
+      let min = zeros ? 0 : LEVEL1_BOUND
+      let max = zeros ? 0 : -LEVEL1_BOUND
       for (let k = start; k < start + group; k++) {
         const w8 = level1Code(row[k]!, s)
         min = Math.min(min, w8)
         max = Math.max(max, w8)
       }
       const at = (n * row.length + start) / group
-      dst.groupScale![at] = groupStep(min, max)
-      dst.groupMin![at] = min
+      const step = groupStep(min, max)
+      dst.groupScale![at] = step
+      dst.groupMin![at] = zeros ? -step * clamp(roundHalfEven(-min / step), 0, 15) : min
     }
   },
   encode({ codes, scale, groupScale, groupMin, columns }, n, row) {
@@ -249,6 +257,16 @@ export const rowGrids: Readonly<Record<QuantizedFormatName, RowGrid>> = {
   'w4a16-g32': grouped(w4a8, 32),
   w8a8,
 }
+
+const integerZeros: Readonly<Partial<Record<QuantizedFormatName, RowGrid>>> = {
+  'w4a8-g128': w4a8Group(128, 'integer'),
+  'w4a8-g64': w4a8Group(64, 'integer'),
+  'w4a8-g32': w4a8Group(32, 'integer'),
+}
+
+/** The grid of a format whose minima are chosen so. */
+export const rowGridOf = (format: QuantizedFormatName, zeros: Zeros | undefined): RowGrid =>
+  (zeros && integerZeros[format]) ?? rowGrids[format]
 
 /** The weights that a quantized matrix stands for, [rows, columns]. */
 export function dequantize(src: QuantizedMatrix, format: QuantizedFormatName): Float32Array {

@@ -98,7 +98,7 @@ export const searchGroupClip = kernel(
         low: Math.min(Math.max(whole.low, limits.low), limits.high),
         high: Math.min(Math.max(whole.high, limits.low), limits.high),
       }
-      const params = unitParams(clamped, scale, c.kind)
+      const params = unitParams(clamped, scale, c)
       for (const k of range(part, group, MAKERS)) {
         const w = weights.at(made, k)
         errors.put(w - weightOf(codeOf(w, params, scale, c.kind), params, scale, c.kind), made, k)

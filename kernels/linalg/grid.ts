@@ -38,6 +38,8 @@ export type GridKind = 'symmetric' | 'asymmetric' | 'two-level'
 
 export interface GridConfig {
   readonly kind: GridKind
+  /** Minima of two-level grids are −zero · step, zero from 0 to 15, of ranges that include 0. */
+  readonly zeros?: 'integer'
 }
 
 /** The largest magnitude of codes of a row's scale. */
@@ -130,7 +132,7 @@ export const fitUnits = kernel(
     let fits: i32 = c.kind === 'two-level' ? i32(ofRow < INFINITY) : i32(1)
     a.scale.put(ofRow, row)
     for (const unit of range(units)) {
-      const [first, second] = unitParams(clampedRange(unit), ofRow, c.kind)
+      const [first, second] = unitParams(clampedRange(unit), ofRow, c)
       if (c.kind !== 'two-level') fits = first < INFINITY ? fits : 0
       a.params.put(first, row, unit, 0)
       a.params.put(second, row, unit, 1)
@@ -174,7 +176,7 @@ function dividedToOdd(high: f32, low: f32, divisor: number): f32 {
 }
 
 /** Device: (scale, zero) of a unit of clamped weights of that range, or (minimum, step) under the scale of its row. */
-export function unitParams(own: Range, scaleOfRow: f32, kind: GridKind): [f32, f32] {
+export function unitParams(own: Range, scaleOfRow: f32, { kind, zeros }: GridConfig): [f32, f32] {
   if (kind === 'symmetric') return [rowScale(Math.max(Math.max(-own.low, own.high), 0), f32(0), kind), f32(0)]
   if (kind === 'asymmetric') {
     const [low, high] = [Math.min(own.low, 0), Math.max(own.high, 0)]
@@ -185,9 +187,11 @@ export function unitParams(own: Range, scaleOfRow: f32, kind: GridKind): [f32, f
     const scale = rowScale(sum, rest, kind)
     return [scale, Math.min(Math.max(round(-low / scale), 0), 15)]
   }
-  const min = level1Code(own.low, scaleOfRow)
-  const max = level1Code(own.high, scaleOfRow)
-  return [min, Math.max(round((max - min) / 15), 1)]
+  const level1 = (w: f32): f32 => level1Code(w, scaleOfRow)
+  const min = zeros ? Math.min(level1(own.low), 0) : level1(own.low)
+  const max = zeros ? Math.max(level1(own.high), 0) : level1(own.high)
+  const step = Math.max(round((max - min) / 15), 1)
+  return [zeros ? -step * Math.min(Math.max(round(-min / step), 0), 15) : min, step]
 }
 
 const level1Code = (w: f32, scale: f32): f32 => {

@@ -1,6 +1,6 @@
 import type { QuantizedMatrix } from '../../checkpoint/quantized-matrix.ts'
 import type { HostTensor } from '../../checkpoint/tensor.ts'
-import type { QuantizedFormatName } from '../round-to-nearest.ts'
+import type { QuantizedFormatName, Zeros } from '../round-to-nearest.ts'
 
 /** Numbers on the host: f32, or f64 from a backend that computes in f64. */
 export type Values = Float32Array | Float64Array
@@ -155,9 +155,10 @@ export interface Compute {
   /**
    * The grid of round-to-nearest (`round-to-nearest.ts`, with its roundings) for the weights [N, K] clamped to `ratios`
    * times their range. Ratios are [N, K / group], or [N, 1]; a range is that of the row, or of the group where there is a
-   * ratio to a group, and includes 0; of symmetric formats and of a two-level row it is ±max|w|. Throws `QuantizeError`.
+   * ratio to a group, and includes 0; of symmetric formats and of a two-level row it is ±max|w|. `zeros` says how minima of two-level groups are
+   * chosen. Throws `QuantizeError`.
    */
-  fitGrid(w: Mat, format: QuantizedFormatName, ratios?: Mat): Promise<Grid>
+  fitGrid(w: Mat, format: QuantizedFormatName, ratios?: Mat, zeros?: Zeros): Promise<Grid>
   /** dst = the nearest weights that the grid has. `dst` may be `w`. */
   snap(dst: Mat, w: Mat, grid: Grid): Promise<void>
   /** The codes and scales on the host, as round-to-nearest gives them. */
@@ -167,7 +168,13 @@ export interface Compute {
    * `gram` [K, K] that belongs to the group's columns; the earlier ratio where two are equal. Formats without groups: the
    * whole row with the whole gram, ratios [N, 1]. Two-level formats: level-1 scales are those of the unclipped row.
    */
-  searchClip(w: Mat, gram: Mat, format: QuantizedFormatName, ratios: readonly number[]): Promise<Mat>
+  searchClip(
+    w: Mat,
+    gram: Mat,
+    format: QuantizedFormatName,
+    ratios: readonly number[],
+    zeros?: Zeros,
+  ): Promise<Mat>
   /**
    * The upper triangular U, zeros below, with (h + damping·mean(diag h)·I)⁻¹ = Uᵀ·U; h [K, K] symmetric. A diagonal
    * element of 0 counts as 1 (an input that never occurs). Throws `NotPositiveDefinite`; the caller then raises the damping.

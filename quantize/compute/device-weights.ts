@@ -8,7 +8,7 @@ import { encodeWeights, fitUnits, type GridKind, snapWeights, unitRanges } from 
 import { rowDots } from '../../kernels/linalg/rows.ts'
 import type { Tensor } from '../../runtime/tensor.ts'
 import { QuantizeError } from '../error.ts'
-import type { QuantizedFormatName } from '../round-to-nearest.ts'
+import type { QuantizedFormatName, Zeros } from '../round-to-nearest.ts'
 import type { Grid } from './compute.ts'
 import { DeviceMat } from './device-memory.ts'
 import { type DeviceWork, multiply, multiplyParts, whole } from './device-products.ts'
@@ -75,6 +75,7 @@ async function fit(
   w: DeviceMat,
   format: QuantizedFormatName,
   ratios: DeviceMat | undefined,
+  zeros: Zeros | undefined,
 ): Promise<{ grid: DeviceGrid; bad: Tensor; freeBad: () => void }> {
   const units = w.columns / checkGroups(format, w.columns)
   const [ranges, freeRanges] = memory.take('f32', [w.rows, units, 2])
@@ -84,7 +85,7 @@ async function fit(
   bad.write([w.rows])
   await launches.run(unitRanges, {}, { w: w.tensor, ranges })
   const each: 'row' | 'unit' = ratios && ratios.columns === 1 ? 'row' : 'unit'
-  const config = { kind: kindOf(format), ratios: ratios !== undefined, each }
+  const config = { kind: kindOf(format), ratios: ratios !== undefined, each, ...(zeros && { zeros }) }
   const clamps = ratios ? { ratios: ratios.tensor } : {}
   await launches.run(fitUnits, config, { ranges, params, scale, bad, ...clamps } as never)
   freeRanges()
@@ -100,8 +101,9 @@ export async function fitGrid(
   w: DeviceMat,
   format: QuantizedFormatName,
   ratios?: DeviceMat,
+  zeros?: Zeros,
 ): Promise<DeviceGrid> {
-  const { grid, bad, freeBad } = await fit(work, w, format, ratios)
+  const { grid, bad, freeBad } = await fit(work, w, format, ratios, zeros)
   const row = ((await bad.read()) as Int32Array)[0]!
   freeBad()
   if (row < w.rows) {
@@ -164,17 +166,18 @@ export async function searchClip(
   gram: DeviceMat,
   format: QuantizedFormatName,
   ratios: readonly number[],
+  zeros?: Zeros,
 ): Promise<DeviceMat> {
   const { launches, memory } = work
   const { group }: WeightFormat = weightFormats[format]
   if (group === 0) return searchRowClip(work, w, gram, format, ratios)
   const best = memory.matrix(w.rows, w.columns / checkGroups(format, w.columns))
   // The scales of rows that are not clamped.
-  const { grid, freeBad } = await fit(work, w, format, undefined)
+  const { grid, freeBad } = await fit(work, w, format, undefined, zeros)
   const [tried, free] = memory.take('f32', [ratios.length])
   tried.write(ratios)
   const args = { w: w.tensor, gram: gram.tensor, scale: grid.scale, ratios: tried, best: best.tensor }
-  await launches.run(searchGroupClip, { kind: grid.kind, group }, args)
+  await launches.run(searchGroupClip, { kind: grid.kind, group, ...(zeros && { zeros }) }, args)
   for (const each of [free, freeBad, () => grid.free()]) each()
   return best
 }
@@ -202,7 +205,7 @@ async function searchRowClip(
     least.write(new Float32Array(M).fill(Number.POSITIVE_INFINITY))
     for (const value of ratios) {
       ratio.tensor.write(new Float32Array(M).fill(value))
-      const { grid, freeBad } = await fit(work, part, format, ratio)
+      const { grid, freeBad } = await fit(work, part, format, ratio, undefined)
       await snap(work, delta, part, grid)
       await launches.run(addScaled, {}, { dst: delta.tensor, src: part.tensor, factor: -1 })
       await multiply(work, weighted, delta, gram, { M, N: K, K })

@@ -28,7 +28,7 @@ import {
 import { transpose } from '../../kernels/linalg/transpose.ts'
 import type { Device } from '../../runtime/device.ts'
 import type { Tensor } from '../../runtime/tensor.ts'
-import type { QuantizedFormatName } from '../round-to-nearest.ts'
+import type { QuantizedFormatName, Zeros } from '../round-to-nearest.ts'
 import type {
   AttentionShape,
   CodedHeads,
@@ -376,8 +376,10 @@ export class DeviceCompute implements Compute {
     return this.#inOrder(() => this.#launches.run(fakeQuantizeHeads, { D: headDim, bits }, args))
   }
 
-  fitGrid(w: Mat, format: QuantizedFormatName, ratios?: Mat): Promise<Grid> {
-    return this.#inOrder(() => weights.fitGrid(this.#work, deviceMat(w), format, ratios && deviceMat(ratios)))
+  fitGrid(w: Mat, format: QuantizedFormatName, ratios?: Mat, zeros?: Zeros): Promise<Grid> {
+    return this.#inOrder(() =>
+      weights.fitGrid(this.#work, deviceMat(w), format, ratios && deviceMat(ratios), zeros),
+    )
   }
 
   snap(dst: Mat, w: Mat, grid: Grid): Promise<void> {
@@ -393,9 +395,17 @@ export class DeviceCompute implements Compute {
     return this.#inOrder(() => weights.encode(this.#work, deviceMat(w), weights.deviceGrid(grid)))
   }
 
-  searchClip(w: Mat, gram: Mat, format: QuantizedFormatName, ratios: readonly number[]): Promise<Mat> {
+  searchClip(
+    w: Mat,
+    gram: Mat,
+    format: QuantizedFormatName,
+    ratios: readonly number[],
+    zeros?: Zeros,
+  ): Promise<Mat> {
     checkShape('the gram matrix', gram, w.columns, w.columns)
-    return this.#inOrder(() => weights.searchClip(this.#work, deviceMat(w), deviceMat(gram), format, ratios))
+    return this.#inOrder(() =>
+      weights.searchClip(this.#work, deviceMat(w), deviceMat(gram), format, ratios, zeros),
+    )
   }
 
   cholesky(h: Mat, damping: number): Promise<Mat> {

@@ -1,6 +1,6 @@
 import type { QuantizedMatrix } from '../../checkpoint/quantized-matrix.ts'
 import { type WeightFormat, weightFormats } from '../../kernels/formats/index.ts'
-import { type QuantizedFormatName, rowGrids } from '../round-to-nearest.ts'
+import { type QuantizedFormatName, rowGridOf, rowGrids, type Zeros } from '../round-to-nearest.ts'
 import { type Grid, NotPositiveDefinite } from './compute.ts'
 import { clampToRange } from './host-forward.ts'
 import type { HostMat } from './host-mat.ts'
@@ -72,11 +72,12 @@ function clampToMagnitude(values: Float32Array, ratio: number): Float32Array {
   return clamped
 }
 
-export function fitGrid(w: HostMat, format: QuantizedFormatName, ratios?: HostMat): HostGrid {
+export function fitGrid(w: HostMat, format: QuantizedFormatName, ratios?: HostMat, zeros?: Zeros): HostGrid {
+  const rule = rowGridOf(format, zeros)
   const grid = new HostGrid(format, w.rows, w.columns)
   for (let n = 0; n < w.rows; n++) {
     const row = floatRow(w, n)
-    rowGrids[format].fit(grid.matrix, n, ratios ? clampRow(row, format, ratios.row(n)) : row, name)
+    rule.fit(grid.matrix, n, ratios ? clampRow(row, format, ratios.row(n)) : row, name)
   }
   return grid
 }
@@ -101,11 +102,12 @@ export function searchClip(
   gram: HostMat,
   format: QuantizedFormatName,
   ratios: readonly number[],
+  zeros?: Zeros,
 ): { readonly ratios: Float32Array; readonly columns: number } {
   const group = (weightFormats[format] as WeightFormat).group || w.columns
   const groups = w.columns / group
   const best = new Float32Array(w.rows * groups)
-  const grid = rowGrids[format]
+  const grid = rowGridOf(format, zeros)
   const { matrix } = new HostGrid(format, 1, w.columns)
   const blocks = Array.from({ length: groups }, (_, g) => gramBlock(gram, g * group, group))
   const decoded = new Float32Array(w.columns)

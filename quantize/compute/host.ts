@@ -1,7 +1,7 @@
 import type { QuantizedMatrix } from '../../checkpoint/quantized-matrix.ts'
 import { type HostTensor, widen } from '../../checkpoint/tensor.ts'
 import { f16FromF32, halves } from '../../dsl/half.ts'
-import type { QuantizedFormatName } from '../round-to-nearest.ts'
+import type { QuantizedFormatName, Zeros } from '../round-to-nearest.ts'
 import type {
   AttentionShape,
   CodedHeads,
@@ -276,8 +276,8 @@ export class HostCompute implements Compute {
     forward.fakeQuantizeHeads(hostMat(m), headDim, bits, ratio)
   }
 
-  async fitGrid(w: Mat, format: QuantizedFormatName, ratios?: Mat): Promise<Grid> {
-    return weights.fitGrid(hostMat(w), format, ratios && hostMat(ratios))
+  async fitGrid(w: Mat, format: QuantizedFormatName, ratios?: Mat, zeros?: Zeros): Promise<Grid> {
+    return weights.fitGrid(hostMat(w), format, ratios && hostMat(ratios), zeros)
   }
 
   async snap(dst: Mat, w: Mat, grid: Grid): Promise<void> {
@@ -289,9 +289,15 @@ export class HostCompute implements Compute {
     return weights.encode(hostMat(w), weights.hostGrid(grid))
   }
 
-  async searchClip(w: Mat, gram: Mat, format: QuantizedFormatName, ratios: readonly number[]): Promise<Mat> {
+  async searchClip(
+    w: Mat,
+    gram: Mat,
+    format: QuantizedFormatName,
+    ratios: readonly number[],
+    zeros?: Zeros,
+  ): Promise<Mat> {
     checkShape('the gram matrix', gram, w.columns, w.columns)
-    const found = weights.searchClip(hostMat(w), hostMat(gram), format, ratios)
+    const found = weights.searchClip(hostMat(w), hostMat(gram), format, ratios, zeros)
     return this.from(found.ratios, w.rows, found.columns)
   }
 

@@ -29,7 +29,7 @@ export const clip = definePass({
       const format = formats[stackOf(name)] as QuantizedFormatName
       const gram = await statistics.gram(stackOf(name))
       ratios[name]?.free()
-      const found = await compute.searchClip(weights[name], gram, format, tried)
+      const found = await compute.searchClip(weights[name], gram, format, tried, layer.zeros)
       ratios[name] = found
       let sum = 0
       for (const ratio of await compute.read(found)) sum += ratio

@@ -7,7 +7,7 @@ export async function gridOf(layer: LayerState, name: ProjectionName, values?: M
   const format = layer.formats[stackOf(name)]
   if (format === 'w16')
     throw new QuantizeError(`${name} of layer ${layer.index} keeps its floats and has no grid`)
-  return layer.compute.fitGrid(values ?? layer.weights[name], format, layer.ratios[name])
+  return layer.compute.fitGrid(values ?? layer.weights[name], format, layer.ratios[name], layer.zeros)
 }
 
 /** Puts rounded weights in the place of those that were there. */

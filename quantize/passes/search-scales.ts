@@ -37,7 +37,7 @@ export async function scaleErrors(
     let error = 0
     for (const [i, name] of names.entries()) {
       const w = await scaled(compute, weights[name], scales)
-      if (format !== 'w16') await round(compute, w, format)
+      if (format !== 'w16') await round(layer, w, format)
       const y = compute.allocate(x.rows, w.rows)
       await compute.multiply(y, input, w, { transposeB: true })
       await compute.add(y, exact[i]!, -1)
@@ -60,8 +60,8 @@ async function scaled(compute: Compute, src: Mat, scales: Float64Array): Promise
   return dst
 }
 
-async function round(compute: Compute, w: Mat, format: QuantizedFormatName): Promise<void> {
-  const grid = await compute.fitGrid(w, format)
+async function round({ compute, zeros }: LayerState, w: Mat, format: QuantizedFormatName): Promise<void> {
+  const grid = await compute.fitGrid(w, format, undefined, zeros)
   await compute.snap(w, w, grid)
   grid.free()
 }

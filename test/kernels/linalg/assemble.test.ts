@@ -6,6 +6,7 @@ import type { Kernel } from '../../../dsl/kernel.ts'
 import { causalAttention } from '../../../kernels/linalg/causal-attention.ts'
 import { choleskyPanel } from '../../../kernels/linalg/cholesky-panel.ts'
 import { keepLess, searchGroupClip } from '../../../kernels/linalg/clip-search.ts'
+import { codedAttention, encodeHeads } from '../../../kernels/linalg/coded-attention.ts'
 import { columnParts, joinParts } from '../../../kernels/linalg/column-stats.ts'
 import * as elements from '../../../kernels/linalg/elements.ts'
 import { gptqBlock } from '../../../kernels/linalg/gptq-block.ts'
@@ -17,6 +18,7 @@ import {
   unitRanges,
 } from '../../../kernels/linalg/grid.ts'
 import { hadamardRows } from '../../../kernels/linalg/hadamard.ts'
+import { addPart, splitColumns, splitRows } from '../../../kernels/linalg/half-operands.ts'
 import { fakeQuantizeHeads, rotateHeads } from '../../../kernels/linalg/heads.ts'
 import { product } from '../../../kernels/linalg/product.ts'
 import * as rows from '../../../kernels/linalg/rows.ts'
@@ -38,6 +40,7 @@ const add = (kernel: unknown, ...configs: object[]) => {
 
 const constants: Record<string, object[]> = {
   widenHalfs: [{ dtype: 'f16' }, { dtype: 'bf16' }],
+  roundFloats: [{ type: 'f16' }, { type: 'bf16' }],
   normalizeRows: [{ gain: true }, { gain: false }],
 }
 for (const module of [elements, rows, transposes])
@@ -64,6 +67,19 @@ for (const kind of ['symmetric', 'asymmetric', 'two-level'] satisfies GridKind[]
   add(gptqBlock, { kind, order: true }, { kind, order: false })
   for (const group of [32, 64, 128]) if (kind !== 'symmetric') add(searchGroupClip, { kind, group })
 }
+for (const [bits, D] of [
+  [4, 128],
+  [8, 64],
+] as const) {
+  add(encodeHeads, { D, bits })
+  add(codedAttention, { D, heads: 8, kvHeads: 2, L: 1024, sliding: D === 64 ? 512 : 0 })
+}
+add(fitUnits, { kind: 'two-level', ratios: true, each: 'unit', zeros: 'integer' })
+add(searchGroupClip, { kind: 'two-level', group: 128, zeros: 'integer' })
+for (const terms of [1, 3] as const)
+  for (const side of ['first', 'second'] as const)
+    for (const kernel of [splitRows, splitColumns]) add(kernel, { terms, side })
+add(addPart)
 add(hadamardRows, { block: 16, signs: true }, { block: 16384, signs: false })
 add(rotateHeads, { D: 128, R: 64 })
 add(fakeQuantizeHeads, { D: 128, bits: 4 }, { D: 64, bits: 8 })

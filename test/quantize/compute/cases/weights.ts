@@ -75,6 +75,45 @@ export function weightCases(test: Test, on: Device): void {
         assert.equal(actual, await host.encode(w2, await host.fitGrid(w2, format, r2)))
       })
 
+    if (format === 'w4a8-g64' || format === 'w4a8-g128')
+      test(`${format}: integer zeros are those of the host, keep 0, and stay in a signed byte`, async () => {
+        const random = rng(9)
+        const groups = columns / group
+        const values = weights(random, rows, columns)
+        // A row all above 0, and one all below.
+        for (let k = 0; k < columns; k++) {
+          values[k] = Math.abs(values[k]!)
+          values[columns + k] = -Math.abs(values[columns + k]!)
+        }
+        const [w, w2] = both(values, rows, columns)
+        const ratio = Float32Array.from({ length: rows * groups }, () => 0.6 + 0.4 * random.uniform())
+        const [r, r2] = both(ratio, rows, groups)
+        for (const by of [
+          [undefined, undefined],
+          [r, r2],
+        ] as const) {
+          const found = await device.encode(w, await device.fitGrid(w, format, by[0], 'integer'))
+          assert.equal(found, await host.encode(w2, await host.fitGrid(w2, format, by[1], 'integer')))
+          found.groupMin!.forEach((min, i) => {
+            const zero = -min / found.groupScale![i]!
+            assert.ok(Number.isInteger(zero) && zero >= 0 && zero <= 15, `zero point ${zero}`)
+          })
+          found.codes.forEach((code, i) => {
+            const at = Math.floor(i / group)
+            const level1 = code * found.groupScale![at]! + found.groupMin![at]!
+            assert.ok(level1 >= -128 && level1 <= 127, `${level1} is no signed byte`)
+          })
+        }
+        const [g, g2] = both(await hessian(random, columns), columns, columns)
+        const ratios = [1, 0.85, 0.7].map(Math.fround)
+        const clips = [
+          await device.read(await device.searchClip(w, g, format, ratios, 'integer')),
+          await host.read(await host.searchClip(w2, g2, format, ratios, 'integer')),
+        ] as const
+        const same = clips[0].filter((clip, i) => clip === clips[1][i]).length
+        assert.ok(same >= 0.97 * clips[0].length, `${same} of ${clips[0].length} ratios are the same`)
+      })
+
     // One format of each kind, and each size of group.
     if (!['w8a8', 'w4a8', 'w4a8-g128', 'w4a8-g64', 'w4a16-g32'].includes(format)) continue
 
