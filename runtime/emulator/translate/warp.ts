@@ -3,7 +3,7 @@ import type { FunctionBuilder, FunctionRef, Label, Local } from '../wasm/functio
 import type { Global, ModuleBuilder } from '../wasm/module.ts'
 import type { I32 } from '../wasm/operations.ts'
 import type { BitSet } from './bits.ts'
-import { writeCollective } from './collective.ts'
+import { CollectiveWriter, writeCollective } from './collective.ts'
 import type { CheckCalls } from './emit/checked.ts'
 import type { CopyCalls } from './emit/copies.ts'
 import { Emitter, type KernelContext } from './emit/emitter.ts'
@@ -327,8 +327,8 @@ export class WarpWriter {
         this.writeFault(faults.divergentBarrier, instruction),
       )
     this.saveUniforms(id)
-    const e = this.uniformEmitter()
-    e.instruction = instruction
+    // Lanes that compute the number in a branch of their own hold it alike, but not as one.
+    const operands = new CollectiveWriter(this, instruction)
     const [number, threads] = instruction.operands
     const { cluster, arrive } = instruction.modifiers
     const kind = cluster
@@ -338,8 +338,8 @@ export class WarpWriter {
       : arrive
         ? waits.barrierArrival
         : waits.barrier
-    if (number) w.i32.store(w.get(state), e.i32(number), header.barrier)
-    w.i32.store(w.get(state), threads ? e.i32(threads) : w.i32.const(0), header.barrierThreads)
+    if (number) w.i32.store(w.get(state), operands.firstLane(number), header.barrier)
+    w.i32.store(w.get(state), threads ? operands.firstLane(threads) : w.i32.const(0), header.barrierThreads)
     this.writeSuspension(kind, instruction, this.places.length + this.barriers.indexOf(id))
   }
 

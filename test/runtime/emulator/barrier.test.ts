@@ -98,7 +98,22 @@ const rms = kernelText(
   DONE:`,
 )
 
-const ptx = moduleText([tree, named, handOver, rms])
+/** A named barrier whose number is computed behind a branch on what was loaded, which all lanes of a warp take alike. */
+const loaded = kernelText(
+  'loaded',
+  ['u64', 'u64'],
+  [128, 1, 1],
+  `${registers}
+  ld.param.u64 %rd1, [p0]; ld.param.u64 %rd2, [p1]; mov.u32 %r1, %tid.x; mov.u32 %r4, smem;
+  mad.wide.u32 %rd3, %r1, 4, %rd1; ld.global.u32 %r2, [%rd3];
+  mad.lo.u32 %r8, %r1, 4, %r4; xor.b32 %r9, %r1, 37; mad.lo.u32 %r9, %r9, 4, %r4; st.shared.u32 [%r8], %r1; mov.u32 %r6, 0;
+  setp.eq.u32 %p1, %r2, 0; @%p1 bra DONE;
+  shr.u32 %r5, %r1, 6; add.u32 %r5, %r5, %r2; shl.b32 %r7, %r2, 6;
+  bar.sync %r5, %r7; ld.shared.u32 %r6, [%r9];
+  DONE: mad.wide.u32 %rd4, %r1, 4, %rd2; st.global.u32 [%rd4], %r6;`,
+)
+
+const ptx = moduleText([tree, named, handOver, loaded, rms])
 const schedules = [
   { schedule: 'in-order' },
   { schedule: 'shuffled', seed: 1 },
@@ -153,6 +168,19 @@ for (const options of schedules)
         pass((value) => 3 * value + 1)
       }
       assert.equal([...y], [...tile, ...tile])
+    })
+
+    test(`a barrier's number behind a branch on loaded values, ${how}`, async () => {
+      const x = new Uint32Array(128).fill(1, 0, 64)
+      const y = new Uint32Array(128)
+      await run({ name: 'loaded', ptx, block: [128, 1, 1], sharedBytes: 512 }, [1, 1, 1], [x, y], {
+        ...options,
+        checks,
+      })
+      assert.equal(
+        [...y],
+        Array.from({ length: 128 }, (_, t) => (t < 64 ? t ^ 37 : 0)),
+      )
     })
 
     test(`RMS normalization, ${how}`, async () => {
