@@ -131,10 +131,11 @@ export class RunState {
   }
 }
 
-/** Removes files that a killed run has left half-written; nobody else may be writing to the folder. */
+/** Removes files that another process, which was killed, has left half-written; none may be writing to the folder. */
 export function removePartials(folder: string): void {
   for (const file of readdirSync(folder))
-    if (/\.\d+\.partial$/.test(file)) rmSync(join(folder, file), { force: true })
+    if (/\.\d+\.partial$/.test(file) && !file.endsWith(`.${process.pid}.partial`))
+      rmSync(join(folder, file), { force: true })
 }
 
 function writeWhole(path: string, text: string): void {
