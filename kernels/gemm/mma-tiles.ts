@@ -23,11 +23,10 @@ export interface GemmConstants extends GemmTiles {
  *
  * A decode step waits for its weights: few features a CTA, so that there are many, and warps along K, so that each has
  * copies under way. From 9 tokens on, the activations that every CTA reads again count: wider tiles read them less often
- * (the products of a Llama-3-8B layer, 16 tokens, H200, 2026-11-21: 75 µs at 128 features a CTA, 145 at 32). Measured
- * likewise: 64 tokens 107 µs against 184 of tiles of 32×64 by eight warps; 256 tokens 298 against 576, 1024 tokens 946
- * against 1306 of the square tiles 64×64 and 128×128. A tile of 128×256 takes 915 µs there, but leaves so few registers that
- * groups with their zero points in registers spill and take 32 ms. One warp along K for 16-bit kernels, whose f32 sums must
- * keep their order.
+ * (the products of a Llama-3-8B layer, 16 tokens, H200, 2026-11-21: 75 µs at 128 features a CTA, 145 at 32). Then what a warp
+ * reads for its products: 64 features of 64 tokens in each of four warps take 403 µs at 512 tokens, 32 features of them in
+ * each of eight 501, 32 features in each of four 496. Where so large tiles are few, smaller ones are as many as
+ * multiprocessors (128 tokens: 145 µs against 235). One warp along K for 16-bit kernels, whose f32 sums must keep their order.
  */
 function wish(M: number, N: number, exact: boolean): Omit<GemmTiles, 'path'> {
   if (!exact) {
@@ -41,12 +40,17 @@ function wish(M: number, N: number, exact: boolean): Omit<GemmTiles, 'path'> {
     if (N >= MANY_FEATURES) return { tileM: 32, tileN: 256, tileK: 128, stages: 4, warpsN: 4, warpsK: 1 }
     return { tileM: 32, tileN: 128, tileK: 256, stages: 4, warpsN: 2, warpsK: 2 }
   }
-  if (M <= 512) return { tileM: 64, tileN: 128, tileK: 128, stages: 4, warpsN: 4, warpsK: 1 }
-  return { tileM: 64, tileN: 256, tileK: 128, stages: 4, warpsN: 8, warpsK: 1 }
+  const large = Math.ceil(M / 64) * Math.ceil(N / 256)
+  if (large >= MANY_TILES) return { tileM: 64, tileN: 256, tileK: 128, stages: 3, warpsN: 4, warpsK: 1 }
+  if (large >= MANY_TILES / 2) return { tileM: 32, tileN: 256, tileK: 128, stages: 4, warpsN: 4, warpsK: 1 }
+  return { tileM: 32, tileN: 128, tileK: 256, stages: 4, warpsN: 2, warpsK: 2 }
 }
 
 /** Features from which on the widest tiles are as many as multiprocessors. */
 const MANY_FEATURES = 16_384
+
+/** Tiles that keep most multiprocessors of a large GPU busy. */
+const MANY_TILES = 96
 
 /** Fewer columns are not worth a warp of their own along K: their sums have to be added to the others'. */
 const SLICE_COLUMNS = 256

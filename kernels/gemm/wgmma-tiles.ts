@@ -213,6 +213,7 @@ const provenExact: readonly Wish[] = [
   { tokens: 256, rowGroups: 2, multicast: 2, stages: 5, producers: 2 },
   { tokens: 128, rowGroups: 2, blocks: 2, keep: 'weights', multicast: 2, stages: 5, steps: 2 },
   { tokens: 256, rowGroups: 2, keep: 'weights', multicast: 2, stages: 5, steps: 2 },
+  { tokens: 256, rowGroups: 2, keep: 'weights', multicast: 2, stages: 4, steps: 2, staging: 4 },
   { tokens: 32, rowGroups: 3, split: 4, units: 2, stages: 6, producers: 2 },
   { tokens: 64, rowGroups: 2, split: 2, stages: 12, producers: 2 },
   { tokens: 128, rowGroups: 3, split: 4, stages: 7, steps: 2 },
@@ -255,6 +256,7 @@ const provenOrdered: readonly Wish[] = [
   { tokens: 256, rowGroups: 2, units: 0.5, multicast: 2, keep: 'weights', band: 4, stages: 5, producers: 2 },
   { tokens: 256, rowGroups: 2, units: 0.5, multicast: 2, keep: 'weights', band: 8, stages: 5, producers: 2 },
   { tokens: 128, rowGroups: 2, multicast: 2, keep: 'weights', band: 4, stages: 6 },
+  { tokens: 128, rowGroups: 2, multicast: 2, keep: 'weights', band: 4, stages: 6, producers: 2 },
   { tokens: 128, rowGroups: 2, multicast: 2, band: 8, stages: 6 },
   { tokens: 128, rowGroups: 2, band: 8, stages: 6 },
 ]
