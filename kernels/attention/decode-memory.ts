@@ -25,8 +25,9 @@ export interface DecodeMemory {
   readonly minima: Shared<f32>
   /** Sums of a split: of probabilities, and of them times minima, [row, one of them]. */
   readonly rowSums: Shared<f32>
-  /** The last of the turns whose sequences are whole: see `WholeTurns`. */
+  /** A turn whose sequence is whole, counted from 1, or 0; and the words of the item that was told of at last. */
   readonly whole: Shared<i32>
+  readonly told: Shared<i32>
 }
 
 export function makeDecodeMemory(c: DecodeConfig, d: DecodeShape): DecodeMemory {
@@ -43,6 +44,7 @@ export function makeDecodeMemory(c: DecodeConfig, d: DecodeShape): DecodeMemory 
     minima: shared<f32>('f32', [UNIT]),
     rowSums: shared<f32>('f32', [d.rowRoom, 2]),
     whole: shared<i32>('i32', [1]),
+    told: shared<i32>('i32', [1, ITEM_WORDS]),
   }
 }
 

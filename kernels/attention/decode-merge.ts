@@ -21,8 +21,8 @@ import { placeOf } from './decode-copies.ts'
 import { meetComputing } from './decode-lanes.ts'
 import { placeOfRow, type TurnRows } from './decode-queries.ts'
 import { WARPS } from './decode-shape.ts'
-import { chainTold, type Outputs, partialRow, type WholeTurns } from './decode-sums.ts'
-import { type Item, loadItem, SPLIT_BITS, SPLIT_UNITS, UNIT_BITS } from './items.ts'
+import { type Outputs, partialRow, type WholeTurns } from './decode-sums.ts'
+import { ITEM_WORDS, type Item, loadItem, SEQUENCE, SPLIT_BITS, SPLIT_UNITS, UNIT_BITS } from './items.ts'
 
 /** Parts of a round, whose values are under way at once: no split has more. */
 const ROUND = SPLIT_UNITS
@@ -31,23 +31,38 @@ const ROUND = SPLIT_UNITS
 export function mergeWhole(o: Outputs, items: i32, whole: WholeTurns): void {
   const { a, c, d, m } = o
   if (threadIdx.x === 0) {
-    chainTold(o, whole)
+    const isWhole = whole.missing === 0
+    m.whole.put(isWhole ? whole.told + 1 : 0, 0)
     // Others' parts are there for whoever meets this thread, and reads past the L1 cache.
-    if (whole.last !== 0) threadFence()
-    m.whole.put(whole.last, 0)
+    if (isWhole) threadFence()
+    else if (whole.last !== 0) takeLast(o, items, whole)
   }
   meetComputing()
-  let next = m.whole.at(0)
-  while (next !== 0) {
-    const place = placeOf(a, c, d, items, next - 1)
-    const item = loadItem(a.items, place.item)
-    const counter = [item.sequence, place.head * d.passes + place.pass] as const
-    const [before] = load(a.arrivals, counter, 1, { cache: 'cg' })
-    mergeParts(o, { ...place, item })
+  let turn = m.whole.at(0)
+  while (turn !== 0) {
+    const { head, pass } = placeOf(a, c, d, items, turn - 1)
+    const item = loadItem(m.told, i32(0))
+    mergeParts(o, { head, pass, item })
     meetComputing()
-    if (threadIdx.x === 0) a.arrivals.put(0, ...counter)
-    next = before!
+    if (threadIdx.x === 0) {
+      a.arrivals.put(0, item.sequence, head * d.passes + pass)
+      m.whole.put(0, 0)
+      if (whole.last !== 0) takeLast(o, items, whole)
+    }
+    meetComputing()
+    turn = m.whole.at(0)
   }
+}
+
+/** Takes the last turn off the chain, for all warps. By the first thread. */
+function takeLast({ a, c, d, m }: Outputs, items: i32, whole: WholeTurns): void {
+  threadFence()
+  m.whole.put(whole.last, 0)
+  const { item, head, pass } = placeOf(a, c, d, items, whole.last - 1)
+  const words = load(a.items, [item, 0], ITEM_WORDS)
+  store(m.told, [0, 0], words)
+  const [before] = load(a.arrivals, [words[SEQUENCE]!, head * d.passes + pass], 1, { cache: 'cg' })
+  whole.last = before!
 }
 
 /** Adds up all parts of a sequence in order, and gives out its rows, each by a warp. */

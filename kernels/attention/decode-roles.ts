@@ -124,7 +124,7 @@ export function compute(o: Decode & { readonly a: QueryArguments & SumArguments 
         stored = 1
         meet()
       }
-      announceParts(o, rows, whole, { turn: turnAt(step), stored })
+      announceParts(o, rows, whole, { items, step, stored })
     }
   }
   mergeWhole(o, items, whole)

@@ -1,7 +1,6 @@
 import {
   atomicAdd,
   type f32,
-  type In,
   type InOut,
   i32,
   laneIdx,
@@ -15,17 +14,16 @@ import {
   warpIdx,
 } from '../../dsl/index.ts'
 import { columnRuns } from './decode-codes.ts'
-import { placeOf } from './decode-copies.ts'
+import { placeOf, turnAt } from './decode-copies.ts'
 import { ownTiles } from './decode-floats.ts'
 import { type Decode, laneRows } from './decode-lanes.ts'
 import { placeOfRow, type TurnRows } from './decode-queries.ts'
 import type { ValueSums } from './decode-unit.ts'
-import { loadItem } from './items.ts'
+import { ITEM_WORDS, SEQUENCE } from './items.ts'
 
 /** What becomes of sums. */
 export interface SumArguments {
   readonly partials: InOut<f32, 'Slots PartialRows PartialColumns'>
-  readonly itemCount: In<i32, '1'>
   readonly arrivals: InOut<i32, 'B Counters'>
   readonly out: Out<number, 'T HqD'>
 }
@@ -114,29 +112,29 @@ export interface WholeTurns {
 
 export const noWhole = (): WholeTurns => ({ last: i32(0), told: i32(-1), missing: i32(1) })
 
-/** Tells of the `stored` parts that all threads have stored. A barrier must stand before. */
+/** Tells of the `stored` parts of the step's item that all threads have stored. A barrier must stand before. */
 export function announceParts(
   o: Outputs,
   { item, head, pass }: TurnRows,
   whole: WholeTurns,
-  { turn, stored }: { readonly turn: i32; readonly stored: i32 },
+  { items, step, stored }: { readonly items: i32; readonly step: i32; readonly stored: i32 },
 ): void {
-  const { a, d } = o
+  const { a, d, m } = o
   if (threadIdx.x === 0) {
-    chainTold(o, whole)
+    chainTold(o, items, whole)
     threadFence()
     const before = atomicAdd(a.arrivals, [item.sequence, head * d.passes + pass], stored)
     whole.missing = item.parts - stored - before
-    whole.told = turn
+    whole.told = turnAt(step)
+    store(m.told, [0, 0], load(m.items, [step & 1, 0], ITEM_WORDS))
   }
 }
 
 /** Puts the turn that was told of at last at the end of the chain, if its sequence is whole. By the first thread. */
-export function chainTold({ a, c, d }: Outputs, whole: WholeTurns): void {
+function chainTold({ a, c, d, m }: Outputs, items: i32, whole: WholeTurns): void {
   if (whole.missing === 0) {
-    const { head, pass, item } = placeOf(a, c, d, a.itemCount.at(0), whole.told)
-    a.arrivals.put(whole.last, loadItem(a.items, item).sequence, head * d.passes + pass)
+    const { head, pass } = placeOf(a, c, d, items, whole.told)
+    a.arrivals.put(whole.last, m.told.at(0, SEQUENCE), head * d.passes + pass)
     whole.last = whole.told + 1
-    whole.missing = 1
   }
 }

@@ -39,6 +39,11 @@ const cases: DecodeOptions[] = [
     planCtas: 1,
     window: 1900,
   },
+  // More items than CTAs, which have the last parts of several sequences.
+  {
+    ...{ kv: 'kv4', dtype: 'f16', D: 64, Hq: 2, Hkv: 2, planCtas: 400, seed: 22 },
+    sequences: singles(300, 1100, 129, 700, 513, 1025, 140, 990, 257, 400),
+  },
   // Rows that do not fill a pass, or several; query tokens on both sides of a unit's edge.
   { kv: 'kv4', dtype: 'bf16', D: 64, Hq: 16, Hkv: 1, sequences: singles(70), seed: 5 },
   { kv: 'kv8', dtype: 'bf16', D: 128, Hq: 3, Hkv: 1, sequences: [{ context: 130, queries: 5 }], seed: 6 },
