@@ -74,9 +74,16 @@ export async function torchRunner(
     await closed
     throw new UsageError(`cuBLAS cannot be measured: ${said.trim() || `${python} ended`}`)
   }
-  const started = await Promise.race([answer(), once(child, 'error').then(([error]) => error as Error)])
-  if (started instanceof Error)
-    throw new UsageError(`cuBLAS cannot be measured: ${started.message}; name a Python that has PyTorch`)
+  try {
+    const failed = await Promise.race([answer().then(() => undefined), once(child, 'error')])
+    if (failed)
+      throw new UsageError(
+        `cuBLAS cannot be measured: ${(failed[0] as Error).message}; name a Python that has PyTorch`,
+      )
+  } catch (error) {
+    rmSync(folder, { recursive: true, force: true })
+    throw error
+  }
   return {
     async run(tokens) {
       const json = join(folder, `${tokens}.json`)
