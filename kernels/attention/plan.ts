@@ -1,5 +1,6 @@
 import {
   atomicAdd,
+  atomicMax,
   ballot,
   barrier,
   f32,
@@ -12,6 +13,7 @@ import {
   type Out,
   range,
   reduxAdd,
+  reduxMax,
   type Shared,
   shared,
   shuffle,
@@ -49,6 +51,9 @@ const THREADS = 1024
 /** Units of a step at most of which splits are cut. */
 const FINE_UNITS = 512
 
+/** Units of such a step's sequences at most: who adds up more parts takes longer than the items of whole splits. */
+const FINE_LENGTH = 72
+
 /** Room for the items of any step of so many splits, and for the slots of its partial sums. */
 export const roomFor = (splits: number): number =>
   Math.max(splits, Math.min(splits * SPLIT_UNITS, FINE_UNITS))
@@ -69,7 +74,7 @@ const EXCESS = 1.4
 /**
  * Lists the items of decode attention for a step: for every layer the same.
  *
- * Where CTAs are many, splits are cut into the shortest runs of 1, 2 or 4 units of which each has a CTA of its own. Otherwise a
+ * Where CTAs are many and contexts are not long, splits are cut into the shortest runs of 1, 2 or 4 units of which each has a CTA of its own. Otherwise a
  * sequence is one item where that is not more than a CTA's share of all work, and longer ones are cut into runs of as many
  * splits as a share has, at least one. Items of many units come first, so that CTAs which take them in turns end together.
  * Sequences without query tokens, or with more than `queries`, have no items.
@@ -93,11 +98,15 @@ export const planAttention = kernel(
     const sequences = a.context.dim('B')
     const s: Counters = {
       runs: shared<i32>('i32', [FINE_RUNS]),
+      longest: shared<i32>('i32', [1]),
       slots: shared<i32>('i32', [1]),
       places: shared<i32>('i32', [MOST_UNITS]),
     }
     if (threadIdx.x < FINE_RUNS) s.runs.put(0, threadIdx.x)
-    if (threadIdx.x === 0) s.slots.put(0, 0)
+    if (threadIdx.x === 0) {
+      s.longest.put(0, 0)
+      s.slots.put(0, 0)
+    }
     if (threadIdx.x < MOST_UNITS) s.places.put(0, threadIdx.x)
     barrier()
     for (const first of range(0, sequences, THREADS)) {
@@ -106,6 +115,8 @@ export const planAttention = kernel(
         const runs = reduxAdd(runsOf(own, bits))
         if (laneIdx === 0) atomicAdd(s.runs, [bits], runs)
       }
+      const longest = reduxMax(unitsOf(own))
+      if (laneIdx === 0) atomicMax(s.longest, [0], longest)
     }
     barrier()
     const sizes = sizesOf(s, c)
@@ -134,8 +145,9 @@ interface PlanArguments {
 }
 
 interface Counters {
-  /** Runs of 1, 2, 4 units of all sequences, and slots that are taken. */
+  /** Runs of 1, 2, 4 units of all sequences, units of the longest, and slots that are taken. */
   readonly runs: Shared<i32>
+  readonly longest: Shared<i32>
   readonly slots: Shared<i32>
   /** By units less 1: items of so many units, and then the place in the list of the next of them. */
   readonly places: Shared<i32>
@@ -192,10 +204,11 @@ interface Sizes {
 
 function sizesOf(s: Counters, c: PlanConfig): Sizes {
   const units = s.runs.at(0)
+  const mayCut = units <= FINE_UNITS && s.longest.at(0) <= FINE_LENGTH
   let fine: i32 = 0
   for (const bits of unroll(FINE_RUNS)) {
     const shorter = FINE_RUNS - 1 - bits
-    if (s.runs.at(shorter) <= Math.floor(c.ctas) && units <= FINE_UNITS) fine = 2 ** shorter
+    if (s.runs.at(shorter) <= Math.floor(c.ctas) && mayCut) fine = 2 ** shorter
   }
   const share = i32(f32(units) * ((c.excess ?? EXCESS) / c.ctas))
   const coarse = Math.max(Math.min(share, MOST_UNITS), SPLIT_UNITS)

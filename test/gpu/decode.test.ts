@@ -61,12 +61,15 @@ await testOnGpu('decode attention on CUDA', anyGpu, (_, device, test) => {
   // Under tools that make the GPU slow these would take too long.
   if (every !== undefined) return
   for (const kv of formats) {
-    // Parts are units, units of runs of four, and splits.
-    const planCtas = { kv4: 1000, kv8: 100, kv16: 40 }[kv]
-    test(`${kv}: a context of more parts than a warp has lanes`, () =>
+    // Parts are units, units of runs of two, and splits.
+    const [planCtas, context] = { kv4: [100, 9000], kv8: [40, 9000], kv16: [40, 36_000] }[kv] as [
+      number,
+      number,
+    ]
+    test(`${kv}: a context of many parts`, () =>
       runDecodeCase(device, {
         ...{ kv, D: 64, Hq: 4, Hkv: 1, dtype: 'f16', seed: seed++, planCtas },
-        sequences: singles(36_000),
+        sequences: singles(context),
       }))
     test(`${kv}: a sequence alone gives what it gives among 512`, async () => {
       const o: DecodeOptions = {

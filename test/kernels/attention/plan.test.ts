@@ -68,7 +68,9 @@ async function checkPlan(o: {
       const own = unitsOf(b)
       return own ? sum + Math.floor((own.end - 1) / length) - Math.floor(own.first / length) + 1 : sum
     }, 0)
-  const fine = all <= 512 ? [1, 2, 4].find((length) => runs(length) <= Math.floor(o.ctas)) : undefined
+  const longest = Math.max(...o.counts.map((_, b) => (unitsOf(b) ? unitsOf(b)!.end - unitsOf(b)!.first : 0)))
+  const mayCut = all <= 512 && longest <= 72
+  const fine = mayCut ? [1, 2, 4].find((length) => runs(length) <= Math.floor(o.ctas)) : undefined
   const inSplit = fine ?? SPLIT_UNITS
   const slots = new Set<number>()
   for (const b of o.counts.keys()) {
@@ -127,7 +129,12 @@ test('where there are CTAs for it, splits are cut', async () => {
   const one = { counts: [1], queries: 1, window: 2 ** 30, ctas: 66 }
   assert.equal(await checkPlan({ ...one, contexts: [1024] }), Array(8).fill(1))
   assert.equal(await checkPlan({ ...one, contexts: [8449] }), [...Array(33).fill(2), 1])
-  assert.equal(await checkPlan({ ...one, contexts: [32_700] }), Array(64).fill(4))
+  assert.equal(await checkPlan({ ...one, contexts: [9300] }), [...Array(9).fill(8), 1])
+  const four = { ...one, counts: [1, 1, 1, 1] }
+  assert.equal(await checkPlan({ ...four, contexts: Array(4).fill(8000) }), [
+    ...Array(60).fill(4),
+    ...Array(4).fill(3),
+  ])
   const random = rng(2)
   for (let i = 0; i < 12; i++) {
     const contexts = Array.from({ length: random.integer(1, 40) }, () => random.integer(1, 4000))
