@@ -74,6 +74,8 @@ const shipSources =
 /** The modules of one compilation, by path. */
 export class Modules {
   readonly #modules = new Map<string, Module>()
+  /** Source files by the paths that imports name. */
+  readonly #paths = new Map<string, string>()
   readonly #found = new Map<Module, Map<string, Definition | undefined>>()
   readonly #types = new Map<Module, Map<string, TypeDefinition | undefined>>()
 
@@ -137,9 +139,13 @@ export class Modules {
         help: 'kernels use relative imports and the package quattuor',
       })
     }
-    const path = sourceOf(resolve(dirname(from.path), specifier))
-    if (path) return this.load(path, span)
-    throw new Diagnostic('E0003', `the source of '${specifier}' is missing`, { span, help: shipSources })
+    const wanted = resolve(dirname(from.path), specifier)
+    // Names are looked up by the thousand, and each asks for its file.
+    const path = this.#paths.get(wanted) ?? sourceOf(wanted)
+    if (!path)
+      throw new Diagnostic('E0003', `the source of '${specifier}' is missing`, { span, help: shipSources })
+    this.#paths.set(wanted, path)
+    return this.load(path, span)
   }
 
   /** What a name means at the top level of a module; undefined if it is not declared there. */
