@@ -5,7 +5,6 @@ import {
   load,
   namedBarrier,
   range,
-  staticAssert,
   store,
   threadFence,
   threadIdx,
@@ -24,10 +23,6 @@ import type { WgmmaProduct } from './wgmma-product.ts'
  */
 export function joinPieces(g: WgmmaProduct, streamed: StreamedTiles, o: TileSums): boolean {
   const { a, c } = g
-  staticAssert(
-    c.scratch === true,
-    'CTAs that share tiles take `scratch`, of the shape that scratchShape gives: give scratch: true with `pieces`',
-  )
   const scratch = a.scratch!
   const { begin, end, shared: tile } = o.tile.piece!
   const isWhole = tile < 0

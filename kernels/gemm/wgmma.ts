@@ -22,6 +22,7 @@ import {
   range,
   regs,
   type Shared,
+  staticAssert,
   syncWarp,
   threadIdx,
   type u32,
@@ -97,6 +98,11 @@ const startBarrier = 5
 export function gemmWgmma(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts): void {
   checkWgmmaTiles(c, parts.format, parts.x)
   checkFinish(parts, c)
+  staticAssert(
+    c.pieces === undefined || (c.scratch === true && parts.list === undefined),
+    'CTAs that share tiles take `scratch`, of the shape that scratchShape gives, and are not for products of experts: ' +
+      'give scratch: true with `pieces`, or leave out `pieces`',
+  )
   const plan = wgmmaPlan(c, parts.format, parts.x)
   const g: WgmmaProduct = { a, c, parts, plan }
   // Which weights a CTA wants stands in the list of tiles, which the kernel before may have made.

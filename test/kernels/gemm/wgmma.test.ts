@@ -183,6 +183,8 @@ for (const [why, change, sentence] of [
   ['a sharer of activations has no whole octet', { tokens: 24, multicast: 2 }, 'a multiple of 8 tokens'],
   ['a cluster has two purposes', { split: 2, multicast: 2 }, 'splits K or shares activations, and not both'],
   ['partial sums have several blocks', { kGroups: 2, stages: 8, blocks: 2 }, 'have one block each'],
+  ['CTAs share tiles without scratch', { pieces: 2 }, 'give scratch: true with `pieces`'],
+  ['clusters share tiles', { pieces: 2, multicast: 2 }, 'without clusters'],
 ] as const) {
   test(`refuses tiles where ${why}`, () => {
     const c = {
