@@ -1,6 +1,6 @@
 import { basename, resolve } from 'node:path'
 import { Command } from 'commander'
-import { deviceOption, wholeNumber } from '../cli/options.ts'
+import { deviceOption, wholeNumber, wholeNumbers } from '../cli/options.ts'
 import { openDevice } from '../runtime/open-device.ts'
 import { runBench } from './command.ts'
 import { loadForShapes, measureDecode } from './decode-rate.ts'
@@ -15,14 +15,12 @@ interface DecodeOptions {
   readonly commit?: string
 }
 
-const batches = (text: string): number[] => text.split(',').map(wholeNumber(1))
-
 await runBench(
   new Command('bench:decode')
     .description('Tokens per second, from the host and back to it, of greedy decoding after random prompts.')
     .argument('<model...>', 'folders of checkpoints')
     .addOption(deviceOption())
-    .option('--batch <n,...>', 'sequences at once', batches, [1, 8])
+    .option('--batch <n,...>', 'sequences at once', wholeNumbers(1), [1, 8])
     .option('--prompt <n>', 'tokens of each prompt', wholeNumber(1), 32)
     .option('--tokens <n>', 'decode steps to time', wholeNumber(1), 32)
     .option('--commit <id>', 'the commit, where git is not there (default: QUATTUOR_COMMIT)')

@@ -1,6 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { UsageError } from '../cli/failure.ts'
-import { wholeNumber } from '../cli/options.ts'
+import { wholeNumber, wholeNumbers } from '../cli/options.ts'
 import { KvCache } from '../models/kv-cache.ts'
 import { type ModelName, namedConfig, namedShapes } from '../models/shapes.ts'
 import { projectionFormats } from '../models/weights.ts'
@@ -26,8 +26,6 @@ interface LayerOptions extends StackFormat {
   readonly dry?: boolean
   readonly report?: string
 }
-
-const numbers = (text: string): number[] => text.split(',').map(wholeNumber(1))
 
 /** `64:1280,512:1280:100` as numbers, without a percentage with 0; nothing for an empty text. */
 const stepsIn = (text: string): [number, number, number][] =>
@@ -99,8 +97,8 @@ await runBench(
     )
     .addOption(new Option('--kv <bits>', 'of the cache: 4, 8 or 16').argParser(cacheBits).default(4))
     .option('--layers <n>', 'decoder layers (default: all of the model)', wholeNumber(1))
-    .option('--batch <n,...>', 'sequences', numbers, [1, 4, 16, 64, 128, 256, 512, 1024])
-    .option('--context <n,...>', 'mean tokens of a sequence', numbers, [128, 1280, 4096, 32768])
+    .option('--batch <n,...>', 'sequences', wholeNumbers(1), [1, 4, 16, 64, 128, 256, 512, 1024])
+    .option('--context <n,...>', 'mean tokens of a sequence', wholeNumbers(1), [128, 1280, 4096, 32768])
     .option(
       '--steps <batch:context:percent,...>',
       'further steps, of contexts that differ from their mean by up to so much',

@@ -41,6 +41,12 @@ export const wholeNumber =
     return value
   }
 
+/** Parses whole numbers of at least `min`, with commas between. */
+export const wholeNumbers =
+  (min: number) =>
+  (text: string): number[] =>
+    text.split(',').map(wholeNumber(min))
+
 /** Parses a number from `min` to `max`. */
 export const numberBetween =
   (min: number, max: number) =>

@@ -9,8 +9,8 @@ import type { Module } from './frontend/names.ts'
 import { Modules } from './frontend/names.ts'
 import { typeErrors } from './frontend/type-check.ts'
 import { lower, Refusal } from './ir/index.ts'
-import type { KernelIr, Location } from './ir/op.ts'
-import { walk } from './ir/rewrite.ts'
+import type { Location } from './ir/op.ts'
+import { uses } from './ir/rewrite.ts'
 import type { Config, Program, SourceFile } from './program.ts'
 import type { Target, TargetName } from './target.ts'
 import { targets } from './target.ts'
@@ -36,7 +36,8 @@ export function compileKernel<A, C>(kernel: Kernel<A, C>, config: C, target: Tar
       params,
       block,
       cluster: ir.cluster ?? 1,
-      overlaps: waitsForPrevious(ir),
+      // It may be launched before its predecessor ends, since it waits for that itself.
+      overlaps: uses(ir.body, 'waitForPrevious'),
       sharedBytes,
       sources,
     }
@@ -64,15 +65,6 @@ export function checkFile(path: string): Diagnostic[] {
 /** The names of the kernels that a file declares, in order; from its syntax alone. Throws `Diagnostic` E0001, E0003. */
 export function listKernels(path: string): string[] {
   return kernelsIn(new Modules().loadProgram(resolve(path))).map((kernel) => kernel.name!)
-}
-
-/** Whether the kernel may be launched before its predecessor ends, because it waits for that itself. */
-function waitsForPrevious({ body }: KernelIr): boolean {
-  let waits = false
-  walk(body, (node) => {
-    if (node.kind === 'instruction' && node.op === 'waitForPrevious') waits = true
-  })
-  return waits
 }
 
 function sourceFiles(modules: readonly Module[], first: readonly string[]): SourceFile[] {

@@ -17,6 +17,15 @@ export function walk(block: readonly Node[], visit: (node: Node) => void): void 
   }
 }
 
+/** Whether a kernel, or a part of one, has an instruction of an operation. */
+export function uses(block: readonly Node[], op: string): boolean {
+  let found = false
+  walk(block, (node) => {
+    if (node.kind === 'instruction' && node.op === op) found = true
+  })
+  return found
+}
+
 /** Gives registers with numbers above all that the kernel uses. */
 export function freshRegisters(ir: KernelIr): Fresh {
   let next = 0

@@ -1,6 +1,6 @@
 import { Definitions, isRenaming } from '../ir/definitions.ts'
 import type { Block, If, Instruction, Jump, KernelIr, Loop, Node, Register } from '../ir/op.ts'
-import { walk } from '../ir/rewrite.ts'
+import { uses } from '../ir/rewrite.ts'
 import { isPure, ops } from '../ir/spec.ts'
 import { type Level, level, uniformity } from '../ir/uniformity.ts'
 import { writeInstruction } from './instructions.ts'
@@ -72,14 +72,6 @@ function testedLoop({ body }: Loop): TestedLoop | undefined {
   if (both.length !== 1 || both[0]!.kind !== 'break') return undefined
   const test = body.slice(0, at) as Instruction[]
   return { test, exit, negated: exit.body.length === 0, rest: body.slice(at + 1) }
-}
-
-function hasWgmma(loop: Loop): boolean {
-  let found = false
-  walk([loop], (node) => {
-    if (node.kind === 'instruction' && node.op === 'wgmma') found = true
-  })
-  return found
 }
 
 class ControlWriter {
@@ -187,7 +179,7 @@ class ControlWriter {
     }
     this.#w.label(top)
     // Of an unrolled loop, ptxas does not see that products run on from one iteration to the next.
-    if (hasWgmma(node)) this.#w.pragma('nounroll')
+    if (uses([node], 'wgmma')) this.#w.pragma('nounroll')
     this.nodes(tested?.rest ?? node.body, targets)
     if (next !== top && targets.used.has(next)) this.#w.label(next)
     this.nodes(node.step, undefined)

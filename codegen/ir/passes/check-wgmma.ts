@@ -1,7 +1,7 @@
 import { Definitions, isRenaming } from '../definitions.ts'
 import type { Block, Instruction, KernelIr, Location, Loop, Node, Operand, Register } from '../op.ts'
 import { Refusal } from '../refusal.ts'
-import { walk } from '../rewrite.ts'
+import { uses, walk } from '../rewrite.ts'
 import { wgmmaParts } from '../spec-warpgroups.ts'
 
 /**
@@ -19,17 +19,9 @@ import { wgmmaParts } from '../spec-warpgroups.ts'
  *     loop { a0 = …; fence; wgmma(a0); commit; wait(1); a1 = …; fence; wgmma(a1); commit; wait(1) }
  */
 export function checkWgmma(ir: KernelIr): void {
-  if (!hasWgmma(ir)) return
+  if (!uses(ir.body, 'wgmma')) return
   const renamed = withoutRenaming(ir)
   new Checker(usedRegisters(renamed)).kernel(renamed)
-}
-
-function hasWgmma(ir: KernelIr): boolean {
-  let found = false
-  walk(ir.body, (node) => {
-    if (node.kind === 'instruction' && node.op === 'wgmma') found = true
-  })
-  return found
 }
 
 /** The kernel with one number for the registers that PTX has one for: a change of type alone is another name. */

@@ -1,6 +1,6 @@
 import { Definitions } from '../definitions.ts'
 import type { Block, If, Instruction, KernelIr, Node, Operand, Register } from '../op.ts'
-import { freshRegisters, walk } from '../rewrite.ts'
+import { freshRegisters, uses } from '../rewrite.ts'
 import { isPure } from '../spec.ts'
 
 /**
@@ -17,7 +17,7 @@ import { isPure } from '../spec.ts'
  * the groups one after the other (C7513).
  */
 export function joinConditions(ir: KernelIr): KernelIr {
-  if (!hasWgmma(ir)) return ir
+  if (!uses(ir.body, 'wgmma')) return ir
   const definitions = new Definitions(ir)
   const fresh = freshRegisters(ir)
   const join = (node: If): Block => {
@@ -69,11 +69,3 @@ const isShort = (block: Block): boolean =>
 /** Whether a node may run without its condition: nothing pure traps. */
 const isFree = (node: Node, definitions: Definitions): boolean =>
   node.kind === 'instruction' && isPure(node) && node.results.every(({ id }) => definitions.isTemporary(id))
-
-function hasWgmma(ir: KernelIr): boolean {
-  let found = false
-  walk(ir.body, (node) => {
-    if (node.kind === 'instruction' && node.op === 'wgmma') found = true
-  })
-  return found
-}

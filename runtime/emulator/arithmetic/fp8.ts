@@ -1,6 +1,6 @@
 import type { FunctionBuilder, Local } from '../wasm/function.ts'
 import type { F32, I32, V128 } from '../wasm/operations.ts'
-import { f16 } from './half-vectors.ts'
+import { f16, splat } from './half-vectors.ts'
 
 /** An 8-bit float format, in vectors. */
 export interface Fp8Format {
@@ -13,8 +13,6 @@ export interface Fp8Format {
    */
   narrow(w: FunctionBuilder, x: V128): V128
 }
-
-const splat = (w: FunctionBuilder, bits: number): V128 => w.i32x4.splat(w.i32.const(bits))
 
 /** As `Fp8Format.narrow`, for a format of so many fraction bits and smallest normal exponent. */
 function narrow(

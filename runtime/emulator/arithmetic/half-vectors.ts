@@ -15,7 +15,8 @@ export interface HalfFormat {
   narrow(w: FunctionBuilder, x: V128): V128
 }
 
-const splat = (w: FunctionBuilder, bits: number): V128 => w.i32x4.splat(w.i32.const(bits))
+/** A bit pattern in all four lanes. */
+export const splat = (w: FunctionBuilder, bits: number): V128 => w.i32x4.splat(w.i32.const(bits))
 
 export const f16: HalfFormat = {
   name: 'f16',

@@ -89,7 +89,8 @@ function checkedWide(e: Emitter, operand: AddressOperand, kind: AccessKind, byte
   return { push: () => w.get(address), offset: 0, release: () => w.release(address) }
 }
 
-const elementsOf = (operand: Operand): readonly Operand[] =>
+/** The registers of a vector, or the one that stands alone. */
+export const elementsOf = (operand: Operand): readonly Operand[] =>
   operand.kind === 'vector' ? operand.elements : [operand]
 
 const isOrdered = (e: Emitter): boolean => {

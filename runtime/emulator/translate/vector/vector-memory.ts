@@ -1,11 +1,9 @@
 import type { AddressOperand, Operand, Register } from '../../ptx/module.ts'
 import type { Local } from '../../wasm/function.ts'
 import type { I32, V128 } from '../../wasm/operations.ts'
+import { elementsOf } from '../emit/memory.ts'
 import { scalarTypes } from '../types.ts'
 import { groupLanes, type VectorEmitter } from './vector-emitter.ts'
-
-const elementsOf = (operand: Operand): readonly Operand[] =>
-  operand.kind === 'vector' ? operand.elements : [operand]
 
 /** A way to push each lane's address, and the constant that the memory instruction adds. */
 interface Addresses {
