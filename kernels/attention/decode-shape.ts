@@ -45,7 +45,7 @@ export interface DecodeShape {
   readonly pageElements: number
   readonly blockElements: number
   readonly pageBytes: number
-  /** Units whose parameters are under way or in hand. */
+  /** Units whose parameters are under way or in hand: as many as blocks, for a unit may be a single block. */
   readonly stages: number
   /** Words of a row of queries in shared memory: apart by 16 bytes for the banks. */
   readonly queryPitch: number
@@ -90,7 +90,7 @@ export function decodeShape(c: DecodeConfig): DecodeShape {
     pageElements: c.PB,
     blockElements: pages * c.PB,
     pageBytes: (PAGE_TOKENS * c.D * bits) / 8,
-    stages: Math.ceil(c.slots / 2),
+    stages: c.slots,
     queryPitch: c.D / 2 + 4,
     operandWords: operandWords(bits, c.rows),
     tiles: Math.ceil(c.D / 16 / WARPS),
@@ -163,7 +163,7 @@ export function decodeConfig(o: {
   const placing = (ctas: number) => {
     const share = (o.target.sharedBytes + RESERVED_BYTES) / ctas - RESERVED_BYTES
     const room = share - fixedBytes(D, rows, bits)
-    const fits = (slots: number) => slots * blockBytes + Math.ceil(slots / 2) * paramBytes <= room
+    const fits = (slots: number) => slots * (blockBytes + paramBytes) <= room
     // Few blocks where many CTAs ask for them: what is asked for early holds up what is needed first.
     const most = ctas >= 4 ? 3 : rows > SIDE_ROWS ? 4 : MOST_SLOTS
     return { ctas, slots: [8, 7, 6, 5, 4, 3, 2].find((n) => n <= most && fits(n)) ?? 0 }
