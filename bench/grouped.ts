@@ -1,6 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { collect } from '../cli/options.ts'
-import { gemmConstants, gemmKernel, gemmOperands } from '../kernels/gemm/operands.ts'
+import { gemmConstants, gemmKernel, gemmOperands, unshared } from '../kernels/gemm/operands.ts'
 import type { WgmmaTiles } from '../kernels/gemm/wgmma-plan.ts'
 import { bestTiles } from '../models/best-tiles.ts'
 import type { Device } from '../runtime/device.ts'
@@ -76,7 +76,7 @@ async function separateLaunches(
         },
       ),
     )
-    const constants = gemmConstants(format, { N, K }, bestTiles(format, { M, N, K }, device), {
+    const constants = gemmConstants(format, { N, K }, unshared(bestTiles(format, { M, N, K }, device)), {
       dtype: 'f16',
     })
     launches.push(await prepare(device, gemmKernel(format), constants, args as never, { overlap }))

@@ -1,7 +1,13 @@
 import type { BuiltinShape } from '../../kernels/builtin.ts'
 import type { WeightFormatName, ZeroHandling } from '../../kernels/formats/index.ts'
 import type { Activation } from '../../kernels/gemm/epilogue.ts'
-import { type GemmOperand, gemmConstants, gemmKernel, gemmOperands } from '../../kernels/gemm/operands.ts'
+import {
+  type GemmOperand,
+  gemmConstants,
+  gemmKernel,
+  gemmOperands,
+  unshared,
+} from '../../kernels/gemm/operands.ts'
 import { gemmW4A8Scaled } from '../../kernels/gemm/w4a8-scaled.ts'
 import { bestTiles } from '../../models/best-tiles.ts'
 import { layerProducts as productShapes } from '../../models/shapes.ts'
@@ -70,6 +76,8 @@ const contentOf = (name: string, { dtype }: GemmOperand, format: WeightFormatNam
   return contents[name] ?? 'bits'
 }
 
+const elementsOf = ({ shape }: GemmOperand): number => shape.reduce((product, extent) => product * extent)
+
 const planned = (
   operands: Readonly<Record<string, GemmOperand>>,
   format: WeightFormatName,
@@ -77,7 +85,12 @@ const planned = (
   Object.fromEntries(
     Object.entries(operands).map(([name, operand]) => [
       name,
-      { ...operand, data: contentOf(name, operand, format), rotates: besideWeights.has(name) },
+      {
+        ...operand,
+        data:
+          name === 'scratch' ? () => new Int32Array(elementsOf(operand)) : contentOf(name, operand, format),
+        rotates: besideWeights.has(name),
+      },
     ]),
   )
 
@@ -91,12 +104,13 @@ export function gemmCase(
   const shape = { M, N, K }
   const out = name === 'lm_head' ? 'f32' : 'f16'
   const variant = { dtype: 'f16', residual, zero, out, activation } as const
-  const operands: Record<string, GemmOperand> = { ...gemmOperands(format, shape, variant) }
+  const tiles = bestTiles(format, shape, device)
+  const operands: Record<string, GemmOperand> = { ...gemmOperands(format, shape, variant, tiles) }
   if (residual) operands.residual = { dtype: 'f16', shape: [M, N] }
   const { ops, unit } = gemmWork(format, shape)
   return kernelCase({
     kernel: gemmKernel(format, activation),
-    config: gemmConstants(format, shape, bestTiles(format, shape, device), variant),
+    config: gemmConstants(format, shape, tiles, variant),
     parameters: {
       product: name,
       tokens: M,
@@ -121,7 +135,8 @@ export function scaledGemmCase({ name, N, K }: Product, M: number, device: Tuned
     scaledZero: { dtype: 'f16', shape: [N] },
     inputSum: { dtype: 'f32', shape: [M] },
   }
-  const { zero, ...config } = gemmConstants('w4a8', shape, bestTiles('w4a8', shape, device), { dtype: 'f16' })
+  const tiles = unshared(bestTiles('w4a8', shape, device))
+  const { zero, ...config } = gemmConstants('w4a8', shape, tiles, { dtype: 'f16' })
   const { ops, unit } = gemmWork('w4a8', shape)
   return kernelCase({
     kernel: gemmW4A8Scaled,

@@ -78,6 +78,13 @@ const hasOut = (f: WeightFormat): boolean => f.activations.includes('f16')
 export const hasScratch = (tiles: TileConstants): tiles is WgmmaTiles =>
   tiles.path === 'wgmma' && tiles.pieces !== undefined
 
+/** The same tiles, none of them shared: for kernels that have no `scratch`. */
+export function unshared(tiles: TileConstants): TileConstants {
+  if (!hasScratch(tiles)) return tiles
+  const { pieces: _, ...rest } = tiles
+  return rest
+}
+
 /** The element type of the activations of a format beside 16-bit activations `dtype` of the model. */
 export function activationType(format: WeightFormatName, dtype: 'f16' | 'bf16'): OperandType {
   const { activations }: WeightFormat = weightFormats[format]

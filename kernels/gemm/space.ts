@@ -1,4 +1,4 @@
-import { unitColumns, type WeightFormat } from '../../dsl/format.ts'
+import { unitColumns, unitRows, type WeightFormat } from '../../dsl/format.ts'
 import { type Space, space, type TuningTarget } from '../../dsl/index.ts'
 import { type WeightFormatName, weightFormats } from '../formats/index.ts'
 import { pieceColumns } from './mma.ts'
@@ -94,6 +94,13 @@ function wgmmaSpace(format: WeightFormatName): Space<TileConstants> {
     .where('weights that are read again stay beside outputs too large for the cache', (c, _, dims) => {
       const { keep, tokens } = wgmma(c)
       return !dims || keep === undefined || (dims.M! > tokens && 2 * dims.M! * dims.N! > CACHE_BYTES)
+    })
+    .where('shared tiles where the last of a few waves leaves a tenth of the work undone', (c, _, dims) => {
+      const { pieces, tokens, rowGroups, blocks, ctas } = wgmma(c)
+      if (!dims || pieces === undefined) return true
+      const waves =
+        (Math.ceil(dims.M! / tokens) * Math.ceil(dims.N! / (unitRows * rowGroups * blocks))) / ctas
+      return waves > 1 && waves < 6 && Math.ceil(waves) > 1.1 * waves
     })
     .where('few tiles of tokens', (tiles, _, dims) => {
       const c = wgmma(tiles)

@@ -214,6 +214,10 @@ const provenExact: readonly Wish[] = [
   { tokens: 128, rowGroups: 2, blocks: 2, keep: 'weights', multicast: 2, stages: 5, steps: 2 },
   { tokens: 256, rowGroups: 2, keep: 'weights', multicast: 2, stages: 5, steps: 2 },
   { tokens: 256, rowGroups: 2, keep: 'weights', multicast: 2, stages: 4, steps: 2, staging: 4 },
+  { tokens: 128, rowGroups: 2, units: 2, pieces: 2, stages: 4, producers: 2 },
+  { tokens: 128, rowGroups: 2, blocks: 2, pieces: 2, stages: 5, steps: 2 },
+  { tokens: 128, rowGroups: 3, pieces: 2, stages: 6, steps: 2 },
+  { tokens: 256, rowGroups: 2, pieces: 2, stages: 5, steps: 2 },
   { tokens: 32, rowGroups: 3, split: 4, units: 2, stages: 6, producers: 2 },
   { tokens: 64, rowGroups: 2, split: 2, stages: 12, producers: 2 },
   { tokens: 128, rowGroups: 3, split: 4, stages: 7, steps: 2 },
@@ -263,7 +267,9 @@ const provenOrdered: readonly Wish[] = [
 
 /** As `provenExact`, of 8-bit floats, whose k-steps are as those of integers. */
 const provenShort: readonly Wish[] = [
-  ...provenExact.filter(({ kGroups = 1, split = 1 }) => kGroups * split === 1),
+  ...provenExact.filter(
+    ({ kGroups = 1, split = 1, pieces }) => kGroups * split === 1 && pieces === undefined,
+  ),
   { tokens: 8, stages: 24, producers: 2 },
   { tokens: 8, units: 2, stages: 12, producers: 2 },
   { tokens: 16, stages: 22, producers: 2 },

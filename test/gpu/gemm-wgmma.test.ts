@@ -12,10 +12,10 @@ const makers = {
   w16: gemm16Case,
 } as const
 
-/** Tiles that CTAs share along K: fewer than CTAs, and behind whole waves. */
+/** Tiles that CTAs share along K, behind whole waves. */
 const sharedTiles = [
-  wgmmaTiles({ tokens: 128, rowGroups: 2, blocks: 2, steps: 2, stages: 4, pieces: 3 }),
-  wgmmaTiles({ tokens: 64, rowGroups: 3, units: 2, stages: 3, producers: 2, pieces: 4 }),
+  wgmmaTiles({ tokens: 128, rowGroups: 2, blocks: 2, steps: 2, stages: 4, ctas: 7, pieces: 3 }),
+  wgmmaTiles({ tokens: 64, rowGroups: 3, units: 2, stages: 3, producers: 2, ctas: 13, pieces: 4 }),
   wgmmaTiles({ tokens: 128, rowGroups: 2, units: 2, stages: 2, producers: 2, ctas: 13, pieces: 2 }),
   wgmmaTiles({ tokens: 32, rowGroups: 2, stages: 6, ctas: 57, pieces: 2 }),
 ]

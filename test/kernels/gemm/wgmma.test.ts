@@ -111,12 +111,12 @@ for (const [what, M, change] of [
 }
 
 for (const [what, M, change] of [
-  ['more CTAs than tiles', 16, { ctas: 5, pieces: 8 }],
+  ['fewer tiles than CTAs, which nobody shares', 16, { ctas: 5, pieces: 8 }],
   ['a wave of whole tiles before', 70, { ctas: 4, pieces: 3, producers: 2, staging: 3 }],
   [
     'two warpgroups, whose tiles others finish',
     40,
-    { ctas: 6, pieces: 4, rowGroups: 2, blocks: 2, steps: 2 },
+    { ctas: 2, pieces: 4, rowGroups: 2, blocks: 2, steps: 2 },
   ],
   ['few tiles left', 64, { ctas: 7, pieces: 2, rowGroups: 2 }],
 ] as const) {
