@@ -208,7 +208,7 @@ export function multiplyValueCodes(o: Decode, at: Cursor, from: i32, end: i32, f
   const places = runs.map(({ column }) => ({ first: byteOf(column), second: byteOf(column + c.D / 2) }))
   const sums = each(products(d), () => each(d.tiles, () => regs(4, i32(0))))
 
-  const addStep = (step: i32) => {
+  const addStep = (step: i32, firstPage: i32) => {
     const operands = takeCodes(o, step)
     const page = firstPage + (step >>> 1)
     const inPage = (step & 1) * 8
@@ -232,8 +232,8 @@ export function multiplyValueCodes(o: Decode, at: Cursor, from: i32, end: i32, f
       }
     })
   }
-  if (from < 32 && end > UNIT - 32) for (const step of unroll(UNIT / 32)) addStep(i32(step))
-  else for (const step of range(from >>> 5, (end + 31) >>> 5)) addStep(step)
+  if (from < 32 && end > UNIT - 32) for (const step of unroll(UNIT / 32)) addStep(i32(step), i32(0))
+  else for (const step of range(from >>> 5, (end + 31) >>> 5)) addStep(step, firstPage)
 
   const halves = [0, 1]
   if (d.paired)

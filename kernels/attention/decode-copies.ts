@@ -6,6 +6,7 @@ import {
   commitCopies,
   copyAsync,
   copyBulk,
+  each,
   type f16,
   fenceBarrierInit,
   gridDim,
@@ -265,10 +266,7 @@ function copyBlock(a: CopySource, c: DecodeConfig, d: DecodeShape, ring: Ring, s
   if (s.isDone === 0) {
     const isOne = isOneBlock(s.now, s.now.unit)
     if (ring.full === undefined) copyPagesAsync(a, d, ring, s)
-    else if (laneIdx === 0) {
-      if (isOne) copyPair(a, d, ring, s)
-      else copyPages(a, d, ring, s)
-    }
+    else if (laneIdx === 0) copyPages(a, d, ring, s, isOne)
     s.slot = s.slot === c.slots - 1 ? 0 : s.slot + 1
     if (isOne || s.block === VALUES) {
       s.block = KEYS
@@ -285,47 +283,36 @@ function isSeen({ now }: Stream, page: number): boolean {
   return from < (page + 1) * PAGE_TOKENS && end > page * PAGE_TOKENS
 }
 
-function copyPages(a: CopySource, d: DecodeShape, ring: Ring, s: Stream): void {
-  const full = ring.full!
-  const hasParams = ring.params !== undefined && s.block === KEYS
-  const bytes = d.pageBytes + i32(hasParams) * PAGE_PARAM_BYTES
-  const pages = i32(isSeen(s, 0)) + i32(isSeen(s, 1))
-  arriveExpecting(full, s.slot, pages * bytes)
-  for (const page of unroll(UNIT_PAGES)) {
-    if (isSeen(s, page)) {
-      copyPage(a, d, ring, s, page, s.block, page)
-      if (hasParams) copyParams(a, ring, s, page)
-    }
-  }
-}
-
-/** The only page of a unit, keys and then values. */
-function copyPair(a: CopySource, d: DecodeShape, ring: Ring, s: Stream): void {
-  const bytes = 2 * d.pageBytes + (ring.params === undefined ? 0 : PAGE_PARAM_BYTES)
-  arriveExpecting(ring.full!, s.slot, i32(bytes))
-  for (const block of [KEYS, VALUES]) copyPage(a, d, ring, s, 0, i32(block), block)
-  if (ring.params !== undefined) copyParams(a, ring, s, 0)
-}
-
-/** Copies a page's keys or values to the page `at` of the slot. */
-function copyPage(
+/** The pages of a slot: two of the unit's keys or values, or the only page's keys and values. */
+function copyPages(
   a: CopySource,
   d: DecodeShape,
-  { data, full }: Ring,
-  { now, slot }: Stream,
-  page: number,
-  block: i32,
-  at: number,
+  { data, params, full }: Ring,
+  s: Stream,
+  isOne: boolean,
 ): void {
-  const source = [now.page[page]!, now.head, block, 0]
-  copyBulk(data, [slot, at, 0], a.kv, source, d.pageBytes, full!, slot, { evict: 'first' })
-}
-
-function copyParams(a: CopySource, { params, full }: Ring, { now, slot, stage }: Stream, page: number): void {
-  const source = [now.page[page]!, now.head, KEYS, 0, 0]
-  copyBulk(params!, [stage, page, KEYS, 0], a.kvParams!, source, PAGE_PARAM_BYTES, full!, slot, {
-    evict: 'first',
-  })
+  const { now, slot, stage } = s
+  const isFilled = each(UNIT_PAGES, (page) => isOne || isSeen(s, page))
+  const hasParams = each(UNIT_PAGES, (page) => isFilled[page]! && s.block === KEYS && !(isOne && page > 0))
+  const count = (pages: readonly boolean[]): i32 => pages.map((has) => i32(has)).reduce((x, y) => x + y)
+  const paramBytes = params === undefined ? i32(0) : count(hasParams) * PAGE_PARAM_BYTES
+  arriveExpecting(full!, slot, count(isFilled) * d.pageBytes + paramBytes)
+  for (const page of unroll(UNIT_PAGES)) {
+    if (isFilled[page]!) {
+      const [from, block] = [isOne ? now.page[0]! : now.page[page]!, isOne ? i32(page) : s.block]
+      copyBulk(data, [slot, page, 0], a.kv, [from, now.head, block, 0], d.pageBytes, full!, slot, {
+        evict: 'first',
+      })
+      if (params !== undefined) {
+        if (hasParams[page]!) {
+          const source = [from, now.head, KEYS, 0, 0]
+          copyBulk(params, [stage, page, KEYS, 0], a.kvParams!, source, PAGE_PARAM_BYTES, full!, slot, {
+            evict: 'first',
+          })
+        }
+      }
+    }
+  }
 }
 
 /** The same by all lanes, without a copy engine. */

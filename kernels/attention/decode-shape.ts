@@ -151,13 +151,12 @@ export function decodeConfig(o: {
   readonly target: { readonly sharedBytes: number }
   readonly multiprocessors: number
   readonly ctasPerMultiprocessor?: number
-  readonly mostRows?: number
   readonly ahead?: boolean
 }): DecodeConfig {
   const { kv, dtype, D, Hq, Hkv, queries } = o
   const { bits } = kvFormats[kv]
   const group = Hq / Hkv
-  const rows = Math.min(o.mostRows ?? MOST_ROWS, group * queries)
+  const rows = Math.min(MOST_ROWS, group * queries)
   const blockBytes = (UNIT * D * bits) / 8
   const paramBytes = bits < 16 ? (UNIT / PAGE_TOKENS) * PAGE_PARAM_BYTES : 0
   const placing = (ctas: number) => {
@@ -165,7 +164,7 @@ export function decodeConfig(o: {
     const room = share - fixedBytes(D, rows, bits)
     const fits = (slots: number) => slots * (blockBytes + paramBytes) <= room
     // Few blocks where many CTAs ask for them: what is asked for early holds up what is needed first.
-    const most = ctas >= 4 ? 3 : rows > SIDE_ROWS ? 4 : MOST_SLOTS
+    const most = ctas >= 4 ? 3 : bits === 4 || rows > SIDE_ROWS ? 4 : MOST_SLOTS
     return { ctas, slots: [8, 7, 6, 5, 4, 3, 2].find((n) => n <= most && fits(n)) ?? 0 }
   }
   const wanted = bits > 4 || rows > SIDE_ROWS ? 2 : isPaired(bits, rows) ? 4 : 3

@@ -36,7 +36,6 @@ export interface PlanConfig {
   readonly queries: number
   /** CTAs that share the work of a key/value head and pass. */
   readonly ctas: number
-  readonly excess?: number
 }
 
 /** What the plan has to know of the kernel that goes by it. */
@@ -210,7 +209,7 @@ function sizesOf(s: Counters, c: PlanConfig): Sizes {
     const shorter = FINE_RUNS - 1 - bits
     if (s.runs.at(shorter) <= Math.floor(c.ctas) && mayCut) fine = 2 ** shorter
   }
-  const share = i32(f32(units) * ((c.excess ?? EXCESS) / c.ctas))
+  const share = i32(f32(units) * (EXCESS / c.ctas))
   const coarse = Math.max(Math.min(share, MOST_UNITS), SPLIT_UNITS)
   return {
     most: fine > 0 ? fine : coarse,

@@ -44,6 +44,19 @@ const cases: DecodeOptions[] = [
     ...{ kv: 'kv4', dtype: 'f16', D: 64, Hq: 2, Hkv: 2, planCtas: 400, seed: 22 },
     sequences: singles(300, 1100, 129, 700, 513, 1025, 140, 990, 257, 400),
   },
+  // Many sequences of a page, whose units are single blocks, several in a row for each CTA.
+  {
+    ...{ kv: 'kv4', dtype: 'f16', D: 64, Hq: 8, Hkv: 8, seed: 23 },
+    sequences: singles(...Array.from({ length: 24 }, (_, i) => 1 + ((i * 37) % (i % 6 === 5 ? 200 : 64)))),
+  },
+  {
+    ...{ kv: 'kv8', dtype: 'f16', D: 64, Hq: 4, Hkv: 4, seed: 24 },
+    sequences: singles(...Array.from({ length: 30 }, (_, i) => 1 + ((i * 29) % 64))),
+  },
+  {
+    ...{ kv: 'kv16', dtype: 'f16', D: 64, Hq: 4, Hkv: 4, seed: 25 },
+    sequences: singles(...Array.from({ length: 20 }, (_, i) => 1 + ((i * 29) % 64))),
+  },
   // Rows that do not fill a pass, or several; query tokens on both sides of a unit's edge.
   { kv: 'kv4', dtype: 'bf16', D: 64, Hq: 16, Hkv: 1, sequences: singles(70), seed: 5 },
   { kv: 'kv8', dtype: 'bf16', D: 128, Hq: 3, Hkv: 1, sequences: [{ context: 130, queries: 5 }], seed: 6 },
