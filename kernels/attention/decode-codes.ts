@@ -195,8 +195,8 @@ export function columnRuns(D: number): ColumnRun[] {
 }
 
 /**
- * Sums of values of the unit's tokens `from`…`end`, which begin at a page of the slot, exactly: [row][fragment][rows g and g + 8]. Those of upper nibbles are 16
- * times what they stand for.
+ * Sums of values of the unit's tokens `from`…`end`, exactly: [row][fragment][rows g and g + 8]. Those of upper nibbles are 16
+ * times what they stand for. The values begin at page `firstPage` of the slot.
  */
 export function multiplyValueCodes(o: Decode, at: Cursor, from: i32, end: i32, firstPage: i32): i32[][][] {
   const { c, d, ring } = o
