@@ -62,6 +62,11 @@ export const defaultShape: BuiltinShape = {
 /** Tokens for which GEMM tiles are chosen: a decode step, a small batch, a prompt. */
 const tokenCounts = [1, 32, 256]
 
+/** Each of some values once. */
+const distinct = <T>(values: readonly T[]): T[] => [
+  ...new Map(values.map((value) => [JSON.stringify(value), value])).values(),
+]
+
 /**
  * Every kernel of ours with the configurations that a model of that shape runs, whatever its formats.
  *
@@ -76,8 +81,9 @@ export function builtinKernels(
   // Constants are checked when a kernel is compiled; the list holds kernels of all types.
   const add = <A, C>(kernel: Kernel<A, C>, config: Readonly<Record<string, unknown>>) =>
     list.push({ kernel: kernel as unknown as Kernel, config })
+  // Token counts may share tiles.
   const tiles = (format: WeightFormatName) =>
-    tokenCounts.map((M) => defaultTiles(format, { M, N: H, K: H }, target))
+    distinct(tokenCounts.map((M) => defaultTiles(format, { M, N: H, K: H }, target)))
 
   // Smaller groups differ in a few instructions: one tile shows them.
   const scaledTiles = (format: WeightFormatName) =>
