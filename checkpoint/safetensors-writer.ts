@@ -1,8 +1,8 @@
-import { type DType, dtypeBytes } from '../dsl/dtype.ts'
+import type { DType } from '../dsl/dtype.ts'
 import { CheckpointError } from './error.ts'
 import { PartialFile } from './partial-file.ts'
 import { storedDTypes } from './safetensors.ts'
-import { elementCount } from './tensor.ts'
+import { byteLengthOf } from './tensor.ts'
 
 /** A tensor to be written; its data come later. */
 export interface TensorPlan {
@@ -84,7 +84,7 @@ function layOut(path: string, tensors: readonly TensorPlan[], metadata: Readonly
   const offsets = new Map<string, { begin: number; bytes: number }>()
   let total = 0
   for (const { name, dtype, shape } of tensors) {
-    const bytes = elementCount(shape) * dtypeBytes[dtype]
+    const bytes = byteLengthOf({ dtype, shape })
     if (offsets.has(name) || name === '__metadata__')
       throw new CheckpointError(`${path}: tensor ${name} is announced twice, or has a reserved name`)
     offsets.set(name, { begin: total, bytes })

@@ -66,6 +66,10 @@ export function elementCount(shape: readonly number[]): number {
   return shape.reduce((product, extent) => product * extent, 1)
 }
 
+/** The bytes that a tensor of a type and a shape has. */
+export const byteLengthOf = ({ dtype, shape }: { dtype: DType; shape: readonly number[] }): number =>
+  elementCount(shape) * dtypeBytes[dtype]
+
 /**
  * The values of an f32, f16 or bf16 tensor, widened exactly. Throws `CheckpointError` for integers and for 8-bit floats,
  * whose scales are tensors of their own.

@@ -1,9 +1,8 @@
 import { crc32 } from 'node:zlib'
-import { dtypeBytes } from '../dsl/dtype.ts'
 import { CheckpointError } from './error.ts'
 import { PartialFile } from './partial-file.ts'
 import type { TensorPlan } from './safetensors-writer.ts'
-import { elementCount } from './tensor.ts'
+import { byteLengthOf, elementCount } from './tensor.ts'
 import { storageNames } from './torch-file.ts'
 import { centralEntry, directoryEnd, localHeader, type WrittenEntry } from './zip-writer.ts'
 
@@ -81,8 +80,6 @@ export class TorchWriter {
     this.#position += bytes.byteLength
   }
 }
-
-const byteLengthOf = ({ dtype, shape }: TensorPlan): number => elementCount(shape) * dtypeBytes[dtype]
 
 /** The pickle of an ordered dictionary of contiguous tensors, in protocol 2. */
 function dictionary(plans: readonly TensorPlan[]): Buffer {

@@ -1,13 +1,13 @@
 import type { ForeignWeights } from '../checkpoint/import/foreign.ts'
 import { type Checkpoint, openCheckpoint } from '../checkpoint/open.ts'
 import {
-  elementCount,
+  byteLengthOf,
   type HostTensor,
   missingTensor,
   type TensorInfo,
   type TensorSource,
 } from '../checkpoint/tensor.ts'
-import { type DType, dtypeBytes } from '../dsl/dtype.ts'
+import type { DType } from '../dsl/dtype.ts'
 import { packedShape, weightFormats } from '../kernels/formats/index.ts'
 import { bytesOf } from '../runtime/bytes.ts'
 import { codedFormat } from './coded-format.ts'
@@ -129,5 +129,5 @@ function stackedBias(tensors: TensorSource, prefix: string, { path, parts, n }: 
 
 const infoOf = (name: string, dtype: DType, shape: readonly number[]): TensorInfo => ({
   ...{ name, dtype, shape },
-  byteLength: elementCount(shape) * dtypeBytes[dtype],
+  byteLength: byteLengthOf({ dtype, shape }),
 })

@@ -5,9 +5,9 @@ import type { Checkpoint } from '../checkpoint/open.ts'
 import { copyCompanionFiles } from '../checkpoint/quantized.ts'
 import type { QuantizedMatrix } from '../checkpoint/quantized-matrix.ts'
 import type { TensorPlan } from '../checkpoint/safetensors-writer.ts'
-import { elementCount } from '../checkpoint/tensor.ts'
+import { byteLengthOf } from '../checkpoint/tensor.ts'
 import { TorchWriter } from '../checkpoint/torch-writer.ts'
-import { type DType, dtypeBytes } from '../dsl/dtype.ts'
+import type { DType } from '../dsl/dtype.ts'
 import { f16Bits, f16Value } from '../dsl/half.ts'
 import { type WeightFormat, weightFormats } from '../kernels/formats/index.ts'
 import { headProjection, layerProjections, type Projection } from '../models/projections.ts'
@@ -43,7 +43,7 @@ export async function exportQServe(
   const tensors = [...exported(src)]
   copyCompanionFiles(dst, src.folder)
   describe(dst, src)
-  const bytes = tensors.map(({ plan }) => sizeOf(plan))
+  const bytes = tensors.map(({ plan }) => byteLengthOf(plan))
   const total = bytes.reduce((sum, size) => sum + size, 0)
   const writer = await TorchWriter.create(
     join(dst, fileName),
@@ -63,8 +63,6 @@ export async function exportQServe(
   }
   return total
 }
-
-const sizeOf = ({ dtype, shape }: TensorPlan): number => elementCount(shape) * dtypeBytes[dtype]
 
 function* exported(src: Checkpoint): Generator<Exported> {
   const { config, format, tensors, folder } = src
