@@ -13,11 +13,11 @@ import {
   type Out,
   range,
   shuffle,
-  shuffleUp,
   store,
   threadIdx,
   unroll,
   warpIdx,
+  warpPrefixSum,
 } from '../dsl/index.ts'
 import { type Piece, type ProductTile, type ProductTiles, rowTile, rowTurns } from '../dsl/std/index.ts'
 
@@ -151,8 +151,8 @@ export const groupTiles = kernel(
     for (const chunk of unroll(chunks)) {
       const count = counts[chunk]!
       const tiles = idiv(count + (c.tokens - 1), c.tokens)
-      const tokensToHere = firstToken + prefixSum(count)
-      const tilesToHere = firstTile + prefixSum(tiles)
+      const tokensToHere = firstToken + warpPrefixSum(count)
+      const tilesToHere = firstTile + warpPrefixSum(tiles)
       for (const lane of range(warpIdx, Math.min(32, c.Experts - chunk * 32), warps)) {
         const end = shuffle(tokensToHere, lane)
         const start = end - shuffle(count, lane)
@@ -168,16 +168,6 @@ export const groupTiles = kernel(
     if (threadIdx.x === 0) a.tileCount.put(firstTile, 0)
   },
 )
-
-/** The sum over the lanes up to the calling one. */
-function prefixSum(value: i32): i32 {
-  let sum = value
-  for (const step of unroll(5)) {
-    const lower = shuffleUp(sum, 2 ** step)
-    sum = laneIdx >= 2 ** step ? sum + lower : sum
-  }
-  return sum
-}
 
 /** The list on the host: four numbers an entry. */
 export function groupTilesReference(counts: readonly number[], tokens: number): number[] {

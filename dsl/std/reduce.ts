@@ -7,6 +7,7 @@ import {
   reduxAdd,
   reduxMax,
   shared,
+  shuffleUp,
   shuffleXor,
   unroll,
   warpIdx,
@@ -38,6 +39,16 @@ export function warpSum<T extends number>(value: T, lanes = 32): T {
   for (const step of unroll(Math.log2(lanes)))
     total = (total + shuffleXor(total, lanes / 2 ** (step + 1))) as T
   return total
+}
+
+/** The sum over the lanes up to the calling one. */
+export function warpPrefixSum(value: i32): i32 {
+  let sum = value
+  for (const step of unroll(5)) {
+    const lower = shuffleUp(sum, 2 ** step)
+    sum = laneIdx >= 2 ** step ? sum + lower : sum
+  }
+  return sum
 }
 
 /** The maximum over groups of `lanes` neighbouring lanes (a power of two). */

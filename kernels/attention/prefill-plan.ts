@@ -10,12 +10,12 @@ import {
   type Out,
   range,
   shared,
-  shuffleUp,
   store,
   threadIdx,
   unroll,
   waitForPrevious,
   warpIdx,
+  warpPrefixSum,
 } from '../../dsl/index.ts'
 import { PAGE_TOKENS } from '../formats/kv.ts'
 import { UNIT } from './arithmetic.ts'
@@ -110,11 +110,7 @@ function startsOf(counts: readonly i32[], first: i32): i32[] {
 
 /** The sum over the threads up to the calling one. */
 function prefixSum(value: i32): i32 {
-  let sum = value
-  for (const step of unroll(5)) {
-    const lower = shuffleUp(sum, 2 ** step)
-    sum = laneIdx >= 2 ** step ? sum + lower : sum
-  }
+  let sum = warpPrefixSum(value)
   const warps = shared<i32>('i32', [WARPS])
   if (laneIdx === 31) warps.put(sum, warpIdx)
   barrier()

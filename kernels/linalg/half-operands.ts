@@ -1,5 +1,4 @@
 import {
-  barrier,
   bf16,
   blockIdx,
   f32,
@@ -8,11 +7,11 @@ import {
   type i32,
   kernel,
   type Out,
-  shared,
   threadIdx,
   unroll,
 } from '../../dsl/index.ts'
 import { ceilDiv } from '../../dsl/math.ts'
+import { byColumns, putColumns } from './transpose.ts'
 
 /**
  * Operands of a product of f32 matrices by tensor cores that multiply bf16. Each element x is h + l, two bf16 numbers that
@@ -41,32 +40,14 @@ export const splitRows = kernel(
   },
 )
 
-const TILE = 32
-/** Rows of a tile that a CTA's threads take at a time. */
-const TURN = 8
-
 /** Columns that lie along K, [R, C], as bf16 [C, terms · R]. */
 export const splitColumns = kernel(
   import.meta.url,
-  { grid: (d) => [ceilDiv(d.R!, TILE), ceilDiv(d.C!, TILE)], block: [TILE, TURN] },
+  byColumns,
   function splitColumns(a: { dst: Out<bf16, 'C P'>; src: In<f32, 'R C'> }, c: HalfOperandConfig) {
-    // One more column, so that a column of the tile lies in all banks.
-    const tile = shared<f32>('f32', [TILE, TILE + 1])
-    const row = blockIdx.x * TILE
-    const column = blockIdx.y * TILE
-    const rows = a.src.dim('R')
-    const columns = a.src.dim('C')
-    for (const turn of unroll(0, TILE, TURN)) {
-      const r = threadIdx.y + turn
-      if (row + r < rows && column + threadIdx.x < columns)
-        tile.put(a.src.at(row + r, column + threadIdx.x), r, threadIdx.x)
-    }
-    barrier()
-    for (const turn of unroll(0, TILE, TURN)) {
-      const r = threadIdx.y + turn
-      if (column + r < columns && row + threadIdx.x < rows)
-        put(a.dst, c, tile.at(threadIdx.x, r), column + r, row + threadIdx.x, rows)
-    }
+    putColumns(a.src, (value, row, column) => {
+      put(a.dst, c, value, column, row, a.src.dim('R'))
+    })
   },
 )
 

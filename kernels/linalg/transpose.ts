@@ -1,9 +1,12 @@
 import {
   barrier,
   blockIdx,
+  type Dim3,
+  type Dims,
   type f32,
   type In,
   type InOut,
+  type i32,
   kernel,
   type Out,
   shared,
@@ -20,28 +23,41 @@ const options = {
   block: [TILE, TURN] as const,
 }
 
+/** The launch of a kernel that goes through a matrix [R, C] by columns. */
+export const byColumns = {
+  ...options,
+  grid: (d: Dims): Dim3 => [ceilDiv(d.R!, TILE), ceilDiv(d.C!, TILE)],
+}
+
+/** Device: has each element of the CTA's tile put where it belongs, neighbours of a column by neighbouring threads. */
+export function putColumns(src: In<f32, 'R C'>, put: (value: f32, row: i32, column: i32) => void): void {
+  // One more column, so that a column of the tile lies in all banks.
+  const tile = shared<f32>('f32', [TILE, TILE + 1])
+  const row = blockIdx.x * TILE
+  const column = blockIdx.y * TILE
+  const rows = src.dim('R')
+  const columns = src.dim('C')
+  for (const turn of unroll(0, TILE, TURN)) {
+    const r = threadIdx.y + turn
+    if (row + r < rows && column + threadIdx.x < columns)
+      tile.put(src.at(row + r, column + threadIdx.x), r, threadIdx.x)
+  }
+  barrier()
+  for (const turn of unroll(0, TILE, TURN)) {
+    const r = threadIdx.y + turn
+    if (column + r < columns && row + threadIdx.x < rows)
+      put(tile.at(threadIdx.x, r), row + threadIdx.x, column + r)
+  }
+}
+
 /** dst = srcᵀ. */
 export const transpose = kernel(
   import.meta.url,
-  { ...options, grid: (d) => [ceilDiv(d.R!, TILE), ceilDiv(d.C!, TILE)] },
+  byColumns,
   function transpose(a: { dst: Out<f32, 'C R'>; src: In<f32, 'R C'> }) {
-    // One more column, so that a column of the tile lies in all banks.
-    const tile = shared<f32>('f32', [TILE, TILE + 1])
-    const row = blockIdx.x * TILE
-    const column = blockIdx.y * TILE
-    const rows = a.src.dim('R')
-    const columns = a.src.dim('C')
-    for (const turn of unroll(0, TILE, TURN)) {
-      const r = threadIdx.y + turn
-      if (row + r < rows && column + threadIdx.x < columns)
-        tile.put(a.src.at(row + r, column + threadIdx.x), r, threadIdx.x)
-    }
-    barrier()
-    for (const turn of unroll(0, TILE, TURN)) {
-      const r = threadIdx.y + turn
-      if (column + r < columns && row + threadIdx.x < rows)
-        a.dst.put(tile.at(threadIdx.x, r), column + r, row + threadIdx.x)
-    }
+    putColumns(a.src, (value, row, column) => {
+      a.dst.put(value, column, row)
+    })
   },
 )
 

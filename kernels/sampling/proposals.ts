@@ -14,12 +14,12 @@ import {
   type Shared,
   shared,
   shuffle,
-  shuffleUp,
   threadIdx,
   u32,
   unroll,
   warpIdx,
   warpMax,
+  warpPrefixSum,
 } from '../../dsl/index.ts'
 import { type Logits, loadNeighbours, pieceLogits, pieceStart, tilesOf } from './groups.ts'
 import { weightBelow } from './weigh.ts'
@@ -45,16 +45,6 @@ export function makeProposals(V: number): Proposals {
   }
 }
 
-/** Device: the sum of a value over the calling lane and those below it. */
-function scanWarp(value: i32): i32 {
-  let sum = value
-  for (const step of unroll(5)) {
-    const lower = shuffleUp(sum, 2 ** step)
-    sum = laneIdx >= 2 ** step ? sum + lower : sum
-  }
-  return sum
-}
-
 /** Device: lays out the masses of the calling threads' groups, whose sum is about `whole`; returns their sum in integers. */
 export function layOutMasses(proposals: Proposals, masses: readonly f32[], whole: f32): i32 {
   const { ends, warpSums } = proposals
@@ -62,7 +52,7 @@ export function layOutMasses(proposals: Proposals, masses: readonly f32[], whole
   const unit = f32.bits((283 - (u32.bits(whole) >>> 23)) << 23)
   const fixed = masses.map((mass) => i32(mass * unit))
   for (const [turn, mass] of fixed.entries()) proposals.masses.put(mass, turn, threadIdx.x)
-  const upToLane = scanWarp(fixed.reduce((a, b) => a + b))
+  const upToLane = warpPrefixSum(fixed.reduce((a, b) => a + b))
   if (laneIdx === 31) warpSums.put(upToLane, warpIdx)
   barrier()
   let end = upToLane
@@ -109,7 +99,7 @@ export function propose(
   const pair = loadNeighbours(logits, V, id, 2) as [f32, f32]
   const largest = warpMax(Math.max(pair[0], pair[1]))
   const [first, second] = pair.map((logit) => i32(weightBelow(logit, largest, scale) * 2 ** 24)) as [i32, i32]
-  const upToLane = scanWarp(first + second)
+  const upToLane = warpPrefixSum(first + second)
   const inner = i32(mulHi(words[1]!, u32(shuffle(upToLane, 31))))
   const lane = lowestLane(upToLane > inner)
   const takesFirst = upToLane - second > inner
