@@ -22,6 +22,8 @@ export interface ProductTiles {
    * its activations stay in the caches. One band unless given, and where it does not divide the token tiles.
    */
   readonly band?: number
+  /** Whether the tiles of a last wave that would leave half of the clusters idle or more are cut in two along the tokens. */
+  readonly halves?: boolean
 }
 
 /** The calling CTA's tile in a grid of one cluster a tile, token tiles along x and row tiles along y. */
@@ -59,19 +61,41 @@ function inBand(tiles: ProductTiles, width: i32, row: i32, token: i32): ProductT
 export function forEachTile(tiles: ProductTiles, body: (tile: ProductTile) => void): void {
   const clusters = idiv(gridDim.x, tiles.cluster)
   const first = idiv(blockIdx.x, tiles.cluster)
-  const rows = rowTurns(tiles)
   const width = bandWidth(tiles)
   // One division for the whole walk: a tile's place follows from that of the tile before it.
   const rowStep = idiv(clusters, width)
   const tokenStep = clusters - rowStep * width
   let row: i32 = idiv(first, width)
   let token: i32 = first - row * width
-  for (const _ of range(first, rows * tiles.tokens, clusters)) {
+  for (const _ of range(first, wholeTiles(tiles, clusters), clusters)) {
     body(inBand(tiles, width, row, token))
     const next = token + tokenStep
     const wraps = next >= width
     token = wraps ? next - width : next
     row += wraps ? rowStep + 1 : rowStep
+  }
+}
+
+/** Tiles that clusters take whole: all, unless the last wave is of halves. */
+function wholeTiles(tiles: ProductTiles, clusters: i32): i32 {
+  const count = rowTurns(tiles) * tiles.tokens
+  if (!tiles.halves) return count
+  const left = count % clusters
+  return count > clusters && 2 * left <= clusters ? count - left : count
+}
+
+/**
+ * Behind `forEachTile`, where `halves` says so: runs `body` for the calling CTA's half of a tile, if it has one. `token`
+ * counts halves there.
+ */
+export function forHalfTile(tiles: ProductTiles, body: (half: ProductTile) => void): void {
+  const clusters = idiv(gridDim.x, tiles.cluster)
+  const half = idiv(blockIdx.x, tiles.cluster)
+  const index = wholeTiles(tiles, clusters) + (half >>> 1)
+  if (index < rowTurns(tiles) * tiles.tokens) {
+    const row = idiv(index, tiles.tokens)
+    const token = index - row * tiles.tokens
+    body({ row: rowTile(tiles, row), token: 2 * token + (half & 1) })
   }
 }
 

@@ -18,11 +18,13 @@ import {
 } from '../../dsl/index.ts'
 import {
   advance,
+  type Cursor,
   expectBytes,
   firstPiece,
   firstTile,
   forEachPiece,
   forEachTile,
+  forHalfTile,
   makeRing,
   ownTile,
   type ProductTiles,
@@ -52,6 +54,8 @@ export interface Stages {
   readonly ring: Ring
   /** Activations of a stage, [stage, slab, token, column], and the same by the shares of a multicast. */
   readonly xs: Shared<number>
+  /** Those of a slab, [token, column]. */
+  slab(stage: i32, slab: number): Shared<number>
   readonly xShares: Shared<number>
   /** Weights of a stage, [stage, strip, word]. */
   readonly ws: Shared<u32>
@@ -63,6 +67,8 @@ export interface Stages {
   readonly tokens: number
   /** Whether a CTA has one tile, as those have whose sums are added in the memory of the ring. */
   readonly isSingle: boolean
+  /** Whether tiles are halves of the others. */
+  readonly isHalf: boolean
   /** Stages that this CTA takes of a tile, and of all columns. */
   readonly steps: i32
   readonly allSteps: i32
@@ -112,9 +118,11 @@ export function makeStages(g: WgmmaProduct): Stages {
     cluster: plan.cluster,
     sharers: c.multicast,
     ...(c.band === undefined ? {} : { band: c.band }),
+    halves: c.halves === true,
   }
   return {
     xs,
+    slab: (stage, slab) => xs.row(stage, slab),
     xShares: overlay<number>(xs, parts.x, swizzledTile(shares, parts.x)),
     ws: shared<u32>('u32', [c.stages, plan.strips, Math.ceil(c.units) * plan.placeWords]),
     ring: makeRing({
@@ -131,8 +139,31 @@ export function makeStages(g: WgmmaProduct): Stages {
     list: parts.list,
     tokens: c.tokens,
     isSingle: plan.partial,
+    isHalf: false,
     allSteps: all,
     ...stepsOf(g, all),
+  }
+}
+
+/** A product, and the stages of its ring, as a tile of half the tokens sees them. */
+export function halvesOf(
+  g: WgmmaProduct,
+  o: Stages,
+): { readonly half: WgmmaProduct; readonly halfStages: Stages } {
+  const { c, parts, plan } = g
+  const tokens = c.tokens / 2
+  const halfShape = [c.stages, plan.slabs, 2, tokens, plan.slabColumns]
+  const shareShape = [c.stages, plan.slabs, 2 * c.multicast, tokens / c.multicast, plan.slabColumns]
+  const xs = overlay<number>(o.xs, parts.x, swizzledTile(halfShape, parts.x))
+  return {
+    half: { ...g, c: { ...c, tokens }, plan: { ...plan, activationBytes: plan.activationBytes / 2 } },
+    halfStages: {
+      ...o,
+      slab: (stage, slab) => xs.row(stage, slab, 0),
+      xShares: overlay<number>(o.xs, parts.x, swizzledTile(shareShape, parts.x)),
+      tokens,
+      isHalf: true,
+    },
   }
 }
 
@@ -151,7 +182,8 @@ export function hasTile({ tiles, isSingle }: Stages): boolean {
 
 /** Runs `body` for each tile of the CTA. */
 export function eachTile(o: Stages, body: (tile: TokenTile) => void): void {
-  if (o.isSingle) body(firstOf(o))
+  if (o.isHalf) forHalfTile(o.tiles, body)
+  else if (o.isSingle) body(firstOf(o))
   else if (o.streamed !== undefined) forEachPiece(o.streamed, body)
   else if (o.list === undefined) forEachTile(o.tiles, body)
   else eachGroupTile(o.list, o.tiles, o.tokens, body)
@@ -210,8 +242,14 @@ function loadActivations(
 ): void {
   const column = o.column(step) * (c.units * unitColumns)
   const token = firstToken(tile, c.tokens)
-  if (c.multicast === 1) {
+  if (c.multicast === 1 && !o.isHalf) {
     copyTensor(o.xs.row(stage), a.x, [token, column], o.ring.full, stage)
+    return
+  }
+  if (c.multicast === 1) {
+    for (const slab of unroll(plan.slabs)) {
+      copyTensor(o.slab(stage, slab), a.x, [token, column + slab * plan.slabColumns], o.ring.full, stage)
+    }
     return
   }
   const rank = clusterRank % c.multicast
@@ -243,25 +281,40 @@ export function produce(g: WgmmaProduct, o: Stages): void {
   }
   let started: i32 = ahead(o)
   eachTile(o, (tile) => {
-    for (const step of range(firstStep(tile) + started, endStep(o, tile))) {
-      waitEmpty(o.ring, at)
-      loadWeights(g, o, tile, step, at.stage)
-      if (producers === 1) loadActivations(g, o, tile, step, at.stage)
-      advance(at, o.ring, 1)
-    }
+    produceTile(g, o, tile, started, at)
     started = 0
   })
+  if (g.c.halves) {
+    const { half, halfStages } = halvesOf(g, o)
+    eachTile(halfStages, (tile) => produceTile(half, halfStages, tile, 0, at))
+  }
+}
+
+/** A tile of the producer of weights, of which `started` steps are under way. */
+function produceTile(g: WgmmaProduct, o: Stages, tile: TokenTile, started: i32, at: Cursor): void {
+  for (const step of range(firstStep(tile) + started, endStep(o, tile))) {
+    waitEmpty(o.ring, at)
+    loadWeights(g, o, tile, step, at.stage)
+    if (g.c.producers === 1) loadActivations(g, o, tile, step, at.stage)
+    advance(at, o.ring, 1)
+  }
 }
 
 /** The producer of activations beside one of weights. */
 export function produceActivations(g: WgmmaProduct, o: Stages): void {
   const at = producerCursor()
-  eachTile(o, (tile) => {
-    for (const step of range(firstStep(tile), endStep(o, tile))) {
-      waitEmpty(o.ring, at)
-      expectBytes(o.ring, at.stage, g.plan.activationBytes)
-      loadActivations(g, o, tile, step, at.stage)
-      advance(at, o.ring, 1)
-    }
-  })
+  const ofTiles = (of: WgmmaProduct, stages: Stages): void =>
+    eachTile(stages, (tile) => {
+      for (const step of range(firstStep(tile), endStep(stages, tile))) {
+        waitEmpty(o.ring, at)
+        expectBytes(o.ring, at.stage, of.plan.activationBytes)
+        loadActivations(of, stages, tile, step, at.stage)
+        advance(at, o.ring, 1)
+      }
+    })
+  ofTiles(g, o)
+  if (g.c.halves) {
+    const { half, halfStages } = halvesOf(g, o)
+    ofTiles(half, halfStages)
+  }
 }

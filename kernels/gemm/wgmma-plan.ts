@@ -42,6 +42,8 @@ export interface WgmmaTiles {
    * CTAs that share a tile of the last wave of integer sums (`StreamedTiles`), which then takes `scratch`: none unless given.
    */
   readonly pieces?: number
+  /** Whether the tiles of a last wave that would leave half of the CTAs idle or more are cut in two along the tokens. */
+  readonly halves?: true
   /** Units of a stage: whole ones, or ½. */
   readonly units: number
   readonly stages: number
@@ -294,6 +296,11 @@ export function checkWgmmaTiles(t: WgmmaTiles, format: WeightFormat, x: OperandT
   staticAssert(
     t.pieces === undefined || scratchShape(t)[0] <= largestScratch[0],
     `the sums of ctas = ${t.ctas} with tiles of this size do not fit the largest scratch`,
+  )
+  staticAssert(
+    t.halves === undefined ||
+      (t.tokens % (2 * 32) === 0 && !plan.partial && t.pieces === undefined && t.band === undefined),
+    'tiles of multiples of 64 tokens are cut in halves, where one warpgroup has all of a sum and there are no bands and pieces',
   )
   staticAssert(!plan.partial || t.blocks === 1, 'warpgroups whose sums are added have one block each')
   staticAssert(plan.partial || t.staging >= 2, 'staging takes at least two tiles that take turns')

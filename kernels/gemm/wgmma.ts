@@ -38,7 +38,7 @@ import {
   wgmmaFence,
   wgmmaWait,
 } from '../../dsl/index.ts'
-import { advance, consumerCursor, initRing, release, waitFull } from '../../dsl/std/index.ts'
+import { advance, type Cursor, consumerCursor, initRing, release, waitFull } from '../../dsl/std/index.ts'
 import { checkFinish } from './epilogue.ts'
 import {
   eachTile,
@@ -46,6 +46,7 @@ import {
   fillAhead,
   firstOf,
   firstStep,
+  halvesOf,
   hasTile,
   makeStages,
   produce,
@@ -143,6 +144,12 @@ export function gemmWgmma(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts):
   }
 }
 
+/** Where a warpgroup is in the ring, and the stage before, which its last products may still read. */
+interface Progress {
+  readonly at: Cursor
+  previous: i32
+}
+
 /** A warpgroup: the products of its rows, tile by tile. */
 function consume(
   g: WgmmaProduct,
@@ -150,8 +157,30 @@ function consume(
   epilogue: Epilogue | undefined,
   sums: Shared<number> | undefined,
 ): void {
+  const { c } = g
+  const progress: Progress = {
+    at: consumerCursor(c.kGroups === 1 ? 0 : warpgroupIdx % c.kGroups),
+    previous: i32(0),
+  }
+  consumeTiles(g, stages, epilogue, sums, progress)
+  if (c.halves) {
+    const { half, halfStages } = halvesOf(g, stages)
+    consumeTiles(half, halfStages, epilogue, sums, progress)
+  }
+  // The copy engine reads the staging tiles until then.
+  if (epilogue !== undefined && (threadIdx.x & 127) === 0) waitBulk(0, { read: true })
+}
+
+function consumeTiles(
+  g: WgmmaProduct,
+  stages: Stages,
+  epilogue: Epilogue | undefined,
+  sums: Shared<number> | undefined,
+  progress: Progress,
+): void {
   const { c, parts, plan } = g
   const { ring } = stages
+  const { at } = progress
   const kGroup = c.kGroups === 1 ? 0 : warpgroupIdx % c.kGroups
   const rowGroup = c.kGroups === 1 ? warpgroupIdx : idiv(warpgroupIdx, c.kGroups)
   const zero = parts.x === 'i8' ? i32(0) : f32(0)
@@ -159,8 +188,6 @@ function consume(
   /** Where a warpgroup has several slices of K: their sums. */
   const total = plan.sliced ? each(c.blocks, () => regs<number>(c.tokens / 2, zero)) : acc
   const atom = wgmmaAtom(c.tokens, parts.format.types(parts.x, parts.zero))
-  const at = consumerCursor(kGroup)
-  let previous: i32 = 0
 
   eachTile(stages, (tile) => {
     const fetched = prepareTile(g, epilogue, tile, rowGroup)
@@ -186,7 +213,7 @@ function consume(
         for (const s of unroll(c.steps)) {
           const column = (group * c.steps + s) * (plan.slabColumns / 4)
           const slab = firstUnit * (unitColumns / plan.slabColumns) + Math.floor(column / plan.slabColumns)
-          const tokens = matrixOperand(stages.xs.row(at.stage, slab), [0, column % plan.slabColumns])
+          const tokens = matrixOperand(stages.slab(at.stage, slab), [0, column % plan.slabColumns])
           // The first product of a tile overwrites the sums, unless a warpgroup may have none.
           const accumulates = plan.partial || group + s > 0 || !isFirst
           for (const b of unroll(c.blocks)) wgmma(atom, acc[b]!, fragments[b]![s]!, tokens, accumulates)
@@ -194,7 +221,7 @@ function consume(
         wgmmaCommit()
         // All but the group just issued are done, so the stage before this one is free.
         wgmmaWait(1)
-        if (group === 0 && releases) release(ring, previous)
+        if (group === 0 && releases) release(ring, progress.previous)
         if (!plan.loadsAhead && group + 1 < groups) next = loadGroup(group + 1)
       }
     }
@@ -206,7 +233,7 @@ function consume(
           multiplyGroups(pair * plan.pairUnits, 2, isFirst && pair === 0, !isFirst && pair === 0)
         }
       }
-      previous = at.stage
+      progress.previous = at.stage
       advance(at, ring, c.kGroups)
     }
     /** The steps of the warpgroup among `begin` to `end` - 1. */
@@ -232,7 +259,7 @@ function consume(
         if (begin < end) {
           multiplySteps(begin, end)
           wgmmaWait(0)
-          release(ring, previous)
+          release(ring, progress.previous)
           total.forEach((sum, b) => {
             for (const i of unroll(sum.length)) sum[i] = sum[i]! + acc[b]![i]!
           })
@@ -242,7 +269,7 @@ function consume(
     const own = { tile, rowGroup, acc: total }
     if (stages.streamed !== undefined) {
       wgmmaWait(0)
-      release(ring, previous)
+      release(ring, progress.previous)
       if (joinPieces(g, stages.streamed, own)) {
         beginFinish(g, epilogue!, own)
         finishTile(g, epilogue!, fetched, own)
@@ -253,12 +280,10 @@ function consume(
     wgmmaWait(0)
     if (epilogue === undefined) storePartial(g, sums!, acc[0]!, rowGroup, kGroup)
     else {
-      if (!plan.sliced) release(ring, previous)
+      if (!plan.sliced) release(ring, progress.previous)
       finishTile(g, epilogue, fetched, own)
     }
   })
-  // The copy engine reads the staging tiles until then.
-  if (epilogue !== undefined && (threadIdx.x & 127) === 0) waitBulk(0, { read: true })
 }
 
 /** The packed words of a 16-byte load of weights, and those of their rows or groups. */

@@ -133,6 +133,37 @@ for (const [what, M, change] of [
   })
 }
 
+for (const [what, M, N, change] of [
+  ['a wave of whole tiles before', 120, 320, { tokens: 64, ctas: 8 }],
+  [
+    'two waves before, and a last tile of tokens that is less than a half',
+    150,
+    200,
+    { tokens: 64, ctas: 5, stages: 5 },
+  ],
+  [
+    'several warpgroups and blocks, two producers',
+    90,
+    640,
+    { tokens: 64, rowGroups: 2, blocks: 2, steps: 2, ctas: 4, producers: 2 },
+  ],
+  ['clusters that share activations', 200, 512, { tokens: 64, multicast: 2, ctas: 6, staging: 3 }],
+  ['wide stages', 128, 384, { tokens: 64, units: 2, ctas: 5, producers: 2 }],
+  ['more tiles left than halves would bring', 120, 320, { tokens: 64, ctas: 6 }],
+  ['fewer tiles than CTAs', 120, 320, { tokens: 64, ctas: 17 }],
+] as const) {
+  test(`cuts the last wave in halves: ${what}`, async () => {
+    const tiles = wgmmaTiles({ stages: 3, halves: true, ...change })
+    for (const make of [w4a8Case, gemm16Case]) {
+      if (make === gemm16Case && (tiles.blocks > 1 || tiles.units > 1)) continue
+      await runCase(
+        device,
+        make({ M, N, K: 384, seed: 60 + M, tiles, bias: M % 3 === 0, residual: M % 4 === 0 }),
+      )
+    }
+  })
+}
+
 test('the residual may be the output', async () => {
   for (const tiles of [
     wgmmaTiles({ tokens: 16, rowGroups: 2, stages: 3, ctas: 1 }),
