@@ -19,6 +19,7 @@ import {
 import {
   advance,
   type Cursor,
+  clusterTurns,
   expectBytes,
   firstPiece,
   firstTile,
@@ -30,7 +31,6 @@ import {
   type ProductTiles,
   producerCursor,
   type Ring,
-  rowTurns,
   type StreamedTiles,
   waitEmpty,
 } from '../../dsl/std/index.ts'
@@ -43,7 +43,7 @@ import {
   type TokenTile,
 } from '../group-tiles.ts'
 import { rowsOf } from './epilogue.ts'
-import { SLICE_UNITS } from './wgmma-plan.ts'
+import { SLICE_UNITS, sharedTokens } from './wgmma-plan.ts'
 import type { WgmmaProduct } from './wgmma-product.ts'
 
 /**
@@ -108,7 +108,7 @@ function stepsOf(g: WgmmaProduct, all: i32): Pick<Stages, 'steps' | 'column'> {
 export function makeStages(g: WgmmaProduct): Stages {
   const { a, c, parts, plan } = g
   const shape = [c.stages, plan.slabs, c.tokens, plan.slabColumns]
-  const shares = [c.stages, plan.slabs, c.multicast, c.tokens / c.multicast, plan.slabColumns]
+  const shares = [c.stages, plan.slabs, c.tokens / sharedTokens(c), sharedTokens(c), plan.slabColumns]
   const xs = shared<number>(parts.x, swizzledTile(shape, parts.x))
   const all = c.units < 1 ? a.w.dim('Units') * (1 / c.units) : idiv(a.w.dim('Units') + (c.units - 1), c.units)
   const tiles: ProductTiles = {
@@ -117,6 +117,7 @@ export function makeStages(g: WgmmaProduct): Stages {
       parts.list !== undefined ? parts.list.tileCount.at(0) : idiv(a.x.dim('M') + (c.tokens - 1), c.tokens),
     cluster: plan.cluster,
     sharers: c.multicast,
+    neighbours: c.shares === 'weights' ? 'tokens' : 'rows',
     ...(c.band === undefined ? {} : { band: c.band }),
     halves: c.halves === true,
   }
@@ -153,7 +154,8 @@ export function halvesOf(
   const { c, parts, plan } = g
   const tokens = c.tokens / 2
   const halfShape = [c.stages, plan.slabs, 2, tokens, plan.slabColumns]
-  const shareShape = [c.stages, plan.slabs, 2 * c.multicast, tokens / c.multicast, plan.slabColumns]
+  const share = sharedTokens({ ...c, tokens })
+  const shareShape = [c.stages, plan.slabs, c.tokens / share, share, plan.slabColumns]
   const xs = overlay<number>(o.xs, parts.x, swizzledTile(halfShape, parts.x))
   return {
     half: { ...g, c: { ...c, tokens }, plan: { ...plan, activationBytes: plan.activationBytes / 2 } },
@@ -177,7 +179,7 @@ export function firstOf({ tiles, streamed, list, tokens, isSingle }: Stages): To
 /** Whether the CTA has a tile: a grid for the longest list may be larger than the list. */
 export function hasTile({ tiles, isSingle }: Stages): boolean {
   const cluster = idiv(blockIdx.x, tiles.cluster)
-  return cluster < (isSingle ? tiles.tokens : rowTurns(tiles) * tiles.tokens)
+  return cluster < (isSingle ? tiles.tokens : clusterTurns(tiles))
 }
 
 /** Runs `body` for each tile of the CTA. */
@@ -205,11 +207,16 @@ function loadWeights(g: WgmmaProduct, o: Stages, tile: TokenTile, step: i32, sta
   // Beside zeros any weights will do.
   const column = plan.slices > 1 && plan.partial ? Math.min(o.column(step), o.allSteps - 1) : o.column(step)
   const hint = c.keep === undefined ? ({ evict: 'first' } as const) : {}
+  const receivers = c.shares === 'weights' ? { multicast: 2 ** c.multicast - 1 } : {}
   for (const s of unroll(plan.strips)) {
     // Row tiles may have strips past the last: what they compute is not stored.
     const strip = Math.min(tile.row * plan.strips + s, a.w.dim('Strips') - 1)
-    const copy = (word: number, from: readonly [unit: i32, word: i32], words: number): void => {
-      copyBulk(o.ws, [stage, s, word], w, [strip, ...from], words * 4, o.ring.full, stage, hint)
+    const copy = (word: number, [unit, first]: readonly [unit: i32, word: i32], words: number): void => {
+      const share = c.shares === 'weights' ? words / c.multicast : words
+      const own = c.shares === 'weights' ? (clusterRank % c.multicast) * share : 0
+      const place = [stage, s, own + word]
+      const options = { ...hint, ...receivers }
+      copyBulk(o.ws, place, w, [strip, unit, own + first], share * 4, o.ring.full, stage, options)
     }
     if (c.units < 1) {
       const unit = idiv(column, 2)
@@ -242,11 +249,12 @@ function loadActivations(
 ): void {
   const column = o.column(step) * (c.units * unitColumns)
   const token = firstToken(tile, c.tokens)
-  if (c.multicast === 1 && !o.isHalf) {
+  const isShared = c.tokens > sharedTokens(c)
+  if (!isShared && !o.isHalf) {
     copyTensor(o.xs.row(stage), a.x, [token, column], o.ring.full, stage)
     return
   }
-  if (c.multicast === 1) {
+  if (!isShared) {
     for (const slab of unroll(plan.slabs)) {
       copyTensor(o.slab(stage, slab), a.x, [token, column + slab * plan.slabColumns], o.ring.full, stage)
     }

@@ -31,6 +31,8 @@ export interface WgmmaTiles {
   readonly slices?: number
   /** CTAs of a cluster with neighbouring row tiles, each of which loads its share of the activations for all. */
   readonly multicast: number
+  /** What those CTAs share instead: weights, of neighbouring token tiles. */
+  readonly shares?: 'weights'
   /** Token tiles of a band (`ProductTiles`): all unless given. */
   readonly band?: number
   /**
@@ -152,6 +154,9 @@ const hasRoomAhead = (t: WgmmaTiles): boolean => consumerGroupsOf(t) !== 3 || he
 export const wgmmaThreads = (t: WgmmaTiles): number =>
   consumerGroupsOf(t) * 128 + (rebalances(t) ? 128 : 32 * t.producers)
 
+/** Tokens of a tile's activations that a CTA loads, for itself or for all of its cluster. */
+export const sharedTokens = (t: WgmmaTiles): number => t.tokens / (t.shares === 'weights' ? 1 : t.multicast)
+
 /** CTAs of a cluster. */
 export const wgmmaCluster = (t: WgmmaTiles): number => t.split * t.multicast
 
@@ -263,7 +268,7 @@ export function checkWgmmaTiles(t: WgmmaTiles, format: WeightFormat, x: OperandT
     `the sums of a slice and of those before it must fit the registers: at most ${MOST_SUMS / 2} tokens for each of ` +
       `blocks = ${t.blocks}, not ${t.tokens}`,
   )
-  staticAssert(t.tokens % (8 * t.multicast) === 0, 'each sharer of a multicast loads a multiple of 8 tokens')
+  staticAssert(sharedTokens(t) % 8 === 0, 'each sharer of a multicast loads a multiple of 8 tokens')
   staticAssert(
     plan.slices === 1 || x !== 'i8',
     'integer sums have no slices: their order does not matter, so leave out `slices`',

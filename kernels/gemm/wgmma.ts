@@ -77,8 +77,9 @@ import type { WgmmaArguments, WgmmaConfig, WgmmaParts, WgmmaProduct } from './wg
 
 /** CTAs of a launch: those of tiles that add sums by token and row tiles, others along x. */
 export function wgmmaGrid(d: { readonly M?: number; readonly N?: number }, t: WgmmaTiles): [number, number] {
-  const rows = Math.ceil(d.N! / (unitRows * t.rowGroups * t.blocks) / t.multicast)
-  const tokens = Math.ceil(d.M! / t.tokens)
+  const weightSharers = t.shares === 'weights' ? t.multicast : 1
+  const rows = Math.ceil((d.N! * weightSharers) / (unitRows * t.rowGroups * t.blocks * t.multicast))
+  const tokens = Math.ceil(d.M! / (t.tokens * weightSharers))
   const cluster = wgmmaCluster(t)
   if (t.kGroups * t.split > 1) return [tokens * cluster, rows]
   return [Math.min(rows * tokens, Math.max(1, Math.floor(t.ctas / cluster))) * cluster, 1]
