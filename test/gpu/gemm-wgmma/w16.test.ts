@@ -1,0 +1,3 @@
+import { testTiles } from '../tiles-on-wgmma.ts'
+
+await testTiles('w16')
