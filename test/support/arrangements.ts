@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { openCheckpoint } from '../../checkpoint/open.ts'
+import { type Checkpoint, openCheckpoint } from '../../checkpoint/open.ts'
 import { Model } from '../../models/model.ts'
 import type { Device } from '../../runtime/device.ts'
 import { packageRoot } from '../../runtime/package-root.ts'
@@ -70,15 +70,24 @@ export function arrangedRequests(count: number, output: number, longest = 200): 
   }))
 }
 
-/** Runs requests on the nano model; returns what became of each, and what the engine counted. */
+/** A model that requests run on. */
+export interface ArrangedModel {
+  open(): Checkpoint
+  readonly pagesPerSequence: number
+}
+
+const nano: ArrangedModel = { open: () => openCheckpoint(nanoFolder), pagesPerSequence: 8 }
+
+/** Runs requests on a model, the nano one unless given; returns what became of each, and what the engine counted. */
 export async function runArranged(
   device: Device,
   requests: readonly EngineRequest[],
   arrangement: Arrangement,
+  { open, pagesPerSequence }: ArrangedModel = nano,
 ): Promise<{ readonly outcomes: readonly Completion[]; readonly stats: EngineStats }> {
   const { tokens, sequences, pages, stride = 1, perToken, twice, graphs = true, priorities } = arrangement
-  const checkpoint = openCheckpoint(nanoFolder)
-  const limits = { tokens, sequences, pagesPerSequence: 8, logitRows: sequences }
+  const checkpoint = open()
+  const limits = { tokens, sequences, pagesPerSequence, logitRows: sequences }
   const model = await Model.load(device, checkpoint, { limits, pages })
   checkpoint.close()
   const engine = await startOnModel(model, { graphs })
