@@ -158,6 +158,17 @@ export function ldmatrix<T>(
 /** `atom.add`; returns the old value. */
 export function atomicAdd<T extends i32 | u32 | f32>(
   _dst: InOut<T, string, string> | Shared<T>,
+/**
+ * `red.add`: adds f32 side by side to tensors whose words of 32 bits are f32, each on its own and in no order beside other
+ * threads'; nothing waits for the sums. Two or four at once from sm_90 on. Numbers below 2⁻¹²⁶ count as zeros.
+ */
+export function addFloats(
+  _dst: InOut<unknown, string, string>,
+  _index: readonly i32[],
+  _values: readonly f32[],
+): void {
+  deviceOnly('addFloats')
+}
   _index: readonly i32[],
   _value: T,
 ): T {

@@ -278,6 +278,15 @@ export const ops: Readonly<Record<string, OpSpec>> = {
     effect: 'write',
     check: checkAtomic,
   },
+  /** Adds to neighbouring floats in device memory. */
+  reduce: {
+    results: '',
+    args: 'A T+',
+    where: { T: 'f32', A: 'address' },
+    attributes: { 'offset?': 'integer' },
+    effect: 'write',
+    check: ({ args }) => ([1, 2, 4].includes(args.length - 1) ? undefined : 'it adds 1, 2 or 4 floats'),
+  },
 
   // ---- threads together
   barrier: { results: '', args: '', effect: 'write', scope: 'cta' },

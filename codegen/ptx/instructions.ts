@@ -161,6 +161,15 @@ function atomic(w: Writer, { results, args, attributes }: Instruction): void {
 const shuffleModes = {
   xor: ['bfly', '31'],
   down: ['down', '31'],
+function reduce(w: Writer, { args, attributes }: Instruction): void {
+  const [base, ...values] = args as [Operand, ...Operand[]]
+  w.line(
+    `red.relaxed.gpu.global.add${width(values.length)}.f32`,
+    address(w, base, integerOf(attributes, 'offset')),
+    vector(values.map((value) => w.inRegister(value))),
+  )
+}
+
   up: ['up', '0'],
   index: ['idx', '31'],
 } as const
@@ -280,6 +289,7 @@ const writers: Readonly<Record<string, Write>> = {
   syncWarp: (w) => w.line('bar.warp.sync', fullWarp),
   threadFence: (w) => w.line('fence.acq_rel.gpu'),
   shuffle,
+  reduce,
   vote: (w, { results, args, attributes }) =>
     w.line(`vote.sync.${attributes.mode}.pred`, w.name(results[0]!), w.inRegister(args[0]!), fullWarp),
   ballot: (w, { results, args }) =>

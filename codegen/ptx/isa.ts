@@ -146,6 +146,8 @@ const table: readonly (readonly [
   ['atom.{global,shared}.{add,max,min}.{s32,u32}', 'd, [a], b'],
   ['atom.{global,shared}.add.f32', 'd, [a], b'],
   ['atom.{global,shared}.exch.b32', 'd, [a], b'],
+  ['red.relaxed.gpu.global.add.f32', '[a], b'],
+  ['red.relaxed.gpu.global.add.{v2,v4}.f32', '[a], b', 81, 90],
   ['atom.{global,shared}.cas.b32', 'd, [a], b, c'],
   ['vote.sync.{all,any}.pred', 'd, a, mask'],
   ['vote.sync.ballot.b32', 'd, a, mask'],

@@ -32,7 +32,7 @@ export interface Finish {
   readonly outScale?: In<f32, 'M'> | undefined
 }
 
-/** Where a product goes: `outScale` with codes of 8 bits, `scratch` where CTAs share tiles. */
+/** Where a product goes: `outScale` with codes of 8 bits, `scratch` where CTAs share tiles or put sums aside. */
 export interface Output {
   readonly outScale?: In<f32, 'M'>
   readonly residual?: In<Elem<'dtype'>, 'M N'>

@@ -15,7 +15,7 @@ import { gemmW4A8, gemmW4A8Group, gemmW4A8GroupSiluMul, gemmW4A8SiluMul } from '
 import { gemmW4A16, gemmW4A16SiluMul } from './w4a16.ts'
 import { gemmW8A8, gemmW8A8SiluMul } from './w8a8.ts'
 import { gemm16, gemm16SiluMul } from './w16.ts'
-import { scratchShape, type WgmmaTiles } from './wgmma-plan.ts'
+import { parksSums, scratchShape, type WgmmaTiles } from './wgmma-plan.ts'
 
 /** The constants of a GEMM that a tuner may choose. */
 export type TileConstants = GemmTiles | WgmmaTiles
@@ -74,11 +74,11 @@ const hasZero = (f: WeightFormat): boolean => f.bits === 4 && f.activations.incl
 /** Formats beside 16-bit activations, whose kernels want to be told the type of the output. */
 const hasOut = (f: WeightFormat): boolean => f.activations.includes('f16')
 
-/** Whether CTAs share tiles, and so take `scratch`. */
+/** Whether CTAs share tiles or put sums of slices aside, and so take `scratch`. */
 export const hasScratch = (tiles: TileConstants): tiles is WgmmaTiles =>
-  tiles.path === 'wgmma' && tiles.pieces !== undefined
+  tiles.path === 'wgmma' && (tiles.pieces !== undefined || parksSums(tiles))
 
-/** The same tiles, none of them shared: for kernels that have no `scratch`. */
+/** The same tiles of integers, none of them shared: for kernels that have no `scratch`. */
 export function unshared(tiles: TileConstants): TileConstants {
   if (!hasScratch(tiles)) return tiles
   const { pieces: _, ...rest } = tiles

@@ -66,9 +66,9 @@ export function joinPieces(g: WgmmaProduct, streamed: StreamedTiles, o: TileSums
 }
 
 /** Runs `body` for each four sums of a thread, from the `i`-th of a block's `sums` on, and a CTA's place for them. */
-function eachQuad(
+export function eachQuad(
   { c }: WgmmaProduct,
-  o: TileSums,
+  o: Pick<TileSums, 'rowGroup' | 'acc'>,
   cta: i32,
   body: (quad: i32, sums: number[], i: number) => void,
 ): void {

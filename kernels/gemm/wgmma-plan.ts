@@ -93,6 +93,8 @@ export interface WgmmaPlan {
   /** Slices of K that have sums of their own, and whether one warpgroup adds them up. */
   readonly slices: number
   readonly sliced: boolean
+  /** Whether the sums of slices wait in device memory for those of the next. */
+  readonly parked: boolean
   /** CTAs of a cluster. */
   readonly cluster: number
   /** Whether the producers are a warpgroup that gives its registers to the consumers. */
@@ -134,11 +136,14 @@ const consumerGroupsOf = (t: WgmmaTiles): number => t.rowGroups * t.kGroups
 /** Whether a warpgroup adds up the sums of several slices of K. */
 const isSliced = (t: WgmmaTiles): boolean => (t.slices ?? 1) > 1 && t.kGroups * t.split === 1
 
-/** Sums that a thread holds. */
-const heldSums = (t: WgmmaTiles): number => ((t.blocks * t.tokens) / 2) * (isSliced(t) ? 2 : 1)
+/** Sums of a slice that a thread has. */
+const ownSums = (t: WgmmaTiles): number => (t.blocks * t.tokens) / 2
 
-/** Whether the sums of a slice and of those before it fit a warpgroup's registers. */
-export const holdsSlices = (t: WgmmaTiles): boolean => !isSliced(t) || heldSums(t) <= MOST_SUMS
+/** Whether the sums of a slice leave no room in the registers for those before it, which then wait in `scratch`. */
+export const parksSums = (t: WgmmaTiles): boolean => isSliced(t) && 2 * ownSums(t) > MOST_SUMS
+
+/** Sums that a thread holds. */
+const heldSums = (t: WgmmaTiles): number => ownSums(t) * (isSliced(t) && !parksSums(t) ? 2 : 1)
 
 // From 96 accumulators on, the 168 registers of an even share are too few for the main loop.
 const rebalances = (t: WgmmaTiles): boolean =>
@@ -188,6 +193,7 @@ export function wgmmaPlan(t: WgmmaTiles, format: WeightFormat, x: OperandType): 
     partial: t.kGroups * t.split > 1,
     slices: t.slices ?? 1,
     sliced: isSliced(t),
+    parked: parksSums(t),
     cluster: wgmmaCluster(t),
     rebalance: rebalances(t),
     loadsAhead: format.bits === 4 && hasRoomAhead(t),
@@ -263,11 +269,6 @@ export function checkWgmmaTiles(t: WgmmaTiles, format: WeightFormat, x: OperandT
     Number.isInteger(plan.slabs),
     `units = ${t.units} of a stage must be rows of 128 bytes of activations`,
   )
-  staticAssert(
-    holdsSlices(t),
-    `the sums of a slice and of those before it must fit the registers: at most ${MOST_SUMS / 2} tokens for each of ` +
-      `blocks = ${t.blocks}, not ${t.tokens}`,
-  )
   staticAssert(sharedTokens(t) % 8 === 0, 'each sharer of a multicast loads a multiple of 8 tokens')
   staticAssert(
     plan.slices === 1 || x !== 'i8',
@@ -299,7 +300,7 @@ export function checkWgmmaTiles(t: WgmmaTiles, format: WeightFormat, x: OperandT
     `there is room for what ${FLAG_QUADS} warpgroups say of their pieces`,
   )
   staticAssert(
-    t.pieces === undefined || scratchShape(t)[0] <= largestScratch[0],
+    (t.pieces === undefined && !plan.parked) || scratchShape(t)[0] <= largestScratch[0],
     `the sums of ctas = ${t.ctas} with tiles of this size do not fit the largest scratch`,
   )
   staticAssert(

@@ -12,7 +12,7 @@ export interface WgmmaConfig extends WgmmaTiles {
   /** Element type of the output, `dtype` unless given; 'i8' with `outScale`. */
   readonly out?: DType
   readonly outScale?: boolean
-  /** Whether there is `scratch`: with tiles of `pieces`. */
+  /** Whether there is `scratch`: with tiles of `pieces`, or that `parksSums`. */
   readonly scratch?: boolean
 }
 
@@ -21,7 +21,7 @@ export interface WgmmaArguments {
   readonly x: In<number, 'M K'>
   readonly bias?: OfExpert<number>
   readonly residual?: In<number, 'M N'>
-  /** Sums of pieces of tiles, as `scratchShape` says. */
+  /** Sums of pieces of tiles or of slices of K, as `scratchShape` says. */
   readonly scratch?: InOut<i32, 'Quads 4'>
   /** [M, N], or [M, I] behind an activation. */
   readonly out: Out<number, string>

@@ -1,13 +1,6 @@
 import { type OperandType, unitColumns, unitRows, type WeightFormat } from '../../dsl/format.ts'
 import type { GemmShape } from './mma-tiles.ts'
-import {
-  holdsSlices,
-  partialBytes,
-  sumSlices,
-  type WgmmaTiles,
-  wgmmaPlan,
-  wgmmaSharedBytes,
-} from './wgmma-plan.ts'
+import { partialBytes, sumSlices, type WgmmaTiles, wgmmaPlan, wgmmaSharedBytes } from './wgmma-plan.ts'
 
 type Wish = Partial<WgmmaTiles> & Pick<WgmmaTiles, 'tokens' | 'stages'>
 
@@ -294,9 +287,9 @@ const provenSlices: readonly Wish[] = [
   { tokens: 128, kGroups: 2, split: 2, stages: 6, producers: 2 },
 ]
 
-/** Whether a wish for other formats suits this one: whole loads in a group of k-steps, and slices that fit the registers. */
+/** Whether a wish for other formats suits this one: whole loads in a group of k-steps. */
 const canCompute = (tiles: WgmmaTiles, format: WeightFormat): boolean =>
-  tiles.steps % (format.steps / format.loads) === 0 && holdsSlices(tiles)
+  tiles.steps % (format.steps / format.loads) === 0
 
 /** The tiles on `wgmma` that are worth a tuner's time for a format. */
 export function provenTiles(format: WeightFormat, x: OperandType): readonly WgmmaTiles[] {

@@ -62,6 +62,7 @@ import {
   makeEpilogue,
   prepareTile,
 } from './wgmma-epilogue.ts'
+import { joinSlice } from './wgmma-parked.ts'
 import { finishPartial, partialSums, preparePartial, storePartial } from './wgmma-partial.ts'
 import { joinPieces } from './wgmma-pieces.ts'
 import {
@@ -106,6 +107,11 @@ export function gemmWgmma(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts):
       'give scratch: true with `pieces`, or leave out `pieces`',
   )
   const plan = wgmmaPlan(c, parts.format, parts.x)
+  staticAssert(
+    !plan.parked || (c.scratch === true && parts.list === undefined),
+    'sums of slices that do not fit the registers take `scratch`, of the shape that scratchShape gives: give scratch: true, ' +
+      'or tiles of fewer tokens',
+  )
   const g: WgmmaProduct = { a, c, parts, plan }
   // Which weights a CTA wants stands in the list of tiles, which the kernel before may have made.
   if (parts.list !== undefined) waitForPrevious()
@@ -187,7 +193,7 @@ function consumeTiles(
   const zero = parts.x === 'i8' ? i32(0) : f32(0)
   const acc = each(c.blocks, () => regs<number>(c.tokens / 2, zero))
   /** Where a warpgroup has several slices of K: their sums. */
-  const total = plan.sliced ? each(c.blocks, () => regs<number>(c.tokens / 2, zero)) : acc
+  const total = plan.sliced && !plan.parked ? each(c.blocks, () => regs<number>(c.tokens / 2, zero)) : acc
   const atom = wgmmaAtom(c.tokens, parts.format.types(parts.x, parts.zero))
 
   eachTile(stages, (tile) => {
@@ -253,7 +259,7 @@ function consumeTiles(
       if (step < end) multiply(step === begin)
     }
     if (plan.sliced) {
-      for (const sum of total) for (const i of unroll(sum.length)) sum[i] = f32(0)
+      if (!plan.parked) for (const sum of total) for (const i of unroll(sum.length)) sum[i] = f32(0)
       for (const slice of range(plan.slices)) {
         const begin = sliceBegin(g, slice, stages.allSteps)
         const end = sliceBegin(g, slice + 1, stages.allSteps)
@@ -261,9 +267,11 @@ function consumeTiles(
           multiplySteps(begin, end)
           wgmmaWait(0)
           release(ring, progress.previous)
-          total.forEach((sum, b) => {
-            for (const i of unroll(sum.length)) sum[i] = sum[i]! + acc[b]![i]!
-          })
+          if (plan.parked) joinSlice(g, { rowGroup, acc }, begin === 0, end === stages.allSteps)
+          else
+            total.forEach((sum, b) => {
+              for (const i of unroll(sum.length)) sum[i] = sum[i]! + acc[b]![i]!
+            })
         }
       }
     } else multiplySteps(firstStep(tile) + kGroup, endStep(stages, tile))

@@ -193,6 +193,26 @@ const storeWords = new Builtin('storeWords', [3, 4], (ev, [dst, index, words, ac
   }
 })
 
+const addFloats = new Builtin('addFloats', [3, 3], (ev, [dst, index, values], site) => {
+  const memory = memoryArgument(ev, dst, 'the destination of addFloats', site, 0)
+  if (memory.space !== 'global')
+    throw ev.error('E0502', 'addFloats adds to a tensor', argumentNode(site, 0), {})
+  memory.check(ev, 'read', argumentNode(site, 0))
+  memory.check(ev, 'write', argumentNode(site, 0))
+  const at = indexArgument(ev, memory, index, site, 1)
+  const added = valuesArgument(ev, values, 'f32', site, 2).map(({ operand }) => operand)
+  let from = 0
+  for (const { address, count } of wordPieces(ev, memory, at, added.length, site)) {
+    const { register, offset } = address
+    const width = vectorBytes(asWords(memory), address, 4 * count)
+    memory.accessed(width)
+    for (const end = from + count; from < end; from += width / 4) {
+      const run = added.slice(from, from + width / 4)
+      ev.emitter.emit('reduce', [], [register, ...run], { offset: offset + 4 * (from - end + count) })
+    }
+  }
+})
+
 /** The element type, layout and extents that `shared` and `overlay` are given, from argument `first` on. */
 function tileOf(ev: Evaluator, name: string, dtype: Value, shape: Value, site: CallSite, first: number) {
   if (typeof dtype !== 'string' || !(dtype in dtypeBytes)) {
@@ -394,6 +414,7 @@ export const memoryBuiltins: readonly (readonly [string, Value])[] = [
   ['overlay', overlay],
   ['copyAsync', copyAsync],
   ['ldmatrix', ldmatrix],
+  ['addFloats', addFloats],
   ['atomicAdd', atomic('atomicAdd', 'add', ['i32', 'u32', 'f32'])],
   ['atomicMax', atomic('atomicMax', 'max', ['i32', 'u32'])],
   ['atomicMin', atomic('atomicMin', 'min', ['i32', 'u32'])],

@@ -43,6 +43,7 @@ const addresses: Readonly<Record<string, readonly string[]>> = {
   load: ['offset'],
   store: ['offset'],
   atomic: ['offset'],
+  reduce: ['offset'],
   ldmatrix: ['offset'],
   stmatrix: ['offset'],
   copyAsync: ['sharedOffset', 'globalOffset'],

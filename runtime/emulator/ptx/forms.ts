@@ -98,6 +98,7 @@ prefetch .space(param)? .tensormap                                              
 prmt     .type(b32)                                                             d, a, b, c
 rcp      .rnd(approx rn) .ftz? .type(f32)                                       d, a
 red      .order(relaxed release)? .scope(cta cluster gpu sys)? .space(global shared shared::cta)? .action(add min max and or xor) .type(b32 b64 u32 s32 u64 s64 f32)  [a], b
+red      .order(relaxed release)? .scope(cta cluster gpu sys)? .space(global) .action(add) .vec(v2 v4) .type(f32)  [a], b
 redux    .sync .action(add min max and or xor) .type(u32 s32 b32)               d, a, mask
 rem      .type(u16 s16 u32 s32 u64 s64)                                         d, a, b
 ret      .uni?

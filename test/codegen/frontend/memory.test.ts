@@ -2,6 +2,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { compileKernel } from '../../../codegen/compile.ts'
 import {
+  addFloats,
   atomicAdd,
   atomicCompareAndSwap,
   atomicExchange,
@@ -12,7 +13,7 @@ import {
   copyAsync,
   type DType,
   type f16,
-  type f32,
+  f32,
   type In,
   type InOut,
   i32,
@@ -241,6 +242,38 @@ export const atomics = kernel(
     atomicCompareAndSwap(a.counts, [3], 9, i32(40))
   },
 )
+
+export const additions = kernel(
+  import.meta.url,
+  { grid: () => [3], block: [32] },
+  function additions(a: { sums: InOut<f32, '32 4'>; words: InOut<u32, '32 2'> }) {
+    const i = threadIdx.x
+    addFloats(a.sums, [i, 0], [f32(blockIdx.x), f32(i), 0.5, f32(0)])
+    addFloats(a.words, [i, 1], [f32(1)])
+  },
+)
+
+test('floats are added to words in device memory, by several CTAs', async () => {
+  const start = Float32Array.from({ length: 128 }, (_, i) => (i % 4 === 3 ? 7 : i))
+  const { sums, words } = await runKernel(
+    device,
+    additions,
+    {},
+    {
+      sums: { dtype: 'f32', shape: [32, 4], data: start },
+      words: { dtype: 'u32', shape: [32, 2], data: new Uint32Array(new Float32Array(64).fill(2).buffer) },
+    },
+  )
+  const added = [3, 0, 1.5, 0]
+  assert.equal(
+    sums,
+    start.map((value, i) => value + (i % 4 === 1 ? 3 * (i >> 2) : added[i % 4]!)),
+  )
+  assert.equal(
+    new Float32Array(words!.buffer, words!.byteOffset, 64),
+    Float32Array.from({ length: 64 }, (_, i) => (i % 2 ? 5 : 2)),
+  )
+})
 
 test('atomics give the old value, and all of them count', async () => {
   const { counts, order } = await runKernel(

@@ -49,7 +49,13 @@ export function fp8Case(name: 'fp8' | 'w4a8-fp8', o: GemmOptions): KernelCase {
   return {
     name: `${name} M=${M} N=${N} K=${K} ${dtype} ${o.bias ? 'bias ' : ''}${o.residual ? 'residual' : ''}`,
     kernel: name === 'fp8' ? gemmFp8 : gemmW4A8Fp8,
-    config: { ...tiles, dtype, bias: bias !== undefined, residual: residual !== undefined },
+    config: {
+      ...tiles,
+      dtype,
+      bias: bias !== undefined,
+      residual: residual !== undefined,
+      ...(args.scratch && { scratch: true }),
+    },
     args: {
       w: {
         dtype: 'u32',

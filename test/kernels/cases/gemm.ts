@@ -3,6 +3,7 @@ import { f16Bits, f16Value } from '../../../dsl/half.ts'
 import { packedShape, type WeightFormatName, weightFormats } from '../../../kernels/formats/index.ts'
 import type { GemmTiles } from '../../../kernels/gemm/mma.ts'
 import { defaultTiles } from '../../../kernels/gemm/mma-tiles.ts'
+import { hasScratch } from '../../../kernels/gemm/operands.ts'
 import type { ScaledProduct } from '../../../kernels/gemm/reference.ts'
 import {
   gemmW4A8,
@@ -62,7 +63,7 @@ export function common(format: WeightFormatName, o: GemmOptions, random: Rng) {
   const dtype = o.dtype ?? 'f16'
   const { M, N, bias = false, residual = false } = o
   const tiles = constants(format, o)
-  const shares = tiles.path === 'wgmma' && tiles.pieces !== undefined
+  const shares = hasScratch(tiles)
   const config = { dtype, bias, residual, ...tiles, ...(shares && { scratch: true }) }
   const biasBits = bias ? randomHalfs(random, N, dtype, 1) : undefined
   const residualBits = residual ? randomHalfs(random, M * N, dtype, 1) : undefined
@@ -87,7 +88,8 @@ export function once<T>(make: () => T): () => T {
 
 /** A case with other tiles: of the same operands, whose product it checks by. Its own tiles must be the plainest. */
 export function withTiles(c: KernelCase, tiles: WgmmaTiles): KernelCase {
-  if (tiles.pieces === undefined) return { ...c, config: { ...c.config, ...tiles } }
+  const takesScratch: boolean = hasScratch(tiles)
+  if (!takesScratch) return { ...c, config: { ...c.config, ...tiles } }
   const shape = scratchShape(tiles)
   const scratch = { dtype: 'i32', shape, data: new Int32Array(shape[0] * shape[1]) } as const
   return { ...c, config: { ...c.config, ...tiles, scratch: true }, args: { ...c.args, scratch } }

@@ -36,6 +36,7 @@ const tilesOf = {
     sharing({ tokens: 8, kGroups: 2, units: 2 }),
     sharing({ tokens: 24, kGroups: 2 }),
     sharing({ tokens: 16, split: 2, producers: 2 }),
+    sharing({ tokens: 136, units: 0.5 }),
   ],
   4: [
     sharing({ tokens: 24, rowGroups: 2, ctas: 1 }),
@@ -43,6 +44,7 @@ const tilesOf = {
     sharing({ tokens: 16, kGroups: 2, split: 2, units: 2 }),
     sharing({ tokens: 32, kGroups: 2, split: 2, units: 0.5 }),
     sharing({ tokens: 16, split: 4 }),
+    sharing({ tokens: 72, rowGroups: 2, blocks: 2, units: 0.5, ctas: 1 }),
   ],
 } as const
 

@@ -194,8 +194,25 @@ const rmwOperations: Readonly<Record<string, string>> = {
   exch: 'atomic_rmw_xchg',
 }
 
+/** red of a vector: each element on its own. */
+function reduceVector(e: Emitter, [a, b]: readonly (Operand | undefined)[]): void {
+  const { w } = e
+  const elements = elementsOf(b!)
+  expectVector(e, elements)
+  const at = place(e, a!, 'atomic', 4 * elements.length, elements.length)
+  for (const [i, element] of elements.entries()) {
+    const address = w.i32.add(at.push(), w.i32.const(at.offset + 4 * i))
+    w.drop(w.call(compareAndSwapLoop(e, 'add', 'f32'), address, e.i32(element)))
+  }
+  at.release()
+}
+
 /** atom and red. */
 export function atomic(e: Emitter, operands: readonly (Operand | undefined)[]): void {
+  if (e.instruction.modifiers.vec !== undefined) {
+    reduceVector(e, operands)
+    return
+  }
   const { w } = e
   const [d, a, b, c] = e.instruction.op === 'red' ? [undefined, ...operands] : operands
   const type = e.modifier('type')
