@@ -39,13 +39,19 @@ export function randomWgmmaTiles(random: Rng, format: WeightFormatName): WgmmaTi
   for (;;) {
     const kGroups = pick(1, 1, 2, 3, 4)
     const rowGroups = pick(1, 2, 3, 4)
+    const tokens = pick(8, 16, 24, 32, 48, 64, 80, 96, 128)
+    const split = pick(1, 1, 2)
+    const multicast = pick(1, 1, 2)
+    const hasHalves = tokens % 64 === 0 && kGroups * split === 1
     const tiles = wgmmaTiles({
-      tokens: pick(8, 16, 24, 32, 48, 64, 80, 96, 128),
+      tokens,
       kGroups,
       rowGroups,
       blocks: kGroups === 1 ? pick(1, 1, 2) : 1,
-      split: pick(1, 1, 2),
-      multicast: pick(1, 1, 2),
+      split,
+      multicast,
+      ...(multicast > 1 && pick({}, { shares: 'weights' } as const)),
+      ...(hasHalves && pick({}, { halves: true } as const)),
       units: pick(1, 2, 3, 4),
       stages: kGroups * random.integer(2, 5),
       steps: pick(2, 4),
