@@ -155,9 +155,6 @@ export function ldmatrix<T>(
 ): u32[] {
   return deviceOnly('ldmatrix')
 }
-/** `atom.add`; returns the old value. */
-export function atomicAdd<T extends i32 | u32 | f32>(
-  _dst: InOut<T, string, string> | Shared<T>,
 /**
  * `red.add`: adds f32 side by side to tensors whose words of 32 bits are f32, each on its own and in no order beside other
  * threads'; nothing waits for the sums. Two or four at once from sm_90 on. Numbers below 2⁻¹²⁶ count as zeros.
@@ -169,6 +166,9 @@ export function addFloats(
 ): void {
   deviceOnly('addFloats')
 }
+/** `atom.add`; returns the old value. */
+export function atomicAdd<T extends i32 | u32 | f32>(
+  _dst: InOut<T, string, string> | Shared<T>,
   _index: readonly i32[],
   _value: T,
 ): T {

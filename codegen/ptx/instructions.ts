@@ -157,10 +157,6 @@ function atomic(w: Writer, { results, args, attributes }: Instruction): void {
   )
 }
 
-/** The last lane's number, and for `up` the first's: lanes beyond keep their own value. */
-const shuffleModes = {
-  xor: ['bfly', '31'],
-  down: ['down', '31'],
 function reduce(w: Writer, { args, attributes }: Instruction): void {
   const [base, ...values] = args as [Operand, ...Operand[]]
   w.line(
@@ -170,6 +166,10 @@ function reduce(w: Writer, { args, attributes }: Instruction): void {
   )
 }
 
+/** The last lane's number, and for `up` the first's: lanes beyond keep their own value. */
+const shuffleModes = {
+  xor: ['bfly', '31'],
+  down: ['down', '31'],
   up: ['up', '0'],
   index: ['idx', '31'],
 } as const
@@ -285,11 +285,11 @@ const writers: Readonly<Record<string, Write>> = {
       address(w, args[0]!, integerOf(attributes, 'offset')),
     ),
   atomic,
+  reduce,
   barrier: (w) => w.line('bar.sync', '0'),
   syncWarp: (w) => w.line('bar.warp.sync', fullWarp),
   threadFence: (w) => w.line('fence.acq_rel.gpu'),
   shuffle,
-  reduce,
   vote: (w, { results, args, attributes }) =>
     w.line(`vote.sync.${attributes.mode}.pred`, w.name(results[0]!), w.inRegister(args[0]!), fullWarp),
   ballot: (w, { results, args }) =>
