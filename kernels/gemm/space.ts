@@ -95,11 +95,15 @@ function wgmmaSpace(format: WeightFormatName): Space<TileConstants> {
       const { keep, tokens } = wgmma(c)
       return !dims || keep === undefined || (dims.M! > tokens && 2 * dims.M! * dims.N! > CACHE_BYTES)
     })
+    .where('shared weights where several tiles have them', (c, _, dims) => {
+      return !dims || wgmma(c).shares === undefined || dims.M! > wgmma(c).tokens
+    })
+    .where('halves where the last wave leaves half of the CTAs idle', (c, _, dims) => {
+      return !dims || wgmma(c).halves === undefined || cutsHalves(wgmma(c), dims.M!, dims.N!)
+    })
     .where('shared tiles where the last of a few waves leaves a tenth of the work undone', (c, _, dims) => {
-      const { pieces, tokens, rowGroups, blocks, ctas } = wgmma(c)
-      if (!dims || pieces === undefined) return true
-      const waves =
-        (Math.ceil(dims.M! / tokens) * Math.ceil(dims.N! / (unitRows * rowGroups * blocks))) / ctas
+      if (!dims || wgmma(c).pieces === undefined) return true
+      const waves = wavesOf(wgmma(c), dims.M!, dims.N!)
       return waves > 1 && waves < 6 && Math.ceil(waves) > 1.1 * waves
     })
     .where('few tiles of tokens', (tiles, _, dims) => {
@@ -107,6 +111,24 @@ function wgmmaSpace(format: WeightFormatName): Space<TileConstants> {
       const most = c.kGroups * c.split > 1 ? 2 : c.tokens < 128 ? 4 : Number.POSITIVE_INFINITY
       return !dims || tokensUpTo(dims.M!) <= most * c.tokens
     })
+}
+
+/** Turns that the CTAs take at the tiles of a product. */
+function wavesOf(
+  { tokens, rowGroups, blocks, multicast, shares, ctas }: WgmmaTiles,
+  M: number,
+  N: number,
+): number {
+  const [rowSharers, tokenSharers] = shares === 'weights' ? [1, multicast] : [multicast, 1]
+  const rows = Math.ceil(N / (unitRows * rowGroups * blocks * rowSharers))
+  return (Math.ceil(M / (tokens * tokenSharers)) * rows) / Math.floor(ctas / multicast)
+}
+
+/** Whether the last wave is behind another one, and half of a wave at most. */
+function cutsHalves(tiles: WgmmaTiles, M: number, N: number): boolean {
+  const waves = wavesOf(tiles, M, N)
+  const last = waves % 1
+  return waves > 1 && last > 0 && last <= 0.5
 }
 
 /** About what the L2 cache of a Hopper GPU holds for all of its multiprocessors: a half of its 50 MB. */
