@@ -43,7 +43,7 @@ import {
   type TokenTile,
 } from '../group-tiles.ts'
 import { rowsOf } from './epilogue.ts'
-import { SLICE_UNITS, sharedTokens } from './wgmma-plan.ts'
+import { SLICE_UNITS, sharedTokens, weightProducers } from './wgmma-plan.ts'
 import type { WgmmaProduct } from './wgmma-product.ts'
 
 /**
@@ -198,17 +198,25 @@ export const endStep = ({ steps }: Stages, { piece }: TokenTile): i32 => piece?.
 /** Stages of the first tile whose weights come before anything else. */
 const ahead = (o: Stages): i32 => Math.min(endStep(o, firstOf(o)) - firstStep(firstOf(o)), o.ring.stages)
 
-/** Starts the copies of the weights of a step into a stage. */
-function loadWeights(g: WgmmaProduct, o: Stages, tile: TokenTile, step: i32, stage: i32): void {
+/** Starts a producer's copies of the weights of a step into a stage. */
+function loadWeights(
+  g: WgmmaProduct,
+  o: Stages,
+  producer: number,
+  tile: TokenTile,
+  step: i32,
+  stage: i32,
+): void {
   const { a, c, parts, plan } = g
-  const weightBytes = plan.strips * Math.ceil(c.units) * plan.placeWords * 4
+  const strips = each(plan.strips, (s) => s).filter((s) => s % weightProducers(c) === producer)
+  const weightBytes = strips.length * Math.ceil(c.units) * plan.placeWords * 4
   expectBytes(o.ring, stage, c.producers === 1 ? weightBytes + plan.activationBytes : weightBytes)
   const w = tile.expert === undefined ? a.w : a.w.row(tile.expert)
   // Beside zeros any weights will do.
   const column = plan.slices > 1 && plan.partial ? Math.min(o.column(step), o.allSteps - 1) : o.column(step)
   const hint = c.keep === undefined ? ({ evict: 'first' } as const) : {}
   const receivers = c.shares === 'weights' ? { multicast: 2 ** c.multicast - 1 } : {}
-  for (const s of unroll(plan.strips)) {
+  for (const s of strips) {
     // Row tiles may have strips past the last: what they compute is not stored.
     const strip = Math.min(tile.row * plan.strips + s, a.w.dim('Strips') - 1)
     const copy = (word: number, [unit, first]: readonly [unit: i32, word: i32], words: number): void => {
@@ -269,17 +277,17 @@ function loadActivations(
 }
 
 /**
- * The first copies, by the producer of weights: weights do not depend on the kernel before this one, and those of a whole
+ * The first copies, by a producer of weights: weights do not depend on the kernel before this one, and those of a whole
  * ring are under way when it ends.
  */
-export function fillAhead(g: WgmmaProduct, o: Stages): void {
+export function fillAhead(g: WgmmaProduct, o: Stages, producer: number): void {
   const first = firstOf(o)
-  for (const stage of range(ahead(o))) loadWeights(g, o, first, firstStep(first) + stage, stage)
-  launchDependents()
+  for (const stage of range(ahead(o))) loadWeights(g, o, producer, first, firstStep(first) + stage, stage)
+  if (producer === 0) launchDependents()
 }
 
-/** The producer of weights, and of activations unless they have their own. */
-export function produce(g: WgmmaProduct, o: Stages): void {
+/** A producer of weights, and of activations unless they have their own. */
+export function produce(g: WgmmaProduct, o: Stages, producer: number): void {
   const { producers } = g.c
   const at = producerCursor()
   advance(at, o.ring, ahead(o))
@@ -289,20 +297,27 @@ export function produce(g: WgmmaProduct, o: Stages): void {
   }
   let started: i32 = ahead(o)
   eachTile(o, (tile) => {
-    produceTile(g, o, tile, started, at)
+    produceTile(g, o, producer, tile, started, at)
     started = 0
   })
   if (g.c.halves) {
     const { half, halfStages } = halvesOf(g, o)
-    eachTile(halfStages, (tile) => produceTile(half, halfStages, tile, 0, at))
+    eachTile(halfStages, (tile) => produceTile(half, halfStages, producer, tile, 0, at))
   }
 }
 
-/** A tile of the producer of weights, of which `started` steps are under way. */
-function produceTile(g: WgmmaProduct, o: Stages, tile: TokenTile, started: i32, at: Cursor): void {
+/** A tile of a producer of weights, of which `started` steps are under way. */
+function produceTile(
+  g: WgmmaProduct,
+  o: Stages,
+  producer: number,
+  tile: TokenTile,
+  started: i32,
+  at: Cursor,
+): void {
   for (const step of range(firstStep(tile) + started, endStep(o, tile))) {
     waitEmpty(o.ring, at)
-    loadWeights(g, o, tile, step, at.stage)
+    loadWeights(g, o, producer, tile, step, at.stage)
     if (g.c.producers === 1) loadActivations(g, o, tile, step, at.stage)
     advance(at, o.ring, 1)
   }

@@ -53,8 +53,8 @@ export interface WgmmaTiles {
   readonly steps: number
   /** Tiles of up to 32 tokens in which a block's rows are staged on their way out. */
   readonly staging: number
-  /** Producer warps: one for both operands, or one each. */
-  readonly producers: 1 | 2
+  /** Producer warps: one for both operands, or one for activations and others that share the strips of weights. */
+  readonly producers: 1 | 2 | 3 | 4
   /** CTAs of the persistent grid at most; tiles that sum over CTAs or warpgroups have a CTA each. */
   readonly ctas: number
   /** CTAs that should fit a multiprocessor. */
@@ -161,6 +161,12 @@ export const wgmmaThreads = (t: WgmmaTiles): number =>
 
 /** Tokens of a tile's activations that a CTA loads, for itself or for all of its cluster. */
 export const sharedTokens = (t: WgmmaTiles): number => t.tokens / (t.shares === 'weights' ? 1 : t.multicast)
+
+/** Producers of weights: the first of all, and those behind the one of activations. */
+export const weightProducers = (t: WgmmaTiles): number => Math.max(1, t.producers - 1)
+
+/** The warp of a producer of weights among the producers. */
+export const weightProducerWarp = (index: number): number => (index === 0 ? 0 : index + 1)
 
 /** CTAs of a cluster. */
 export const wgmmaCluster = (t: WgmmaTiles): number => t.split * t.multicast
@@ -307,6 +313,10 @@ export function checkWgmmaTiles(t: WgmmaTiles, format: WeightFormat, x: OperandT
     t.halves === undefined ||
       (t.tokens % (2 * 32) === 0 && !plan.partial && t.pieces === undefined && t.band === undefined),
     'tiles of multiples of 64 tokens are cut in halves, where one warpgroup has all of a sum and there are no bands and pieces',
+  )
+  staticAssert(
+    weightProducers(t) <= plan.strips,
+    `each of ${weightProducers(t)} producers of weights has a strip of 64 rows: of ${plan.strips}, take fewer producers`,
   )
   staticAssert(!plan.partial || t.blocks === 1, 'warpgroups whose sums are added have one block each')
   staticAssert(plan.partial || t.staging >= 2, 'staging takes at least two tiles that take turns')

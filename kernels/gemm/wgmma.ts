@@ -70,6 +70,8 @@ import {
   consumerRegisters,
   producerRegisters,
   type WgmmaTiles,
+  weightProducers,
+  weightProducerWarp,
   wgmmaCluster,
   wgmmaPlan,
   wgmmaThreads,
@@ -130,7 +132,7 @@ export function gemmWgmma(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts):
     syncWarp()
     namedArrive(startBarrier, wgmmaThreads(c))
   } else namedBarrier(startBarrier, wgmmaThreads(c))
-  if (isFilling) fillAhead(g, stages)
+  forEachWeightProducer(g, (producer) => fillAhead(g, stages, producer))
   if (parts.list === undefined) waitForPrevious()
   const share = plan.partial ? preparePartial(g, firstOf(stages)) : undefined
 
@@ -139,8 +141,8 @@ export function gemmWgmma(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts):
     consume(g, stages, epilogue, sums)
   } else {
     if (plan.rebalance) decreaseRegisters(producerRegisters)
-    if (isFilling) produce(g, stages)
-    if (c.producers === 2 && threadIdx.x === plan.consumers + 32) produceActivations(g, stages)
+    forEachWeightProducer(g, (producer) => produce(g, stages, producer))
+    if (c.producers > 1 && threadIdx.x === plan.consumers + 32) produceActivations(g, stages)
     syncWarp()
   }
   if (plan.partial) finishPartial(g, sums!, firstOf(stages), share!)
@@ -148,6 +150,13 @@ export function gemmWgmma(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts):
   if (plan.cluster > 1) {
     syncWarp()
     clusterBarrier()
+  }
+}
+
+/** What the producers of weights do, each by one thread. */
+function forEachWeightProducer({ c, plan }: WgmmaProduct, body: (producer: number) => void): void {
+  for (const producer of unroll(weightProducers(c))) {
+    if (threadIdx.x === plan.consumers + 32 * weightProducerWarp(producer)) body(producer)
   }
 }
 

@@ -56,7 +56,7 @@ export function randomWgmmaTiles(random: Rng, format: WeightFormatName): WgmmaTi
       stages: kGroups * random.integer(2, 5),
       steps: pick(2, 4),
       staging: pick(2, 3, 4),
-      producers: pick(1, 2),
+      producers: pick(1, 2, Math.min(4, 1 + rowGroups) as 2 | 3 | 4),
       ctas: pick(2, 4, 132),
     })
     const f = weightFormats[format]
