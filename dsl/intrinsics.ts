@@ -91,9 +91,12 @@ export function overlay<T extends number>(
 
 // ---- memory ------------------------------------------------------------------------------------------------------
 
-/** Cache behaviour of a global access: `.ca` everywhere, `.cg` L2 only, `.cs` streaming, `.nc` read-only path. */
+/**
+ * Cache behaviour of a global access: `.ca` everywhere, `.cg` L2 only, `.cs` streaming, `.nc` read-only path. `relaxed` is
+ * `ld.relaxed.gpu` and `st.relaxed.gpu`: words that CTAs give each other while both run, each of them whole, in no order.
+ */
 export interface Access {
-  readonly cache?: 'ca' | 'cg' | 'cs' | 'nc'
+  readonly cache?: 'ca' | 'cg' | 'cs' | 'nc' | 'relaxed'
 }
 type Source<T> = In<T, string, string> | InOut<T, string, string> | Shared<T>
 type Destination<T> = Out<T, string, string> | InOut<T, string, string> | Shared<T>

@@ -140,7 +140,8 @@ export class Attention {
     // The launch before stores the query tokens. Pieces of a prompt see each other's, and must wait for it.
     const ahead = this.#most === Infinity || (queries === 1 && this.#most > 1)
     const c = { ...decodeConstants(device, this.#shape(), config, queries), ahead }
-    const partials = this.#allocate('f32', [rooms, c.PartialRows, c.PartialColumns])
+    const partials = this.#allocate('u32', [rooms, c.PartialRows, c.PartialColumns])
+    partials.fill(0)
     const arrivals = this.#allocate('i32', [sequences, c.Counters])
     arrivals.fill(0)
     return this.#eachLayer(
@@ -221,7 +222,7 @@ export class Attention {
     return 1 / Math.sqrt(this.#parts.config.headDim)
   }
 
-  #allocate(dtype: 'f32' | 'i32', shape: readonly number[]): Tensor {
+  #allocate(dtype: 'u32' | 'i32', shape: readonly number[]): Tensor {
     const tensor = Tensor.allocate(this.#parts.device, dtype, shape)
     this.#owned.push(tensor)
     return tensor

@@ -99,12 +99,13 @@ export async function measureDecode(device: Device, point: DecodePoint): Promise
   const shared = {
     ...cache,
     q: keep(randomTensor(device, dtype, [tokens, Hq * D], 'halves')),
-    partials: keep(Tensor.allocate(device, 'f32', [room, config.PartialRows, config.PartialColumns])),
+    partials: keep(Tensor.allocate(device, 'u32', [room, config.PartialRows, config.PartialColumns])),
     arrivals: ints([batch, config.Counters], new Int32Array(batch * config.Counters)),
     out: keep(Tensor.allocate(device, dtype, [tokens, Hq * D])),
     window: NO_WINDOW,
     scale: 1 / Math.sqrt(D),
   }
+  shared.partials.fill(0)
   const order = shuffled(copies * pagesEach)
   const tables = Array.from({ length: copies }, () => {
     const table = new Int32Array(batch * maxPages)

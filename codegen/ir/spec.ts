@@ -221,7 +221,7 @@ export const ops: Readonly<Record<string, OpSpec>> = {
     results: 'T+',
     args: 'A',
     where: { T: stored, A: 'address u32' },
-    attributes: { space: allSpaces, 'offset?': 'integer', 'cache?': ['', 'ca', 'cg', 'cs', 'nc'] },
+    attributes: { space: allSpaces, 'offset?': 'integer', 'cache?': ['', 'ca', 'cg', 'cs', 'nc', 'relaxed'] },
     effect: 'read',
     check: ({ results, args, attributes }) =>
       attributes.space !== 'global' && attributes.cache
@@ -232,7 +232,7 @@ export const ops: Readonly<Record<string, OpSpec>> = {
     results: '',
     args: 'A T+',
     where: { T: stored, A: 'address u32' },
-    attributes: { space: allSpaces, 'offset?': 'integer', 'cache?': ['', 'cg', 'cs'] },
+    attributes: { space: allSpaces, 'offset?': 'integer', 'cache?': ['', 'cg', 'cs', 'relaxed'] },
     effect: 'write',
     check: ({ args, attributes }) =>
       attributes.space !== 'global' && attributes.cache

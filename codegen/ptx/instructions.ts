@@ -111,13 +111,17 @@ function select(w: Writer, { results, args }: Instruction): void {
 const width = (count: number): string => (count === 1 ? '' : `.v${count}`)
 /** Shared memory of another CTA has a space of its own. */
 const spaceOf = (space: unknown): unknown => (space === 'cluster' ? 'shared::cluster' : space)
-const cacheOf = (cache: unknown): string => (cache ? `.${cache}` : '')
+/** Space and cache behaviour of an access; an order among CTAs stands before the space. */
+const placeOf = (space: unknown, cache: unknown): string => {
+  if (cache === 'relaxed') return `relaxed.gpu.${spaceOf(space)}`
+  return `${spaceOf(space)}${cache ? `.${cache}` : ''}`
+}
 
 function load(w: Writer, { results, args, attributes }: Instruction): void {
   const { space, cache } = attributes
   const type = loaded(results[0]!.type)
   w.line(
-    `ld.${spaceOf(space)}${cacheOf(cache)}${width(results.length)}.${type}`,
+    `ld.${placeOf(space, cache)}${width(results.length)}.${type}`,
     vector(results.map((r) => w.name(r))),
     address(w, args[0]!, integerOf(attributes, 'offset')),
   )
@@ -127,7 +131,7 @@ function store(w: Writer, { args, attributes }: Instruction): void {
   const { space, cache } = attributes
   const [base, ...values] = args as [Operand, ...Operand[]]
   w.line(
-    `st.${spaceOf(space)}${cacheOf(cache)}${width(values.length)}.${stored(values[0]!.type)}`,
+    `st.${placeOf(space, cache)}${width(values.length)}.${stored(values[0]!.type)}`,
     address(w, base, integerOf(attributes, 'offset')),
     vector(values.map((value) => w.operand(value))),
   )

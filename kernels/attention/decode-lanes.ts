@@ -2,7 +2,7 @@ import { each, type f32, type i32, laneIdx, namedBarrier, shuffleXor, warpIdx } 
 import { fragmentToken } from './arithmetic.ts'
 import type { CopySource, Ring } from './decode-copies.ts'
 import type { DecodeMemory } from './decode-memory.ts'
-import { DECODE_THREADS, type DecodeConfig, type DecodeShape, WARP_TOKENS, WARPS } from './decode-shape.ts'
+import { DECODE_THREADS, type DecodeConfig, type DecodeShape, WARP_TOKENS } from './decode-shape.ts'
 
 /** Everything that stays the same for a CTA. */
 export interface Decode {
@@ -34,9 +34,6 @@ export const laneRows = ({ laneRows, paired }: DecodeShape): i32[] =>
 
 /** A barrier of all warps. */
 export const meet = (): void => namedBarrier(1, DECODE_THREADS)
-
-/** A barrier of those that compute. */
-export const meetComputing = (): void => namedBarrier(2, 32 * WARPS)
 
 /** The maximum over lanes that have the same rows. */
 export function laneMax(value: f32): f32 {

@@ -25,9 +25,9 @@ export interface DecodeMemory {
   readonly minima: Shared<f32>
   /** Sums of a split: of probabilities, and of them times minima, [row, one of them]. */
   readonly rowSums: Shared<f32>
-  /** A turn whose sequence is whole, counted from 1, or 0; and the words of the item that was told of at last. */
-  readonly whole: Shared<i32>
-  readonly told: Shared<i32>
+  /** A turn whose sequence the CTA adds up, counted from 1, or 0; and the words of that one's item, or of the last claimed. */
+  readonly merged: Shared<i32>
+  readonly claimed: Shared<i32>
 }
 
 export function makeDecodeMemory(c: DecodeConfig, d: DecodeShape): DecodeMemory {
@@ -43,8 +43,8 @@ export function makeDecodeMemory(c: DecodeConfig, d: DecodeShape): DecodeMemory 
     strands: shared<f32>('f32', [d.rowRoom, UNIT]),
     minima: shared<f32>('f32', [UNIT]),
     rowSums: shared<f32>('f32', [d.rowRoom, 2]),
-    whole: shared<i32>('i32', [1]),
-    told: shared<i32>('i32', [1, ITEM_WORDS]),
+    merged: shared<i32>('i32', [1]),
+    claimed: shared<i32>('i32', [1, ITEM_WORDS]),
   }
 }
 

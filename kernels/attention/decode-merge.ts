@@ -10,78 +10,59 @@ import {
   shuffle,
   shuffleUp,
   store,
-  threadFence,
-  threadIdx,
   to,
+  u32,
   unroll,
+  voteAny,
   warpIdx,
 } from '../../dsl/index.ts'
+import { ceilDiv } from '../../dsl/math.ts'
 import { NO_REFERENCE, rescale } from './arithmetic.ts'
 import { placeOf } from './decode-copies.ts'
-import { meetComputing } from './decode-lanes.ts'
+import { meet } from './decode-lanes.ts'
 import { placeOfRow, type TurnRows } from './decode-queries.ts'
 import { WARPS } from './decode-shape.ts'
-import { type Outputs, partialRow, type WholeTurns } from './decode-sums.ts'
-import { ITEM_WORDS, type Item, loadItem, SEQUENCE, SPLIT_BITS, SPLIT_UNITS, UNIT_BITS } from './items.ts'
+import { type Outputs, partialRow, partValue } from './decode-sums.ts'
+import { type Item, loadItem, SPLIT_BITS, SPLIT_UNITS, UNIT_BITS } from './items.ts'
 
 /** Parts of a round, whose values are under way at once: no split has more. */
 const ROUND = SPLIT_UNITS
 
-/** Adds up the parts of the sequences of which the CTA had the last one. By the warps that compute. */
-export function mergeWhole(o: Outputs, items: i32, whole: WholeTurns): void {
+/** Adds up the parts of the sequences that `giveClaimed` gives. By the warps that compute. */
+export function mergeClaimed(o: Outputs, items: i32): void {
   const { a, c, d, m } = o
-  if (threadIdx.x === 0) {
-    const isWhole = whole.missing === 0
-    m.whole.put(isWhole ? whole.told + 1 : 0, 0)
-    // Others' parts are there for whoever meets this thread, and reads past the L1 cache.
-    if (isWhole) threadFence()
-    else if (whole.last !== 0) takeLast(o, items, whole)
-  }
-  meetComputing()
-  let turn = m.whole.at(0)
+  meet()
+  let turn = m.merged.at(0)
   while (turn !== 0) {
     const { head, pass } = placeOf(a, c, d, items, turn - 1)
-    const item = loadItem(m.told, i32(0))
-    mergeParts(o, { head, pass, item })
-    meetComputing()
-    if (threadIdx.x === 0) {
-      a.arrivals.put(0, item.sequence, head * d.passes + pass)
-      m.whole.put(0, 0)
-      if (whole.last !== 0) takeLast(o, items, whole)
-    }
-    meetComputing()
-    turn = m.whole.at(0)
+    mergeParts(o, { head, pass, item: loadItem(m.claimed, i32(0)) })
+    meet()
+    meet()
+    turn = m.merged.at(0)
   }
-}
-
-/** Takes the last turn off the chain, for all warps. By the first thread. */
-function takeLast({ a, c, d, m }: Outputs, items: i32, whole: WholeTurns): void {
-  threadFence()
-  m.whole.put(whole.last, 0)
-  const { item, head, pass } = placeOf(a, c, d, items, whole.last - 1)
-  const words = load(a.items, [item, 0], ITEM_WORDS)
-  store(m.told, [0, 0], words)
-  const [before] = load(a.arrivals, [words[SEQUENCE]!, head * d.passes + pass], 1, { cache: 'cg' })
-  whole.last = before!
 }
 
 /** Adds up all parts of a sequence in order, and gives out its rows, each by a warp. */
 function mergeParts(o: Outputs, rows: TurnRows): void {
   const { c } = o
   const { item } = rows
-  for (const row of range(warpIdx, c.rows, WARPS)) {
+  const mergeRow = (row: i32): void => {
     const place = placeOfRow(o, rows, row)
     if (place.isLive) {
       const from = partialRow(o, rows, row)
-      for (const quad of range(0, c.D / 4, 32)) mergeQuads(o, item, from, place, quad)
+      for (const turn of unroll(ceilDiv(c.D, 128))) mergeQuads(o, item, from, place, i32(32 * turn))
     }
   }
+  // Of a loop that is gone through once the compiler would keep what does not change in it.
+  if (c.rows > WARPS) for (const row of range(warpIdx, c.rows, WARPS)) mergeRow(row)
+  else if (warpIdx < c.rows) mergeRow(warpIdx)
 }
 
 /**
  * Adds up four columns of a row in each lane, from column `4 * quad` on. Where splits are cut, a round has the parts of one, and
  * its sums are added to those of the splits before; otherwise it has eight splits. What a part and the sums before it are
- * multiplied by follows from the parts' references alone: each lane finds it for one of them.
+ * multiplied by follows from the parts' references alone: each lane finds it for one of them. Words that are still zero are read
+ * again, and what has been read is made zero.
  */
 function mergeQuads(
   { a, c }: Outputs,
@@ -92,33 +73,37 @@ function mergeQuads(
 ): void {
   const own = quad + laneIdx
   const column = 4 * Math.min(own, c.D / 4 - 1)
-  const slotOf = (part: i32): i32 => item.firstSlot + Math.min(part, item.parts - 1)
-  const loadPart = (part: i32) => load(a.partials, [slotOf(part), row, column], 4, { cache: 'cg' })
-  const loadSums = (part: i32) => load(a.partials, [slotOf(part), row, c.D], 4, { cache: 'cg' })
+  const loadWordsAt = (part: i32, at: i32) =>
+    load(a.partials, [item.firstSlot + part, row, at], 4, { cache: 'relaxed' })
+  const clearWordsAt = (part: i32, at: i32) =>
+    store(a.partials, [item.firstSlot + part, row, at], [u32(0), u32(0), u32(0), u32(0)], {
+      cache: 'relaxed',
+    })
 
   const isCut = item.run < SPLIT_UNITS
   const length = isCut ? 1 + SPLIT_UNITS - item.run : ROUND
   let begin: i32 = 0
   let end = isCut ? firstParts(item) : ROUND
-  // What the next round needs is under way, each in the place of what this one has used.
-  const ahead = each(ROUND, () => regs(4, f32(0)))
+  // What a round needs is under way before the one before it has been added up.
+  const ahead = each(ROUND, () => regs(4, u32(0)))
   const setAhead = (i: number, part: i32): void => {
-    loadPart(part).forEach((value, n) => {
-      ahead[i]![n] = value
+    loadWordsAt(Math.min(part, item.parts - 1), column).forEach((word, n) => {
+      ahead[i]![n] = word
     })
   }
   for (const i of unroll(ROUND)) setAhead(i, i32(i))
-  const ownSums = regs(4, f32(0))
+  const ownSums = regs(4, u32(0))
   const setSums = (part: i32): void => {
-    loadSums(part).forEach((value, n) => {
-      ownSums[n] = value
+    loadWordsAt(Math.min(part, item.parts - 1), i32(c.D)).forEach((word, n) => {
+      ownSums[n] = word
     })
   }
   setSums(laneIdx)
   const [sums, all] = [noColumns(), noColumns()]
   while (begin < item.parts) {
     const isPart = begin + laneIdx < Math.min(end, item.parts)
-    const [given, total, offset, step] = ownSums
+    while (voteAny(isPart && isMissing(ownSums))) setSums(begin + laneIdx)
+    const [given, total, offset, step] = ownSums.map(partValue)
     const reference = isPart ? given! : f32(NO_REFERENCE)
     // The largest reference up to each part, and up to the one before it.
     let largest = Math.max(sums.reference, reference)
@@ -133,11 +118,16 @@ function mergeQuads(
     // A unit's values count in units of its step.
     const valueFactor = step! > 0 ? factor * step! : factor
     for (const i of unroll(ROUND)) {
-      const of = (value: f32): f32 => shuffle(value, i)
-      const part = { values: ahead[i]!, total: of(total!), offset: of(offset!) }
-      addColumns(sums, part, { keep: of(keep), factor: of(factor), valueFactor: of(valueFactor) })
+      if (begin + i < Math.min(end, item.parts)) {
+        while (voteAny(isMissing(ahead[i]!))) setAhead(i, begin + i)
+        const of = (value: f32): f32 => shuffle(value, i)
+        const part = { values: ahead[i]!.map(partValue), total: of(total!), offset: of(offset!) }
+        addColumns(sums, part, { keep: of(keep), factor: of(factor), valueFactor: of(valueFactor) })
+        if (own < c.D / 4) clearWordsAt(begin + i, column)
+      }
       setAhead(i, end + i)
     }
+    if (isPart && quad + 32 >= c.D / 4) clearWordsAt(begin + laneIdx, i32(c.D))
     setSums(end + laneIdx)
     sums.reference = shuffle(largest, ROUND - 1)
     begin = end
@@ -159,6 +149,9 @@ function mergeQuads(
     )
   }
 }
+
+/** Whether words of a part are still to come. */
+const isMissing = (words: readonly u32[]): boolean => words.map((word) => word === 0).reduce((x, y) => x || y)
 
 /** Parts of a sequence's first split, of which the first item is one. */
 function firstParts({ from, run }: Item): i32 {

@@ -1,10 +1,11 @@
 import { f32, gridDim, i32, idiv, laneIdx, range, regs, u32, warpIdx } from '../../dsl/index.ts'
+import { claimParts, giveClaimed, noClaims } from './decode-claims.ts'
 import { firstBlock, overlap, placeOf, startCopies, turnAt, unitsIn, waitOwnCopies } from './decode-copies.ts'
 import { type Decode, meet } from './decode-lanes.ts'
-import { mergeWhole } from './decode-merge.ts'
+import { mergeClaimed } from './decode-merge.ts'
 import { loadFirstQuery, prepareQueries, type QueryArguments, queryWords } from './decode-queries.ts'
 import { addSplitStrands, clearStrands, giveRowSums, noStrands } from './decode-strands.ts'
-import { announceParts, noWhole, putPart, putRows, type SumArguments } from './decode-sums.ts'
+import { type Outputs, putPart, putRows, type SumArguments } from './decode-sums.ts'
 import {
   addSplitValues,
   assistUnit,
@@ -57,7 +58,7 @@ const endsPart = (unit: i32, isLast: boolean, isApart: boolean): boolean =>
 export function compute(o: Decode & { readonly a: QueryArguments & SumArguments }, items: i32): void {
   const { a, c, d, m } = o
   const walk = walkOf(o, items)
-  // One warp reads the next item's words long before they are needed.
+  // One warp reads items' words a step before they are given, for memory has others to serve first.
   const readsItems = warpIdx === 1 && laneIdx < ITEM_WORDS
   const readWord = (step: i32): i32 => (readsItems ? a.items.at(walk.placeAt(step).item, laneIdx) : 0)
   const giveWord = (step: i32, word: i32): void => {
@@ -75,22 +76,22 @@ export function compute(o: Decode & { readonly a: QueryArguments & SumArguments 
   const { item: index } = walk.placeAt(i32(0))
   const item = loadItem(a.items, index)
   const word = readWord(i32(0))
+  let next = readWord(i32(1))
   if (c.ahead) overlap()
   readQuery(i32(0), item)
   giveWord(i32(0), word)
   meet()
 
   const at = firstBlock()
-  const whole = noWhole()
   for (const step of range(walk.steps)) {
     const { extent, pass, units } = workAt(o, walk, step)
-    const word = readWord(step + 1)
     const [sums, total] = [noValues(d), noValues(d)]
     let stored: i32 = 0
     if (units > 0) {
       prepareQueries(o, walk.rowsAt(step), first)
       meet()
-      giveWord(step + 1, word)
+      giveWord(step + 1, next)
+      next = readWord(step + 2)
       const query = loadItemQuery(o)
       const apart = isApart(extent)
       for (const i of range(units)) {
@@ -112,32 +113,27 @@ export function compute(o: Decode & { readonly a: QueryArguments & SumArguments 
     } else {
       // The word's place may still be read: it was the item's before.
       meet()
-      giveWord(step + 1, word)
+      giveWord(step + 1, next)
+      next = readWord(step + 2)
     }
     meet()
     const rows = walk.rowsAt(step)
     if (units === 0) readQuery(step + 1, loadItem(m.items, (step + 1) & 1))
     else if (rows.item.parts === 1) putRows(o, rows, total)
-    else {
-      if (isFirst(extent)) {
-        putPart(o, rows, rows.item.slot, total, regs(d.laneRows, f32(0)))
-        stored = 1
-        meet()
-      }
-      announceParts(o, rows, whole, { items, step, stored })
-    }
+    else if (isFirst(extent)) putPart(o, rows, rows.item.slot, total, regs(d.laneRows, f32(0)))
   }
-  mergeWhole(o, items, whole)
+  mergeClaimed(o, items)
 }
 
 /** The warp that copies, and sums probabilities up. */
-export function assist(o: Decode, items: i32): void {
+export function assist(o: Outputs, items: i32): void {
   const { a, c, d, ring } = o
   const stream = startCopies(a, c, d, ring, items)
   const walk = walkOf(o, items)
   waitOwnCopies(c, ring)
   meet()
   const at = firstBlock()
+  const claims = noClaims()
   for (const step of range(walk.steps)) {
     const { extent, pass, units } = workAt(o, walk, step)
     meet()
@@ -146,6 +142,7 @@ export function assist(o: Decode, items: i32): void {
       const apart = isApart(extent)
       for (const i of range(units)) {
         const unit = extent.unit + i
+        if (i === units - 1) claimParts(o, claims, items, step)
         assistUnit(o, stream, at, sums, { extent, pass, unit, isApart: apart })
         if (endsPart(unit, i === units - 1, apart)) {
           if (isFirst(extent)) addSplitStrands(total, sums)
@@ -157,8 +154,8 @@ export function assist(o: Decode, items: i32): void {
         }
       }
       if (isFirst(extent)) giveRowSums(o, total)
-      meet()
-      if (walk.rowsAt(step).item.parts !== 1 && isFirst(extent)) meet()
-    } else meet()
+    }
+    meet()
   }
+  giveClaimed(o, claims, items)
 }

@@ -134,8 +134,8 @@ const fixedBytes = (D: number, rows: number, bits: number): number => {
 /**
  * The constants for a GPU: as many CTAs to a multiprocessor as are of use, and have room for a unit and half of the next.
  *
- * `partials` has a slot for each part of a sequence that has several (`roomFor`), [slots, PartialRows, PartialColumns] of f32, and
- * `arrivals` is [B, Counters] of i32, zeros before the first launch and after each. The list of items has zeros at first, too:
+ * `partials` has a slot for each part of a sequence that has several (`roomFor`), [slots, PartialRows, PartialColumns] of u32, and
+ * `arrivals` is [B, Counters] of i32; both are zeros before the first launch and after each. The list of items has zeros at first, too:
  * it is read before it is known how long it is.
  *
  * With `ahead` the kernel begins while the launch before it still runs. That one must not list items, nor store tokens that are

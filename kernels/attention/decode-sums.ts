@@ -1,29 +1,25 @@
 import {
-  atomicAdd,
-  type f32,
+  f32,
   type InOut,
-  i32,
+  type i32,
   laneIdx,
   load,
   type Out,
   store,
-  threadFence,
-  threadIdx,
   to,
+  u32,
   unroll,
   warpIdx,
 } from '../../dsl/index.ts'
 import { columnRuns } from './decode-codes.ts'
-import { placeOf, turnAt } from './decode-copies.ts'
 import { ownTiles } from './decode-floats.ts'
 import { type Decode, laneRows } from './decode-lanes.ts'
 import { placeOfRow, type TurnRows } from './decode-queries.ts'
 import type { ValueSums } from './decode-unit.ts'
-import { ITEM_WORDS, SEQUENCE } from './items.ts'
 
 /** What becomes of sums. */
 export interface SumArguments {
-  readonly partials: InOut<f32, 'Slots PartialRows PartialColumns'>
+  readonly partials: InOut<u32, 'Slots PartialRows PartialColumns'>
   readonly arrivals: InOut<i32, 'B Counters'>
   readonly out: Out<number, 'T HqD'>
 }
@@ -79,6 +75,15 @@ export const partialRow = ({ c, d }: Decode, { head, pass }: TurnRows, row: i32)
   (head * d.passes + pass) * c.rows + row
 
 /**
+ * A word of a part, which is its number's complement: never zero, which stands for what is still to come. Numbers of which it
+ * would be are NaN, and stay so. Who adds parts up sees word by word what is there, without fences, and leaves zeros.
+ */
+const partWord = (value: f32): u32 => Math.max(~u32.bits(value), 1)
+
+/** The number that a word of a part stands for. */
+export const partValue = (word: u32): f32 => f32.bits(~word)
+
+/**
  * Stores the sums of a part of a sequence. What continues a split is a unit, in units of the step of each of the lane's rows;
  * what begins one has steps of 0.
  */
@@ -88,53 +93,13 @@ export function putPart(o: Outputs, rows: TurnRows, slot: i32, sums: ValueSums, 
     if (placeOfRow(o, rows, row).isLive) {
       const at = partialRow(o, rows, row)
       eachRun(o, sums.values[j]!, (column, run) => {
-        store(a.partials, [slot, at, column], run)
+        store(a.partials, [slot, at, column], run.map(partWord), { cache: 'relaxed' })
       })
       if (warpIdx === 0 && laneIdx < 4) {
         const [total, offset] = load(m.rowSums, [row, 0], 2)
-        store(a.partials, [slot, at, c.D], [sums.references[j]!, total!, offset!, steps[j]!])
+        const words = [sums.references[j]!, total!, offset!, steps[j]!].map(partWord)
+        store(a.partials, [slot, at, c.D], words, { cache: 'relaxed' })
       }
     }
   })
-}
-
-/**
- * Turns whose sequences are whole: the CTA had the last of their parts. They are a chain: a turn's counter, which nobody else
- * looks at any more, holds the turn before. Known to the first thread.
- */
-export interface WholeTurns {
-  /** The last of the chain, counted from 1; 0 where there is none. */
-  last: i32
-  /** The turn that was told of at last, and parts that were still to come then: looked at when the next one is. */
-  told: i32
-  missing: i32
-}
-
-export const noWhole = (): WholeTurns => ({ last: i32(0), told: i32(-1), missing: i32(1) })
-
-/** Tells of the `stored` parts of the step's item that all threads have stored. A barrier must stand before. */
-export function announceParts(
-  o: Outputs,
-  { item, head, pass }: TurnRows,
-  whole: WholeTurns,
-  { items, step, stored }: { readonly items: i32; readonly step: i32; readonly stored: i32 },
-): void {
-  const { a, d, m } = o
-  if (threadIdx.x === 0) {
-    chainTold(o, items, whole)
-    threadFence()
-    const before = atomicAdd(a.arrivals, [item.sequence, head * d.passes + pass], stored)
-    whole.missing = item.parts - stored - before
-    whole.told = turnAt(step)
-    store(m.told, [0, 0], load(m.items, [step & 1, 0], ITEM_WORDS))
-  }
-}
-
-/** Puts the turn that was told of at last at the end of the chain, if its sequence is whole. By the first thread. */
-function chainTold({ a, c, d, m }: Outputs, items: i32, whole: WholeTurns): void {
-  if (whole.missing === 0) {
-    const { head, pass } = placeOf(a, c, d, items, whole.told)
-    a.arrivals.put(whole.last, m.told.at(0, SEQUENCE), head * d.passes + pass)
-    whole.last = whole.told + 1
-  }
 }

@@ -9,6 +9,7 @@ import {
   kernel,
   type Out,
   threadIdx,
+  type u32,
   warpIdx,
 } from '../../dsl/index.ts'
 import { initBlockRing, makeBlockRing, overlap } from './decode-copies.ts'
@@ -22,7 +23,7 @@ import { checkDecode, DECODE_THREADS, type DecodeConfig, decodeShape, WARPS } fr
  *
  * CTAs take the items that `planAttention` has listed, each for every key/value head, in turns. A CTA goes through the units
  * of an item's splits in order and keeps their sums in registers: four warps compute, a fifth copies and sums probabilities up.
- * What sequences of several items have is added up by the last to arrive. A row's result depends on its own context alone (`arithmetic.ts`).
+ * What sequences of several items have is added up by the last to claim some of it. A row's result depends on its own context alone (`arithmetic.ts`).
  *
  * `partials` and `arrivals` are described at `decodeConfig`.
  */
@@ -45,7 +46,7 @@ export const decodeAttention = kernel(
       window: i32
       /** Factor of the scores, usually 1/√D. */
       scale: f32
-      partials: InOut<f32, 'Slots PartialRows PartialColumns'>
+      partials: InOut<u32, 'Slots PartialRows PartialColumns'>
       arrivals: InOut<i32, 'B Counters'>
       out: Out<Elem<'dtype'>, 'T HqD'>
     },

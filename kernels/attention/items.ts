@@ -1,4 +1,4 @@
-import { type In, type i32, load, type Shared } from '../../dsl/index.ts'
+import { type In, type i32, idiv, load, type Shared } from '../../dsl/index.ts'
 import { SPLIT, UNIT } from './arithmetic.ts'
 
 /**
@@ -89,6 +89,12 @@ export const isFirst = ({ unit, from }: ItemExtent): boolean => unit * UNIT <= f
 
 /** Whether each unit of an item is a part: those before them in their split are another item's. */
 export const isApart = (item: ItemExtent): boolean => (item.unit & (SPLIT_UNITS - 1)) !== 0 && !isFirst(item)
+
+/** Parts of a sequence of several items that an item stores. */
+export function partsIn(item: ItemExtent): i32 {
+  const ofOthers = isApart(item) ? item.units : idiv(item.units + SPLIT_UNITS - 1, SPLIT_UNITS)
+  return isFirst(item) ? 1 : ofOthers
+}
 
 /** The tokens of a unit that a query of the sequence sees: from, and end. */
 export function liveOf(

@@ -54,10 +54,10 @@ function cacheOf(ev: Evaluator, access: Value, site: CallSite, i: number): strin
   if (access === undefined) return ''
   const cache = isPlainObject(access) ? access.cache : undefined
   if (cache === undefined) return ''
-  if (typeof cache === 'string' && ['ca', 'cg', 'cs', 'nc'].includes(cache)) return cache
+  if (typeof cache === 'string' && ['ca', 'cg', 'cs', 'nc', 'relaxed'].includes(cache)) return cache
   throw ev.error(
     'E0502',
-    `cache is 'ca', 'cg', 'cs' or 'nc', not ${describe(cache)}`,
+    `cache is 'ca', 'cg', 'cs', 'nc' or 'relaxed', not ${describe(cache)}`,
     argumentNode(site, i),
     {},
   )

@@ -146,11 +146,12 @@ export async function runDecode(device: Device, o: DecodeStep) {
     itemCount: Tensor.allocate(device, 'i32', [1]),
     q: Tensor.from(device, dtype, [T, Hq * D], o.q),
     kv: Tensor.from(device, config.kvElement, pages.shapes.kv, pages.kv),
-    partials: Tensor.allocate(device, 'f32', [room, config.PartialRows, config.PartialColumns]),
+    partials: Tensor.allocate(device, 'u32', [room, config.PartialRows, config.PartialColumns]),
     arrivals: Tensor.from(device, 'i32', [B, config.Counters], new Int32Array(B * config.Counters)),
     out: Tensor.from(device, dtype, [T, Hq * D], new Uint16Array(T * Hq * D).fill(0x7fff)),
   }
   const { queryStart, context, pages: table, items, itemCount, ...rest } = tensors
+  rest.partials.fill(0)
   const kvParams = config.kvParams
     ? { kvParams: Tensor.from(device, 'f16', pages.shapes.kvParams, pages.kvParams) }
     : {}
@@ -175,6 +176,7 @@ export async function runDecode(device: Device, o: DecodeStep) {
   const result = {
     out,
     arrivals: (await tensors.arrivals.read()) as Int32Array,
+    partials: (await tensors.partials.read()) as Uint32Array,
     items: (await items.read()) as Int32Array,
     itemCount: ((await itemCount.read()) as Int32Array)[0]!,
   }
@@ -291,12 +293,13 @@ export const decodeName = (o: DecodeOptions): string =>
   `${o.sequences.map(({ context, queries }) => `${queries} of ${context}`).join(', ')}` +
   `${o.window === undefined ? '' : `, window ${o.window}`}${o.ahead ? ', ahead' : ''}`
 
-/** Runs a case and checks its outputs, and that it leaves its counters as they were. */
+/** Runs a case and checks its outputs, and that it leaves its counters and parts as they were. */
 export async function runDecodeCase(device: Device, o: DecodeOptions): Promise<void> {
   const step = decodeStep(o)
-  const { out, arrivals } = await runDecode(device, step)
+  const { out, arrivals, partials } = await runDecode(device, step)
   checkDecode(step, out)
   if (arrivals.some((count) => count !== 0)) throw new Error('counters of splits are left above zero')
+  if (partials.some((word) => word !== 0)) throw new Error('parts are left behind')
 }
 
 /** The bits of a sequence's outputs. */
