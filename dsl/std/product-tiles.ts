@@ -64,13 +64,14 @@ function inBand(tiles: ProductTiles, width: i32, row: i32, token: i32): ProductT
 export function forEachTile(tiles: ProductTiles, body: (tile: ProductTile) => void): void {
   const clusters = idiv(gridDim.x, tiles.cluster)
   const first = idiv(blockIdx.x, tiles.cluster)
+  const rows = rowTurns(tiles)
   const width = bandWidth(tiles)
   // One division for the whole walk: a tile's place follows from that of the tile before it.
   const rowStep = idiv(clusters, width)
   const tokenStep = clusters - rowStep * width
   let row: i32 = idiv(first, width)
   let token: i32 = first - row * width
-  for (const _ of range(first, wholeTiles(tiles, clusters), clusters)) {
+  for (const _ of range(first, wholeTiles(tiles, rows, clusters), clusters)) {
     body(inBand(tiles, width, row, token))
     const next = token + tokenStep
     const wraps = next >= width
@@ -80,8 +81,8 @@ export function forEachTile(tiles: ProductTiles, body: (tile: ProductTile) => vo
 }
 
 /** Tiles that clusters take whole: all, unless the last wave is of halves. */
-function wholeTiles(tiles: ProductTiles, clusters: i32): i32 {
-  const count = clusterTurns(tiles)
+function wholeTiles(tiles: ProductTiles, rows: i32, clusters: i32): i32 {
+  const count = rows * tokenTurns(tiles)
   if (!tiles.halves) return count
   const left = count % clusters
   return count > clusters && 2 * left <= clusters ? count - left : count
@@ -94,7 +95,7 @@ function wholeTiles(tiles: ProductTiles, clusters: i32): i32 {
 export function forHalfTile(tiles: ProductTiles, body: (half: ProductTile) => void): void {
   const clusters = idiv(gridDim.x, tiles.cluster)
   const half = idiv(blockIdx.x, tiles.cluster)
-  const index = wholeTiles(tiles, clusters) + (half >>> 1)
+  const index = wholeTiles(tiles, rowTurns(tiles), clusters) + (half >>> 1)
   if (index < clusterTurns(tiles)) {
     const width = tokenTurns(tiles)
     const row = idiv(index, width)

@@ -173,13 +173,8 @@ function consume(
   epilogue: Epilogue | undefined,
   sums: Shared<number> | undefined,
 ): void {
-  const { c } = g
-  const progress: Progress = {
-    at: consumerCursor(c.kGroups === 1 ? 0 : warpgroupIdx % c.kGroups),
-    previous: i32(0),
-  }
-  consumeTiles(g, stages, epilogue, sums, progress)
-  if (c.halves) {
+  const progress = consumeTiles(g, stages, epilogue, sums)
+  if (g.c.halves) {
     const { half, halfStages } = halvesOf(g, stages)
     consumeTiles(half, halfStages, epilogue, sums, progress)
   }
@@ -187,16 +182,16 @@ function consume(
   if (epilogue !== undefined && (threadIdx.x & 127) === 0) waitBulk(0, { read: true })
 }
 
+/** `before`: what it did before in the same ring. */
 function consumeTiles(
   g: WgmmaProduct,
   stages: Stages,
   epilogue: Epilogue | undefined,
   sums: Shared<number> | undefined,
-  progress: Progress,
-): void {
+  before?: Progress,
+): Progress {
   const { c, parts, plan } = g
   const { ring } = stages
-  const { at } = progress
   const kGroup = c.kGroups === 1 ? 0 : warpgroupIdx % c.kGroups
   const rowGroup = c.kGroups === 1 ? warpgroupIdx : idiv(warpgroupIdx, c.kGroups)
   const zero = parts.x === 'i8' ? i32(0) : f32(0)
@@ -204,6 +199,8 @@ function consumeTiles(
   /** Where a warpgroup has several slices of K: their sums. */
   const total = plan.sliced && !plan.parked ? each(c.blocks, () => regs<number>(c.tokens / 2, zero)) : acc
   const atom = wgmmaAtom(c.tokens, parts.format.types(parts.x, parts.zero))
+  const progress: Progress = before ?? { at: consumerCursor(kGroup), previous: i32(0) }
+  const { at } = progress
 
   eachTile(stages, (tile) => {
     const fetched = prepareTile(g, epilogue, tile, rowGroup)
@@ -302,6 +299,7 @@ function consumeTiles(
       finishTile(g, epilogue, fetched, own)
     }
   })
+  return progress
 }
 
 /** The packed words of a 16-byte load of weights, and those of their rows or groups. */

@@ -232,9 +232,9 @@ export class RecordFile {
   }
 }
 
-/** SHA-256 of a program's PTX, shortened, without the lines that name source files and positions. */
+/** SHA-256 of a program's PTX, shortened, without what names source files, positions and, in its last sections, functions. */
 export function ptxHash(ptx: string): string {
-  const text = ptx.replaceAll(/^\s*\.(?:file|loc)\b.*$/gm, '')
+  const text = ptx.replaceAll(/^[ \t]*\.(?:file|loc)\b.*\n/gm, '').replace(/^\s*\.section\b[\s\S]*/m, '')
   return createHash('sha256').update(text).digest('hex').slice(0, 12)
 }
 
