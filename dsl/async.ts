@@ -53,8 +53,8 @@ export function fenceAsync(): void {
 export interface CacheHint {
   readonly evict?: 'first' | 'last'
 }
-export interface CopyOptions extends CacheHint {
-  /** Bit r set: CTA r of the cluster gets the copy too, at the same place, and its barrier of the same index the bytes. */
+export interface TileCopyOptions extends CacheHint {
+  /** Bit r set: CTA r of the cluster gets the tile too, at the same place, and its barrier of the same index the bytes. */
   readonly multicast?: i32
 }
 
@@ -73,7 +73,7 @@ export function copyBulk<T>(
   _bytes: i32,
   _barrier: Barriers,
   _barrierIndex: i32,
-  _options?: CopyOptions,
+  _options?: CacheHint,
 ): void {
   deviceOnly('copyBulk')
 }
@@ -91,7 +91,7 @@ export function copyTensor<T>(
   _origin: readonly [row: i32, column: i32],
   _barrier: Barriers,
   _barrierIndex: i32,
-  _options?: CopyOptions,
+  _options?: TileCopyOptions,
 ): void {
   deviceOnly('copyTensor')
 }

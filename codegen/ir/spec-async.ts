@@ -60,10 +60,10 @@ export const asyncOps: Readonly<Record<string, OpSpec>> = {
   fenceAsync: alone(),
 
   // ---- copies: addresses, then a tile's coordinates or a number of bytes, and what may be left out
-  /** Destination, source, barrier, bytes, the mask of a multicast, and a cache policy. */
+  /** Destination, source, barrier, bytes, and a cache policy. */
   copyBulk: {
     results: '',
-    args: 'u32 address u32 S u32? u64?',
+    args: 'u32 address u32 S u64?',
     where: { S: ints },
     attributes: { 'sharedOffset?': 'integer', 'globalOffset?': 'integer', 'barrierOffset?': 'integer' },
     effect: 'write',

@@ -46,20 +46,16 @@ const shared = offsetBy('sharedOffset')
 const global = offsetBy('globalOffset')
 const barrier = offsetBy('barrierOffset')
 
-const toCtas = (mask: Operand | undefined): string => (mask ? '.multicast::cluster' : '')
 const hinted = (policy: Operand | undefined): string => (policy ? '.L2::cache_hint' : '')
 
 function copyBulk(w: Writer, { args, attributes }: Instruction): void {
-  const [dst, src, on, bytes, ...rest] = args as [Operand, Operand, Operand, Operand, ...Operand[]]
-  const mask = rest.find(({ type }) => type === 'u32')
-  const policy = rest.find(({ type }) => type === 'u64')
+  const [dst, src, on, bytes, policy] = args as [Operand, Operand, Operand, Operand, Operand?]
   w.line(
-    `cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes${toCtas(mask)}${hinted(policy)}`,
+    `cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes${hinted(policy)}`,
     shared(w, dst, attributes),
     global(w, src, attributes),
     w.operand(bytes),
     barrier(w, on, attributes),
-    ...(mask ? [maskOf(w, mask)] : []),
     ...(policy ? [w.inRegister(policy)] : []),
   )
 }
@@ -75,7 +71,7 @@ function copyTensor(w: Writer, { args, attributes }: Instruction): void {
   const policy = rest.find(({ type }) => type === 'u64')
   w.line(
     `cp.async.bulk.tensor.${coordinates.length}d.shared::cluster.global.mbarrier::complete_tx::bytes` +
-      `${toCtas(mask)}${hinted(policy)}`,
+      `${mask ? '.multicast::cluster' : ''}${hinted(policy)}`,
     shared(w, dst, attributes),
     place(w, map, coordinates),
     barrier(w, on, attributes),

@@ -15,9 +15,8 @@ export interface ProductTiles {
   readonly tokens: i32
   /** CTAs of a cluster. */
   readonly cluster: number
-  /** CTAs of a cluster that take neighbouring row tiles, or token tiles; the others share a tile. */
+  /** CTAs of a cluster that take neighbouring row tiles; the others share a tile. */
   readonly sharers: number
-  readonly neighbours?: 'rows' | 'tokens'
   /**
    * Token tiles of a band: clusters that take turns go through all row tiles of one band before they begin the next, so that
    * its activations stay in the caches. One band unless given, and where it does not divide the token tiles.
@@ -30,7 +29,7 @@ export interface ProductTiles {
 /** The calling CTA's tile in a grid of one cluster a tile, token tiles along x and row tiles along y. */
 export const ownTile = (tiles: ProductTiles): ProductTile => ({
   row: rowTile(tiles, blockIdx.y),
-  token: tokenTile(tiles, idiv(blockIdx.x, tiles.cluster)),
+  token: idiv(blockIdx.x, tiles.cluster),
 })
 
 /** The first tile of the calling CTA in a grid of clusters that take turns, along x. */
@@ -42,19 +41,17 @@ export function firstTile(tiles: ProductTiles): ProductTile {
 }
 
 /** Token tiles of a band. */
-function bandWidth(tiles: ProductTiles): i32 {
-  const tokens = tokenTurns(tiles)
-  const { band } = tiles
+function bandWidth({ band, tokens }: ProductTiles): i32 {
   if (band === undefined) return tokens
   return tokens % band === 0 ? band : tokens
 }
 
 /** The tile of bands that are put one below the other: `row` counts the clusters' turns of all of them. */
 function inBand(tiles: ProductTiles, width: i32, row: i32, token: i32): ProductTile {
-  if (tiles.band === undefined) return { row: rowTile(tiles, row), token: tokenTile(tiles, token) }
+  if (tiles.band === undefined) return { row: rowTile(tiles, row), token }
   const rows = rowTurns(tiles)
   const band = idiv(row, rows)
-  return { row: rowTile(tiles, row - band * rows), token: tokenTile(tiles, band * width + token) }
+  return { row: rowTile(tiles, row - band * rows), token: band * width + token }
 }
 
 /**
@@ -82,7 +79,7 @@ export function forEachTile(tiles: ProductTiles, body: (tile: ProductTile) => vo
 
 /** Tiles that clusters take whole: all, unless the last wave is of halves. */
 function wholeTiles(tiles: ProductTiles, rows: i32, clusters: i32): i32 {
-  const count = rows * tokenTurns(tiles)
+  const count = rows * tiles.tokens
   if (!tiles.halves) return count
   const left = count % clusters
   return count > clusters && 2 * left <= clusters ? count - left : count
@@ -95,33 +92,19 @@ function wholeTiles(tiles: ProductTiles, rows: i32, clusters: i32): i32 {
 export function forHalfTile(tiles: ProductTiles, body: (half: ProductTile) => void): void {
   const clusters = idiv(gridDim.x, tiles.cluster)
   const half = idiv(blockIdx.x, tiles.cluster)
-  const index = wholeTiles(tiles, rowTurns(tiles), clusters) + (half >>> 1)
-  if (index < clusterTurns(tiles)) {
-    const width = tokenTurns(tiles)
-    const row = idiv(index, width)
-    const token = index - row * width
-    body({ row: rowTile(tiles, row), token: tokenTile(tiles, 2 * token + (half & 1)) })
+  const rows = rowTurns(tiles)
+  const index = wholeTiles(tiles, rows, clusters) + (half >>> 1)
+  if (index < rows * tiles.tokens) {
+    const row = idiv(index, tiles.tokens)
+    const token = index - row * tiles.tokens
+    body({ row: rowTile(tiles, row), token: 2 * token + (half & 1) })
   }
 }
 
 /** Clusters that take all row tiles of a token tile. */
 export const rowTurns = (tiles: ProductTiles): i32 =>
-  sharersOf(tiles, 'rows') === 1 ? tiles.rows : idiv(tiles.rows + (tiles.sharers - 1), tiles.sharers)
-
-/** Clusters that take all token tiles of a row tile. */
-const tokenTurns = (tiles: ProductTiles): i32 =>
-  sharersOf(tiles, 'tokens') === 1 ? tiles.tokens : idiv(tiles.tokens + (tiles.sharers - 1), tiles.sharers)
-
-/** Clusters that take all tiles. */
-export const clusterTurns = (tiles: ProductTiles): i32 => rowTurns(tiles) * tokenTurns(tiles)
-
-const sharersOf = ({ sharers, neighbours }: ProductTiles, along: 'rows' | 'tokens'): number =>
-  (neighbours ?? 'rows') === along ? sharers : 1
+  tiles.sharers === 1 ? tiles.rows : idiv(tiles.rows + (tiles.sharers - 1), tiles.sharers)
 
 /** The row tile of the calling CTA in the `index`-th of those clusters. */
 export const rowTile = (tiles: ProductTiles, index: i32): i32 =>
-  sharersOf(tiles, 'rows') === 1 ? index : index * tiles.sharers + (clusterRank % tiles.sharers)
-
-/** The same of its token tile. */
-const tokenTile = (tiles: ProductTiles, index: i32): i32 =>
-  sharersOf(tiles, 'tokens') === 1 ? index : index * tiles.sharers + (clusterRank % tiles.sharers)
+  tiles.sharers === 1 ? index : index * tiles.sharers + (clusterRank % tiles.sharers)

@@ -95,9 +95,6 @@ function wgmmaSpace(format: WeightFormatName): Space<TileConstants> {
       const { keep, tokens } = wgmma(c)
       return !dims || keep === undefined || (dims.M! > tokens && 2 * dims.M! * dims.N! > CACHE_BYTES)
     })
-    .where('shared weights where several tiles have them', (c, _, dims) => {
-      return !dims || wgmma(c).shares === undefined || dims.M! > wgmma(c).tokens
-    })
     .where('halves where the last wave leaves half of the CTAs idle', (c, _, dims) => {
       return !dims || wgmma(c).halves === undefined || cutsHalves(wgmma(c), dims.M!, dims.N!)
     })
@@ -114,14 +111,9 @@ function wgmmaSpace(format: WeightFormatName): Space<TileConstants> {
 }
 
 /** Turns that the CTAs take at the tiles of a product. */
-function wavesOf(
-  { tokens, rowGroups, blocks, multicast, shares, ctas }: WgmmaTiles,
-  M: number,
-  N: number,
-): number {
-  const [rowSharers, tokenSharers] = shares === 'weights' ? [1, multicast] : [multicast, 1]
-  const rows = Math.ceil(N / (unitRows * rowGroups * blocks * rowSharers))
-  return (Math.ceil(M / (tokens * tokenSharers)) * rows) / Math.floor(ctas / multicast)
+function wavesOf({ tokens, rowGroups, blocks, multicast, ctas }: WgmmaTiles, M: number, N: number): number {
+  const rows = Math.ceil(N / (unitRows * rowGroups * blocks * multicast))
+  return (Math.ceil(M / tokens) * rows) / Math.floor(ctas / multicast)
 }
 
 /** Whether the last wave is behind another one, and half of a wave at most. */

@@ -19,7 +19,6 @@ import {
 import {
   advance,
   type Cursor,
-  clusterTurns,
   expectBytes,
   firstPiece,
   firstTile,
@@ -31,6 +30,7 @@ import {
   type ProductTiles,
   producerCursor,
   type Ring,
+  rowTurns,
   type StreamedTiles,
   waitEmpty,
 } from '../../dsl/std/index.ts'
@@ -43,7 +43,7 @@ import {
   type TokenTile,
 } from '../group-tiles.ts'
 import { rowsOf } from './epilogue.ts'
-import { SLICE_UNITS, sharedTokens, weightProducers } from './wgmma-plan.ts'
+import { SLICE_UNITS } from './wgmma-plan.ts'
 import type { WgmmaProduct } from './wgmma-product.ts'
 
 /**
@@ -108,7 +108,7 @@ function stepsOf(g: WgmmaProduct, all: i32): Pick<Stages, 'steps' | 'column'> {
 export function makeStages(g: WgmmaProduct): Stages {
   const { a, c, parts, plan } = g
   const shape = [c.stages, plan.slabs, c.tokens, plan.slabColumns]
-  const shares = [c.stages, plan.slabs, c.tokens / sharedTokens(c), sharedTokens(c), plan.slabColumns]
+  const shares = [c.stages, plan.slabs, c.multicast, c.tokens / c.multicast, plan.slabColumns]
   const xs = shared<number>(parts.x, swizzledTile(shape, parts.x))
   const all = c.units < 1 ? a.w.dim('Units') * (1 / c.units) : idiv(a.w.dim('Units') + (c.units - 1), c.units)
   const tiles: ProductTiles = {
@@ -117,7 +117,6 @@ export function makeStages(g: WgmmaProduct): Stages {
       parts.list !== undefined ? parts.list.tileCount.at(0) : idiv(a.x.dim('M') + (c.tokens - 1), c.tokens),
     cluster: plan.cluster,
     sharers: c.multicast,
-    neighbours: c.shares === 'weights' ? 'tokens' : 'rows',
     ...(c.band === undefined ? {} : { band: c.band }),
     halves: c.halves === true,
   }
@@ -154,8 +153,7 @@ export function halvesOf(
   const { c, parts, plan } = g
   const tokens = c.tokens / 2
   const halfShape = [c.stages, plan.slabs, 2, tokens, plan.slabColumns]
-  const share = sharedTokens({ ...c, tokens })
-  const shareShape = [c.stages, plan.slabs, c.tokens / share, share, plan.slabColumns]
+  const shareShape = [c.stages, plan.slabs, 2 * c.multicast, tokens / c.multicast, plan.slabColumns]
   const xs = overlay<number>(o.xs, parts.x, swizzledTile(halfShape, parts.x))
   return {
     half: { ...g, c: { ...c, tokens }, plan: { ...plan, activationBytes: plan.activationBytes / 2 } },
@@ -179,7 +177,7 @@ export function firstOf({ tiles, streamed, list, tokens, isSingle }: Stages): To
 /** Whether the CTA has a tile: a grid for the longest list may be larger than the list. */
 export function hasTile({ tiles, isSingle }: Stages): boolean {
   const cluster = idiv(blockIdx.x, tiles.cluster)
-  return cluster < (isSingle ? tiles.tokens : clusterTurns(tiles))
+  return cluster < (isSingle ? tiles.tokens : rowTurns(tiles) * tiles.tokens)
 }
 
 /** Runs `body` for each tile of the CTA. */
@@ -198,33 +196,20 @@ export const endStep = ({ steps }: Stages, { piece }: TokenTile): i32 => piece?.
 /** Stages of the first tile whose weights come before anything else. */
 const ahead = (o: Stages): i32 => Math.min(endStep(o, firstOf(o)) - firstStep(firstOf(o)), o.ring.stages)
 
-/** Starts a producer's copies of the weights of a step into a stage. */
-function loadWeights(
-  g: WgmmaProduct,
-  o: Stages,
-  producer: number,
-  tile: TokenTile,
-  step: i32,
-  stage: i32,
-): void {
+/** Starts the copies of the weights of a step into a stage. */
+function loadWeights(g: WgmmaProduct, o: Stages, tile: TokenTile, step: i32, stage: i32): void {
   const { a, c, parts, plan } = g
-  const strips = each(plan.strips, (s) => s).filter((s) => s % weightProducers(c) === producer)
-  const weightBytes = strips.length * Math.ceil(c.units) * plan.placeWords * 4
+  const weightBytes = plan.strips * Math.ceil(c.units) * plan.placeWords * 4
   expectBytes(o.ring, stage, c.producers === 1 ? weightBytes + plan.activationBytes : weightBytes)
   const w = tile.expert === undefined ? a.w : a.w.row(tile.expert)
   // Beside zeros any weights will do.
   const column = plan.slices > 1 && plan.partial ? Math.min(o.column(step), o.allSteps - 1) : o.column(step)
   const hint = c.keep === undefined ? ({ evict: 'first' } as const) : {}
-  const receivers = c.shares === 'weights' ? { multicast: 2 ** c.multicast - 1 } : {}
-  for (const s of strips) {
+  for (const s of unroll(plan.strips)) {
     // Row tiles may have strips past the last: what they compute is not stored.
     const strip = Math.min(tile.row * plan.strips + s, a.w.dim('Strips') - 1)
-    const copy = (word: number, [unit, first]: readonly [unit: i32, word: i32], words: number): void => {
-      const share = c.shares === 'weights' ? words / c.multicast : words
-      const own = c.shares === 'weights' ? (clusterRank % c.multicast) * share : 0
-      const place = [stage, s, own + word]
-      const options = { ...hint, ...receivers }
-      copyBulk(o.ws, place, w, [strip, unit, own + first], share * 4, o.ring.full, stage, options)
+    const copy = (word: number, from: readonly [unit: i32, word: i32], words: number): void => {
+      copyBulk(o.ws, [stage, s, word], w, [strip, ...from], words * 4, o.ring.full, stage, hint)
     }
     if (c.units < 1) {
       const unit = idiv(column, 2)
@@ -257,12 +242,11 @@ function loadActivations(
 ): void {
   const column = o.column(step) * (c.units * unitColumns)
   const token = firstToken(tile, c.tokens)
-  const isShared = c.tokens > sharedTokens(c)
-  if (!isShared && !o.isHalf) {
+  if (c.multicast === 1 && !o.isHalf) {
     copyTensor(o.xs.row(stage), a.x, [token, column], o.ring.full, stage)
     return
   }
-  if (!isShared) {
+  if (c.multicast === 1) {
     for (const slab of unroll(plan.slabs)) {
       copyTensor(o.slab(stage, slab), a.x, [token, column + slab * plan.slabColumns], o.ring.full, stage)
     }
@@ -277,17 +261,17 @@ function loadActivations(
 }
 
 /**
- * The first copies, by a producer of weights: weights do not depend on the kernel before this one, and those of a whole
+ * The first copies, by the producer of weights: weights do not depend on the kernel before this one, and those of a whole
  * ring are under way when it ends.
  */
-export function fillAhead(g: WgmmaProduct, o: Stages, producer: number): void {
+export function fillAhead(g: WgmmaProduct, o: Stages): void {
   const first = firstOf(o)
-  for (const stage of range(ahead(o))) loadWeights(g, o, producer, first, firstStep(first) + stage, stage)
-  if (producer === 0) launchDependents()
+  for (const stage of range(ahead(o))) loadWeights(g, o, first, firstStep(first) + stage, stage)
+  launchDependents()
 }
 
-/** A producer of weights, and of activations unless they have their own. */
-export function produce(g: WgmmaProduct, o: Stages, producer: number): void {
+/** The producer of weights, and of activations unless they have their own. */
+export function produce(g: WgmmaProduct, o: Stages): void {
   const { producers } = g.c
   const at = producerCursor()
   advance(at, o.ring, ahead(o))
@@ -297,27 +281,20 @@ export function produce(g: WgmmaProduct, o: Stages, producer: number): void {
   }
   let started: i32 = ahead(o)
   eachTile(o, (tile) => {
-    produceTile(g, o, producer, tile, started, at)
+    produceTile(g, o, tile, started, at)
     started = 0
   })
   if (g.c.halves) {
     const { half, halfStages } = halvesOf(g, o)
-    eachTile(halfStages, (tile) => produceTile(half, halfStages, producer, tile, 0, at))
+    eachTile(halfStages, (tile) => produceTile(half, halfStages, tile, 0, at))
   }
 }
 
-/** A tile of a producer of weights, of which `started` steps are under way. */
-function produceTile(
-  g: WgmmaProduct,
-  o: Stages,
-  producer: number,
-  tile: TokenTile,
-  started: i32,
-  at: Cursor,
-): void {
+/** A tile of the producer of weights, of which `started` steps are under way. */
+function produceTile(g: WgmmaProduct, o: Stages, tile: TokenTile, started: i32, at: Cursor): void {
   for (const step of range(firstStep(tile) + started, endStep(o, tile))) {
     waitEmpty(o.ring, at)
-    loadWeights(g, o, producer, tile, step, at.stage)
+    loadWeights(g, o, tile, step, at.stage)
     if (g.c.producers === 1) loadActivations(g, o, tile, step, at.stage)
     advance(at, o.ring, 1)
   }

@@ -31,8 +31,6 @@ export interface WgmmaTiles {
   readonly slices?: number
   /** CTAs of a cluster with neighbouring row tiles, each of which loads its share of the activations for all. */
   readonly multicast: number
-  /** What those CTAs share instead: weights, of neighbouring token tiles. */
-  readonly shares?: 'weights'
   /** Token tiles of a band (`ProductTiles`): all unless given. */
   readonly band?: number
   /**
@@ -53,8 +51,8 @@ export interface WgmmaTiles {
   readonly steps: number
   /** Tiles of up to 32 tokens in which a block's rows are staged on their way out. */
   readonly staging: number
-  /** Producer warps: one for both operands, or one for activations and others that share the strips of weights. */
-  readonly producers: 1 | 2 | 3 | 4
+  /** Producer warps: one for both operands, or one each. */
+  readonly producers: 1 | 2
   /** CTAs of the persistent grid at most; tiles that sum over CTAs or warpgroups have a CTA each. */
   readonly ctas: number
   /** CTAs that should fit a multiprocessor. */
@@ -158,15 +156,6 @@ const hasRoomAhead = (t: WgmmaTiles): boolean => consumerGroupsOf(t) !== 3 || he
 /** Threads of a CTA. */
 export const wgmmaThreads = (t: WgmmaTiles): number =>
   consumerGroupsOf(t) * 128 + (rebalances(t) ? 128 : 32 * t.producers)
-
-/** Tokens of a tile's activations that a CTA loads, for itself or for all of its cluster. */
-export const sharedTokens = (t: WgmmaTiles): number => t.tokens / (t.shares === 'weights' ? 1 : t.multicast)
-
-/** Producers of weights: the first of all, and those behind the one of activations. */
-export const weightProducers = (t: WgmmaTiles): number => Math.max(1, t.producers - 1)
-
-/** The warp of a producer of weights among the producers. */
-export const weightProducerWarp = (index: number): number => (index === 0 ? 0 : index + 1)
 
 /** CTAs of a cluster. */
 export const wgmmaCluster = (t: WgmmaTiles): number => t.split * t.multicast
@@ -275,7 +264,7 @@ export function checkWgmmaTiles(t: WgmmaTiles, format: WeightFormat, x: OperandT
     Number.isInteger(plan.slabs),
     `units = ${t.units} of a stage must be rows of 128 bytes of activations`,
   )
-  staticAssert(sharedTokens(t) % 8 === 0, 'each sharer of a multicast loads a multiple of 8 tokens')
+  staticAssert(t.tokens % (8 * t.multicast) === 0, 'each sharer of a multicast loads a multiple of 8 tokens')
   staticAssert(
     plan.slices === 1 || x !== 'i8',
     'integer sums have no slices: their order does not matter, so leave out `slices`',
@@ -311,12 +300,9 @@ export function checkWgmmaTiles(t: WgmmaTiles, format: WeightFormat, x: OperandT
   )
   staticAssert(
     t.halves === undefined ||
-      (t.tokens % (2 * 32) === 0 && !plan.partial && t.pieces === undefined && t.band === undefined),
-    'tiles of multiples of 64 tokens are cut in halves, where one warpgroup has all of a sum and there are no bands and pieces',
-  )
-  staticAssert(
-    weightProducers(t) <= plan.strips,
-    `each of ${weightProducers(t)} producers of weights has a strip of 64 rows: of ${plan.strips}, take fewer producers`,
+      (t.tokens % (2 * 32) === 0 && !plan.partial && plan.slices === 1 && (t.pieces ?? t.band) === undefined),
+    'tiles of multiples of 64 tokens are cut in halves, where one warpgroup has all of a sum and there are no slices, bands ' +
+      'and pieces',
   )
   staticAssert(!plan.partial || t.blocks === 1, 'warpgroups whose sums are added have one block each')
   staticAssert(plan.partial || t.staging >= 2, 'staging takes at least two tiles that take turns')

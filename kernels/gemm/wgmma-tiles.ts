@@ -215,6 +215,10 @@ const provenExact: readonly Wish[] = [
   { tokens: 64, rowGroups: 2, split: 2, stages: 12, producers: 2 },
   { tokens: 128, rowGroups: 3, split: 4, stages: 7, steps: 2 },
   { tokens: 128, rowGroups: 2, split: 2, stages: 9, producers: 2 },
+  { tokens: 128, rowGroups: 2, units: 2, halves: true, stages: 4, producers: 2 },
+  { tokens: 128, rowGroups: 2, blocks: 2, halves: true, stages: 5, steps: 2 },
+  { tokens: 256, rowGroups: 2, halves: true, stages: 4, steps: 2, staging: 4 },
+  { tokens: 256, rowGroups: 2, halves: true, stages: 5, steps: 2 },
 ]
 
 /** As `provenExact`, of 16-bit floats. */
@@ -256,6 +260,9 @@ const provenOrdered: readonly Wish[] = [
   { tokens: 128, rowGroups: 2, multicast: 2, keep: 'weights', band: 4, stages: 6, producers: 2 },
   { tokens: 128, rowGroups: 2, multicast: 2, band: 8, stages: 6 },
   { tokens: 128, rowGroups: 2, band: 8, stages: 6 },
+  { tokens: 128, rowGroups: 2, halves: true, stages: 6 },
+  { tokens: 256, rowGroups: 2, units: 0.5, halves: true, stages: 4, steps: 2 },
+  { tokens: 256, rowGroups: 2, units: 0.5, halves: true, stages: 5, producers: 2 },
 ]
 
 /** As `provenExact`, of 8-bit floats, whose k-steps are as those of integers. */
@@ -296,7 +303,12 @@ export function provenTiles(format: WeightFormat, x: OperandType): readonly Wgmm
   const whole = x === 'i8' ? provenExact : x === 'e4m3' ? provenShort : provenOrdered
   const slices = sumSlices(format, Number.POSITIVE_INFINITY)
   const wishes =
-    slices === 1 ? whole : [...whole, ...[...whole, ...provenSlices].map((wish) => ({ ...wish, slices }))]
+    slices === 1
+      ? whole
+      : [
+          ...whole,
+          ...[...whole.filter(({ halves }) => !halves), ...provenSlices].map((wish) => ({ ...wish, slices })),
+        ]
   const found = new Map<string, WgmmaTiles>()
   for (const wish of wishes) {
     const tiles = fitted(wish, format, x, SHARED_BYTES)

@@ -70,22 +70,26 @@ import {
   consumerRegisters,
   producerRegisters,
   type WgmmaTiles,
-  weightProducers,
-  weightProducerWarp,
   wgmmaCluster,
   wgmmaPlan,
   wgmmaThreads,
 } from './wgmma-plan.ts'
 import type { WgmmaArguments, WgmmaConfig, WgmmaParts, WgmmaProduct } from './wgmma-product.ts'
 
-/** CTAs of a launch: those of tiles that add sums by token and row tiles, others along x. */
+/**
+ * CTAs of a launch: those of tiles that add sums by token and row tiles, others along x. Where weights stay in the cache for
+ * tiles that come later, all CTAs have as many tiles, or one less: nobody waits for the few that would be idle in the last
+ * wave, and those are left out, which spares power and keeps the others in step.
+ */
 export function wgmmaGrid(d: { readonly M?: number; readonly N?: number }, t: WgmmaTiles): [number, number] {
-  const weightSharers = t.shares === 'weights' ? t.multicast : 1
-  const rows = Math.ceil((d.N! * weightSharers) / (unitRows * t.rowGroups * t.blocks * t.multicast))
-  const tokens = Math.ceil(d.M! / (t.tokens * weightSharers))
+  const rows = Math.ceil(d.N! / (unitRows * t.rowGroups * t.blocks) / t.multicast)
+  const tokens = Math.ceil(d.M! / t.tokens)
   const cluster = wgmmaCluster(t)
   if (t.kGroups * t.split > 1) return [tokens * cluster, rows]
-  return [Math.min(rows * tokens, Math.max(1, Math.floor(t.ctas / cluster))) * cluster, 1]
+  const tiles = rows * tokens
+  const clusters = Math.min(tiles, Math.max(1, Math.floor(t.ctas / cluster)))
+  const isEven = t.keep !== undefined && t.halves === undefined && t.pieces === undefined
+  return [(isEven ? Math.ceil(tiles / Math.ceil(tiles / clusters)) : clusters) * cluster, 1]
 }
 
 /** The barrier of a CTA's start; 1 to 4 are the warpgroups' own. */
@@ -132,7 +136,7 @@ export function gemmWgmma(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts):
     syncWarp()
     namedArrive(startBarrier, wgmmaThreads(c))
   } else namedBarrier(startBarrier, wgmmaThreads(c))
-  forEachWeightProducer(g, (producer) => fillAhead(g, stages, producer))
+  if (isFilling) fillAhead(g, stages)
   if (parts.list === undefined) waitForPrevious()
   const share = plan.partial ? preparePartial(g, firstOf(stages)) : undefined
 
@@ -141,8 +145,8 @@ export function gemmWgmma(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts):
     consume(g, stages, epilogue, sums)
   } else {
     if (plan.rebalance) decreaseRegisters(producerRegisters)
-    forEachWeightProducer(g, (producer) => produce(g, stages, producer))
-    if (c.producers > 1 && threadIdx.x === plan.consumers + 32) produceActivations(g, stages)
+    if (isFilling) produce(g, stages)
+    if (c.producers === 2 && threadIdx.x === plan.consumers + 32) produceActivations(g, stages)
     syncWarp()
   }
   if (plan.partial) finishPartial(g, sums!, firstOf(stages), share!)
@@ -150,13 +154,6 @@ export function gemmWgmma(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts):
   if (plan.cluster > 1) {
     syncWarp()
     clusterBarrier()
-  }
-}
-
-/** What the producers of weights do, each by one thread. */
-function forEachWeightProducer({ c, plan }: WgmmaProduct, body: (producer: number) => void): void {
-  for (const producer of unroll(weightProducers(c))) {
-    if (threadIdx.x === plan.consumers + 32 * weightProducerWarp(producer)) body(producer)
   }
 }
 

@@ -107,11 +107,10 @@ const copyBulk = new Builtin(
     const to = end(ev, tile, indexArgument(ev, tile, dstIndex, site, 1), bytes, site)
     const from = end(ev, tensor, indexArgument(ev, tensor, srcIndex, site, 3), bytes, site)
     const at = ownBarrier(ev, on, barrier, site, 5)
-    const receivers = multicastOf(ev, options, site, 7)
     ev.emitter.emit(
       'copyBulk',
       [],
-      [to.register, from.register, at.register, operand, ...receivers, ...policyOf(ev, options, site, 7)],
+      [to.register, from.register, at.register, operand, ...policyOf(ev, options, site, 7)],
       { sharedOffset: to.offset, globalOffset: from.offset, barrierOffset: at.offset },
     )
   },
@@ -177,12 +176,6 @@ const natural = (column: DeviceValue): DeviceValue =>
     column.plus,
   )
 
-/** The CTAs that a `multicast` option names, as an operand to append. */
-function multicastOf(ev: Evaluator, options: Value, site: CallSite, i: number): Operand[] {
-  const multicast = isPlainObject(options) ? readElement(ev, options, 'multicast') : undefined
-  return multicast === undefined ? [] : [maskOf(ev, multicast, site, i)]
-}
-
 /** The CTAs that a copy goes to, a bit for each. */
 function maskOf(ev: Evaluator, multicast: Value, site: CallSite, i: number): Operand {
   const node = argumentNode(site, i)
@@ -207,8 +200,9 @@ const copyTensor = new Builtin('copyTensor', [5, 6], (ev, [dst, src, origin, on,
   const map = tensorMapOf(ev, tensor, box, site)
   const at = ownBarrier(ev, on, barrier, site, 3)
   const to = tile.start(ev)
-  const receivers = multicastOf(ev, options, site, 5)
-  const args = [to.register, at.register, map, ...coordinates(ev, origin, box, site, 2), ...receivers]
+  const multicast = isPlainObject(options) ? readElement(ev, options, 'multicast') : undefined
+  const mask = multicast === undefined ? [] : [maskOf(ev, multicast, site, 5)]
+  const args = [to.register, at.register, map, ...coordinates(ev, origin, box, site, 2), ...mask]
   ev.emitter.emit('copyTensor', [], [...args, ...policyOf(ev, options, site, 5)], {
     sharedOffset: to.offset,
     barrierOffset: at.offset,

@@ -44,6 +44,23 @@ const cases: DecodeOptions[] = [
     ...{ kv: 'kv4', dtype: 'f16', D: 64, Hq: 2, Hkv: 2, planCtas: 400, seed: 22 },
     sequences: singles(300, 1100, 129, 700, 513, 1025, 140, 990, 257, 400),
   },
+  // Sequences of two parts, of which the later one is joined to the other where it is there in time.
+  {
+    ...{ kv: 'kv4', dtype: 'f16', D: 128, Hq: 4, Hkv: 1, planCtas: 5, seed: 26 },
+    sequences: singles(1300, 1900, 1030, 2048, 300),
+  },
+  {
+    ...{ kv: 'kv8', dtype: 'bf16', D: 64, Hq: 3, Hkv: 1, planCtas: 4, window: 1700, seed: 27 },
+    sequences: singles(1900, 1250, 1990, 200),
+  },
+  {
+    ...{ kv: 'kv16', dtype: 'f16', D: 64, Hq: 2, Hkv: 2, planCtas: 4, seed: 28 },
+    sequences: [...singles(2040, 700, 1500), empty],
+  },
+  {
+    ...{ kv: 'kv4', dtype: 'f16', D: 64, Hq: 2, Hkv: 1, planCtas: 4, ahead: true, seed: 29 },
+    sequences: [...singles(1400, 1100), { context: 1800, queries: 2 }, ...singles(1025)],
+  },
   // Many sequences of a page, whose units are single blocks, several in a row for each CTA.
   {
     ...{ kv: 'kv4', dtype: 'f16', D: 64, Hq: 8, Hkv: 8, seed: 23 },

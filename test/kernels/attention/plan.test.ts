@@ -23,6 +23,13 @@ import { runKernel } from '../../support/run-kernel.ts'
 
 const device = checkedEmulator()
 
+/** Pages that an item has something of. */
+const pagesOf = (item: readonly number[]): number => {
+  const from = Math.max(item[FROM]!, UNIT * item[UNIT_INDEX]!)
+  const end = Math.min(item[END]!, UNIT * (item[UNIT_INDEX]! + item[UNITS]!))
+  return Math.ceil(end / 64) - Math.floor(from / 64)
+}
+
 /** Lists the items of a step, and checks every word of every one. */
 async function checkPlan(o: {
   readonly counts: readonly number[]
@@ -52,8 +59,17 @@ async function checkPlan(o: {
   const items = Array.from({ length: count }, (_, i) =>
     Array.from(outputs.items!.subarray(i * ITEM_WORDS, (i + 1) * ITEM_WORDS)),
   )
-  items.forEach((item, i) => {
-    if (i > 0) assert.ok(item[UNITS]! <= items[i - 1]![UNITS]!, 'items of many units come first')
+  // Those of many pages come first, but of the first two that a CTA takes a part comes before what is whole.
+  const isWhole = (item: number[]) => item[PARTS]! % 2 ** RUN_BITS === 1
+  const places = items.map((_, i) => i)
+  for (let other = o.ctas; other < Math.min(2 * o.ctas, count); other++) {
+    const i = 2 * o.ctas - 1 - other
+    assert.ok(!isWhole(items[i]!) || isWhole(items[other]!), 'a part is taken before a whole item')
+    if (pagesOf(items[i]!) < pagesOf(items[other]!)) [places[i], places[other]] = [other, i]
+  }
+  const ordered = places.map((i) => pagesOf(items[i]!))
+  ordered.forEach((own, i) => {
+    if (i > 0) assert.ok(own <= ordered[i - 1]!, 'items of many pages come first')
   })
   const unitsOf = (b: number) => {
     const queries = o.counts[b]!
@@ -84,7 +100,7 @@ async function checkPlan(o: {
     for (const [i, item] of own.entries()) {
       assert.is(item[UNIT_INDEX], next)
       assert.ok(i === 0 || next % inSplit === 0, 'items behind the first begin with a split, or a run of one')
-      assert.ok(item[UNITS]! <= (fine ?? Math.max(SPLIT_UNITS, Math.min(32, (1.4 * all) / o.ctas))))
+      assert.ok(item[UNITS]! <= (fine ?? Math.max(SPLIT_UNITS, Math.min(32, (1.15 * all) / o.ctas))))
       assert.equal([item[FROM], item[END]], [units.from, o.contexts[b]])
       assert.equal([item[COUNT], item[TOKEN]], [units.queries, starts[b]])
       assert.is(item[PAGES], pages[b * maxPages + 2 * next])

@@ -151,7 +151,7 @@ export async function runDecode(device: Device, o: DecodeStep) {
     out: Tensor.from(device, dtype, [T, Hq * D], new Uint16Array(T * Hq * D).fill(0x7fff)),
   }
   const { queryStart, context, pages: table, items, itemCount, ...rest } = tensors
-  rest.partials.fill(0)
+  rest.partials.fill(0xff)
   const kvParams = config.kvParams
     ? { kvParams: Tensor.from(device, 'f16', pages.shapes.kvParams, pages.kvParams) }
     : {}
@@ -299,7 +299,7 @@ export async function runDecodeCase(device: Device, o: DecodeOptions): Promise<v
   const { out, arrivals, partials } = await runDecode(device, step)
   checkDecode(step, out)
   if (arrivals.some((count) => count !== 0)) throw new Error('counters of splits are left above zero')
-  if (partials.some((word) => word !== 0)) throw new Error('parts are left behind')
+  if (partials.some((word) => word !== 0xffffffff)) throw new Error('parts are left behind')
 }
 
 /** The bits of a sequence's outputs. */

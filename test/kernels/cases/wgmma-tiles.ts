@@ -50,13 +50,12 @@ export function randomWgmmaTiles(random: Rng, format: WeightFormatName): WgmmaTi
       blocks: kGroups === 1 ? pick(1, 1, 2) : 1,
       split,
       multicast,
-      ...(multicast > 1 && pick({}, { shares: 'weights' } as const)),
       ...(hasHalves && pick({}, { halves: true } as const)),
       units: pick(1, 2, 3, 4),
       stages: kGroups * random.integer(2, 5),
       steps: pick(2, 4),
       staging: pick(2, 3, 4),
-      producers: pick(1, 2, Math.min(4, 1 + rowGroups) as 2 | 3 | 4),
+      producers: pick(1, 2),
       ctas: pick(2, 4, 132),
     })
     const f = weightFormats[format]
