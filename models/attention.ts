@@ -141,7 +141,7 @@ export class Attention {
     const ahead = this.#most === Infinity || (queries === 1 && this.#most > 1)
     const c = { ...decodeConstants(device, this.#shape(), config, queries), ahead }
     const partials = this.#allocate('u32', [rooms, c.PartialRows, c.PartialColumns])
-    partials.fill(0)
+    partials.fill(0xff)
     const arrivals = this.#allocate('i32', [sequences, c.Counters])
     arrivals.fill(0)
     return this.#eachLayer(

@@ -105,7 +105,7 @@ export async function measureDecode(device: Device, point: DecodePoint): Promise
     window: NO_WINDOW,
     scale: 1 / Math.sqrt(D),
   }
-  shared.partials.fill(0)
+  shared.partials.fill(0xff)
   const order = shuffled(copies * pagesEach)
   const tables = Array.from({ length: copies }, () => {
     const table = new Int32Array(batch * maxPages)

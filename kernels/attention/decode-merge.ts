@@ -22,11 +22,14 @@ import { placeOf } from './decode-copies.ts'
 import { meet } from './decode-lanes.ts'
 import { placeOfRow, type TurnRows } from './decode-queries.ts'
 import { WARPS } from './decode-shape.ts'
-import { type Outputs, partialRow, partValue } from './decode-sums.ts'
+import { clearPart, isMissing, type Outputs, partialRow, partValue } from './decode-sums.ts'
 import { type Item, loadItem, SPLIT_BITS, SPLIT_UNITS, UNIT_BITS } from './items.ts'
 
 /** Parts of a round, whose values are under way at once: no split has more. */
 const ROUND = SPLIT_UNITS
+
+/** Parts of a round that are looked at together. */
+const FEW = 4
 
 /** Adds up the parts of the sequences that `giveClaimed` gives. By the warps that compute. */
 export function mergeClaimed(o: Outputs, items: i32): void {
@@ -61,24 +64,22 @@ function mergeParts(o: Outputs, rows: TurnRows): void {
 /**
  * Adds up four columns of a row in each lane, from column `4 * quad` on. Where splits are cut, a round has the parts of one, and
  * its sums are added to those of the splits before; otherwise it has eight splits. What a part and the sums before it are
- * multiplied by follows from the parts' references alone: each lane finds it for one of them. Words that are still zero are read
- * again, and what has been read is made zero.
+ * multiplied by follows from the parts' references alone: each lane finds it for one of them. Words that are still missing are
+ * read again, and what has been read is made missing.
  */
 function mergeQuads(
-  { a, c }: Outputs,
+  o: Outputs,
   item: Item,
   row: i32,
   place: { readonly token: i32; readonly column: i32 },
   quad: i32,
 ): void {
+  const { a, c } = o
   const own = quad + laneIdx
   const column = 4 * Math.min(own, c.D / 4 - 1)
   const loadWordsAt = (part: i32, at: i32) =>
     load(a.partials, [item.firstSlot + part, row, at], 4, { cache: 'relaxed' })
-  const clearWordsAt = (part: i32, at: i32) =>
-    store(a.partials, [item.firstSlot + part, row, at], [u32(0), u32(0), u32(0), u32(0)], {
-      cache: 'relaxed',
-    })
+  const clearWordsAt = (part: i32, at: i32) => clearPart(o, [item.firstSlot + part, row, at])
 
   const isCut = item.run < SPLIT_UNITS
   const length = isCut ? 1 + SPLIT_UNITS - item.run : ROUND
@@ -102,9 +103,11 @@ function mergeQuads(
   const [sums, all] = [noColumns(), noColumns()]
   while (begin < item.parts) {
     const isPart = begin + laneIdx < Math.min(end, item.parts)
-    while (voteAny(isPart && isMissing(ownSums))) setSums(begin + laneIdx)
-    const [given, total, offset, step] = ownSums.map(partValue)
-    const reference = isPart ? given! : f32(NO_REFERENCE)
+    const part = begin + laneIdx
+    while (voteAny(isPart && isMissing(ownSums))) setSums(part)
+    const [given, step] = [partValue(ownSums[0]!), partValue(ownSums[3]!)]
+    const [total, offset] = [1, 2].map((i) => (isPart ? partValue(ownSums[i]!) : f32(0)))
+    const reference = isPart ? given : f32(NO_REFERENCE)
     // The largest reference up to each part, and up to the one before it.
     let largest = Math.max(sums.reference, reference)
     for (const bits of unroll(Math.log2(ROUND))) {
@@ -116,19 +119,24 @@ function mergeQuads(
     const { keep } = change
     const factor = isPart ? change.factor : 0
     // A unit's values count in units of its step.
-    const valueFactor = step! > 0 ? factor * step! : factor
-    for (const i of unroll(ROUND)) {
-      if (begin + i < Math.min(end, item.parts)) {
-        while (voteAny(isMissing(ahead[i]!))) setAhead(i, begin + i)
-        const of = (value: f32): f32 => shuffle(value, i)
-        const part = { values: ahead[i]!.map(partValue), total: of(total!), offset: of(offset!) }
-        addColumns(sums, part, { keep: of(keep), factor: of(factor), valueFactor: of(valueFactor) })
-        if (own < c.D / 4) clearWordsAt(begin + i, column)
-      }
-      setAhead(i, end + i)
-    }
-    if (isPart && quad + 32 >= c.D / 4) clearWordsAt(begin + laneIdx, i32(c.D))
+    const valueFactor = step > 0 ? factor * step : factor
+    if (isPart && quad + 32 >= c.D / 4) clearWordsAt(part, i32(c.D))
     setSums(end + laneIdx)
+    for (const few of unroll(ROUND / FEW)) {
+      const those = each(FEW, (i) => few * FEW + i)
+      if (begin + few * FEW < Math.min(end, item.parts)) {
+        while (voteAny(those.map((i) => isMissing(ahead[i]!)).reduce((x, y) => x || y)))
+          for (const i of those) setAhead(i, begin + i)
+        for (const i of those) {
+          const of = (value: f32): f32 => shuffle(value, i)
+          const part = { values: ahead[i]!.map(partValue), total: of(total!), offset: of(offset!) }
+          addColumns(sums, part, { keep: of(keep), factor: of(factor), valueFactor: of(valueFactor) })
+        }
+        for (const i of those)
+          if (begin + i < Math.min(end, item.parts) && own < c.D / 4) clearWordsAt(begin + i, column)
+      }
+      if (end + few * FEW < item.parts) for (const i of those) setAhead(i, end + i)
+    }
     sums.reference = shuffle(largest, ROUND - 1)
     begin = end
     end = end + length
@@ -149,9 +157,6 @@ function mergeQuads(
     )
   }
 }
-
-/** Whether words of a part are still to come. */
-const isMissing = (words: readonly u32[]): boolean => words.map((word) => word === 0).reduce((x, y) => x || y)
 
 /** Parts of a sequence's first split, of which the first item is one. */
 function firstParts({ from, run }: Item): i32 {

@@ -53,6 +53,8 @@ export interface DecodeShape {
   readonly operandWords: number
   /** Fragments of 16 columns that a warp sums values of. */
   readonly tiles: number
+  /** Pieces of 16 bytes of a part that a lane fetches of one that is joined to the CTA's; 0 where there would be too many. */
+  readonly pieces: number
 }
 
 /** Warps of a CTA that compute: each has a quarter of a unit's tokens, and then a quarter of the columns. */
@@ -94,7 +96,16 @@ export function decodeShape(c: DecodeConfig): DecodeShape {
     queryPitch: c.D / 2 + 4,
     operandWords: operandWords(bits, c.rows),
     tiles: Math.ceil(c.D / 16 / WARPS),
+    pieces: piecesOf(c.D, c.rows),
   }
+}
+
+/** Pieces of a part that a lane has registers for, at most. */
+const MOST_PIECES = 5
+
+const piecesOf = (D: number, rows: number): number => {
+  const pieces = Math.ceil((rows * (D + 4)) / 4 / 32)
+  return pieces <= MOST_PIECES ? pieces : 0
 }
 
 /** Whether there are columns enough in an MMA for two bytes of each row; otherwise registers are short for four CTAs. */
@@ -126,16 +137,17 @@ const fixedBytes = (D: number, rows: number, bits: number): number => {
     rows * (2 * D + 16 + 8) +
     room * (4 * UNIT + 2 * 4 * WARPS + 8 + 4) +
     4 * (operandWords(bits, rows) + UNIT) +
+    (piecesOf(D, rows) > 0 ? 4 * rows * (D + 4) : 0) +
     16 * MOST_SLOTS +
-    176
+    192
   )
 }
 
 /**
  * The constants for a GPU: as many CTAs to a multiprocessor as are of use, and have room for a unit and half of the next.
  *
- * `partials` has a slot for each part of a sequence that has several (`roomFor`), [slots, PartialRows, PartialColumns] of u32, and
- * `arrivals` is [B, Counters] of i32; both are zeros before the first launch and after each. The list of items has zeros at first, too:
+ * `partials` has a slot for each part of a sequence that has several (`roomFor`), [slots, PartialRows, PartialColumns] of u32
+ * that are all ones, and `arrivals` is [B, Counters] of i32, zeros: both before the first launch and after each. The list of items has zeros at first, too:
  * it is read before it is known how long it is.
  *
  * With `ahead` the kernel begins while the launch before it still runs. That one must not list items, nor store tokens that are

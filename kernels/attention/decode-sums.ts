@@ -1,5 +1,7 @@
 import {
+  each,
   f32,
+  fma,
   type InOut,
   type i32,
   laneIdx,
@@ -11,6 +13,7 @@ import {
   unroll,
   warpIdx,
 } from '../../dsl/index.ts'
+import { rescale } from './arithmetic.ts'
 import { columnRuns } from './decode-codes.ts'
 import { ownTiles } from './decode-floats.ts'
 import { type Decode, laneRows } from './decode-lanes.ts'
@@ -70,18 +73,58 @@ export function putRows(o: Outputs, rows: TurnRows, sums: ValueSums): void {
   })
 }
 
+/** The same for a sequence of two parts, of which the other is in shared memory: adds it, and gives out the rows. */
+export function putJoinedRows(o: Outputs, rows: TurnRows, sums: ValueSums): void {
+  const { a, c, d, m } = o
+  laneRows(d).forEach((row, j) => {
+    const place = placeOfRow(o, rows, row)
+    if (place.isLive) {
+      const other = load(m.joined!, [row, c.D], 4).map(partValue)
+      const { keep, factor } = rescale(other[0]!, sums.references[j]!)
+      const [total, offset] = load(m.rowSums, [row, 0], 2).map((own, i) =>
+        fma(own, factor, other[1 + i]! * keep),
+      )
+      const share = 1 / total!
+      eachRun(o, sums.values[j]!, (column, run) => {
+        const others = load(m.joined!, [row, column], run.length).map(partValue)
+        store(
+          a.out,
+          [place.token, place.column + column],
+          run.map((own, i) => to(c.dtype, (fma(own, factor, others[i]! * keep) + offset!) * share)),
+        )
+      })
+    }
+  })
+}
+
 /** The row of a slot of `partials`. */
 export const partialRow = ({ c, d }: Decode, { head, pass }: TurnRows, row: i32): i32 =>
   (head * d.passes + pass) * c.rows + row
 
+/** What stands where a word of a part is still to come: the bits of a NaN that no arithmetic gives. */
+const MISSING = 0xffffffff
+
 /**
- * A word of a part, which is its number's complement: never zero, which stands for what is still to come. Numbers of which it
- * would be are NaN, and stay so. Who adds parts up sees word by word what is there, without fences, and leaves zeros.
+ * A word of a part: the bits of its number, which are never those of a missing one. Who adds parts up sees word by word what is
+ * there, without fences, and leaves missing ones.
  */
-const partWord = (value: f32): u32 => Math.max(~u32.bits(value), 1)
+const partWord = (value: f32): u32 => Math.min(u32.bits(value), MISSING - 1)
 
 /** The number that a word of a part stands for. */
-export const partValue = (word: u32): f32 => f32.bits(~word)
+export const partValue = (word: u32): f32 => f32.bits(word)
+
+/** Whether words of a part are still to come. */
+export const isMissing = (words: readonly u32[]): boolean =>
+  words.map((word) => word === MISSING).reduce((x, y) => x || y)
+
+/** Leaves four words of a part as they were before it. */
+export const clearPart = ({ a }: Outputs, at: readonly i32[]): void =>
+  store(
+    a.partials,
+    at,
+    each(4, () => u32(MISSING)),
+    { cache: 'relaxed' },
+  )
 
 /**
  * Stores the sums of a part of a sequence. What continues a split is a unit, in units of the step of each of the lane's rows;

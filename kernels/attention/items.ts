@@ -3,7 +3,7 @@ import { SPLIT, UNIT } from './arithmetic.ts'
 
 /**
  * The work list of decode attention: items, each a run of splits of a sequence's context or of units of one split, those of
- * many units first. Every key/value head goes through all of them.
+ * many pages first. Every key/value head goes through all of them.
  */
 
 /** Units of a split. */
@@ -95,6 +95,10 @@ export function partsIn(item: ItemExtent): i32 {
   const ofOthers = isApart(item) ? item.units : idiv(item.units + SPLIT_UNITS - 1, SPLIT_UNITS)
   return isFirst(item) ? 1 : ofOthers
 }
+
+/** Whether all of an item is one part, whose units are added up: that of a sequence's first item, or of one split. */
+export const isOnePart = (item: ItemExtent): boolean =>
+  isFirst(item) || (!isApart(item) && item.units <= SPLIT_UNITS)
 
 /** The tokens of a unit that a query of the sequence sees: from, and end. */
 export function liveOf(

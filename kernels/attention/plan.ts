@@ -3,13 +3,16 @@ import {
   atomicMax,
   ballot,
   barrier,
+  each,
   f32,
   type In,
+  type InOut,
   i32,
   idiv,
   kernel,
   laneIdx,
   leadingZeros,
+  load,
   type Out,
   range,
   reduxAdd,
@@ -29,7 +32,7 @@ import { PAGE_TOKENS } from '../formats/kv.ts'
 import { SPLIT, UNIT } from './arithmetic.ts'
 import { hasEngine } from './decode-copies.ts'
 import { type DecodeConfig, decodeShape } from './decode-shape.ts'
-import { MOST_SPLITS, RUN_BITS, SPLIT_BITS, SPLIT_UNITS, UNIT_BITS } from './items.ts'
+import { ITEM_WORDS, MOST_SPLITS, PARTS, RUN_BITS, SPLIT_BITS, SPLIT_UNITS, UNIT_BITS } from './items.ts'
 
 export interface PlanConfig {
   /** Query tokens of the longest sequences that decode attention takes. */
@@ -68,14 +71,22 @@ export const mostItems = (sequences: number, maxPages: number): number =>
 const MOST_UNITS = MOST_SPLITS * SPLIT_UNITS
 
 /** What a CTA may have more than its share, so that a sequence need not be cut. */
-const EXCESS = 1.4
+const EXCESS = 1.2
+
+/** Pages of a unit. */
+const UNIT_PAGES = UNIT / PAGE_TOKENS
+
+/** Room for items by weight (`weightOf`): as many for each lane of a warp. */
+const WEIGHTS = 32 * ceilDiv(MOST_UNITS * UNIT_PAGES + 1, 32)
 
 /**
  * Lists the items of decode attention for a step: for every layer the same.
  *
  * Where CTAs are many and contexts are not long, splits are cut into the shortest runs of 1, 2 or 4 units of which each has a CTA of its own. Otherwise a
  * sequence is one item where that is not more than a CTA's share of all work, and longer ones are cut into runs of as many
- * splits as a share has, at least one. Items of many units come first, so that CTAs which take them in turns end together.
+ * splits as a share has, at least one. Items are dealt out to CTAs by their weight, so that CTAs which take them in turns end
+ * together; of the first two that a CTA takes a part of a sequence comes before a whole one, so that nobody waits for it at the
+ * end. Places that no item has are items of no units.
  * Sequences without query tokens, or with more than `queries`, have no items.
  */
 export const planAttention = kernel(
@@ -88,7 +99,7 @@ export const planAttention = kernel(
       pages: In<i32, 'B MaxPages'>
       /** Tokens that a query sees, itself included. */
       window: i32
-      items: Out<i32, 'Items 12'>
+      items: InOut<i32, 'Items 12'>
       itemCount: Out<i32, '1'>
     },
     c: PlanConfig,
@@ -99,14 +110,15 @@ export const planAttention = kernel(
       runs: shared<i32>('i32', [FINE_RUNS]),
       longest: shared<i32>('i32', [1]),
       slots: shared<i32>('i32', [1]),
-      places: shared<i32>('i32', [MOST_UNITS]),
+      ranks: shared<i32>('i32', [WEIGHTS]),
+      items: shared<i32>('i32', [1]),
     }
     if (threadIdx.x < FINE_RUNS) s.runs.put(0, threadIdx.x)
     if (threadIdx.x === 0) {
       s.longest.put(0, 0)
       s.slots.put(0, 0)
     }
-    if (threadIdx.x < MOST_UNITS) s.places.put(0, threadIdx.x)
+    if (threadIdx.x < WEIGHTS) s.ranks.put(0, threadIdx.x)
     barrier()
     for (const first of range(0, sequences, THREADS)) {
       const own = sequenceOf(a, c, first + threadIdx.x)
@@ -120,18 +132,29 @@ export const planAttention = kernel(
     barrier()
     const sizes = sizesOf(s, c)
     for (const first of range(0, sequences, THREADS)) {
-      const { head, between, tail } = cutOf(sequenceOf(a, c, first + threadIdx.x), sizes)
-      count(s, head, i32(1))
-      count(s, sizes.run, between)
-      count(s, tail, i32(1))
+      const own = sequenceOf(a, c, first + threadIdx.x)
+      const { head, between, tail } = cutOf(own, sizes)
+      count(s, weightOf(headPages(own, head), tail > 0), i32(1))
+      count(s, weightOf(sizes.run * UNIT_PAGES, true), between)
+      count(s, weightOf(tailPages(own, tail), true), i32(1))
     }
     barrier()
-    if (warpIdx === 0) orderPlaces(a.itemCount, s)
+    if (warpIdx === 0) rankItems(s)
     barrier()
+    const items = s.items.at(0)
+    const rows = dealtRows(a, c, items)
+    const places = rows > 0 ? rows * Math.floor(c.ctas) : items
+    if (threadIdx.x === 0) a.itemCount.put(places, 0)
+    for (const rank of range(items + threadIdx.x, places, THREADS)) {
+      const none = each(ITEM_WORDS, () => i32(0))
+      store(a.items, [placeOf(c, rows, rank), 0], none)
+    }
     for (const first of range(0, sequences, THREADS)) {
       const own = sequenceOf(a, c, first + threadIdx.x)
-      writeItems(a, s, own, sizes, cutOf(own, sizes))
+      writeItems(a, c, s, own, sizes, cutOf(own, sizes), rows)
     }
+    barrier()
+    if (rows > 0) putPartsFirst(a, c, rows, items)
   },
 )
 
@@ -140,7 +163,7 @@ interface PlanArguments {
   readonly context: In<i32, 'B'>
   readonly pages: In<i32, 'B MaxPages'>
   readonly window: i32
-  readonly items: Out<i32, 'Items 12'>
+  readonly items: InOut<i32, 'Items 12'>
 }
 
 interface Counters {
@@ -148,8 +171,10 @@ interface Counters {
   readonly runs: Shared<i32>
   readonly longest: Shared<i32>
   readonly slots: Shared<i32>
-  /** By units less 1: items of so many units, and then the place in the list of the next of them. */
-  readonly places: Shared<i32>
+  /** By weight less 1: items of this weight, and then the rank of the next of them. */
+  readonly ranks: Shared<i32>
+  /** All items. */
+  readonly items: Shared<i32>
 }
 
 // ---- sequences ------------------------------------------------------------------------------------------------------
@@ -255,36 +280,68 @@ function partsBefore(unit: i32, { inSplit }: Sizes): i32 {
   return (unit >>> SPLIT_BITS) * (1 + SPLIT_UNITS - inSplit) + ofRest
 }
 
+/** Pages of a sequence's first item, and of its last one; 0 where there is none. */
+const headPages = ({ from, end, firstUnit }: Sequence, units: i32): i32 =>
+  units > 0 ? pagesBetween(from, Math.min((firstUnit + units) * UNIT, end)) : 0
+
+const tailPages = ({ end, lastUnit }: Sequence, units: i32): i32 =>
+  units > 0 ? pagesBetween((lastUnit + 1 - units) * UNIT, end) : 0
+
+/** What an item takes a CTA, in pages: a part has to be given to others, or added to theirs. */
+const weightOf = (pages: i32, isPart: boolean): i32 => (pages > 0 ? pages + i32(isPart) : 0)
+
+const pagesBetween = (from: i32, end: i32): i32 => idiv(end - 1, PAGE_TOKENS) - idiv(from, PAGE_TOKENS) + 1
+
 // ---- counting -------------------------------------------------------------------------------------------------------
 
-function count(s: Counters, units: i32, items: i32): void {
-  if (units > 0 && items > 0) atomicAdd(s.places, [units - 1], items)
+function count(s: Counters, weight: i32, items: i32): void {
+  if (weight > 0 && items > 0) atomicAdd(s.ranks, [weight - 1], items)
 }
 
-/** Makes numbers of items places in the list: those of many units first. By one warp. */
-function orderPlaces(itemCount: Out<i32, '1'>, s: Counters): void {
-  const own = s.places.at(laneIdx)
-  let longer: i32 = own
+/** Makes numbers of items ranks: the heaviest first. By one warp. */
+function rankItems(s: Counters): void {
+  const width = WEIGHTS / 32
+  const own = load(s.ranks, [width * laneIdx], width)
+  let heavier: i32 = own.reduce((x, y) => x + y)
   for (const step of unroll(5)) {
-    const other = shuffleDown(longer, 2 ** step)
-    longer = laneIdx + 2 ** step < 32 ? longer + other : longer
+    const other = shuffleDown(heavier, 2 ** step)
+    heavier = laneIdx + 2 ** step < 32 ? heavier + other : heavier
   }
-  s.places.put(longer - own, laneIdx)
-  if (laneIdx === 0) itemCount.put(longer, 0)
+  let rank: i32 = heavier
+  own.forEach((items, i) => {
+    rank = rank - items
+    s.ranks.put(rank, width * laneIdx + i)
+  })
+  if (laneIdx === 0) s.items.put(heavier, 0)
 }
 
 // ---- writing --------------------------------------------------------------------------------------------------------
 
-function writeItems(a: PlanArguments, s: Counters, own: Sequence, sizes: Sizes, cut: Cut): void {
-  const take = (units: i32, items: i32): i32 =>
-    units > 0 && items > 0 ? atomicAdd(s.places, [units - 1], items) : 0
+function writeItems(
+  a: PlanArguments,
+  c: PlanConfig,
+  s: Counters,
+  own: Sequence,
+  sizes: Sizes,
+  cut: Cut,
+  rows: i32,
+): void {
+  const take = (weight: i32, items: i32): i32 =>
+    weight > 0 && items > 0 ? atomicAdd(s.ranks, [weight - 1], items) : 0
   const slot = cut.parts > 1 ? atomicAdd(s.slots, [0], cut.parts) : 0
   const { run } = sizes
-  const [head, between, tail] = [take(cut.head, i32(1)), take(run, cut.between), take(cut.tail, i32(1))]
+  const head = take(weightOf(headPages(own, cut.head), cut.tail > 0), i32(1))
+  const between = take(weightOf(run * UNIT_PAGES, true), cut.between)
+  const tail = take(weightOf(tailPages(own, cut.tail), true), i32(1))
   const parts = { sizes, firstSlot: slot, parts: cut.parts, next: cut.next }
-  if (cut.head > 0) writeItem(a, own, parts, { place: head, unit: own.firstUnit, units: cut.head })
+  if (cut.head > 0)
+    writeItem(a, own, parts, { place: placeOf(c, rows, head), unit: own.firstUnit, units: cut.head })
   if (cut.tail > 0)
-    writeItem(a, own, parts, { place: tail, unit: own.lastUnit - cut.tail + 1, units: cut.tail })
+    writeItem(a, own, parts, {
+      place: placeOf(c, rows, tail),
+      unit: own.lastUnit - cut.tail + 1,
+      units: cut.tail,
+    })
   // Those of long contexts are written by all lanes.
   let left = ballot(cut.between > 0)
   while (left !== 0) {
@@ -303,7 +360,11 @@ function writeItems(a: PlanArguments, s: Counters, own: Sequence, sizes: Sizes, 
     const theirParts = { sizes, firstSlot: of(slot), parts: of(cut.parts), next: of(cut.next) }
     const [items, first] = [of(cut.between), of(between)]
     for (const i of range(laneIdx, items, 32))
-      writeItem(a, theirs, theirParts, { place: first + i, unit: theirParts.next + i * run, units: run })
+      writeItem(a, theirs, theirParts, {
+        place: placeOf(c, rows, first + i),
+        unit: theirParts.next + i * run,
+        units: run,
+      })
   }
 }
 
@@ -343,3 +404,48 @@ function writeItem(
     ],
   )
 }
+
+// ---- dealing --------------------------------------------------------------------------------------------------------
+
+/**
+ * Turns of CTAs that all items are dealt out in, with places to spare in the last; 0 where items are listed as they rank: where
+ * each has a CTA of its own, where CTAs are no multiple of heads, or there is no room.
+ */
+function dealtRows(a: PlanArguments, c: PlanConfig, items: i32): i32 {
+  if (!Number.isInteger(c.ctas)) return i32(0)
+  const rows = idiv(items + c.ctas - 1, c.ctas)
+  return items > c.ctas && rows * c.ctas <= a.items.dim('Items') ? rows : 0
+}
+
+/**
+ * The place of an item by its rank. Ranks go back and forth over CTAs, so that who has one of the heaviest gets one of the
+ * lightest next; and CTAs that have much to do stand between those that have little, for neighbours share a multiprocessor.
+ */
+function placeOf({ ctas }: PlanConfig, rows: i32, rank: i32): i32 {
+  if (!Number.isInteger(ctas)) return rank
+  const row = idiv(rank, ctas)
+  const isBack = (row & 1) === 1
+  const forth = rank - row * ctas
+  const own = isBack ? ctas - 1 - forth : forth
+  const cta = 2 * own < ctas ? 2 * own : 2 * (ctas - 1 - own) + 1
+  // Turns go back and forth, too (`turnAt`).
+  const place = row * ctas + (isBack ? ctas - 1 - cta : cta)
+  return rows > 0 ? place : rank
+}
+
+/** Of the first two items that a CTA takes, puts one that is a part before one that is whole. */
+function putPartsFirst(a: PlanArguments, c: PlanConfig, rows: i32, items: i32): void {
+  for (const own of range(threadIdx.x, Math.floor(c.ctas), THREADS)) {
+    const ranks = [own, 2 * Math.floor(c.ctas) - 1 - own]
+    if (ranks[1]! < items) {
+      const [first, second] = ranks.map((rank) => placeOf(c, rows, rank))
+      const [early, late] = [first!, second!].map((place) => load(a.items, [place, 0], ITEM_WORDS))
+      if (isWhole(early!) && !isWhole(late!)) {
+        store(a.items, [first!, 0], late!)
+        store(a.items, [second!, 0], early!)
+      }
+    }
+  }
+}
+
+const isWhole = (words: readonly i32[]): boolean => (words[PARTS]! & ((1 << RUN_BITS) - 1)) === 1
