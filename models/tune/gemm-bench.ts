@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import type { Program } from '../../codegen/program.ts'
 import type { Dims } from '../../dsl/kernel.ts'
 import type { WeightFormatName } from '../../kernels/formats/index.ts'
@@ -12,6 +13,7 @@ import { Tensor } from '../../runtime/tensor.ts'
 import type { Bench, Candidate, DeviceFacts } from '../../runtime/tune/bench.ts'
 import { estimateMicroseconds } from '../../runtime/tune/cost-model.ts'
 import { type Replay, ReplayTimer, recordReplay, replayLaunches } from '../../runtime/tune/replay.ts'
+import { median } from '../../runtime/tune/statistics.ts'
 import { checkSample, type Sample, sampleProduct } from './gemm-check.ts'
 import { DeviceOperands, type GemmLimits } from './gemm-operands.ts'
 import { GemmPool } from './gemm-pool.ts'
@@ -30,6 +32,12 @@ export interface GemmProblem {
  * seem a tenth faster on an H200 than they are in a model.
  */
 const rotation = 8
+/**
+ * From so many tokens on products take all the power that a GPU has, so that in turns one takes the time of those that need
+ * more. After a rest they do not, and who is fastest then is fastest on end too (docs/decisions/042-last-waves-in-halves.md).
+ */
+const powerTokens = 2048
+const restMs = 30
 /** Launches that tell how long one takes. */
 const probe = 3
 
@@ -160,6 +168,19 @@ export class TimedBench implements Bench<Timed> {
 
   sample(entries: readonly Timed[]): Promise<number[]> {
     return this.#timer.time(entries.map(({ replay }) => replay))
+  }
+
+  async sampleRested(entries: readonly Timed[]): Promise<number[] | undefined> {
+    if (this.#cell!.shape.M < powerTokens) return undefined
+    const times = entries.map((): number[] => [])
+    for (let round = 0; round < 2; round++) {
+      for (const [i, { replay }] of entries.entries()) {
+        await setTimeout(restMs)
+        const [, ...burst] = await this.#timer.time(Array(6).fill(replay))
+        times[i]!.push(median(burst))
+      }
+    }
+    return times.map(median)
   }
 
   leave({ replay }: Timed): void {

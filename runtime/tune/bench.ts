@@ -30,6 +30,11 @@ export interface Bench<E = unknown> {
   enter(program: Program, candidate: Candidate): Promise<E>
   /** One time of each in microseconds of a launch, one after the other. */
   sample(entries: readonly E[]): Promise<readonly number[]>
+  /**
+   * Where a kernel that ran before takes the power of the next one: times of some, each alone after rests. `undefined`
+   * elsewhere.
+   */
+  sampleRested?(entries: readonly E[]): Promise<readonly number[] | undefined>
   /** Gives back what `enter` took. */
   leave(entry: E): void
   close(): Promise<void>

@@ -1,7 +1,7 @@
 import type { Program } from '../../codegen/program.ts'
 import { type Bench, type BenchFactory, type Candidate, WrongResult } from './bench.ts'
 import type { Measured, Rejected, Reply, Request, Sign } from './protocol.ts'
-import { race } from './race.ts'
+import { race, raceAlone } from './race.ts'
 
 /**
  * The process that runs kernels for the tuner, started with the URL of a module that exports `openBench`. A kernel that
@@ -49,12 +49,13 @@ async function measure<E>(
         rejected.push({ id: candidate.id, failure, reason: (error as Error).message })
       }
     }
-    const finishes = await race(
+    const entriesOf = (candidates: readonly Candidate[]) => candidates.map((each) => entries.get(each)!)
+    const raced = await race(
       [...entries.keys()],
       async (live) => {
         if (!careful) {
           await send({ kind: 'at', id: null })
-          return on.sample(live.map((candidate) => entries.get(candidate)!))
+          return on.sample(entriesOf(live))
         }
         const times: number[] = []
         for (const candidate of live) {
@@ -65,6 +66,10 @@ async function measure<E>(
       },
       on.device.measures ? undefined : { rounds: 1, tie: 0 },
     )
+    const finishes = await raceAlone(raced, async (close) => {
+      await send({ kind: 'at', id: null })
+      return on.sampleRested?.(entriesOf(close))
+    })
     const results = finishes.map(({ candidate, estimate }) => ({
       id: candidate.id,
       us: estimate.median,

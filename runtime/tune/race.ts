@@ -70,6 +70,40 @@ export async function race<T>(
   return [...finished, ...left.sort(byMedian)]
 }
 
+/** Of those that a race left close together, the fastest are timed again alone. */
+const mostRested = 10
+const closeBehind = 1.05
+
+/**
+ * A race whose candidates took each other's power: the first of those close to the winner are timed again by `alone`, and all
+ * others told in proportion to the winner's times then and now.
+ */
+export async function raceAlone<T>(
+  finishes: readonly Finish<T>[],
+  alone: (close: readonly T[]) => Promise<readonly number[] | undefined>,
+): Promise<readonly Finish<T>[]> {
+  const [winner] = finishes
+  if (!winner) return finishes
+  const most = closeBehind * winner.estimate.median
+  const close = finishes.filter(({ estimate }) => estimate.median <= most).slice(0, mostRested)
+  const times = await alone(close.map(({ candidate }) => candidate))
+  if (!times) return finishes
+  const exactly = (us: number): Estimate => ({
+    median: us,
+    low: 0,
+    high: Number.POSITIVE_INFINITY,
+    samples: 1,
+  })
+  const rested = close.map((finish, i) => ({ ...finish, estimate: exactly(times[i]!), finished: true }))
+  const left = finishes.filter((finish) => !close.includes(finish))
+  const factor = times[0]! / winner.estimate.median
+  const best = Math.min(...times)
+  return [
+    ...rested.sort(byMedian),
+    ...left.map((finish) => ({ ...finish, estimate: scaled(finish.estimate, factor, best) })).sort(byMedian),
+  ]
+}
+
 const byMedian = (a: { readonly estimate: Estimate }, b: { readonly estimate: Estimate }): number =>
   a.estimate.median - b.estimate.median
 

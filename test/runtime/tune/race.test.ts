@@ -1,6 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { race } from '../../../runtime/tune/race.ts'
+import { race, raceAlone } from '../../../runtime/tune/race.ts'
 import { estimate, median } from '../../../runtime/tune/statistics.ts'
 import { rng } from '../../support/rng.ts'
 
@@ -90,6 +90,27 @@ test('a race with one candidate samples it until its interval is known, and a ti
 
 test('nobody races when there is nobody', async () => {
   assert.equal(await race([], async () => []), [])
+})
+
+test('who needs less power wins where those close together are timed alone, and others keep their distance', async () => {
+  const inTurns = [100, 101, 104, 130]
+  const alone = [110, 100, 120]
+  const raced = await race([0, 1, 2, 3], async (live) => live.map((candidate) => inTurns[candidate]!))
+  const asked: number[] = []
+  const finishes = await raceAlone(raced, async (close) => {
+    asked.push(...close)
+    return close.map((candidate) => alone[candidate]!)
+  })
+  assert.equal([...asked].sort(), [0, 1, 2])
+  assert.equal(
+    finishes.map(({ candidate }) => candidate),
+    [1, 0, 2, 3],
+  )
+  assert.equal(
+    finishes.map(({ estimate }) => Math.round(estimate.median)),
+    [100, 110, 120, 143],
+  )
+  assert.is(await raceAlone(raced, async () => undefined), raced)
 })
 
 test.run()
