@@ -33,7 +33,13 @@ const heads = [
 /** Decode attention: the cases of the emulator's tests over all head sizes and ratios, and larger batches. */
 await testOnGpu('decode attention on CUDA', anyGpu, (_, device, test) => {
   let seed = 1
-  const cases: DecodeOptions[] = []
+  // Sequences of two parts, of which CTAs that run beside each other have one each.
+  const cases: DecodeOptions[] = [
+    {
+      ...{ kv: 'kv4', dtype: 'f16', D: 128, Hq: 4, Hkv: 1, planCtas: 5, ahead: true, seed: 100 },
+      sequences: singles(1300, 1900, 1030, 2048, 300, 1024, 1920),
+    },
+  ]
   for (const kv of formats) {
     for (const D of [64, 96, 128, 256]) {
       // Two programs each: what is compiled is most of the time.
