@@ -1,22 +1,8 @@
-import {
-  atomicAdd,
-  each,
-  i32,
-  idiv,
-  laneIdx,
-  load,
-  regs,
-  shuffle,
-  store,
-  u32,
-  unroll,
-  voteAny,
-} from '../../dsl/index.ts'
+import { atomicAdd, i32, laneIdx, load, store } from '../../dsl/index.ts'
 import { placeOf, turnAt } from './decode-copies.ts'
-import { type Decode, meet } from './decode-lanes.ts'
-import { placeOfRow, type TurnRows } from './decode-queries.ts'
-import { clearPart, isMissing, type Outputs, partialRow } from './decode-sums.ts'
-import { ITEM_WORDS, isFirst, loadItem, partsIn, SEQUENCE, SPLIT_UNITS } from './items.ts'
+import { meet } from './decode-lanes.ts'
+import type { Outputs } from './decode-sums.ts'
+import { ITEM_WORDS, loadItem, partsIn, SEQUENCE } from './items.ts'
 
 /**
  * Who adds up the parts of a sequence that several items share: the CTA that claims its part last. By the first lane of the
@@ -38,8 +24,8 @@ export interface Claims {
 export const noClaims = (): Claims => ({ last: i32(0), turn: i32(-1), missing: i32(1) })
 
 /**
- * Claims the parts of the step's item, whose last two units are about to begin: so whoever is the last to do so has all other
- * parts soon, and those who have them wait for nobody.
+ * Claims the parts of the step's item, whose last unit is about to begin: so whoever is the last to do so has all other parts
+ * within the time of a unit, and those who have them wait for nobody.
  */
 export function claimParts(o: Outputs, claims: Claims, items: i32, step: i32): void {
   const { a, c, d, m } = o
@@ -96,71 +82,5 @@ function takeLast({ a, c, d, m }: Outputs, claims: Claims, items: i32): void {
     store(m.claimed, [0, 0], words)
     const [before] = load(a.arrivals, [words[SEQUENCE]!, head * d.passes + pass], 1, { cache: 'cg' })
     claims.last = before!
-  }
-}
-
-// ---- joining --------------------------------------------------------------------------------------------------------
-
-/** The other part of a sequence of two, on its way while the last unit is attended to. */
-export interface Joining {
-  readonly pieces: readonly u32[][]
-  /** Whether it is the CTA that adds them up. */
-  isOwn: i32
-}
-
-export const noJoining = ({ d }: Decode): Joining => ({
-  pieces: each(d.pieces, () => regs(4, u32(0))),
-  isOwn: i32(0),
-})
-
-/** Where piece `i` of the lane is in the rows of a part; false where there is none, or its row is not live. */
-function pieceAt(o: Outputs, rows: TurnRows, i: number) {
-  const { c } = o
-  const width = (c.D + 4) / 4
-  const index = laneIdx + 32 * i
-  const row = idiv(index, width)
-  const isLive = row < c.rows && placeOfRow(o, rows, Math.min(row, c.rows - 1)).isLive
-  return { row, column: 4 * (index - row * width), isLive }
-}
-
-const otherSlot = ({ item }: TurnRows): i32 => item.firstSlot + i32(isFirst(item))
-
-/** Begins to fetch the other part, before the last unit of an item that was claimed a unit ago. */
-export function beginJoining(o: Outputs, claims: Claims, rows: TurnRows, joining: Joining): void {
-  const { a } = o
-  const { item } = rows
-  const isPair = item.parts === 2 && item.run === SPLIT_UNITS && item.units > 1
-  joining.isOwn = i32(isPair && shuffle(claims.missing, 0) === 0)
-  if (joining.isOwn !== 0) {
-    joining.pieces.forEach((piece, i) => {
-      const { row, column, isLive } = pieceAt(o, rows, i)
-      for (const n of unroll(4)) piece[n] = 0
-      if (isLive) {
-        const at = [otherSlot(rows), partialRow(o, rows, row), column]
-        load(a.partials, at, 4, { cache: 'relaxed' }).forEach((word, n) => {
-          piece[n] = word
-        })
-      }
-    })
-  }
-}
-
-/** Gives the other part to the warps that compute, if all of it has come. A barrier must follow. */
-export function endJoining(o: Outputs, claims: Claims, rows: TurnRows, joining: Joining): void {
-  const { a, d, m } = o
-  const isWhole = joining.isOwn !== 0 && !voteAny(joining.pieces.map(isMissing).reduce((x, y) => x || y))
-  if (isWhole) {
-    joining.pieces.forEach((piece, i) => {
-      const { row, column, isLive } = pieceAt(o, rows, i)
-      if (isLive) {
-        store(m.joined!, [row, column], piece)
-        clearPart(o, [otherSlot(rows), partialRow(o, rows, row), column])
-      }
-    })
-    claims.missing = 1
-  }
-  if (laneIdx === 0) {
-    m.isJoined.put(i32(isWhole), 0)
-    if (isWhole) a.arrivals.put(0, rows.item.sequence, rows.head * d.passes + rows.pass)
   }
 }

@@ -28,9 +28,6 @@ export interface DecodeMemory {
   /** A turn whose sequence the CTA adds up, counted from 1, or 0; and the words of that one's item, or of the last claimed. */
   readonly merged: Shared<i32>
   readonly claimed: Shared<i32>
-  /** Whether another's part is joined to the item at hand's, and that part: [row, word]. */
-  readonly isJoined: Shared<i32>
-  readonly joined: Shared<u32> | undefined
 }
 
 export function makeDecodeMemory(c: DecodeConfig, d: DecodeShape): DecodeMemory {
@@ -48,8 +45,6 @@ export function makeDecodeMemory(c: DecodeConfig, d: DecodeShape): DecodeMemory 
     rowSums: shared<f32>('f32', [d.rowRoom, 2]),
     merged: shared<i32>('i32', [1]),
     claimed: shared<i32>('i32', [1, ITEM_WORDS]),
-    isJoined: shared<i32>('i32', [1]),
-    joined: d.pieces > 0 ? shared<u32>('u32', [c.rows, c.D + 4]) : undefined,
   }
 }
 

@@ -1,11 +1,11 @@
 import { f32, gridDim, i32, idiv, laneIdx, range, regs, u32, warpIdx } from '../../dsl/index.ts'
-import { beginJoining, claimParts, endJoining, giveClaimed, noClaims, noJoining } from './decode-claims.ts'
+import { claimParts, giveClaimed, noClaims } from './decode-claims.ts'
 import { firstBlock, overlap, placeOf, startCopies, turnAt, unitsIn, waitOwnCopies } from './decode-copies.ts'
 import { type Decode, meet } from './decode-lanes.ts'
 import { mergeClaimed } from './decode-merge.ts'
 import { loadFirstQuery, prepareQueries, type QueryArguments, queryWords } from './decode-queries.ts'
 import { addSplitStrands, clearStrands, giveRowSums, noStrands } from './decode-strands.ts'
-import { type Outputs, putJoinedRows, putPart, putRows, type SumArguments } from './decode-sums.ts'
+import { type Outputs, putPart, putRows, type SumArguments } from './decode-sums.ts'
 import {
   addSplitValues,
   assistUnit,
@@ -14,7 +14,7 @@ import {
   loadItemQuery,
   noValues,
 } from './decode-unit.ts'
-import { ITEM_WORDS, type Item, isApart, isOnePart, loadItem, SPLIT_UNITS } from './items.ts'
+import { ITEM_WORDS, type Item, isApart, isFirst, loadItem, SPLIT_UNITS } from './items.ts'
 
 /**
  * The turns of a CTA as its two kinds of warps see them. Both go through the same items and units and meet at the same places.
@@ -99,7 +99,7 @@ export function compute(o: Decode & { readonly a: QueryArguments & SumArguments 
         const steps = attendUnit(o, at, query, sums, { extent, pass, unit, isApart: apart })
         if (i === 0) readQuery(step + 1, loadItem(m.items, (step + 1) & 1))
         if (endsPart(unit, i === units - 1, apart)) {
-          if (isOnePart(extent)) addSplitValues(total, sums)
+          if (isFirst(extent)) addSplitValues(total, sums)
           else {
             meet()
             const rows = walk.rowsAt(step)
@@ -120,11 +120,7 @@ export function compute(o: Decode & { readonly a: QueryArguments & SumArguments 
     const rows = walk.rowsAt(step)
     if (units === 0) readQuery(step + 1, loadItem(m.items, (step + 1) & 1))
     else if (rows.item.parts === 1) putRows(o, rows, total)
-    else if (isOnePart(extent)) {
-      const isJoined = d.pieces > 0 && m.isJoined.at(0) !== 0
-      if (isJoined) putJoinedRows(o, rows, total)
-      else putPart(o, rows, rows.item.slot, total, regs(d.laneRows, f32(0)))
-    }
+    else if (isFirst(extent)) putPart(o, rows, rows.item.slot, total, regs(d.laneRows, f32(0)))
   }
   mergeClaimed(o, items)
 }
@@ -138,7 +134,6 @@ export function assist(o: Outputs, items: i32): void {
   meet()
   const at = firstBlock()
   const claims = noClaims()
-  const joining = noJoining(o)
   for (const step of range(walk.steps)) {
     const { extent, pass, units } = workAt(o, walk, step)
     meet()
@@ -147,11 +142,10 @@ export function assist(o: Outputs, items: i32): void {
       const apart = isApart(extent)
       for (const i of range(units)) {
         const unit = extent.unit + i
-        if (i === Math.max(units - 2, 0)) claimParts(o, claims, items, step)
-        if (d.pieces > 0 && i === units - 1) beginJoining(o, claims, walk.rowsAt(step), joining)
+        if (i === units - 1) claimParts(o, claims, items, step)
         assistUnit(o, stream, at, sums, { extent, pass, unit, isApart: apart })
         if (endsPart(unit, i === units - 1, apart)) {
-          if (isOnePart(extent)) addSplitStrands(total, sums)
+          if (isFirst(extent)) addSplitStrands(total, sums)
           else {
             giveRowSums(o, sums)
             meet()
@@ -159,8 +153,7 @@ export function assist(o: Outputs, items: i32): void {
           }
         }
       }
-      if (isOnePart(extent)) giveRowSums(o, total)
-      if (d.pieces > 0) endJoining(o, claims, walk.rowsAt(step), joining)
+      if (isFirst(extent)) giveRowSums(o, total)
     }
     meet()
   }

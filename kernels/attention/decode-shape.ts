@@ -53,8 +53,6 @@ export interface DecodeShape {
   readonly operandWords: number
   /** Fragments of 16 columns that a warp sums values of. */
   readonly tiles: number
-  /** Pieces of 16 bytes of a part that a lane fetches of one that is joined to the CTA's; 0 where there would be too many. */
-  readonly pieces: number
 }
 
 /** Warps of a CTA that compute: each has a quarter of a unit's tokens, and then a quarter of the columns. */
@@ -96,16 +94,7 @@ export function decodeShape(c: DecodeConfig): DecodeShape {
     queryPitch: c.D / 2 + 4,
     operandWords: operandWords(bits, c.rows),
     tiles: Math.ceil(c.D / 16 / WARPS),
-    pieces: piecesOf(c.D, c.rows),
   }
-}
-
-/** Pieces of a part that a lane has registers for, at most. */
-const MOST_PIECES = 5
-
-const piecesOf = (D: number, rows: number): number => {
-  const pieces = Math.ceil((rows * (D + 4)) / 4 / 32)
-  return pieces <= MOST_PIECES ? pieces : 0
 }
 
 /** Whether there are columns enough in an MMA for two bytes of each row; otherwise registers are short for four CTAs. */
@@ -137,9 +126,8 @@ const fixedBytes = (D: number, rows: number, bits: number): number => {
     rows * (2 * D + 16 + 8) +
     room * (4 * UNIT + 2 * 4 * WARPS + 8 + 4) +
     4 * (operandWords(bits, rows) + UNIT) +
-    (piecesOf(D, rows) > 0 ? 4 * rows * (D + 4) : 0) +
     16 * MOST_SLOTS +
-    192
+    176
   )
 }
 

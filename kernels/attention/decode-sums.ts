@@ -1,7 +1,6 @@
 import {
   each,
   f32,
-  fma,
   type InOut,
   type i32,
   laneIdx,
@@ -13,7 +12,6 @@ import {
   unroll,
   warpIdx,
 } from '../../dsl/index.ts'
-import { rescale } from './arithmetic.ts'
 import { columnRuns } from './decode-codes.ts'
 import { ownTiles } from './decode-floats.ts'
 import { type Decode, laneRows } from './decode-lanes.ts'
@@ -67,30 +65,6 @@ export function putRows(o: Outputs, rows: TurnRows, sums: ValueSums): void {
           a.out,
           [place.token, place.column + column],
           run.map((sum) => to(c.dtype, (sum + offset!) * share)),
-        )
-      })
-    }
-  })
-}
-
-/** The same for a sequence of two parts, of which the other is in shared memory: adds it, and gives out the rows. */
-export function putJoinedRows(o: Outputs, rows: TurnRows, sums: ValueSums): void {
-  const { a, c, d, m } = o
-  laneRows(d).forEach((row, j) => {
-    const place = placeOfRow(o, rows, row)
-    if (place.isLive) {
-      const other = load(m.joined!, [row, c.D], 4).map(partValue)
-      const { keep, factor } = rescale(other[0]!, sums.references[j]!)
-      const [total, offset] = load(m.rowSums, [row, 0], 2).map((own, i) =>
-        fma(own, factor, other[1 + i]! * keep),
-      )
-      const share = 1 / total!
-      eachRun(o, sums.values[j]!, (column, run) => {
-        const others = load(m.joined!, [row, column], run.length).map(partValue)
-        store(
-          a.out,
-          [place.token, place.column + column],
-          run.map((own, i) => to(c.dtype, (fma(own, factor, others[i]! * keep) + offset!) * share)),
         )
       })
     }

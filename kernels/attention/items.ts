@@ -96,10 +96,6 @@ export function partsIn(item: ItemExtent): i32 {
   return isFirst(item) ? 1 : ofOthers
 }
 
-/** Whether all of an item is one part, whose units are added up: that of a sequence's first item, or of one split. */
-export const isOnePart = (item: ItemExtent): boolean =>
-  isFirst(item) || (!isApart(item) && item.units <= SPLIT_UNITS)
-
 /** The tokens of a unit that a query of the sequence sees: from, and end. */
 export function liveOf(
   { from, end }: { readonly from: i32; readonly end: i32 },

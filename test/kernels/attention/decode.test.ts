@@ -44,7 +44,7 @@ const cases: DecodeOptions[] = [
     ...{ kv: 'kv4', dtype: 'f16', D: 64, Hq: 2, Hkv: 2, planCtas: 400, seed: 22 },
     sequences: singles(300, 1100, 129, 700, 513, 1025, 140, 990, 257, 400),
   },
-  // Sequences of two parts, of which the later one is joined to the other where it is there in time.
+  // Sequences of two parts, in several formats and with rows that see nothing of one.
   {
     ...{ kv: 'kv4', dtype: 'f16', D: 128, Hq: 4, Hkv: 1, planCtas: 5, seed: 26 },
     sequences: singles(1300, 1900, 1030, 2048, 300),
