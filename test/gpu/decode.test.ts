@@ -33,7 +33,7 @@ const heads = [
 /** Decode attention: the cases of the emulator's tests over all head sizes and ratios, and larger batches. */
 await testOnGpu('decode attention on CUDA', anyGpu, (_, device, test) => {
   let seed = 1
-  // Sequences of two parts, of which CTAs that run beside each other have one each.
+  // Sequences of two parts, which CTAs that run beside each other have.
   const cases: DecodeOptions[] = [
     {
       ...{ kv: 'kv4', dtype: 'f16', D: 128, Hq: 4, Hkv: 1, planCtas: 5, ahead: true, seed: 100 },
