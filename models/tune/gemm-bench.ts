@@ -27,10 +27,7 @@ export interface GemmProblem {
   readonly shapes: readonly GemmShape[]
 }
 
-/**
- * Of what the L2 cache holds: so much lies between two readings of the same weights. With three times as much, tiles of 64 rows
- * seem a tenth faster on an H200 than they are in a model.
- */
+/** Of what the L2 cache holds: so much lies between two readings of the same weights, as in a model. */
 const rotation = 8
 /**
  * From so many tokens on products take all the power that a GPU has, so that in turns one takes the time of those that need
