@@ -17,6 +17,7 @@ import {
   range,
   reduxAdd,
   reduxMax,
+  regs,
   type Shared,
   shared,
   shuffle,
@@ -112,6 +113,9 @@ export const planAttention = kernel(
       slots: shared<i32>('i32', [1]),
       ranks: shared<i32>('i32', [WEIGHTS]),
       items: shared<i32>('i32', [1]),
+      keys: shared<i32>('i32', [MOST_DEALT]),
+      loads: shared<i32>('i32', [Math.ceil(c.ctas)]),
+      turns: shared<i32>('i32', [Math.ceil(c.ctas)]),
     }
     if (threadIdx.x < FINE_RUNS) s.runs.put(0, threadIdx.x)
     if (threadIdx.x === 0) {
@@ -145,16 +149,27 @@ export const planAttention = kernel(
     const rows = dealtRows(a, c, items)
     const places = rows > 0 ? rows * Math.floor(c.ctas) : items
     if (threadIdx.x === 0) a.itemCount.put(places, 0)
-    for (const rank of range(items + threadIdx.x, places, THREADS)) {
-      const none = each(ITEM_WORDS, () => i32(0))
-      store(a.items, [placeOf(c, rows, rank), 0], none)
-    }
     for (const first of range(0, sequences, THREADS)) {
       const own = sequenceOf(a, c, first + threadIdx.x)
-      writeItems(a, c, s, own, sizes, cutOf(own, sizes), rows)
+      const cut = cutOf(own, sizes)
+      let ranks = takeRanks(s, own, sizes, cut)
+      if (rows > 0) {
+        putKeys(s, own, sizes, cut, ranks)
+        barrier()
+        orderCtas(s, c, rows, items)
+        barrier()
+        ranks = settledRanks(s, own, sizes, cut, items)
+      }
+      writeItems(a, c, s, own, sizes, cut, ranks, rows)
     }
-    barrier()
-    if (rows > 0) putPartsFirst(a, c, rows, items)
+    if (rows > 0) {
+      for (const rank of range(items + threadIdx.x, places, THREADS)) {
+        const none = each(ITEM_WORDS, () => i32(0))
+        store(a.items, [placeOf(s, c, rows, rank), 0], none)
+      }
+      barrier()
+      putPartsFirst(a, s, c, rows, items)
+    }
   },
 )
 
@@ -175,6 +190,11 @@ interface Counters {
   readonly ranks: Shared<i32>
   /** All items. */
   readonly items: Shared<i32>
+  /** Of items that are dealt out: by rank among those of other weights the weight, and which sequence's and part's it is. */
+  readonly keys: Shared<i32>
+  /** By the rank of a CTA's first item what it has to do, and its place among CTAs. */
+  readonly loads: Shared<i32>
+  readonly turns: Shared<i32>
 }
 
 // ---- sequences ------------------------------------------------------------------------------------------------------
@@ -317,6 +337,32 @@ function rankItems(s: Counters): void {
 
 // ---- writing --------------------------------------------------------------------------------------------------------
 
+/** Ranks of a sequence's first item, of those behind it, which follow each other, and of the last. */
+interface Ranks {
+  readonly head: i32
+  readonly between: i32
+  readonly tail: i32
+}
+
+/** The weights of the same. */
+const weightsOf = (own: Sequence, { run }: Sizes, cut: Cut): Ranks => ({
+  head: weightOf(headPages(own, cut.head), cut.tail > 0),
+  between: weightOf(run * UNIT_PAGES, true),
+  tail: weightOf(tailPages(own, cut.tail), true),
+})
+
+/** Takes ranks, which are in no order among items of one weight. */
+function takeRanks(s: Counters, own: Sequence, sizes: Sizes, cut: Cut): Ranks {
+  const take = (weight: i32, items: i32): i32 =>
+    weight > 0 && items > 0 ? atomicAdd(s.ranks, [weight - 1], items) : 0
+  const weights = weightsOf(own, sizes, cut)
+  return {
+    head: take(weights.head, i32(1)),
+    between: take(weights.between, cut.between),
+    tail: take(weights.tail, i32(1)),
+  }
+}
+
 function writeItems(
   a: PlanArguments,
   c: PlanConfig,
@@ -324,21 +370,17 @@ function writeItems(
   own: Sequence,
   sizes: Sizes,
   cut: Cut,
+  { head, between, tail }: Ranks,
   rows: i32,
 ): void {
-  const take = (weight: i32, items: i32): i32 =>
-    weight > 0 && items > 0 ? atomicAdd(s.ranks, [weight - 1], items) : 0
   const slot = cut.parts > 1 ? atomicAdd(s.slots, [0], cut.parts) : 0
   const { run } = sizes
-  const head = take(weightOf(headPages(own, cut.head), cut.tail > 0), i32(1))
-  const between = take(weightOf(run * UNIT_PAGES, true), cut.between)
-  const tail = take(weightOf(tailPages(own, cut.tail), true), i32(1))
   const parts = { sizes, firstSlot: slot, parts: cut.parts, next: cut.next }
   if (cut.head > 0)
-    writeItem(a, own, parts, { place: placeOf(c, rows, head), unit: own.firstUnit, units: cut.head })
+    writeItem(a, own, parts, { place: placeOf(s, c, rows, head), unit: own.firstUnit, units: cut.head })
   if (cut.tail > 0)
     writeItem(a, own, parts, {
-      place: placeOf(c, rows, tail),
+      place: placeOf(s, c, rows, tail),
       unit: own.lastUnit - cut.tail + 1,
       units: cut.tail,
     })
@@ -361,7 +403,7 @@ function writeItems(
     const [items, first] = [of(cut.between), of(between)]
     for (const i of range(laneIdx, items, 32))
       writeItem(a, theirs, theirParts, {
-        place: placeOf(c, rows, first + i),
+        place: placeOf(s, c, rows, first + i),
         unit: theirParts.next + i * run,
         units: run,
       })
@@ -407,6 +449,9 @@ function writeItem(
 
 // ---- dealing --------------------------------------------------------------------------------------------------------
 
+/** Items that are dealt out at most; more are listed as they rank, for CTAs have many then. */
+const MOST_DEALT = 512
+
 /**
  * Turns of CTAs that all items are dealt out in, with places to spare in the last; 0 where items are listed as they rank: where
  * each has a CTA of its own, where CTAs are no multiple of heads, or there is no room.
@@ -414,31 +459,85 @@ function writeItem(
 function dealtRows(a: PlanArguments, c: PlanConfig, items: i32): i32 {
   if (!Number.isInteger(c.ctas)) return i32(0)
   const rows = idiv(items + c.ctas - 1, c.ctas)
-  return items > c.ctas && rows * c.ctas <= a.items.dim('Items') ? rows : 0
+  const isDealt = items > c.ctas && items <= MOST_DEALT && a.context.dim('B') <= THREADS
+  return isDealt && rows * c.ctas <= a.items.dim('Items') ? rows : 0
+}
+
+/** A number in the order in which items are dealt out: by weight, and then by sequence. */
+const keyOf = (weight: i32, { sequence }: Sequence, kind: number): i32 => (weight << 16) - 4 * sequence - kind
+
+const weightOfKey = (key: i32): i32 => (key + 0xffff) >>> 16
+
+/** Puts down the keys of a sequence's items by the ranks that it has taken. */
+function putKeys(s: Counters, own: Sequence, sizes: Sizes, cut: Cut, ranks: Ranks): void {
+  const weights = weightsOf(own, sizes, cut)
+  if (cut.head > 0) s.keys.put(keyOf(weights.head, own, 0), ranks.head)
+  for (const i of range(cut.between)) s.keys.put(keyOf(weights.between, own, 1), ranks.between + i)
+  if (cut.tail > 0) s.keys.put(keyOf(weights.tail, own, 2), ranks.tail)
+}
+
+/** The ranks of a sequence's items, in order of their keys. */
+function settledRanks(s: Counters, own: Sequence, sizes: Sizes, cut: Cut, items: i32): Ranks {
+  const weights = weightsOf(own, sizes, cut)
+  const keys = [keyOf(weights.head, own, 0), keyOf(weights.between, own, 1), keyOf(weights.tail, own, 2)]
+  const [head, between, tail] = [i32(0), i32(0), i32(0)].map((zero) => regs(1, zero))
+  const all = [head!, between!, tail!]
+  for (const i of range(items)) {
+    const key = s.keys.at(i)
+    all.forEach((rank, kind) => {
+      rank[0] = rank[0]! + i32(key > keys[kind]!)
+    })
+  }
+  return { head: head![0]!, between: between![0]!, tail: tail![0]! }
 }
 
 /**
- * The place of an item by its rank. Ranks go back and forth over CTAs, so that who has one of the heaviest gets one of the
- * lightest next; and CTAs that have much to do stand between those that have little, for neighbours share a multiprocessor.
+ * Finds the turns of CTAs, which are known by the rank of their first item: those that have much to do stand between those that
+ * have little, for neighbours share a multiprocessor. By all threads; a barrier must follow.
  */
-function placeOf({ ctas }: PlanConfig, rows: i32, rank: i32): i32 {
+function orderCtas(s: Counters, c: PlanConfig, rows: i32, items: i32): void {
+  const ctas = Math.floor(c.ctas)
+  for (const own of range(threadIdx.x, ctas, THREADS)) {
+    let load: i32 = 0
+    for (const row of range(rows)) {
+      const rank = row * ctas + ((row & 1) === 1 ? ctas - 1 - own : own)
+      load = load + (rank < items ? weightOfKey(s.keys.at(Math.min(rank, items - 1))) + 1 : 0)
+    }
+    s.loads.put(load, own)
+  }
+  barrier()
+  for (const own of range(threadIdx.x, ctas, THREADS)) {
+    const load = s.loads.at(own)
+    let before: i32 = 0
+    for (const other of range(ctas)) {
+      const theirs = s.loads.at(other)
+      before = before + i32(theirs > load || (theirs === load && other < own))
+    }
+    s.turns.put(2 * before < ctas ? 2 * before : 2 * (ctas - 1 - before) + 1, own)
+  }
+}
+
+/** The place of an item by its rank. Ranks go back and forth over CTAs: who has one of the heaviest gets one of the lightest next. */
+function placeOf(s: Counters, { ctas }: PlanConfig, rows: i32, rank: i32): i32 {
   if (!Number.isInteger(ctas)) return rank
-  const row = idiv(rank, ctas)
-  const isBack = (row & 1) === 1
-  const forth = rank - row * ctas
-  const own = isBack ? ctas - 1 - forth : forth
-  const cta = 2 * own < ctas ? 2 * own : 2 * (ctas - 1 - own) + 1
-  // Turns go back and forth, too (`turnAt`).
-  const place = row * ctas + (isBack ? ctas - 1 - cta : cta)
-  return rows > 0 ? place : rank
+  let place: i32 = rank
+  if (rows > 0) {
+    const row = idiv(rank, ctas)
+    const isBack = (row & 1) === 1
+    const forth = rank - row * ctas
+    const cta = s.turns.at(isBack ? ctas - 1 - forth : forth)
+    // Turns go back and forth, too (`turnAt`).
+    place = row * ctas + (isBack ? ctas - 1 - cta : cta)
+  }
+  return place
 }
 
 /** Of the first two items that a CTA takes, puts one that is a part before one that is whole. */
-function putPartsFirst(a: PlanArguments, c: PlanConfig, rows: i32, items: i32): void {
+function putPartsFirst(a: PlanArguments, s: Counters, c: PlanConfig, rows: i32, items: i32): void {
   for (const own of range(threadIdx.x, Math.floor(c.ctas), THREADS)) {
     const ranks = [own, 2 * Math.floor(c.ctas) - 1 - own]
     if (ranks[1]! < items) {
-      const [first, second] = ranks.map((rank) => placeOf(c, rows, rank))
+      const [first, second] = ranks.map((rank) => placeOf(s, c, rows, rank))
       const [early, late] = [first!, second!].map((place) => load(a.items, [place, 0], ITEM_WORDS))
       if (isWhole(early!) && !isWhole(late!)) {
         store(a.items, [first!, 0], late!)
