@@ -44,7 +44,7 @@ const tilesOf = {
     sharing({ tokens: 16, kGroups: 2, split: 2, units: 2 }),
     sharing({ tokens: 32, kGroups: 2, split: 2, units: 0.5 }),
     sharing({ tokens: 16, split: 4 }),
-    sharing({ tokens: 72, rowGroups: 2, blocks: 2, units: 0.5, ctas: 1 }),
+    sharing({ tokens: 192, rowGroups: 2, units: 0.5, ctas: 1 }),
   ],
 } as const
 
