@@ -11,6 +11,8 @@ export interface Cell {
 
 const cell = { n: z.number(), k: z.number(), tokens: z.number() }
 const group = z.number().default(0)
+/** The run that a row comes from, where that is not the file's last one. */
+const run = z.object({ date: z.string(), commit: z.string().nullable().optional() }).optional()
 
 const gemmRow = z.object({
   ...cell,
@@ -29,6 +31,7 @@ const gemmRow = z.object({
   registers: z.number().nullable(),
   config: z.record(z.string(), z.unknown()),
   error: z.string().optional(),
+  run,
 })
 
 /** A product as our kernels compute it. */
@@ -43,21 +46,25 @@ const rivalRow = z.object({
   variant: z.string().nullable().default(null),
   us: z.number(),
   usChained: z.number().nullable().default(null),
+  run,
 })
 
 /** A product as others compute it. */
 export type RivalRow = z.infer<typeof rivalRow>
 
-/** Reads rows of our kernels; none where there is no file. */
+/** Reads rows of our kernels, each with the run that it comes from; none where there is no file. */
 export const readGemmRows = (path: string): GemmRow[] => readRows(path, gemmRow)
 
-/** Reads rows of others; none where there is no file. */
+/** The same of others' rows; a file without a date is a rival's own. */
 export const readRivalRows = (path: string): RivalRow[] => readRows(path, rivalRow)
 
-function readRows<T extends z.ZodType>(path: string, row: T): z.infer<T>[] {
+function readRows<T extends typeof gemmRow | typeof rivalRow>(path: string, row: T): z.infer<T>[] {
   if (!existsSync(path)) return []
   try {
-    return z.object({ rows: z.array(row) }).parse(JSON.parse(readFileSync(path, 'utf8'))).rows
+    const { rows, date, commit } = z
+      .object({ date: z.string().optional(), commit: z.string().nullable().optional(), rows: z.array(row) })
+      .parse(JSON.parse(readFileSync(path, 'utf8')))
+    return date === undefined ? rows : rows.map((own) => ({ run: { date, commit }, ...own }))
   } catch (error) {
     const reason = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message
     throw new UsageError(`${path} is no result of this bench (${reason}); remove it or name another file`)

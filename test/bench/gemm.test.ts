@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
@@ -9,8 +9,10 @@ import { spread } from '../../bench/gemm/line-chart.ts'
 import { measureCell } from '../../bench/gemm/measure.ts'
 import { Problem } from '../../bench/gemm/problem.ts'
 import { bestOf, layerBest, rivals } from '../../bench/gemm/rivals.ts'
-import { mergeRows, type RivalRow } from '../../bench/gemm/rows.ts'
+import { type GemmRow, mergeRows, type RivalRow } from '../../bench/gemm/rows.ts'
 import { bestVariants, cudaRunner, torchRunner } from '../../bench/gemm/run-rivals.ts'
+import { Store } from '../../bench/gemm/store.ts'
+import type { ResultHeader } from '../../bench/results.ts'
 import { defaultTiles } from '../../kernels/gemm/mma-tiles.ts'
 import { openEmulator } from '../../runtime/emulator/device.ts'
 import { WrongResult } from '../../runtime/tune/bench.ts'
@@ -52,6 +54,35 @@ async function rejects(promise: Promise<void>, message: RegExp): Promise<void> {
   assert.instance(error, WrongResult)
   assert.match((error as Error).message, message)
 }
+
+test('rows that a run leaves as they were keep the run that they come from', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'quattuor-gemm-'))
+  try {
+    const path = join(folder, 'gemm.json')
+    const row = (tokens: number): GemmRow => ({
+      ...{ format: 'w4a8', group: 0, n: 64, k: 128, tokens, us: tokens + 0.5, usChained: null },
+      ...{ tops: 1, tbPerS: 1, floorUs: 1, registers: 64, config: {} },
+    })
+    const header = (day: number): ResultHeader => ({
+      ...{ command: 'npm run bench:gemm', date: `2026-01-0${day}`, commit: `c${day}`, device: 'GPU' },
+      ...{ cpu: '2 x CPU', driver: null, smClockMHz: null },
+    })
+    const runsOf = (): readonly unknown[] =>
+      JSON.parse(readFileSync(path, 'utf8')).rows.map(({ run }: GemmRow) => run?.commit)
+    for (const [day, tokens] of [
+      [1, [1, 16, 64]],
+      [2, [16, 64]],
+      [3, [64]],
+    ] as const) {
+      const store = new Store(path, join(folder, 'rivals.json'))
+      store.add(tokens.map(row))
+      store.write(header(day))
+    }
+    assert.equal(runsOf(), ['c1', 'c2', undefined])
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
 
 test('a cell is timed and described', async () => {
   const [format] = benchFormats
