@@ -9,8 +9,8 @@ import { bestTiles } from './best-tiles.ts'
 const scratches = new WeakMap<Device, Tensor>()
 
 /**
- * Where CTAs that share the tiles of a product put their sums: one place for all products of a device, which run one after
- * the other. Allocated when first asked for, and freed with the device.
+ * Where products put sums aside, of tiles that CTAs share or of slices of K: one place for all products of a device, which
+ * run one after the other. Allocated when first asked for, and freed with the device.
  */
 export function productScratch(device: Device): Tensor {
   let scratch = scratches.get(device)

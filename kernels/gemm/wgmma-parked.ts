@@ -8,7 +8,8 @@ import type { WgmmaProduct } from './wgmma-product.ts'
  * before wait in device memory, where the L2 cache adds the next ones to them, and nobody waits for that. Behind the last
  * slice `acc` holds the sums of all. Each thread has a place of its own, so that no order among threads is needed.
  *
- * @param isFirst whether the slice is the first, and @param isLast the last, that has columns.
+ * @param isFirst whether the slice is the first that has columns.
+ * @param isLast whether it is the last.
  */
 export function joinSlice(
   g: WgmmaProduct,

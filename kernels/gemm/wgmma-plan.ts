@@ -208,8 +208,8 @@ const FLAG_QUADS = 1024
 const pieceQuads = (t: WgmmaTiles): number => (t.rowGroups * t.blocks * unitRows * t.tokens) / 4
 
 /**
- * Extents of the `scratch` of tiles whose last wave is shared: a piece for each CTA. Zeros before the first launch, and
- * then for launches of any tiles, one after the other.
+ * Extents of the `scratch` of tiles whose last wave is shared, or that `parksSums`: a tile's sums for each CTA. Zeros before
+ * the first launch, and then for launches of any tiles, one after the other.
  */
 export const scratchShape = (t: WgmmaTiles): readonly [number, number] => [
   FLAG_QUADS + t.ctas * pieceQuads(t),

@@ -35,6 +35,9 @@ const rotation = 8
  */
 const powerTokens = 2048
 const restMs = 30
+/** Bursts of each after rests, and replays of a burst, of which the first does not count. */
+const bursts = 2
+const burstReplays = 6
 /** Launches that tell how long one takes. */
 const probe = 3
 
@@ -170,10 +173,10 @@ export class TimedBench implements Bench<Timed> {
   async sampleRested(entries: readonly Timed[]): Promise<number[] | undefined> {
     if (this.#cell!.shape.M < powerTokens) return undefined
     const times = entries.map((): number[] => [])
-    for (let round = 0; round < 2; round++) {
+    for (let round = 0; round < bursts; round++) {
       for (const [i, { replay }] of entries.entries()) {
         await setTimeout(restMs)
-        const [, ...burst] = await this.#timer.time(Array(6).fill(replay))
+        const [, ...burst] = await this.#timer.time(Array(burstReplays).fill(replay))
         times[i]!.push(median(burst))
       }
     }
