@@ -5,10 +5,12 @@ import { type KvConfig, type KvFormatName, kvConfig, kvFormats } from '../format
 export interface PrefillTiles {
   /** CTAs of the persistent grid. */
   readonly ctas: number
-  /** Pages under way from global memory. */
+  /** Blocks (keys or values of a page and head) under way from global memory. */
   readonly rawStages: number
-  /** Units of bytes that the warpgroups multiply. */
+  /** Units of f16 that the warpgroups multiply. */
   readonly stages: number
+  /** Registers of a thread that computes; those that feed share what is left. */
+  readonly registers: number
   /** Whether the warpgroups take turns with the tensor cores. */
   readonly turns: boolean
 }
@@ -32,11 +34,15 @@ export interface PrefillShape {
   readonly Hkv: number
 }
 
-/** Rows of a CTA, query tokens and heads of a group together: two warpgroups of 64. */
-export const tileRows = 128
+/** Warpgroups that compute, each with rows of its own. */
+export const warpgroups = 2
 
-/** Threads of a CTA: two warpgroups of consumers, and one that copies and unpacks. */
-export const prefillThreads = 384
+/** Rows of a warpgroup, and of a CTA: query tokens and heads of a group together. */
+export const groupRows = 64
+export const tileRows = groupRows * warpgroups
+
+/** Threads of a CTA: those that compute, and a warpgroup that copies and unpacks. */
+export const prefillThreads = 128 * (warpgroups + 1)
 
 /** Query heads that share a key/value head. */
 export const groupOf = ({ Hq, Hkv }: PrefillShape): number => Hq / Hkv
@@ -59,8 +65,9 @@ export function prefillConfig(o: PrefillOptions): PrefillConfig {
     Hkv,
     HqD: Hq * D,
     ctas: o.multiprocessors,
-    rawStages: kv === 'kv4' ? 5 : 4,
+    rawStages: kv === 'kv4' ? 12 : 7,
     stages: 2,
+    registers: 216,
     turns: true,
   }
 }
