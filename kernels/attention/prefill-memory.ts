@@ -1,7 +1,5 @@
 import {
   type f16,
-  f16x2,
-  f32,
   type i32,
   makeRing,
   overlay,
@@ -9,12 +7,9 @@ import {
   type Shared,
   shared,
   swizzledTile,
-  type u32,
-  unpack2,
 } from '../../dsl/index.ts'
 import { type KvConfig, PAGE_TOKENS } from '../formats/kv.ts'
-import { VALUES } from '../formats/kv-pages.ts'
-import { groupRows, type PrefillShape, type PrefillTiles, tileRows, warpgroups } from './prefill-shape.ts'
+import { groupRows, type PrefillShape, type PrefillTiles, warpgroups } from './prefill-shape.ts'
 import { TILE_WORDS } from './prefill-tiles.ts'
 
 /** Tokens of a unit, and pages that they lie on. */
@@ -23,43 +18,29 @@ export const unitPages = unitTokens / PAGE_TOKENS
 
 /** The shared memory of a CTA. */
 export interface PrefillMemory {
-  /** Pages as they are in the cache, keys or values of one: [stage, byte]; and their parameters. */
+  /** Blocks as they are in the cache, keys or values of a page: [stage, byte]; and their parameters [stage, 2 · token]. */
   readonly raw: Shared<number>
   readonly rawParams: Shared<f16>
   readonly rawRing: Ring
-  /** The tiles that it has begun: [turn mod 4, word]. */
+  /** The tiles that the CTA has begun: [turn mod `WALK_TILES`, word]. */
   readonly tiles: Shared<i32>
   readonly tileRing: Ring
-  /** Queries of the tile at hand: [warpgroup, 64 columns, row, column]. */
+  /** Queries of the tile at hand: [warpgroup, 64 columns, row, place of a column]. */
   readonly queries: Shared<f16>
   /**
-   * Codes as the f16 that `wgmma` reads: keys [stage, 64 columns, place of a token, column], values [stage, 64 tokens, column,
-   * place of a token].
+   * What codes stand for, for `wgmma`: keys [stage, 64 columns, place of a token, place of a column], values [stage, 64 tokens,
+   * column, place of a token]. Places are those of `placeOfToken` and `placeOfColumn`, swizzled.
    */
   readonly keys: Shared<f16>
   readonly values: Shared<f16>
   /** The same as bytes in a row. */
   readonly keyBytes: Shared<number>
   readonly valueBytes: Shared<number>
-  /**
-   * Scales of keys, or of values, two f16 to a word: [stage, block, lane of four, word], of each sixteen tokens four consecutive ones
-   * a lane, which does not share banks with the three beside it.
-   */
-  readonly scales: Shared<u32>
-  /** The largest value scale of the tokens up to each: [stage, token]. */
-  readonly tops: Shared<f32>
-  /** The step of a unit's integers where all its tokens are seen: [stage]. */
-  readonly steps: Shared<f32>
   readonly keyRing: Ring
   readonly valueRing: Ring
-  /** The state of each row behind the finished splits: reference, scale, and sum of probabilities. */
-  readonly states: Shared<f32>
-  /** The running softmax of each thread's rows: reference and scale of the one and the other, and their sums of probabilities. */
-  readonly references: Shared<f32>
-  readonly totals: Shared<f32>
 }
 
-/** Tiles that the copies may be ahead of what is unpacked, that one included: more than units under way. A power of two. */
+/** Tiles that the copies may be ahead of whoever reads their descriptions, that one included. A power of two. */
 export const WALK_TILES = 4
 
 /** Warps that unpack. */
@@ -72,36 +53,36 @@ export const pitch = 2 * tileColumns
 /** Tiles beside each other that hold so many columns. */
 export const tilesOf = (columns: number): number => Math.ceil(columns / tileColumns)
 
+/**
+ * Where a token lies among sixteen: a lane's accumulators of scores, 2t, 2t + 1, 8 + 2t and 8 + 2t + 1, are then its tokens 4t,
+ * 4t + 2, 4t + 1 and 4t + 3, which a word of values holds, and which are the fragments of the next product.
+ */
+export const placeOfToken = (token: i32): i32 => 8 * (token & 1) + 2 * (token >>> 2) + ((token >>> 1) & 1)
+
+/** Where a column lies among sixteen of a key, or of a query: even ones first, as they are unpacked from words. */
+export const placeOfColumn = (column: i32): i32 => 8 * (column & 1) + (column >>> 1)
+
 export function makeMemory(t: PrefillTiles, { D }: PrefillShape, kv: KvConfig): PrefillMemory {
   const keys = shared<f16>('f16', swizzledTile([t.stages, tilesOf(D), unitTokens, tileColumns], 'f16'))
   const values = shared<f16>('f16', swizzledTile([t.stages, tilesOf(unitTokens), D, tileColumns], 'f16'))
+  const unpacked = { stages: t.stages, producers: unpackers, consumers: 4 * warpgroups, sharers: 1 }
   return {
     raw: shared<number>('u8', [t.rawStages, kv.PB]),
     rawParams: shared<f16>('f16', [t.rawStages, 2 * PAGE_TOKENS]),
     rawRing: makeRing({ stages: t.rawStages, producers: 1, consumers: unpackers, sharers: 1 }),
     tiles: shared<i32>('i32', [WALK_TILES, TILE_WORDS]),
-    tileRing: makeRing({ stages: WALK_TILES, producers: 1, consumers: 4 * warpgroups, sharers: 1 }),
+    tileRing: makeRing({
+      stages: WALK_TILES,
+      producers: 1,
+      consumers: unpackers + 4 * warpgroups,
+      sharers: 1,
+    }),
     queries: shared<f16>('f16', swizzledTile([warpgroups, tilesOf(D), groupRows, tileColumns], 'f16')),
     keys,
     values,
     keyBytes: overlay<number>(keys, 'u8', [t.stages * tilesOf(D) * unitTokens * pitch]),
     valueBytes: overlay<number>(values, 'u8', [t.stages * tilesOf(unitTokens) * D * pitch]),
-    scales: shared<u32>('u32', [t.stages, 2, 4, unitTokens / 8 + 4]),
-    tops: shared<f32>('f32', [t.stages, unitTokens]),
-    steps: shared<f32>('f32', [t.stages, 1]),
-    keyRing: makeRing({ stages: t.stages, producers: unpackers, consumers: 4 * warpgroups, sharers: 1 }),
-    valueRing: makeRing({ stages: t.stages, producers: unpackers, consumers: 4 * warpgroups, sharers: 1 }),
-    states: shared<f32>('f32', [tileRows, 4]),
-    references: shared<f32>('f32', [128 * warpgroups, 4]),
-    totals: shared<f32>('f32', [128 * warpgroups, 2]),
+    keyRing: makeRing(unpacked),
+    valueRing: makeRing(unpacked),
   }
-}
-
-/** The scale in a word of parameters. */
-export const scaleOf = (word: u32): f32 => f32(unpack2(f16x2.bits(word))[0])
-
-/** The scale of the values of one of a unit's tokens. */
-export function scaleAt(m: PrefillMemory, stage: i32, token: i32): f32 {
-  const word = m.scales.at(stage, VALUES, (token >>> 2) & 3, 2 * (token >>> 4) + ((token >>> 1) & 1))
-  return scaleOf((token & 1) === 1 ? word >>> 16 : word)
 }
