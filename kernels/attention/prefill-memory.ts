@@ -18,7 +18,10 @@ export const unitPages = unitTokens / PAGE_TOKENS
 
 /** The shared memory of a CTA. */
 export interface PrefillMemory {
-  /** Blocks as they are in the cache, keys or values of a page: [stage, byte]; and their parameters [stage, 2 · token]. */
+  /**
+   * A unit's keys, or its values, as they are in the cache, page after page: [stage, byte]; and their parameters, scale and minimum
+   * of each token: [stage, 2 · token].
+   */
   readonly raw: Shared<number>
   readonly rawParams: Shared<f16>
   readonly rawRing: Ring
@@ -29,7 +32,8 @@ export interface PrefillMemory {
   readonly queries: Shared<f16>
   /**
    * What codes stand for, for `wgmma`: keys [stage, 64 columns, place of a token, place of a column], values [stage, 64 tokens,
-   * column, place of a token]. Places are those of `placeOfToken` and `placeOfColumn`, swizzled.
+   * column, place of a token]. Places are those of `placeOfToken` and `placeOfColumn`, but of values of a unit's second half odd
+   * tokens have the first eight places of sixteen: fewer banks are then shared.
    */
   readonly keys: Shared<f16>
   readonly values: Shared<f16>
@@ -67,8 +71,8 @@ export function makeMemory(t: PrefillTiles, { D }: PrefillShape, kv: KvConfig): 
   const values = shared<f16>('f16', swizzledTile([t.stages, tilesOf(unitTokens), D, tileColumns], 'f16'))
   const unpacked = { stages: t.stages, producers: unpackers, consumers: 4 * warpgroups, sharers: 1 }
   return {
-    raw: shared<number>('u8', [t.rawStages, kv.PB]),
-    rawParams: shared<f16>('f16', [t.rawStages, 2 * PAGE_TOKENS]),
+    raw: shared<number>('u8', [t.rawStages, unitPages * kv.PB]),
+    rawParams: shared<f16>('f16', [t.rawStages, 2 * unitTokens]),
     rawRing: makeRing({ stages: t.rawStages, producers: 1, consumers: unpackers, sharers: 1 }),
     tiles: shared<i32>('i32', [WALK_TILES, TILE_WORDS]),
     tileRing: makeRing({

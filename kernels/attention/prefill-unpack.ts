@@ -5,228 +5,238 @@ import {
   consumerCursor,
   each,
   f16x2,
-  f32,
   fenceAsync,
-  highNibbles,
-  i32,
-  idiv,
+  fma,
+  type i32,
   laneIdx,
   loadWords,
-  lowNibbles,
+  permuteBytes,
   producerCursor,
+  type Ring,
   range,
+  regs,
   release,
-  shuffle,
-  shuffleUp,
-  store,
   storeWords,
   syncWarp,
-  threadIdx,
-  type u32,
-  unpack2,
+  u32,
   unroll,
   waitEmpty,
   waitFull,
   warpIdx,
 } from '../../dsl/index.ts'
-import { kvFormats, PAGE_TOKENS } from '../formats/kv.ts'
+import { kvFormats } from '../formats/kv.ts'
 import { quadSwizzle } from '../formats/kv-pages.ts'
-import { UNIT, valueRate, valueStep } from './arithmetic.ts'
-import { beginWalk, copyNext } from './prefill-copies.ts'
-import {
-  KEY_MIN,
-  KEY_SCALE,
-  type PrefillMemory,
-  pitch,
-  TOP,
-  unitPages,
-  VALUE_MIN,
-  VALUE_SCALE,
-  WALK_TILES,
-  WEIGHT,
-} from './prefill-memory.ts'
+import { type PrefillMemory, pitch, placeOfToken, tilesOf, unitTokens, unpackers } from './prefill-memory.ts'
 import type { PrefillConfig } from './prefill-shape.ts'
 import { loadTile, tileOf } from './prefill-tiles.ts'
-import type { PrefillArguments } from './prefill-wgmma.ts'
 
-/**
- * The warpgroup that feeds the others. One thread keeps the copy engine fetching pages, some units ahead. All 128 make
- * of a unit's codes the tiles that `wgmma` reads, a byte a code, and of its parameters what the softmax
- * multiplies with.
- */
-export function feed(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
-  const isCopier = (threadIdx.x & 127) === 0
-  const walk = beginWalk(a, c, m, isCopier)
+/** The warps that make of a unit's codes the tiles that `wgmma` reads, f16 of code · scale + minimum, rounded once. */
+export function feed(c: PrefillConfig, m: PrefillMemory): void {
+  const turn = consumerCursor(0)
   const from = consumerCursor(0)
   /** Keys and values have the same places in their rings. */
   const to = producerCursor()
-  let turn: i32 = 0
-  for (;;) {
+  /** Has a unit's keys or values unpacked. */
+  const unpackPart = (ring: Ring, unpack: (from: i32, to: i32) => void): void => {
     waitFull(m.rawRing, from)
-    const tile = tileOf(loadTile(m.tiles, turn & (WALK_TILES - 1)))
+    waitEmpty(ring, to)
+    unpack(from.stage, to.stage)
+    fenceAsync()
+    syncWarp()
+    if (laneIdx === 0) arrive(ring.full, to.stage)
+    release(m.rawRing, from.stage)
+    advance(from, m.rawRing, 1)
+  }
+  for (;;) {
+    waitFull(m.tileRing, turn)
+    const tile = tileOf(loadTile(m.tiles, turn.stage))
+    syncWarp()
+    release(m.tileRing, turn.stage)
+    advance(turn, m.tileRing, 1)
     if (tile.tokens === 0) break
     for (const unit of range(tile.firstUnit, tile.lastUnit + 1)) {
-      const stages = each(unitPages, () => {
-        waitFull(m.rawRing, from)
-        const { stage } = from
-        advance(from, m.rawRing, 1)
-        return stage
-      })
+      const live = tile.context - unit * unitTokens
       // Keys first: products of scores are a unit ahead of those of values.
-      waitEmpty(m.keyRing, to)
-      unpackKeys(c, m, stages, to.stage)
-      fenceAsync()
-      syncWarp()
-      if (laneIdx === 0) arrive(m.keyRing.full, to.stage)
-      waitEmpty(m.valueRing, to)
-      unpackParams(m, stages, to.stage, tile.context - unit * UNIT)
-      unpackValues(c, m, stages, to.stage)
-      fenceAsync()
-      syncWarp()
-      if (laneIdx === 0) arrive(m.valueRing.full, to.stage)
+      unpackPart(m.keyRing, (from, to) => unpackKeys(c, m, from, to, live))
+      unpackPart(m.valueRing, (from, to) => unpackValues(c, m, from, to, live))
       advance(to, m.valueRing, 1)
-      for (const stage of stages) release(m.rawRing, stage)
-      if (isCopier) copyNext(a, c, m, walk)
-      syncWarp()
     }
-    turn += 1
   }
 }
 
-/**
- * Where a token's keys lie: inside of 16 rows so that a lane's accumulators are four consecutive tokens, which makes them
- * the fragments of the second product.
- */
-const placeOf = (token: i32): i32 =>
-  (token & ~15) + 8 * ((token >>> 1) & 1) + 2 * ((token >>> 2) & 3) + (token & 1)
+/** The calling warp, of those that unpack. */
+const unpacker = (): i32 => (warpIdx & 3) - 1
 
-/** Keys: 16 bytes of a token become one chunk of its row, or two where a byte holds two codes. */
-function unpackKeys(c: PrefillConfig, m: PrefillMemory, stages: readonly i32[], to: i32): void {
+/** Parameters of tokens, the first of which is `first`, without those past the end, which may be anything. */
+function liveParams(words: readonly u32[], first: i32, live: i32): u32[] {
+  const params = words.map((word) => u32(word))
+  if (live < unitTokens) {
+    for (const i of unroll(params.length)) if (first + i >= live) params[i] = 0
+  }
+  return params
+}
+
+/** Scales and minima of two codes, which lie side by side. */
+interface Affine {
+  readonly scales: f16x2
+  readonly minima: f16x2
+}
+
+/** Those of two tokens, from their parameters. */
+const affineOf = (first: u32, second: u32): Affine => ({
+  scales: f16x2.bits(permuteBytes(first, second, 0x5410)),
+  minima: f16x2.bits(permuteBytes(first, second, 0x7632)),
+})
+
+/** -1024 and -64 as f16, twice. */
+const LESS_1024 = 0xe400e400
+const LESS_64 = 0xd400d400
+
+/**
+ * What a word's codes stand for, two to a word: those of its first and third byte, or with `odd` of its second and fourth. With 4 bits
+ * the lower and the upper halves of them.
+ */
+function valuesOf(c: PrefillConfig, word: u32, odd: i32, { scales, minima }: Affine): u32[] {
+  /** `code` has 1024 or 64 added, in the lowest bits of an f16. */
+  const value = (code: u32, less: number) =>
+    u32.bits(fma(f16x2.bits(code) + f16x2.bits(u32(less)), scales, minima))
+  if (kvFormats[c.kv].bits === 8)
+    return [value(permuteBytes(word, 0x64646464, u32(0x4240 + 0x101 * odd)), LESS_1024)]
+  const moved = odd === 1 ? word >>> 8 : word
+  return [
+    value((moved & 0x000f000f) | 0x64006400, LESS_1024),
+    value((moved & 0x00f000f0) | 0x54005400, LESS_64),
+  ]
+}
+
+/** Which of eight tokens a lane unpacks, which of four or eight chunks of it, and whether the odd columns first. */
+interface KeyLane {
+  readonly token: i32
+  readonly near: i32
+  readonly swap: i32
+}
+
+/**
+ * Eight lanes that load or store together meet eight different groups of banks: with codes of 4 bits they have two chunks of four
+ * tokens, even ones and odd ones, whose places differ in their lowest two bits.
+ */
+function nibbleLanes(): KeyLane {
+  const phase = laneIdx >>> 3
+  const place = (laneIdx >>> 1) & 3
+  return {
+    token: 2 * place + ((place & 1) ^ (phase >>> 1)),
+    near: (laneIdx & 1) + 2 * ((place >>> 1) ^ (phase & 1)),
+    swap: 0,
+  }
+}
+
+/** With codes of 8 bits four chunks of two tokens, one even and one odd, whose places differ by two. */
+function byteLanes(): KeyLane {
+  const pair = 2 * (laneIdx >>> 3)
+  const swap = (laneIdx >>> 2) & 1
+  return { token: (swap === 1 ? pair + 5 : pair) & 7, near: laneIdx & 3, swap }
+}
+
+/**
+ * Keys: 16 bytes of a token become chunks of eight f16 of its row: the even ones of four words, and the odd ones. A warp takes
+ * sixteen tokens and four chunks at a time.
+ */
+function unpackKeys(c: PrefillConfig, m: PrefillMemory, from: i32, to: i32, live: i32): void {
   const { bits } = kvFormats[c.kv]
   const rowBytes = (c.D * bits) / 8
   const chunks = rowBytes / 16
-  const thread = threadIdx.x & 127
-  // Threads take chunks in their order, or a token each where the chunks of a token do not divide them evenly.
-  const byChunk = 128 % chunks === 0
-  const first = byChunk ? idiv(thread, chunks) : thread
-  const place = placeOf(first)
-  // Places repeat after 16 tokens, and swizzles after eight places.
-  const firstPlace = (to * UNIT + place) * pitch
-  const put = (row: number, chunk: i32, words: readonly u32[]): void => {
-    const at = firstPlace + (((bits === 4 ? 2 * chunk : chunk) ^ (place & 7)) << 4) + row * pitch
-    if (bits === 4) {
-      storeWords(m.keyBytes, [at], words.map(lowNibbles))
-      storeWords(m.keyBytes, [at ^ 16], words.map(highNibbles))
-    } else storeWords(m.keyBytes, [at], words)
-  }
-  for (const turn of unroll(chunks)) {
-    if (byChunk) {
-      const row = (turn * 128) / chunks
-      const inPage = first + (row % PAGE_TOKENS)
-      const stage = stages[Math.floor(row / PAGE_TOKENS)]!
-      put(row, thread % chunks, loadWords(m.raw, [stage, inPage * rowBytes + 16 * (thread % chunks)], 4))
-    } else {
-      const stage = stageOf(stages, first)
-      put(0, i32(turn), loadWords(m.raw, [stage, (first & (PAGE_TOKENS - 1)) * rowBytes + 16 * turn], 4))
-    }
-  }
-}
-
-/** The stage of a token's page. */
-const stageOf = (stages: readonly i32[], token: i32): i32 => (token < PAGE_TOKENS ? stages[0]! : stages[1]!)
-
-/**
- * Values: a word is four tokens of a column already. A thread takes sixteen tokens of four columns, which it stores as chunks
- * of the columns' rows; with 4 bits also those of the four columns half a row further.
- */
-function unpackValues(c: PrefillConfig, m: PrefillMemory, stages: readonly i32[], to: i32): void {
-  const { bits } = kvFormats[c.kv]
-  const quadBytes = (c.D * bits) / 2
-  const items = (UNIT / 16) * (quadBytes / 16)
-  for (const turn of unroll(ceilDiv(items, 128))) {
-    const item = (threadIdx.x & 127) + 128 * turn
-    if (items % 128 === 0 || item < items) {
-      const sixteen = item & 7
-      // Lanes that load together differ in columns as quads are swizzled: two of eight meet the same banks, and none that store.
-      const chunk = (item >>> 3) ^ quadSwizzle(c.D, sixteen)
-      const from = c.PB + ((4 * sixteen) & 15) * quadBytes
-      const stage = stageOf(stages, 16 * sixteen)
-      const quads = each(4, (i) =>
-        loadWords(m.raw, [stage, from + i * quadBytes + ((chunk ^ quadSwizzle(c.D, i32(i))) << 4)], 4),
-      )
-      const first = (to * c.D + 4 * chunk) * pitch
-      const place = sixteen ^ (4 * (chunk & 1))
-      for (const column of unroll(4)) {
-        const words = quads.map((quad) => quad[column]!)
-        const at = first + column * pitch + ((place ^ column) << 4)
-        if (bits === 4) {
-          storeWords(m.valueBytes, [at], words.map(lowNibbles))
-          storeWords(m.valueBytes, [at + (c.D / 2) * pitch], words.map(highNibbles))
-        } else storeWords(m.valueBytes, [at], words)
-      }
-    }
-  }
-}
-
-/** Scales and minima as the softmax wants them, four tokens a lane; of tokens past the end, zeros. */
-function unpackParams(m: PrefillMemory, stages: readonly i32[], to: i32, live: i32): void {
-  const first = 4 * laneIdx
-  const stage = stageOf(stages, first)
-  const pairs = (block: i32) => {
-    const words = loadWords(m.rawParams, [stage, 2 * PAGE_TOKENS * block + 2 * (first & 63)], 4)
-    return words.map((word, i) => {
-      const [scale, min] = unpack2(f16x2.bits(word))
-      const isLive = first + i < live
-      return { scale: isLive ? f32(scale) : f32(0), min: isLive ? f32(min) : f32(0) }
+  /** Chunks of f16 that one of bytes becomes. */
+  const parts = bits === 4 ? 4 : 2
+  const { token, near, swap } = bits === 4 ? nibbleLanes() : byteLanes()
+  const place = placeOfToken(token)
+  const slot = (((parts * near) & 7) + swap) ^ (place & 7)
+  const sixteens = unitTokens / 16
+  const items = sixteens * ceilDiv(chunks, 4)
+  const tokenOf = (item: i32, turn: number): i32 => 16 * (item & (sixteens - 1)) + token + 8 * turn
+  // Tokens whose rows begin in the same bank take different halves of them.
+  const chunkOf = (item: i32): i32 => near + 4 * ((item >>> 3) ^ (chunks === 8 ? swap : 0))
+  /** The words of two tokens, and behind them their parameters. */
+  const words = each(2, () => regs(5, u32(0)))
+  const fetch = (item: i32, turn: number): void => {
+    const row = tokenOf(item, turn)
+    const chunk = chunks % 4 === 0 ? chunkOf(item) : Math.min(chunkOf(item), chunks - 1)
+    const raw = loadWords(m.raw, [from, row * rowBytes + 16 * chunk], 4)
+    ;[...raw, ...loadWords(m.rawParams, [from, 2 * row], 1)].forEach((word, i) => {
+      words[turn]![i] = word
     })
   }
-  const put = (row: number, values: readonly f32[]) => store(m.params, [to, row, first], values)
-  // The first warp has the thread that copies pages, which takes as long as any of these.
-  const role = warpIdx & 3
-  if (role === 1) {
-    const keys = pairs(0)
-    put(
-      KEY_SCALE,
-      keys.map(({ scale }) => scale),
-    )
-    put(
-      KEY_MIN,
-      keys.map(({ min }) => min),
-    )
-  } else if (role > 1) {
-    const values = pairs(1)
-    const scales = values.map(({ scale }) => scale)
-    if (role === 2) {
-      put(VALUE_SCALE, scales)
-      put(
-        VALUE_MIN,
-        values.map(({ min }) => min),
-      )
-    } else {
-      const tops = prefixMax(scales)
-      put(TOP, tops)
-      const top = shuffle(tops[3]!, 31)
-      const perStep = valueRate(top)
-      put(
-        WEIGHT,
-        scales.map((scale) => scale * perStep),
-      )
-      if (laneIdx === 0) m.steps.put(valueStep(top), to, 0)
+  for (const turn of unroll(2)) fetch(unpacker(), turn)
+  for (const item of range(unpacker(), items, unpackers)) {
+    const next = item + unpackers < items ? item + unpackers : item
+    const chunk = chunkOf(item)
+    const row = 16 * (item & (sixteens - 1)) + place
+    const at = ((to * tilesOf(c.D) + ((parts * chunk) >>> 3)) * unitTokens + row) * pitch
+    for (const turn of unroll(2)) {
+      const [param] = liveParams(words[turn]!.slice(4), tokenOf(item, turn), live)
+      const affine = affineOf(param!, param!)
+      if (chunks % 4 === 0 || chunk < chunks) {
+        for (const i of unroll(2)) {
+          const values = words[turn]!.slice(0, 4).map((word) => valuesOf(c, word, i ^ swap, affine))
+          for (const upper of unroll(parts / 2)) {
+            // Eight tokens further places are four rows further, and chunks of rows are swizzled otherwise.
+            const to16 = slot ^ (4 * turn + 2 * upper + i)
+            const four = values.map((pair) => pair[upper]!)
+            storeWords(m.keyBytes, [at + 4 * pitch * turn + (to16 << 4)], four)
+          }
+        }
+      }
+      fetch(next, turn)
     }
   }
 }
 
-/** The largest of all values up to each, four to a lane; values are not negative. */
-function prefixMax(values: readonly f32[]): f32[] {
-  const tops: f32[] = []
-  values.forEach((value, i) => {
-    tops.push(i === 0 ? value : Math.max(tops[i - 1]!, value))
+/**
+ * Values: a word is four tokens of a column already. A thread takes sixteen tokens of two columns, which it stores as two chunks
+ * of the columns' rows; with 4 bits also those of the two columns half a row further.
+ */
+function unpackValues(c: PrefillConfig, m: PrefillMemory, from: i32, to: i32, live: i32): void {
+  const { bits } = kvFormats[c.kv]
+  const quadBytes = (c.D * bits) / 2
+  const sixteen = laneIdx & 7
+  const half = sixteen >>> 2
+  // Lanes that load together differ in columns as quads are swizzled, and in halves of the unit.
+  const near = (laneIdx >>> 3) ^ quadSwizzle(c.D, sixteen) ^ half
+  // Lanes of the one half store even tokens where those of the other store odd ones.
+  const slot = (2 * (sixteen & 3) + half) ^ (4 * (near & 1))
+  /** Of even and of odd tokens, in each four. */
+  const affines = each(4, (i) => {
+    const token = 16 * sixteen + 4 * i
+    const words = loadWords(m.rawParams, [from, 2 * token], 4)
+    const [first, second, third, fourth] = liveParams(words, token, live)
+    return [affineOf(first!, third!), affineOf(second!, fourth!)]
   })
-  let upTo: f32 = tops[3]!
-  for (const step of unroll(5)) {
-    const lower = shuffleUp(upTo, 2 ** step)
-    upTo = Math.max(upTo, lower)
+  const items = quadBytes / 32
+  const chunkOf = (item: i32): i32 => (4 * (item >>> 1)) ^ near
+  const columnsOf = (item: i32): i32 => 2 * ((item & 1) ^ half)
+  /** Two columns of the four quads. */
+  const wordsOf = (item: i32): u32[] =>
+    each(4, (i) => {
+      const chunk = chunkOf(item) ^ quadSwizzle(c.D, i)
+      return loadWords(m.raw, [from, (4 * sixteen + i) * quadBytes + 16 * chunk + 4 * columnsOf(item)], 2)
+    }).flat()
+  // Whoever has most of the keys has the fewest of these.
+  const begin = (unpacker() + 1) % unpackers
+  const words = wordsOf(begin)
+  for (const item of range(begin, items, unpackers)) {
+    // The next item's words are on their way while one's are unpacked.
+    const quads = words.map((word) => u32(word))
+    wordsOf(item + unpackers < items ? item + unpackers : item).forEach((word, i) => {
+      words[i] = word
+    })
+    const row = (to * tilesOf(unitTokens) + half) * c.D + 4 * chunkOf(item) + columnsOf(item)
+    for (const column of unroll(2))
+      for (const odd of unroll(2)) {
+        const values = each(4, (i) => valuesOf(c, quads[2 * i + column]!, odd, affines[i]![odd]!))
+        const place = (slot ^ odd ^ column ^ columnsOf(item)) << 4
+        for (const upper of unroll(bits === 4 ? 2 : 1)) {
+          const four = values.map((pair) => pair[upper]!)
+          storeWords(m.valueBytes, [(row + column + upper * (c.D / 2)) * pitch + place], four)
+        }
+      }
   }
-  const before = shuffleUp(upTo, 1)
-  return tops.map((top) => (laneIdx === 0 ? top : Math.max(top, before)))
 }
