@@ -1,4 +1,5 @@
 import type { ModelConfig } from '../checkpoint/config.ts'
+import { LOG2E } from '../dsl/math.ts'
 import { SPLIT } from '../kernels/attention/arithmetic.ts'
 import { decodeAttention } from '../kernels/attention/decode.ts'
 import { decodeConfig } from '../kernels/attention/decode-shape.ts'
@@ -187,7 +188,7 @@ export class Attention {
           ...{ q, pages, window, out: attended },
           ...cache.layers[layer]!,
           ...lists,
-          scale: this.#scale(),
+          scale: this.#scale() * LOG2E,
         }),
     )
   }

@@ -1,112 +1,67 @@
 import {
-  bf16x2,
-  f16x2,
   f32,
+  fenceAsync,
   type In,
-  i32,
-  laneIdx,
+  idiv,
   loadWords,
-  shuffleXor,
+  namedBarrier,
+  packF16,
+  permuteBytes,
+  storeWords,
+  threadIdx,
   u32,
-  unpack2,
   unroll,
+  warpgroupIdx,
 } from '../../dsl/index.ts'
-import { queryRate, queryStep, splitProbabilities } from './arithmetic.ts'
-import { groupOf, type PrefillConfig, type PrefillShape } from './prefill-shape.ts'
-import { laneRows, type QueryRows } from './prefill-softmax.ts'
+import { type PrefillMemory, tileColumns } from './prefill-memory.ts'
+import { groupOf, groupRows, type PrefillConfig } from './prefill-shape.ts'
 import { type PrefillTile, tokenOfRow } from './prefill-tiles.ts'
 
 export interface QueryArguments {
   readonly q: In<number, 'T HqD'>
-  readonly scale: f32
-  readonly window: i32
 }
 
-/** Words of a lane's queries. */
-export const queryWords = ({ D }: PrefillShape): number => D / 4
-
-/** Where the words of a part begin: the upper bytes of queries, or the lower. Four words are A's registers of 32 columns. */
-export const partOfQuery = ({ D }: PrefillShape, part: 'high' | 'low'): number =>
-  part === 'high' ? 0 : D / 8
+/** Columns that a thread takes at a time. */
+const COLUMNS = 16
 
 /**
- * Where a word of a lane's four columns of sixteen is, of row `r`: of the part 0 or 1 once they are rounded, before that of
- * the columns' first or second half.
+ * Stores a warpgroup's queries of a tile as f16 where `wgmma` reads them, columns in the order of the keys' tiles: of each
+ * sixteen the even ones, then the odd ones. Called by the whole warpgroup, whose scores of the tile before have been computed.
  */
-const wordAt = (c: PrefillShape, sixteen: number, word: number, r: number): number =>
-  (word * c.D) / 8 + 4 * (sixteen >> 1) + 2 * (sixteen & 1) + r
-
-/** Loads the queries of the rows `row` and `row` + 8, by the lanes that multiply them. */
-export function loadQueries(
-  dst: u32[],
-  a: QueryArguments,
-  c: PrefillConfig,
-  tile: PrefillTile,
-  row: i32,
-): void {
+export function storeQueries(m: PrefillMemory, a: QueryArguments, c: PrefillConfig, tile: PrefillTile): void {
   const group = groupOf(c)
-  for (const r of unroll(laneRows)) {
-    const head = tile.kvHead * group + ((row + 8 * r) % group)
-    const token = tile.token + tokenOfRow(c, tile, row + 8 * r)
-    for (const i of unroll(c.D / 16)) {
-      const pair = loadWords(a.q, [token, head * c.D + 16 * i + 4 * (laneIdx & 3)], 2)
-      for (const word of unroll(2)) dst[wordAt(c, i, word, r)] = pair[word]!
-    }
+  const thread = threadIdx.x & 127
+  // Eight lanes that store together have eight rows, whose chunks meet different banks.
+  const row = thread & (groupRows - 1)
+  const inTile = groupRows * warpgroupIdx + row
+  const token = tile.token + tokenOfRow(c, tile, inTile)
+  const head = tile.kvHead * group + (inTile - idiv(inTile, group) * group)
+  for (const i of unroll(c.D / (2 * COLUMNS))) {
+    const column = COLUMNS * (2 * i + idiv(thread, groupRows))
+    const words = [0, 8].flatMap((half) => loadWords(a.q, [token, head * c.D + column + half], 4))
+    const pairs = (isOdd: boolean): u32[] =>
+      [0, 2, 4, 6].map((word) => pairOf(c, words[word]!, words[word + 1]!, isOdd))
+    const panel = idiv(column, tileColumns)
+    const at = column - panel * tileColumns
+    storeWords(m.queries, [warpgroupIdx, panel, row, at], pairs(false))
+    storeWords(m.queries, [warpgroupIdx, panel, row, at + 8], pairs(true))
   }
+  fenceAsync()
+  namedBarrier(QUERIES + warpgroupIdx, 128)
 }
 
-/** Rounds them to integers of two bytes, in place. */
-export function roundQueries(
-  rows: QueryRows,
-  words: u32[],
-  a: QueryArguments,
-  c: PrefillConfig,
-  tile: PrefillTile,
-  row: i32,
-): void {
-  for (const r of unroll(laneRows)) {
-    const valuesOf = (i: number): f32[] =>
-      [0, 1].flatMap((word) => halvesOf(c, words[wordAt(c, i, word, r)]!))
-    let top = f32(0)
-    for (const i of unroll(c.D / 16)) for (const x of valuesOf(i)) top = Math.max(top, Math.abs(x))
-    top = Math.max(top, shuffleXor(top, 1))
-    top = Math.max(top, shuffleXor(top, 2))
-    const rate = queryRate(top)
-    let sum: i32 = -Math.imul(c.D / 4, CODE_ZERO)
-    for (const i of unroll(c.D / 16)) {
-      const codes = valuesOf(i).map((x) => i32.bits(x * rate + CODE_BIAS))
-      sum = codes.reduce((x, y) => x + y, sum)
-      const [x, y, z, w] = codes.map((code) => u32((code << 1) + 128))
-      const { high, low } = splitProbabilities([x!, y!, z!, w!])
-      words[wordAt(c, i, 0, r)] = high
-      words[wordAt(c, i, 1, r)] = lowBytes(low)
-    }
-    sum = sum + shuffleXor(sum, 1)
-    sum = sum + shuffleXor(sum, 2)
-    rows.step[r] = queryStep(top, a.scale)
-    rows.sum[r] = f32(sum)
-    rows.last[r] = tile.position + tokenOfRow(c, tile, row + 8 * r)
-  }
+/** The first of the barriers at which warpgroups see their queries stored. */
+const QUERIES = 3
+
+/** Even or odd elements of two words, as f16. */
+function pairOf(c: PrefillConfig, first: u32, second: u32, isOdd: boolean): u32 {
+  if (c.dtype === 'f16') return permuteBytes(first, second, isOdd ? 0x7632 : 0x5410)
+  const elementOf = (word: u32) => f32.bits(isOdd ? word & 0xffff0000 : word << 16)
+  return u32.bits(packF16(finite(elementOf(first)), finite(elementOf(second))))
 }
 
-/**
- * Integers are made by adding this: they are then the lower bits of a float (`queryCode`, without the unit that converts). Its
- * own bits.
- */
-const CODE_BIAS = 1.5 * 2 ** 23
-const CODE_ZERO = 0x4b400000
+/** The largest f16. */
+const LARGEST = 65504
 
-/**
- * Four signed bytes from 128 + twice each: halved, and less 64. Of a code plus 64, twice, the second byte is what `splitQuery`
- * calls high, and the first becomes the low one.
- */
-function lowBytes(doubled: u32): u32 {
-  const bytes = ((doubled >>> 1) & 0x7f7f7f7f) ^ 0x40404040
-  return bytes | ((bytes & 0x40404040) << 1)
-}
-
-/** The two elements of a word. */
-function halvesOf(c: PrefillConfig, word: u32): f32[] {
-  const pair = c.dtype === 'f16' ? unpack2(f16x2.bits(word)) : unpack2(bf16x2.bits(word))
-  return [f32(pair[0]), f32(pair[1])]
-}
+/** A number that is an f16 when it is rounded, and not infinite. */
+const finite = (x: f32): f32 => Math.min(Math.max(x, -LARGEST), LARGEST)

@@ -5,7 +5,7 @@ import { type KvConfig, type KvFormatName, kvConfig, kvFormats } from '../format
 export interface PrefillTiles {
   /** CTAs of the persistent grid. */
   readonly ctas: number
-  /** Blocks (keys or values of a page and head) under way from global memory. */
+  /** Keys, or values, of units under way from global memory. */
   readonly rawStages: number
   /** Units of f16 that the warpgroups multiply. */
   readonly stages: number
@@ -65,7 +65,7 @@ export function prefillConfig(o: PrefillOptions): PrefillConfig {
     Hkv,
     HqD: Hq * D,
     ctas: o.multiprocessors,
-    rawStages: kv === 'kv4' ? 12 : 7,
+    rawStages: kv === 'kv4' ? 6 : 4,
     stages: 2,
     registers: 216,
     turns: true,

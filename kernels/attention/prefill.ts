@@ -4,7 +4,7 @@ import { prefillWgmma } from './prefill-wgmma.ts'
 
 /**
  * Causal attention of many query tokens over a paged cache, from the list of tiles that the step's plan has: sequences of
- * any number of query tokens behind any number of cached ones. A row's bits are those that the decode kernel gives.
+ * any number of query tokens behind any number of cached ones. A row's bits depend on its own query and context alone.
  */
 export const prefillAttention = kernel(
   import.meta.url,
@@ -21,7 +21,7 @@ export const prefillAttention = kernel(
       pages: In<i32, 'B MaxPages'>
       tiles: In<i32, 'Tiles 8'>
       tileCount: In<i32, '1'>
-      /** Factor of the scores, usually 1/√D. */
+      /** What takes scores to units of log2: usually log2(e)/√D. */
       scale: f32
       /** Tokens that a query sees, itself included. */
       window: i32
