@@ -14,8 +14,8 @@ import {
   producerCursor,
   type Ring,
   range,
-  regs,
   release,
+  shuffle,
   storeWords,
   syncWarp,
   u32,
@@ -36,6 +36,7 @@ export function feed(c: PrefillConfig, m: PrefillMemory): void {
   const from = consumerCursor(0)
   /** Keys and values have the same places in their rings. */
   const to = producerCursor()
+  const biases = loadBiases()
   /** Has a unit's keys or values unpacked. */
   const unpackPart = (ring: Ring, unpack: (from: i32, to: i32) => void): void => {
     waitFull(m.rawRing, from)
@@ -55,10 +56,10 @@ export function feed(c: PrefillConfig, m: PrefillMemory): void {
     advance(turn, m.tileRing, 1)
     if (tile.tokens === 0) break
     for (const unit of range(tile.firstUnit, tile.lastUnit + 1)) {
-      const live = tile.context - unit * unitTokens
       // Keys first: products of scores are a unit ahead of those of values.
-      unpackPart(m.keyRing, (from, to) => unpackKeys(c, m, from, to, live))
-      unpackPart(m.valueRing, (from, to) => unpackValues(c, m, from, to, live))
+      unpackPart(m.keyRing, (from, to) => unpackKeys(c, m, biases, from, to))
+      const live = tile.context - unit * unitTokens
+      unpackPart(m.valueRing, (from, to) => unpackValues(c, m, biases, from, to, live))
       advance(to, m.valueRing, 1)
     }
   }
@@ -67,14 +68,32 @@ export function feed(c: PrefillConfig, m: PrefillMemory): void {
 /** The calling warp, of those that unpack. */
 const unpacker = (): i32 => (warpIdx & 3) - 1
 
-/** Parameters of tokens, the first of which is `first`, without those past the end, which may be anything. */
-function liveParams(words: readonly u32[], first: i32, live: i32): u32[] {
-  const params = words.map((word) => u32(word))
-  if (live < unitTokens) {
-    for (const i of unroll(params.length)) if (first + i >= live) params[i] = 0
+/**
+ * What a warp has of `count` items, which are dealt in turns from warp `first` on: calls `run` with each, and how many steps of
+ * `unpackers` it is behind the warp's first.
+ */
+function forItems(first: number, count: number, run: (begin: i32, step: number) => void): void {
+  const begin = (unpacker() + unpackers - first) % unpackers
+  for (const step of unroll(ceilDiv(count, unpackers))) {
+    if (unpackers * (step + 1) <= count) run(begin, step)
+    else if (begin < count - unpackers * step) run(begin, step)
   }
-  return params
 }
+
+/** 1024 and 64 as f16, twice: numbers whose lowest bits take a code as it is, or as the upper half of a byte. */
+interface Biases {
+  readonly of1024: u32
+  readonly of64: u32
+}
+
+/**
+ * From the first lane, so that the assembler does not know them: an instruction that masks codes has room for one constant, and those
+ * that add a bias need another.
+ */
+const loadBiases = (): Biases => ({
+  of1024: shuffle(u32(laneIdx) + 0x64006400, 0),
+  of64: shuffle(u32(laneIdx) + 0x54005400, 0),
+})
 
 /** Scales and minima of two codes, which lie side by side. */
 interface Affine {
@@ -88,27 +107,21 @@ const affineOf = (first: u32, second: u32): Affine => ({
   minima: f16x2.bits(permuteBytes(first, second, 0x7632)),
 })
 
-/** -1024 and -64 as f16, twice. */
-const LESS_1024 = 0xe400e400
-const LESS_64 = 0xd400d400
-
 /**
  * What a word's codes stand for, two to a word: those of its first and third byte, or with `odd` of its second and fourth. With 4 bits
  * the lower and the upper halves of them.
  */
-function valuesOf(c: PrefillConfig, word: u32, odd: i32, { scales, minima }: Affine): u32[] {
-  /** `code` has 1024 or 64 added, in the lowest bits of an f16. */
-  const value = (code: u32, less: number) =>
-    u32.bits(fma(f16x2.bits(code) + f16x2.bits(u32(less)), scales, minima))
+function valuesOf(c: PrefillConfig, word: u32, odd: i32, biases: Biases, { scales, minima }: Affine): u32[] {
+  const value = (biased: u32, bias: number) =>
+    u32.bits(fma(f16x2.bits(biased) - f16x2.bits(u32(bias)), scales, minima))
   if (kvFormats[c.kv].bits === 8)
-    return [value(permuteBytes(word, 0x64646464, u32(0x4240 + 0x101 * odd)), LESS_1024)]
+    return [value(permuteBytes(word, biases.of1024, u32(0x5250 + 0x101 * odd)), 0x64006400)]
   const moved = odd === 1 ? word >>> 8 : word
   return [
-    value((moved & 0x000f000f) | 0x64006400, LESS_1024),
-    value((moved & 0x00f000f0) | 0x54005400, LESS_64),
+    value((moved & 0x000f000f) | biases.of1024, 0x64006400),
+    value((moved & 0x00f000f0) | biases.of64, 0x54005400),
   ]
 }
-
 /** Which of eight tokens a lane unpacks, which of four or eight chunks of it, and whether the odd columns first. */
 interface KeyLane {
   readonly token: i32
@@ -139,9 +152,9 @@ function byteLanes(): KeyLane {
 
 /**
  * Keys: 16 bytes of a token become chunks of eight f16 of its row: the even ones of four words, and the odd ones. A warp takes
- * sixteen tokens and four chunks at a time.
+ * sixteen tokens and four chunks at a time. Keys of tokens past the end may be anything.
  */
-function unpackKeys(c: PrefillConfig, m: PrefillMemory, from: i32, to: i32, live: i32): void {
+function unpackKeys(c: PrefillConfig, m: PrefillMemory, biases: Biases, from: i32, to: i32): void {
   const { bits } = kvFormats[c.kv]
   const rowBytes = (c.D * bits) / 8
   const chunks = rowBytes / 16
@@ -150,51 +163,46 @@ function unpackKeys(c: PrefillConfig, m: PrefillMemory, from: i32, to: i32, live
   const { token, near, swap } = bits === 4 ? nibbleLanes() : byteLanes()
   const place = placeOfToken(token)
   const slot = (((parts * near) & 7) + swap) ^ (place & 7)
-  const sixteens = unitTokens / 16
-  const items = sixteens * ceilDiv(chunks, 4)
-  const tokenOf = (item: i32, turn: number): i32 => 16 * (item & (sixteens - 1)) + token + 8 * turn
-  // Tokens whose rows begin in the same bank take different halves of them.
-  const chunkOf = (item: i32): i32 => near + 4 * ((item >>> 3) ^ (chunks === 8 ? swap : 0))
-  /** The words of two tokens, and behind them their parameters. */
-  const words = each(2, () => regs(5, u32(0)))
-  const fetch = (item: i32, turn: number): void => {
-    const row = tokenOf(item, turn)
-    const chunk = chunks % 4 === 0 ? chunkOf(item) : Math.min(chunkOf(item), chunks - 1)
-    const raw = loadWords(m.raw, [from, row * rowBytes + 16 * chunk], 4)
-    ;[...raw, ...loadWords(m.rawParams, [from, 2 * row], 1)].forEach((word, i) => {
-      words[turn]![i] = word
-    })
-  }
-  for (const turn of unroll(2)) fetch(unpacker(), turn)
-  for (const item of range(unpacker(), items, unpackers)) {
-    const next = item + unpackers < items ? item + unpackers : item
-    const chunk = chunkOf(item)
-    const row = 16 * (item & (sixteens - 1)) + place
-    const at = ((to * tilesOf(c.D) + ((parts * chunk) >>> 3)) * unitTokens + row) * pitch
-    for (const turn of unroll(2)) {
-      const [param] = liveParams(words[turn]!.slice(4), tokenOf(item, turn), live)
-      const affine = affineOf(param!, param!)
-      if (chunks % 4 === 0 || chunk < chunks) {
-        for (const i of unroll(2)) {
-          const values = words[turn]!.slice(0, 4).map((word) => valuesOf(c, word, i ^ swap, affine))
-          for (const upper of unroll(parts / 2)) {
-            // Eight tokens further places are four rows further, and chunks of rows are swizzled otherwise.
-            const to16 = slot ^ (4 * turn + 2 * upper + i)
-            const four = values.map((pair) => pair[upper]!)
-            storeWords(m.keyBytes, [at + 4 * pitch * turn + (to16 << 4)], four)
+  for (const fours of unroll(ceilDiv(chunks, 4))) {
+    // Tokens whose rows begin in the same bank take different halves of them.
+    const chunk = near + 4 * (chunks === 8 ? fours ^ swap : fours)
+    const loaded = 4 * (fours + 1) <= chunks ? chunk : Math.min(chunk, chunks - 1)
+    forItems(fours, unitTokens / 16, (begin, step) => {
+      const sixteen = begin + unpackers * step
+      const at = ((to * tilesOf(c.D) + ((parts * chunk) >>> 3)) * unitTokens + 16 * sixteen + place) * pitch
+      for (const turn of unroll(2)) {
+        const row = 16 * sixteen + token + 8 * turn
+        const words = loadWords(m.raw, [from, row * rowBytes + 16 * loaded], 4)
+        const [param] = loadWords(m.rawParams, [from, 2 * row], 1)
+        const affine = affineOf(param!, param!)
+        if (4 * (fours + 1) <= chunks || chunk < chunks) {
+          for (const i of unroll(2)) {
+            const values = words.map((word) => valuesOf(c, word, i ^ swap, biases, affine))
+            for (const upper of unroll(parts / 2)) {
+              // Eight tokens further places are four rows further, and chunks of rows are swizzled otherwise.
+              const to16 = slot ^ (4 * turn + 2 * upper + i)
+              const four = values.map((pair) => pair[upper]!)
+              storeWords(m.keyBytes, [at + 4 * pitch * turn + (to16 << 4)], four)
+            }
           }
         }
       }
-      fetch(next, turn)
-    }
+    })
   }
 }
 
 /**
  * Values: a word is four tokens of a column already. A thread takes sixteen tokens of two columns, which it stores as two chunks
- * of the columns' rows; with 4 bits also those of the two columns half a row further.
+ * of the columns' rows; with 4 bits also those of the two columns half a row further. Those of tokens past the end are 0.
  */
-function unpackValues(c: PrefillConfig, m: PrefillMemory, from: i32, to: i32, live: i32): void {
+function unpackValues(
+  c: PrefillConfig,
+  m: PrefillMemory,
+  biases: Biases,
+  from: i32,
+  to: i32,
+  live: i32,
+): void {
   const { bits } = kvFormats[c.kv]
   const quadBytes = (c.D * bits) / 2
   const sixteen = laneIdx & 7
@@ -206,37 +214,31 @@ function unpackValues(c: PrefillConfig, m: PrefillMemory, from: i32, to: i32, li
   /** Of even and of odd tokens, in each four. */
   const affines = each(4, (i) => {
     const token = 16 * sixteen + 4 * i
-    const words = loadWords(m.rawParams, [from, 2 * token], 4)
-    const [first, second, third, fourth] = liveParams(words, token, live)
+    const params = loadWords(m.rawParams, [from, 2 * token], 4).map((word) => u32(word))
+    // Those past the end may be anything.
+    if (live < unitTokens) {
+      for (const j of unroll(params.length)) if (token + j >= live) params[j] = 0
+    }
+    const [first, second, third, fourth] = params
     return [affineOf(first!, third!), affineOf(second!, fourth!)]
   })
-  const items = quadBytes / 32
-  const chunkOf = (item: i32): i32 => (4 * (item >>> 1)) ^ near
-  const columnsOf = (item: i32): i32 => 2 * ((item & 1) ^ half)
-  /** Two columns of the four quads. */
-  const wordsOf = (item: i32): u32[] =>
-    each(4, (i) => {
-      const chunk = chunkOf(item) ^ quadSwizzle(c.D, i)
-      return loadWords(m.raw, [from, (4 * sixteen + i) * quadBytes + 16 * chunk + 4 * columnsOf(item)], 2)
-    }).flat()
-  // Whoever has most of the keys has the fewest of these.
-  const begin = (unpacker() + 1) % unpackers
-  const words = wordsOf(begin)
-  for (const item of range(begin, items, unpackers)) {
-    // The next item's words are on their way while one's are unpacked.
-    const quads = words.map((word) => u32(word))
-    wordsOf(item + unpackers < items ? item + unpackers : item).forEach((word, i) => {
-      words[i] = word
+  forItems((unitTokens / 16) % unpackers, quadBytes / 32, (begin, step) => {
+    const item = begin + unpackers * step
+    const chunk = (4 * (item >>> 1)) ^ near
+    const columns = 2 * ((item & 1) ^ half)
+    const quads = each(4, (i) => {
+      const at = 16 * (chunk ^ quadSwizzle(c.D, i)) + 4 * columns
+      return loadWords(m.raw, [from, (4 * sixteen + i) * quadBytes + at], 2)
     })
-    const row = (to * tilesOf(unitTokens) + half) * c.D + 4 * chunkOf(item) + columnsOf(item)
+    const row = (to * tilesOf(unitTokens) + half) * c.D + 4 * chunk + columns
     for (const column of unroll(2))
       for (const odd of unroll(2)) {
-        const values = each(4, (i) => valuesOf(c, quads[2 * i + column]!, odd, affines[i]![odd]!))
-        const place = (slot ^ odd ^ column ^ columnsOf(item)) << 4
+        const values = quads.map((quad, i) => valuesOf(c, quad[column]!, odd, biases, affines[i]![odd]!))
+        const place = (slot ^ odd ^ column ^ columns) << 4
         for (const upper of unroll(bits === 4 ? 2 : 1)) {
           const four = values.map((pair) => pair[upper]!)
           storeWords(m.valueBytes, [(row + column + upper * (c.D / 2)) * pitch + place], four)
         }
       }
-  }
+  })
 }

@@ -208,6 +208,8 @@ for (const kv of ['kv4', 'kv8'] as const)
             const position = unit * unitTokens + token
             const page = table[sequence * maxPages + Math.floor(position / PAGE_TOKENS)]!
             for (const block of [KEYS, VALUES] as const) {
+              // Keys of tokens that nobody sees may be anything.
+              if (block === KEYS && position >= sequences[sequence]!.context) continue
               const isLive = position < sequences[sequence]!.context
               const expected = isLive
                 ? pages.get({ page, head, block, token: token % PAGE_TOKENS })
