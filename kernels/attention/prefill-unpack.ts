@@ -14,6 +14,7 @@ import {
   producerCursor,
   type Ring,
   range,
+  regs,
   release,
   shuffle,
   storeWords,
@@ -37,11 +38,10 @@ export function feed(c: PrefillConfig, m: PrefillMemory): void {
   /** Keys and values have the same places in their rings. */
   const to = producerCursor()
   const biases = loadBiases()
-  /** Has a unit's keys or values unpacked. */
-  const unpackPart = (ring: Ring, unpack: (from: i32, to: i32) => void): void => {
+  /** Has a unit's keys or values unpacked; `awaitRoom` stands before the first store. */
+  const unpackPart = (ring: Ring, unpack: (from: i32, to: i32, awaitRoom: () => void) => void): void => {
     waitFull(m.rawRing, from)
-    waitEmpty(ring, to)
-    unpack(from.stage, to.stage)
+    unpack(from.stage, to.stage, () => waitEmpty(ring, to))
     fenceAsync()
     syncWarp()
     if (laneIdx === 0) arrive(ring.full, to.stage)
@@ -57,9 +57,9 @@ export function feed(c: PrefillConfig, m: PrefillMemory): void {
     if (tile.tokens === 0) break
     for (const unit of range(tile.firstUnit, tile.lastUnit + 1)) {
       // Keys first: products of scores are a unit ahead of those of values.
-      unpackPart(m.keyRing, (from, to) => unpackKeys(c, m, biases, from, to))
+      unpackPart(m.keyRing, (from, to, awaitRoom) => unpackKeys(c, m, biases, from, to, awaitRoom))
       const live = tile.context - unit * unitTokens
-      unpackPart(m.valueRing, (from, to) => unpackValues(c, m, biases, from, to, live))
+      unpackPart(m.valueRing, (from, to, awaitRoom) => unpackValues(c, m, biases, from, to, live, awaitRoom))
       advance(to, m.valueRing, 1)
     }
   }
@@ -68,16 +68,38 @@ export function feed(c: PrefillConfig, m: PrefillMemory): void {
 /** The calling warp, of those that unpack. */
 const unpacker = (): i32 => (warpIdx & 3) - 1
 
-/**
- * What a warp has of `count` items, which are dealt in turns from warp `first` on: calls `run` with each, and how many steps of
- * `unpackers` it is behind the warp's first.
- */
-function forItems(first: number, count: number, run: (begin: i32, step: number) => void): void {
-  const begin = (unpacker() + unpackers - first) % unpackers
-  for (const step of unroll(ceilDiv(count, unpackers))) {
-    if (unpackers * (step + 1) <= count) run(begin, step)
-    else if (begin < count - unpackers * step) run(begin, step)
-  }
+/** One of the items that a warp has of `count`, which are dealt in turns: the one `step` turns behind its first, `begin`. */
+interface Item {
+  readonly index: i32
+  /** Undefined where every warp has one. */
+  readonly exists?: boolean
+}
+
+/** Those of the calling warp, from whose turn on it is that of warp `first`. */
+function itemsOf(first: number, count: number): Item[] {
+  const begin = (unpacker() + unpackers - (first % unpackers)) % unpackers
+  return each(ceilDiv(count, unpackers), (step) => {
+    const index = begin + unpackers * step
+    if (unpackers * (step + 1) <= count) return { index }
+    return { index: Math.min(index, count - 1), exists: index < count }
+  })
+}
+
+/** Has items done one after the other, each with words that have been on their way while the one before it was done. */
+function pipeline<T extends Item>(
+  items: readonly T[],
+  fetch: (item: T) => u32[],
+  awaitRoom: () => void,
+  unpack: (item: T, words: readonly u32[]) => void,
+): void {
+  let words = fetch(items[0]!)
+  awaitRoom()
+  items.forEach((item, i) => {
+    const current = words
+    if (i + 1 < items.length) words = fetch(items[i + 1]!)
+    if (item.exists === undefined) unpack(item, current)
+    else if (item.exists) unpack(item, current)
+  })
 }
 
 /** 1024 and 64 as f16, twice: numbers whose lowest bits take a code as it is, or as the upper half of a byte. */
@@ -154,7 +176,14 @@ function byteLanes(): KeyLane {
  * Keys: 16 bytes of a token become chunks of eight f16 of its row: the even ones of four words, and the odd ones. A warp takes
  * sixteen tokens and four chunks at a time. Keys of tokens past the end may be anything.
  */
-function unpackKeys(c: PrefillConfig, m: PrefillMemory, biases: Biases, from: i32, to: i32): void {
+function unpackKeys(
+  c: PrefillConfig,
+  m: PrefillMemory,
+  biases: Biases,
+  from: i32,
+  to: i32,
+  awaitRoom: () => void,
+): void {
   const { bits } = kvFormats[c.kv]
   const rowBytes = (c.D * bits) / 8
   const chunks = rowBytes / 16
@@ -163,32 +192,41 @@ function unpackKeys(c: PrefillConfig, m: PrefillMemory, biases: Biases, from: i3
   const { token, near, swap } = bits === 4 ? nibbleLanes() : byteLanes()
   const place = placeOfToken(token)
   const slot = (((parts * near) & 7) + swap) ^ (place & 7)
-  for (const fours of unroll(ceilDiv(chunks, 4))) {
+  const items = each(ceilDiv(chunks, 4), (fours) => {
     // Tokens whose rows begin in the same bank take different halves of them.
     const chunk = near + 4 * (chunks === 8 ? fours ^ swap : fours)
-    const loaded = 4 * (fours + 1) <= chunks ? chunk : Math.min(chunk, chunks - 1)
-    forItems(fours, unitTokens / 16, (begin, step) => {
-      const sixteen = begin + unpackers * step
-      const at = ((to * tilesOf(c.D) + ((parts * chunk) >>> 3)) * unitTokens + 16 * sixteen + place) * pitch
-      for (const turn of unroll(2)) {
-        const row = 16 * sixteen + token + 8 * turn
-        const words = loadWords(m.raw, [from, row * rowBytes + 16 * loaded], 4)
-        const [param] = loadWords(m.rawParams, [from, 2 * row], 1)
-        const affine = affineOf(param!, param!)
-        if (4 * (fours + 1) <= chunks || chunk < chunks) {
-          for (const i of unroll(2)) {
-            const values = words.map((word) => valuesOf(c, word, i ^ swap, biases, affine))
-            for (const upper of unroll(parts / 2)) {
-              // Eight tokens further places are four rows further, and chunks of rows are swizzled otherwise.
-              const to16 = slot ^ (4 * turn + 2 * upper + i)
-              const four = values.map((pair) => pair[upper]!)
-              storeWords(m.keyBytes, [at + 4 * pitch * turn + (to16 << 4)], four)
-            }
+    const isWhole = 4 * (fours + 1) <= chunks
+    return itemsOf(fours * (unitTokens / 16), unitTokens / 16).flatMap((item) =>
+      each(2, (turn) => ({ ...item, turn, chunk, isWhole })),
+    )
+  }).flat()
+  pipeline(
+    items,
+    ({ index, turn, chunk, isWhole }) => {
+      const row = 16 * index + token + 8 * turn
+      const loaded = isWhole ? chunk : Math.min(chunk, chunks - 1)
+      return [
+        ...loadWords(m.raw, [from, row * rowBytes + 16 * loaded], 4),
+        ...loadWords(m.rawParams, [from, 2 * row], 1),
+      ]
+    },
+    awaitRoom,
+    ({ index, turn, chunk, isWhole }, words) => {
+      const tile = to * tilesOf(c.D) + ((parts * chunk) >>> 3)
+      // Eight tokens further places are four rows further, and chunks of rows are swizzled otherwise.
+      const at = (tile * unitTokens + 16 * index + place + 4 * turn) * pitch
+      const affine = affineOf(words[4]!, words[4]!)
+      if (isWhole || chunk < chunks) {
+        for (const i of unroll(2)) {
+          const values = words.slice(0, 4).map((word) => valuesOf(c, word, i ^ swap, biases, affine))
+          for (const upper of unroll(parts / 2)) {
+            const four = values.map((pair) => pair[upper]!)
+            storeWords(m.keyBytes, [at + ((slot ^ (4 * turn + 2 * upper + i)) << 4)], four)
           }
         }
       }
-    })
-  }
+    },
+  )
 }
 
 /**
@@ -202,6 +240,7 @@ function unpackValues(
   from: i32,
   to: i32,
   live: i32,
+  awaitRoom: () => void,
 ): void {
   const { bits } = kvFormats[c.kv]
   const quadBytes = (c.D * bits) / 2
@@ -211,34 +250,43 @@ function unpackValues(
   const near = (laneIdx >>> 3) ^ quadSwizzle(c.D, sixteen) ^ half
   // Lanes of the one half store even tokens where those of the other store odd ones.
   const slot = (2 * (sixteen & 3) + half) ^ (4 * (near & 1))
-  /** Of even and of odd tokens, in each four. */
-  const affines = each(4, (i) => {
-    const token = 16 * sixteen + 4 * i
-    const params = loadWords(m.rawParams, [from, 2 * token], 4).map((word) => u32(word))
-    // Those past the end may be anything.
-    if (live < unitTokens) {
-      for (const j of unroll(params.length)) if (token + j >= live) params[j] = 0
-    }
-    const [first, second, third, fourth] = params
-    return [affineOf(first!, third!), affineOf(second!, fourth!)]
-  })
-  forItems((unitTokens / 16) % unpackers, quadBytes / 32, (begin, step) => {
-    const item = begin + unpackers * step
-    const chunk = (4 * (item >>> 1)) ^ near
-    const columns = 2 * ((item & 1) ^ half)
-    const quads = each(4, (i) => {
-      const at = 16 * (chunk ^ quadSwizzle(c.D, i)) + 4 * columns
-      return loadWords(m.raw, [from, (4 * sixteen + i) * quadBytes + at], 2)
-    })
-    const row = (to * tilesOf(unitTokens) + half) * c.D + 4 * chunk + columns
-    for (const column of unroll(2))
-      for (const odd of unroll(2)) {
-        const values = quads.map((quad, i) => valuesOf(c, quad[column]!, odd, biases, affines[i]![odd]!))
-        const place = (slot ^ odd ^ column ^ columns) << 4
-        for (const upper of unroll(bits === 4 ? 2 : 1)) {
-          const four = values.map((pair) => pair[upper]!)
-          storeWords(m.valueBytes, [(row + column + upper * (c.D / 2)) * pitch + place], four)
+  const affines = loadAffines(m, from, 16 * sixteen, live)
+  const chunkOf = ({ index }: Item): i32 => (4 * (index >>> 1)) ^ near
+  const columnsOf = ({ index }: Item): i32 => 2 * ((index & 1) ^ half)
+  pipeline(
+    // Whoever has most of the keys has the fewest of these.
+    itemsOf(unitTokens / 16, quadBytes / 32),
+    (item) =>
+      each(4, (i) => {
+        const at = 16 * (chunkOf(item) ^ quadSwizzle(c.D, i)) + 4 * columnsOf(item)
+        return loadWords(m.raw, [from, (4 * sixteen + i) * quadBytes + at], 2)
+      }).flat(),
+    awaitRoom,
+    (item, words) => {
+      const row = (to * tilesOf(unitTokens) + half) * c.D + 4 * chunkOf(item) + columnsOf(item)
+      for (const column of unroll(2))
+        for (const odd of unroll(2)) {
+          const values = each(4, (i) => valuesOf(c, words[2 * i + column]!, odd, biases, affines[i]![odd]!))
+          const place = (slot ^ odd ^ column ^ columnsOf(item)) << 4
+          for (const upper of unroll(bits === 4 ? 2 : 1)) {
+            const four = values.map((pair) => pair[upper]!)
+            storeWords(m.valueBytes, [(row + column + upper * (c.D / 2)) * pitch + place], four)
+          }
         }
-      }
-  })
+    },
+  )
+}
+
+/** Scales and minima of sixteen tokens: of each four those of the even and of the odd ones. Those past the end may be anything. */
+function loadAffines(m: PrefillMemory, from: i32, first: i32, live: i32): Affine[][] {
+  const params = regs(16, u32(0))
+  each(4, (i) => loadWords(m.rawParams, [from, 2 * (first + 4 * i)], 4))
+    .flat()
+    .forEach((word, i) => {
+      params[i] = word
+    })
+  if (live < unitTokens) {
+    for (const i of unroll(16)) if (first + i >= live) params[i] = 0
+  }
+  return each(4, (i) => each(2, (odd) => affineOf(params[4 * i + odd]!, params[4 * i + odd + 2]!)))
 }
