@@ -5,7 +5,6 @@ import {
   f32,
   i32,
   idiv,
-  initRing,
   laneIdx,
   launchDependents,
   matrixOperand,
@@ -34,9 +33,15 @@ import {
   wgmmaWait,
 } from '../../dsl/index.ts'
 import { UNIT } from './arithmetic.ts'
-import { type CacheArguments, copyTiles } from './prefill-copies.ts'
-import { makeMemory, type PrefillMemory, WALK_TILES } from './prefill-memory.ts'
-import { type QueryArguments, storeQueries } from './prefill-queries.ts'
+import type { CacheArguments } from './prefill-copies.ts'
+import { initMemory, makeMemory, type PrefillMemory, WALK_TILES } from './prefill-memory.ts'
+import {
+  loadQueries,
+  prefetchQueries,
+  type QueryArguments,
+  queryWords,
+  storeQueries,
+} from './prefill-queries.ts'
 import {
   checkPrefill,
   groupOf,
@@ -79,18 +84,13 @@ export interface PrefillArguments extends StepTiles, CacheArguments, QueryArgume
  * Attention of many query tokens over a coded cache, on `wgmma`.
  *
  * A tile is 128 rows: query tokens, and beside each other the query heads of one key/value head. Two warpgroups have 64
- * rows each, and go through the units of 128 tokens that a row of the tile sees; of the third one warp copies pages, and
- * three make f16 of their codes.
+ * rows each, and go through the units of 128 tokens that a row of the tile sees; the third copies pages, and makes
+ * f16 of their codes.
  */
 export function prefillWgmma(a: PrefillArguments, c: PrefillConfig): void {
   checkPrefill(c, c)
   const m = makeMemory(c, c, c)
-  if (threadIdx.x === 128 * warpgroups) {
-    initRing(m.rawRing)
-    initRing(m.keyRing)
-    initRing(m.valueRing)
-    initRing(m.tileRing)
-  }
+  if (threadIdx.x === 128 * warpgroups) initMemory(m)
   barrier()
   launchDependents()
   waitForPrevious()
@@ -99,7 +99,7 @@ export function prefillWgmma(a: PrefillArguments, c: PrefillConfig): void {
     feeders: {
       warps: 4,
       registers: REGISTERS - warpgroups * c.registers,
-      run: () => ((warpIdx & 3) === 0 ? copyTiles(a, c, m) : feed(c, m)),
+      run: () => feed(a, c, m),
     },
   })
 }
@@ -125,17 +125,25 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
   const turns = turnsOf(c)
   const row = groupRows * warpgroupIdx + 16 * (warpIdx & 3) + (laneIdx >>> 2)
 
-  /** The tile that is taken next; without tokens behind the last. */
-  const next = regs(TILE_WORDS, i32(0))
-  const takeTile = (): void => {
+  /** Waits for the tile that comes next; one without tokens is behind the last. */
+  const awaitTile = (): i32[] => {
     const slot = turn & (WALK_TILES - 1)
     waitFull(m.tileRing, { stage: slot, parity: (turn >>> Math.log2(WALK_TILES)) & 1 })
-    loadTile(m.tiles, slot).forEach((word, i) => {
+    return loadTile(m.tiles, slot)
+  }
+  /** The tile that has been taken. */
+  const next = regs(TILE_WORDS, i32(0))
+  const takeTile = (): void => {
+    awaitTile().forEach((word, i) => {
       next[i] = word
     })
     syncWarp()
-    release(m.tileRing, slot)
+    release(m.tileRing, turn & (WALK_TILES - 1))
     turn += 1
+  }
+  const announceTile = (): void => {
+    const tile = tileOf(awaitTile())
+    if (tile.tokens > 0) prefetchQueries(a, c, tile)
   }
   const startScores = (): void => {
     waitFull(m.keyRing, cursorOf(c, keysDone))
@@ -198,7 +206,9 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
   takeTile()
   if (tileOf(next).tokens === 0) return
   if (warpgroupIdx === 1) passTurn(turns)
-  storeQueries(m, a, c, tileOf(next))
+  const first = regs(queryWords(c), u32(0))
+  loadQueries(first, a, c, tileOf(next))
+  storeQueries(m, c, first)
   beginTile()
   wgmmaWait(0)
   releaseKeys()
@@ -220,6 +230,7 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
       isEdge: unit < firstFull,
     })
     const second = tile.firstUnit + 1
+    if (tile.lastUnit < second) announceTile()
     resetState(state)
     weighTokens(maskOf(tile.firstUnit))
     packProbabilities(probabilities, scores)
@@ -230,16 +241,19 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
         for (const each of range(unit, end)) attendUnit(each === second)
         unit = end
       } else {
+        if (unit === tile.lastUnit) announceTile()
         attendUnit(unit === second, maskOf(unit))
         unit = unit + 1
       }
     }
+    takeTile()
+    const hasNext = tileOf(next).tokens > 0
+    const queries = regs(queryWords(c), u32(0))
+    if (hasNext) loadQueries(queries, a, c, tileOf(next))
     awaitTurn(turns)
     startValues(tile.lastUnit < second)
     passTurn(turns)
-    takeTile()
-    const hasNext = tileOf(next).tokens > 0
-    if (hasNext) storeQueries(m, a, c, tileOf(next))
+    if (hasNext) storeQueries(m, c, queries)
     wgmmaWait(0)
     releaseValues()
     if (!hasNext) break

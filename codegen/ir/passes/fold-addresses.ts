@@ -44,6 +44,7 @@ const addresses: Readonly<Record<string, readonly string[]>> = {
   store: ['offset'],
   atomic: ['offset'],
   reduce: ['offset'],
+  prefetch: ['offset'],
   ldmatrix: ['offset'],
   stmatrix: ['offset'],
   copyAsync: ['sharedOffset', 'globalOffset'],
