@@ -1,6 +1,10 @@
 import {
+  type Barriers,
+  barriers,
   type f16,
   type i32,
+  initBarrier,
+  initRing,
   makeRing,
   overlay,
   type Ring,
@@ -25,9 +29,14 @@ export interface PrefillMemory {
   readonly raw: Shared<number>
   readonly rawParams: Shared<f16>
   readonly rawRing: Ring
-  /** The tiles that the CTA has begun: [turn mod `WALK_TILES`, word]. */
+  /** Where the copies are: the words of `prefill-copies.ts`. */
+  readonly walk: Shared<i32>
+  /** The tiles that the copies have begun: [turn mod `WALK_TILES`, word]. */
   readonly tiles: Shared<i32>
   readonly tileRing: Ring
+  /** The words of the tile behind them, as they come from the list. */
+  readonly fetchedTile: Shared<i32>
+  readonly fetched: Barriers
   /** Queries of the tile at hand: [warpgroup, 64 columns, row, place of a column]. */
   readonly queries: Shared<f16>
   /**
@@ -44,11 +53,14 @@ export interface PrefillMemory {
   readonly valueRing: Ring
 }
 
-/** Tiles that the copies may be ahead of whoever reads their descriptions, that one included. A power of two. */
-export const WALK_TILES = 4
+/**
+ * Tiles that the copies may be ahead of whoever reads their descriptions, that one included: more than units under way, those in
+ * `raw` and those of the two rings. A power of two.
+ */
+export const WALK_TILES = 8
 
 /** Warps that unpack. */
-export const unpackers = 3
+export const unpackers = 4
 
 /** Rows of tiles have 64 elements, whatever of them is used, and as many bytes. */
 export const tileColumns = 64
@@ -74,6 +86,7 @@ export function makeMemory(t: PrefillTiles, { D }: PrefillShape, kv: KvConfig): 
     raw: shared<number>('u8', [t.rawStages, unitPages * kv.PB]),
     rawParams: shared<f16>('f16', [t.rawStages, 2 * unitTokens]),
     rawRing: makeRing({ stages: t.rawStages, producers: 1, consumers: unpackers, sharers: 1 }),
+    walk: shared<i32>('i32', [8]),
     tiles: shared<i32>('i32', [WALK_TILES, TILE_WORDS]),
     tileRing: makeRing({
       stages: WALK_TILES,
@@ -81,6 +94,8 @@ export function makeMemory(t: PrefillTiles, { D }: PrefillShape, kv: KvConfig): 
       consumers: unpackers + 4 * warpgroups,
       sharers: 1,
     }),
+    fetchedTile: shared<i32>('i32', [TILE_WORDS]),
+    fetched: barriers(1),
     queries: shared<f16>('f16', swizzledTile([warpgroups, tilesOf(D), groupRows, tileColumns], 'f16')),
     keys,
     values,
@@ -89,4 +104,10 @@ export function makeMemory(t: PrefillTiles, { D }: PrefillShape, kv: KvConfig): 
     keyRing: makeRing(unpacked),
     valueRing: makeRing(unpacked),
   }
+}
+
+/** Initializes its barriers, by the thread that starts copies. For all others they are ready behind a barrier of the CTA. */
+export function initMemory(m: PrefillMemory): void {
+  initBarrier(m.fetched, 0, 1)
+  for (const ring of [m.rawRing, m.keyRing, m.valueRing, m.tileRing]) initRing(ring)
 }

@@ -67,7 +67,7 @@ export function prefillConfig(o: PrefillOptions): PrefillConfig {
     ctas: o.multiprocessors,
     rawStages: kv === 'kv4' ? 6 : 4,
     stages: 2,
-    registers: 216,
+    registers: 208,
     turns: true,
   }
 }
@@ -78,6 +78,7 @@ export function checkPrefill(shape: PrefillShape & PrefillTiles, kv: KvConfig): 
     shape.stages === 2 || shape.stages === 4,
     'units have 2 or 4 stages, so that a count says which',
   )
+  staticAssert(shape.rawStages >= 4, 'keys and values of two units must fit the stages of codes')
   staticAssert(shape.Hq % shape.Hkv === 0, 'query heads must be a multiple of key/value heads')
   staticAssert(groupOf(shape) <= 16, 'at most 16 query heads share a key/value head')
   staticAssert(

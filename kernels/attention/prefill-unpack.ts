@@ -19,6 +19,7 @@ import {
   shuffle,
   storeWords,
   syncWarp,
+  threadIdx,
   u32,
   unroll,
   waitEmpty,
@@ -27,12 +28,19 @@ import {
 } from '../../dsl/index.ts'
 import { kvFormats } from '../formats/kv.ts'
 import { quadSwizzle } from '../formats/kv-pages.ts'
+import { beginWalk, type CacheArguments, copyUnit } from './prefill-copies.ts'
 import { type PrefillMemory, pitch, placeOfToken, tilesOf, unitTokens, unpackers } from './prefill-memory.ts'
-import type { PrefillConfig } from './prefill-shape.ts'
-import { loadTile, tileOf } from './prefill-tiles.ts'
+import { type PrefillConfig, warpgroups } from './prefill-shape.ts'
+import { loadTile, type StepTiles, tileOf } from './prefill-tiles.ts'
 
-/** The warps that make of a unit's codes the tiles that `wgmma` reads, f16 of code · scale + minimum, rounded once. */
-export function feed(c: PrefillConfig, m: PrefillMemory): void {
+/**
+ * The warpgroup that makes of a unit's codes the tiles that `wgmma` reads, f16 of code · scale + minimum, rounded once. One thread
+ * keeps the copy engine fetching codes, some units ahead.
+ */
+export function feed(a: StepTiles & CacheArguments, c: PrefillConfig, m: PrefillMemory): void {
+  const isCopier = threadIdx.x === 128 * warpgroups
+  const walk = beginWalk(a, c, m, isCopier)
+  syncWarp()
   const turn = consumerCursor(0)
   const from = consumerCursor(0)
   /** Keys and values have the same places in their rings. */
@@ -58,6 +66,9 @@ export function feed(c: PrefillConfig, m: PrefillMemory): void {
     for (const unit of range(tile.firstUnit, tile.lastUnit + 1)) {
       // Keys first: products of scores are a unit ahead of those of values.
       unpackPart(m.keyRing, (from, to, awaitRoom) => unpackKeys(c, m, biases, from, to, awaitRoom))
+      // The stages of the unit before are free by now, as all warps have as much to unpack.
+      if (isCopier) copyUnit(a, c, m, walk)
+      syncWarp()
       const live = tile.context - unit * unitTokens
       unpackPart(m.valueRing, (from, to, awaitRoom) => unpackValues(c, m, biases, from, to, live, awaitRoom))
       advance(to, m.valueRing, 1)
@@ -66,24 +77,22 @@ export function feed(c: PrefillConfig, m: PrefillMemory): void {
 }
 
 /** The calling warp, of those that unpack. */
-const unpacker = (): i32 => (warpIdx & 3) - 1
+const unpacker = (): i32 => warpIdx & (unpackers - 1)
 
-/** One of the items that a warp has of `count`, which are dealt in turns: the one `step` turns behind its first, `begin`. */
+/** One of the items that a warp has of `count`, which are dealt in turns. */
 interface Item {
   readonly index: i32
   /** Undefined where every warp has one. */
   readonly exists?: boolean
 }
 
-/** Those of the calling warp, from whose turn on it is that of warp `first`. */
-function itemsOf(first: number, count: number): Item[] {
-  const begin = (unpacker() + unpackers - (first % unpackers)) % unpackers
-  return each(ceilDiv(count, unpackers), (step) => {
-    const index = begin + unpackers * step
-    if (unpackers * (step + 1) <= count) return { index }
+/** Those of the calling warp. */
+const itemsOf = (count: number): Item[] =>
+  each(ceilDiv(count, unpackers), (turn) => {
+    const index = unpacker() + unpackers * turn
+    if (unpackers * (turn + 1) <= count) return { index }
     return { index: Math.min(index, count - 1), exists: index < count }
   })
-}
 
 /** Has items done one after the other, each with words that have been on their way while the one before it was done. */
 function pipeline<T extends Item>(
@@ -196,9 +205,7 @@ function unpackKeys(
     // Tokens whose rows begin in the same bank take different halves of them.
     const chunk = near + 4 * (chunks === 8 ? fours ^ swap : fours)
     const isWhole = 4 * (fours + 1) <= chunks
-    return itemsOf(fours * (unitTokens / 16), unitTokens / 16).flatMap((item) =>
-      each(2, (turn) => ({ ...item, turn, chunk, isWhole })),
-    )
+    return itemsOf(unitTokens / 16).flatMap((item) => each(2, (turn) => ({ ...item, turn, chunk, isWhole })))
   }).flat()
   pipeline(
     items,
@@ -254,8 +261,7 @@ function unpackValues(
   const chunkOf = ({ index }: Item): i32 => (4 * (index >>> 1)) ^ near
   const columnsOf = ({ index }: Item): i32 => 2 * ((index & 1) ^ half)
   pipeline(
-    // Whoever has most of the keys has the fewest of these.
-    itemsOf(unitTokens / 16, quadBytes / 32),
+    itemsOf(quadBytes / 32),
     (item) =>
       each(4, (i) => {
         const at = 16 * (chunkOf(item) ^ quadSwizzle(c.D, i)) + 4 * columnsOf(item)

@@ -10,7 +10,6 @@ import {
   type In,
   type i32,
   idiv,
-  initRing,
   kernel,
   loadWords,
   type Out,
@@ -21,10 +20,9 @@ import {
   syncWarp,
   threadIdx,
   waitFull,
-  warpIdx,
 } from '../../../dsl/index.ts'
-import { copyTiles } from '../../../kernels/attention/prefill-copies.ts'
 import {
+  initMemory,
   makeMemory,
   pitch,
   placeOfColumn,
@@ -65,9 +63,7 @@ export const unpackTiles = kernel(
     c: PrefillConfig,
   ) {
     const m = makeMemory(c, c, c)
-    if (threadIdx.x === 0) {
-      for (const ring of [m.rawRing, m.keyRing, m.valueRing, m.tileRing]) initRing(ring)
-    }
+    if (threadIdx.x === 128 * warpgroups) initMemory(m)
     barrier()
     const copy = (): void => {
       const turn = consumerCursor(0)
@@ -102,11 +98,11 @@ export const unpackTiles = kernel(
       }
     }
     specialize({
-      consumers: { warps: 4 * warpgroups, registers: 216, run: copy },
+      consumers: { warps: 4 * warpgroups, registers: 208, run: copy },
       feeders: {
         warps: 4,
-        registers: 72,
-        run: () => ((warpIdx & 3) === 0 ? copyTiles(a, c, m) : feed(c, m)),
+        registers: 88,
+        run: () => feed(a, c, m),
       },
     })
   },
@@ -189,7 +185,7 @@ for (const kv of ['kv4', 'kv8'] as const)
         unpackTiles,
         {
           ...prefillConfig({ kv, dtype: 'f16', D, Hq: Hkv, Hkv, multiprocessors: 2 }),
-          rawStages: 3,
+          rawStages: 4,
         },
         {
           kv: { dtype: 'u8', shape: pages.shapes.kv, data: pages.kv },

@@ -119,7 +119,7 @@ export function prefillCase(o: PrefillOptions): KernelCase {
       Hkv,
       HqD: Hq * D,
       ctas: o.ctas ?? 3,
-      rawStages: o.rawStages ?? 3,
+      rawStages: o.rawStages ?? 4,
       stages: o.stages ?? 2,
       registers: 216,
       turns: o.turns ?? true,
