@@ -1,4 +1,5 @@
 import {
+  ceilDiv,
   f32,
   fenceAsync,
   type In,
@@ -9,6 +10,7 @@ import {
   packF16,
   permuteBytes,
   prefetch,
+  range,
   storeWords,
   threadIdx,
   u32,
@@ -53,10 +55,8 @@ function queryAt(c: PrefillConfig, tile: PrefillTile, row: i32): readonly [token
 
 /** Asks for a warpgroup's queries of a tile that it will load before long. */
 export function prefetchQueries(a: QueryArguments, c: PrefillConfig, tile: PrefillTile): void {
-  const thread = threadIdx.x & 127
-  const lines = Math.ceil((2 * c.D) / 128)
-  for (const i of unroll((groupRows * lines) / 128)) {
-    const item = thread + 128 * i
+  const lines = ceilDiv(2 * c.D, 128)
+  for (const item of range(threadIdx.x & 127, groupRows * lines, 128)) {
     const row = idiv(item, lines)
     const [token, column] = queryAt(c, tile, row)
     prefetch(a.q, [token, column + 64 * (item - row * lines)])
