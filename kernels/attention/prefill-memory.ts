@@ -13,7 +13,7 @@ import {
   swizzledTile,
 } from '../../dsl/index.ts'
 import { type KvConfig, PAGE_TOKENS } from '../formats/kv.ts'
-import { groupRows, type PrefillShape, type PrefillTiles, warpgroups } from './prefill-shape.ts'
+import { groupRows, type PrefillShape, type PrefillTiles, unpackersOf, warpgroups } from './prefill-shape.ts'
 import { TILE_WORDS } from './prefill-tiles.ts'
 
 /** Tokens of a unit, and pages that they lie on. */
@@ -59,9 +59,6 @@ export interface PrefillMemory {
  */
 export const WALK_TILES = 8
 
-/** Warps that unpack. */
-export const unpackers = 4
-
 /** Rows of tiles have 64 elements, whatever of them is used, and as many bytes. */
 export const tileColumns = 64
 export const pitch = 2 * tileColumns
@@ -81,6 +78,7 @@ export const placeOfColumn = (column: i32): i32 => 8 * (column & 1) + (column >>
 export function makeMemory(t: PrefillTiles, { D }: PrefillShape, kv: KvConfig): PrefillMemory {
   const keys = shared<f16>('f16', swizzledTile([t.stages, tilesOf(D), unitTokens, tileColumns], 'f16'))
   const values = shared<f16>('f16', swizzledTile([t.stages, tilesOf(unitTokens), D, tileColumns], 'f16'))
+  const unpackers = unpackersOf(t)
   const unpacked = { stages: t.stages, producers: unpackers, consumers: 4 * warpgroups, sharers: 1 }
   return {
     raw: shared<number>('u8', [t.rawStages, unitPages * kv.PB]),

@@ -11,6 +11,8 @@ export interface PrefillTiles {
   readonly stages: number
   /** Registers of a thread that computes; those that feed share what is left. */
   readonly registers: number
+  /** Warpgroups that feed: 1 or 2. */
+  readonly feeders: number
   /** Whether the warpgroups take turns with the tensor cores. */
   readonly turns: boolean
 }
@@ -41,8 +43,18 @@ export const warpgroups = 2
 export const groupRows = 64
 export const tileRows = groupRows * warpgroups
 
-/** Threads of a CTA: those that compute, and a warpgroup that copies and unpacks. */
-export const prefillThreads = 128 * (warpgroups + 1)
+/** Threads of a CTA: those that compute, and those that copy and unpack. */
+export const prefillThreads = ({ feeders }: PrefillTiles): number => 128 * (warpgroups + feeders)
+
+/** Warps that unpack. */
+export const unpackersOf = ({ feeders }: PrefillTiles): number => 4 * feeders
+
+/** Registers of a thread that feeds. */
+export function feederRegisters(t: PrefillTiles): number {
+  const share = 8 * Math.floor(65536 / prefillThreads(t) / 8)
+  const left = share * (warpgroups + t.feeders) - warpgroups * t.registers
+  return 8 * Math.floor(left / t.feeders / 8)
+}
 
 /** Query heads that share a key/value head. */
 export const groupOf = ({ Hq, Hkv }: PrefillShape): number => Hq / Hkv
@@ -68,6 +80,7 @@ export function prefillConfig(o: PrefillOptions): PrefillConfig {
     rawStages: kv === 'kv4' ? 6 : 4,
     stages: 2,
     registers: 208,
+    feeders: 1,
     turns: true,
   }
 }

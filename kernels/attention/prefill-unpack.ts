@@ -29,12 +29,12 @@ import {
 import { kvFormats } from '../formats/kv.ts'
 import { quadSwizzle } from '../formats/kv-pages.ts'
 import { beginWalk, type CacheArguments, copyUnit } from './prefill-copies.ts'
-import { type PrefillMemory, pitch, placeOfToken, tilesOf, unitTokens, unpackers } from './prefill-memory.ts'
-import { type PrefillConfig, warpgroups } from './prefill-shape.ts'
+import { type PrefillMemory, pitch, placeOfToken, tilesOf, unitTokens } from './prefill-memory.ts'
+import { type PrefillConfig, unpackersOf, warpgroups } from './prefill-shape.ts'
 import { loadTile, type StepTiles, tileOf } from './prefill-tiles.ts'
 
 /**
- * The warpgroup that makes of a unit's codes the tiles that `wgmma` reads, f16 of code · scale + minimum, rounded once. One thread
+ * The warps that make of a unit's codes the tiles that `wgmma` reads, f16 of code · scale + minimum, rounded once. One thread
  * keeps the copy engine fetching codes, some units ahead.
  */
 export function feed(a: StepTiles & CacheArguments, c: PrefillConfig, m: PrefillMemory): void {
@@ -77,7 +77,7 @@ export function feed(a: StepTiles & CacheArguments, c: PrefillConfig, m: Prefill
 }
 
 /** The calling warp, of those that unpack. */
-const unpacker = (): i32 => warpIdx & (unpackers - 1)
+const unpacker = (c: PrefillConfig): i32 => warpIdx & (unpackersOf(c) - 1)
 
 /** One of the items that a warp has of `count`, which are dealt in turns. */
 interface Item {
@@ -87,12 +87,14 @@ interface Item {
 }
 
 /** Those of the calling warp. */
-const itemsOf = (count: number): Item[] =>
-  each(ceilDiv(count, unpackers), (turn) => {
-    const index = unpacker() + unpackers * turn
+function itemsOf(c: PrefillConfig, count: number): Item[] {
+  const unpackers = unpackersOf(c)
+  return each(ceilDiv(count, unpackers), (turn) => {
+    const index = unpacker(c) + unpackers * turn
     if (unpackers * (turn + 1) <= count) return { index }
     return { index: Math.min(index, count - 1), exists: index < count }
   })
+}
 
 /** Has items done one after the other, each with words that have been on their way while the one before it was done. */
 function pipeline<T extends Item>(
@@ -205,7 +207,9 @@ function unpackKeys(
     // Tokens whose rows begin in the same bank take different halves of them.
     const chunk = near + 4 * (chunks === 8 ? fours ^ swap : fours)
     const isWhole = 4 * (fours + 1) <= chunks
-    return itemsOf(unitTokens / 16).flatMap((item) => each(2, (turn) => ({ ...item, turn, chunk, isWhole })))
+    return itemsOf(c, unitTokens / 16).flatMap((item) =>
+      each(2, (turn) => ({ ...item, turn, chunk, isWhole })),
+    )
   }).flat()
   pipeline(
     items,
@@ -261,7 +265,7 @@ function unpackValues(
   const chunkOf = ({ index }: Item): i32 => (4 * (index >>> 1)) ^ near
   const columnsOf = ({ index }: Item): i32 => 2 * ((index & 1) ^ half)
   pipeline(
-    itemsOf(quadBytes / 32),
+    itemsOf(c, quadBytes / 32),
     (item) =>
       each(4, (i) => {
         const at = 16 * (chunkOf(item) ^ quadSwizzle(c.D, i)) + 4 * columnsOf(item)

@@ -44,11 +44,12 @@ import {
 } from './prefill-queries.ts'
 import {
   checkPrefill,
+  feederRegisters,
   groupOf,
   groupRows,
   type PrefillConfig,
-  prefillThreads,
   tileTokens,
+  unpackersOf,
   warpgroups,
 } from './prefill-shape.ts'
 import {
@@ -84,7 +85,7 @@ export interface PrefillArguments extends StepTiles, CacheArguments, QueryArgume
  * Attention of many query tokens over a coded cache, on `wgmma`.
  *
  * A tile is 128 rows: query tokens, and beside each other the query heads of one key/value head. Two warpgroups have 64
- * rows each, and go through the units of 128 tokens that a row of the tile sees; the third copies pages, and makes
+ * rows each, and go through the units of 128 tokens that a row of the tile sees; the others copy pages, and make
  * f16 of their codes.
  */
 export function prefillWgmma(a: PrefillArguments, c: PrefillConfig): void {
@@ -97,15 +98,12 @@ export function prefillWgmma(a: PrefillArguments, c: PrefillConfig): void {
   specialize({
     consumers: { warps: 4 * warpgroups, registers: c.registers, run: () => attend(a, c, m) },
     feeders: {
-      warps: 4,
-      registers: REGISTERS - warpgroups * c.registers,
+      warps: unpackersOf(c),
+      registers: feederRegisters(c),
       run: () => feed(a, c, m),
     },
   })
 }
-
-/** Registers that three threads share, one of each warpgroup: a multiple of eight of each. */
-const REGISTERS = (3 * 8 * Math.floor(65536 / prefillThreads / 8)) as number
 
 /**
  * A warpgroup: its 64 rows of each tile. Scores of a unit and values of the one before are multiplied together, so that the

@@ -31,9 +31,11 @@ import {
   unitTokens,
 } from '../../../kernels/attention/prefill-memory.ts'
 import {
+  feederRegisters,
   type PrefillConfig,
   prefillConfig,
   prefillThreads,
+  unpackersOf,
   warpgroups,
 } from '../../../kernels/attention/prefill-shape.ts'
 import { loadTile, tileOf } from '../../../kernels/attention/prefill-tiles.ts'
@@ -48,7 +50,11 @@ import { runKernel } from '../../support/run-kernel.ts'
 /** Writes the tiles that `wgmma` would read to global memory: of unit u of a tile whose first token is t those of slot t + u. */
 export const unpackTiles = kernel(
   import.meta.url,
-  { grid: (_, c: PrefillConfig) => [c.ctas], block: [prefillThreads], blocksPerMultiprocessor: () => 1 },
+  {
+    grid: (_, c: PrefillConfig) => [c.ctas],
+    block: (c) => [prefillThreads(c)],
+    blocksPerMultiprocessor: () => 1,
+  },
   function unpackTiles(
     a: {
       kv: In<Elem<'kvElement'>, 'Pages Hkv 2 PB'>
@@ -98,10 +104,10 @@ export const unpackTiles = kernel(
       }
     }
     specialize({
-      consumers: { warps: 4 * warpgroups, registers: 208, run: copy },
+      consumers: { warps: 4 * warpgroups, registers: c.registers, run: copy },
       feeders: {
-        warps: 4,
-        registers: 88,
+        warps: unpackersOf(c),
+        registers: feederRegisters(c),
         run: () => feed(a, c, m),
       },
     })

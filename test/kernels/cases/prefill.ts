@@ -30,6 +30,7 @@ export interface PrefillOptions {
   readonly rawStages?: number
   readonly stages?: number
   readonly turns?: boolean
+  readonly feeders?: number
   /** Deviation of keys: large ones leave one token all the weight. */
   readonly keySigma?: number
   /** Rows that are compared, all unless given: whether query token `token` of the step is, with head `head`. */
@@ -121,7 +122,8 @@ export function prefillCase(o: PrefillOptions): KernelCase {
       ctas: o.ctas ?? 3,
       rawStages: o.rawStages ?? 4,
       stages: o.stages ?? 2,
-      registers: 216,
+      registers: 208,
+      feeders: o.feeders ?? 1,
       turns: o.turns ?? true,
     },
     args: {
