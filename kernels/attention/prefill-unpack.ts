@@ -7,7 +7,7 @@ import {
   f16x2,
   fenceAsync,
   fma,
-  type i32,
+  i32,
   laneIdx,
   loadWords,
   permuteBytes,
@@ -79,9 +79,9 @@ export function feed(a: StepTiles & CacheArguments, c: PrefillConfig, m: Prefill
 /** The calling warp, of those that unpack. */
 const unpacker = (c: PrefillConfig): i32 => warpIdx & (unpackersOf(c) - 1)
 
-/** One of the items that a warp has of `count`, which are dealt in turns. */
+/** One of the items that a warp has of so many, which are dealt in turns: that of its number, `turn` rounds further. */
 interface Item {
-  readonly index: i32
+  readonly turn: number
   /** Undefined where every warp has one. */
   readonly exists?: boolean
 }
@@ -89,12 +89,14 @@ interface Item {
 /** Those of the calling warp. */
 function itemsOf(c: PrefillConfig, count: number): Item[] {
   const unpackers = unpackersOf(c)
-  return each(ceilDiv(count, unpackers), (turn) => {
-    const index = unpacker(c) + unpackers * turn
-    if (unpackers * (turn + 1) <= count) return { index }
-    return { index: Math.min(index, count - 1), exists: index < count }
-  })
+  return each(ceilDiv(count, unpackers), (turn) =>
+    unpackers * (turn + 1) <= count ? { turn } : { turn, exists: unpacker(c) + unpackers * turn < count },
+  )
 }
+
+/** What an item is further than the warp's first, if one is `step`; what does not exist is no further. */
+const further = ({ turn, exists }: Item, step: number): i32 =>
+  exists === undefined ? turn * step : exists ? i32(turn * step) : i32(0)
 
 /** Has items done one after the other, each with words that have been on their way while the one before it was done. */
 function pipeline<T extends Item>(
@@ -203,36 +205,39 @@ function unpackKeys(
   const { token, near, swap } = bits === 4 ? nibbleLanes() : byteLanes()
   const place = placeOfToken(token)
   const slot = (((parts * near) & 7) + swap) ^ (place & 7)
-  const items = each(ceilDiv(chunks, 4), (fours) => {
-    // Tokens whose rows begin in the same bank take different halves of them.
-    const chunk = near + 4 * (chunks === 8 ? fours ^ swap : fours)
-    const isWhole = 4 * (fours + 1) <= chunks
-    return itemsOf(c, unitTokens / 16).flatMap((item) =>
-      each(2, (turn) => ({ ...item, turn, chunk, isWhole })),
-    )
-  }).flat()
+  const tileBytes = unitTokens * pitch
+  const unpackers = unpackersOf(c)
+  /** Of the warp's first item: its row and chunk among the codes, and its place among keys. */
+  const row = 16 * unpacker(c) + token
+  const src = row * rowBytes + 16 * near
+  const dst = to * tilesOf(c.D) * tileBytes + (16 * unpacker(c) + place) * pitch + (slot << 4)
+  const items = each(ceilDiv(chunks, 4), (fours) =>
+    itemsOf(c, unitTokens / 16).flatMap((item) => each(2, (eight) => ({ ...item, fours, eight }))),
+  ).flat()
+  // Tokens whose rows begin in the same bank take different halves of them.
+  const chunkOf = (fours: number): i32 => near + 4 * (chunks === 8 ? fours ^ swap : fours)
   pipeline(
     items,
-    ({ index, turn, chunk, isWhole }) => {
-      const row = 16 * index + token + 8 * turn
-      const loaded = isWhole ? chunk : Math.min(chunk, chunks - 1)
+    ({ turn, fours, eight }) => {
+      const rows = 16 * unpackers * turn + 8 * eight
+      const chunk = 4 * (fours + 1) <= chunks ? chunkOf(fours) : Math.min(chunkOf(fours), chunks - 1)
       return [
-        ...loadWords(m.raw, [from, row * rowBytes + 16 * loaded], 4),
-        ...loadWords(m.rawParams, [from, 2 * row], 1),
+        ...loadWords(m.raw, [from, src + rows * rowBytes + 16 * (chunk - near)], 4),
+        ...loadWords(m.rawParams, [from, 2 * (row + rows)], 1),
       ]
     },
     awaitRoom,
-    ({ index, turn, chunk, isWhole }, words) => {
-      const tile = to * tilesOf(c.D) + ((parts * chunk) >>> 3)
+    ({ turn, fours, eight }, words) => {
       // Eight tokens further places are four rows further, and chunks of rows are swizzled otherwise.
-      const at = (tile * unitTokens + 16 * index + place + 4 * turn) * pitch
+      const rows = 16 * unpackers * turn + 4 * eight
+      const at = ((parts * chunkOf(fours)) >>> 3) * tileBytes + rows * pitch
       const affine = affineOf(words[4]!, words[4]!)
-      if (isWhole || chunk < chunks) {
+      if (4 * (fours + 1) <= chunks || chunkOf(fours) < chunks) {
         for (const i of unroll(2)) {
           const values = words.slice(0, 4).map((word) => valuesOf(c, word, i ^ swap, biases, affine))
           for (const upper of unroll(parts / 2)) {
             const four = values.map((pair) => pair[upper]!)
-            storeWords(m.keyBytes, [at + ((slot ^ (4 * turn + 2 * upper + i)) << 4)], four)
+            storeWords(m.keyBytes, [(dst ^ (16 * (4 * eight + 2 * upper + i))) + at], four)
           }
         }
       }
@@ -262,25 +267,29 @@ function unpackValues(
   // Lanes of the one half store even tokens where those of the other store odd ones.
   const slot = (2 * (sixteen & 3) + half) ^ (4 * (near & 1))
   const affines = loadAffines(m, from, 16 * sixteen, live)
-  const chunkOf = ({ index }: Item): i32 => (4 * (index >>> 1)) ^ near
-  const columnsOf = ({ index }: Item): i32 => 2 * ((index & 1) ^ half)
+  const unpackers = unpackersOf(c)
+  /** Of the warp's first item: its first column, in fours and twos, and its places among codes and values. */
+  const chunk = (4 * (unpacker(c) >>> 1)) ^ near
+  const columns = 2 * ((unpacker(c) & 1) ^ half)
+  const src = 4 * sixteen * quadBytes + 16 * chunk + 4 * columns
+  const row = (to * tilesOf(unitTokens) + half) * c.D + 4 * chunk + columns
+  const dst = row * pitch + ((slot ^ columns) << 4)
   pipeline(
     itemsOf(c, quadBytes / 32),
     (item) =>
       each(4, (i) => {
-        const at = 16 * (chunkOf(item) ^ quadSwizzle(c.D, i)) + 4 * columnsOf(item)
-        return loadWords(m.raw, [from, (4 * sixteen + i) * quadBytes + at], 2)
+        const at = i * quadBytes + further(item, 32 * unpackers)
+        return loadWords(m.raw, [from, (src ^ (16 * quadSwizzle(c.D, i))) + at], 2)
       }).flat(),
     awaitRoom,
     (item, words) => {
-      const row = (to * tilesOf(unitTokens) + half) * c.D + 4 * chunkOf(item) + columnsOf(item)
       for (const column of unroll(2))
         for (const odd of unroll(2)) {
           const values = each(4, (i) => valuesOf(c, words[2 * i + column]!, odd, biases, affines[i]![odd]!))
-          const place = (slot ^ odd ^ column ^ columnsOf(item)) << 4
           for (const upper of unroll(bits === 4 ? 2 : 1)) {
+            const rows = column + upper * (c.D / 2) + 8 * unpackers * item.turn
             const four = values.map((pair) => pair[upper]!)
-            storeWords(m.valueBytes, [(row + column + upper * (c.D / 2)) * pitch + place], four)
+            storeWords(m.valueBytes, [(dst ^ (16 * (odd ^ column))) + rows * pitch], four)
           }
         }
     },
