@@ -40,6 +40,8 @@ export interface PlanConfig {
   readonly queries: number
   /** CTAs that share the work of a key/value head and pass. */
   readonly ctas: number
+  /** Whether there are sequences that are not decode attention's, which `prompts` then tells. */
+  readonly prompts?: boolean
 }
 
 /** What the plan has to know of the kernel that goes by it. */
@@ -88,7 +90,7 @@ const WEIGHTS = 32 * ceilDiv(MOST_UNITS * UNIT_PAGES + 1, 32)
  * splits as a share has, at least one. Items are dealt out to CTAs by their weight, so that CTAs which take them in turns end
  * together; of the first two that a CTA takes a part of a sequence comes before a whole one, so that nobody waits for it at the
  * end. Places that no item has are items of no units.
- * Sequences without query tokens, or with more than `queries`, have no items.
+ * Sequences without query tokens, with more than `queries`, or with those of a prompt where `prompts` are told have no items.
  */
 export const planAttention = kernel(
   import.meta.url,
@@ -98,6 +100,8 @@ export const planAttention = kernel(
       queryStart: In<i32, 'Starts'>
       context: In<i32, 'B'>
       pages: In<i32, 'B MaxPages'>
+      /** Not 0 where a sequence's query tokens are a prompt's. */
+      prompts?: In<i32, 'B'>
       /** Tokens that a query sees, itself included. */
       window: i32
       items: InOut<i32, 'Items 12'>
@@ -177,6 +181,7 @@ interface PlanArguments {
   readonly queryStart: In<i32, 'Starts'>
   readonly context: In<i32, 'B'>
   readonly pages: In<i32, 'B MaxPages'>
+  readonly prompts?: In<i32, 'B'>
   readonly window: i32
   readonly items: InOut<i32, 'Items 12'>
 }
@@ -218,7 +223,8 @@ function sequenceOf(a: PlanArguments, c: PlanConfig, sequence: i32): Sequence {
   const token = a.queryStart.at(safe)
   const count = a.queryStart.at(safe + 1) - token
   const end = a.context.at(safe)
-  const isDecode = sequence < sequences && count >= 1 && count <= c.queries && end >= count
+  const prompt = c.prompts ? a.prompts!.at(safe) : 0
+  const isDecode = sequence < sequences && count >= 1 && count <= c.queries && end >= count && prompt === 0
   const from = Math.max(end - count - a.window + 1, 0)
   const firstUnit = isDecode ? from >>> UNIT_BITS : 0
   const lastUnit = isDecode ? (end - 1) >>> UNIT_BITS : -1
