@@ -39,12 +39,11 @@ export function audit<R extends ScheduleRequest>(scheduler: Scheduler<R>): void 
   for (const { step, tokens, shares, rows } of uncollected) {
     require(tokens <= limits.tokens && tokens > 0, `step ${step} has ${tokens} tokens`)
     for (const { sequence, first, count, isPrompt } of shares) {
-      const ends = first + count <= sequence.request.prompt.length
-      require(isPrompt
-        ? ends
-        : first >= sequence.request.prompt.length &&
-            count <=
-              DECODE_QUERIES, `step ${step} mixes a prompt of sequence ${sequence.id} with what was generated, or has too much of that`)
+      const end = sequence.request.prompt.length
+      const isWhole = isPrompt ? first + count <= end : first >= end
+      require(isWhole, `step ${step} mixes the prompt of sequence ${sequence.id} with what was generated`)
+      require(isPrompt ||
+        count <= DECODE_QUERIES, `step ${step} has too many generated tokens of ${sequence.id}`)
     }
     require(tokens === shares.reduce((sum, { count }) => sum + count, 0), `step ${step} has other tokens`)
     require(rows === shares.filter(({ row }) => row >= 0).length, `step ${step} has other rows`)

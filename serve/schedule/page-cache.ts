@@ -51,8 +51,7 @@ export class PageCache {
     if (page === undefined) {
       page = this.#idle.takeOldest()
       if (page === undefined) return undefined
-      this.tree.remove(this.#nodes[page]!)
-      this.#nodes[page] = undefined
+      this.#forget(this.#nodes[page]!)
     }
     this.#references[page] = 1
     return page
@@ -103,9 +102,12 @@ export class PageCache {
     return known
   }
 
-  /** Gives back a sequence's pages, which are in the order of its tokens. */
-  giveBack(pages: readonly number[]): void {
-    for (let i = pages.length - 1; i >= 0; i--) this.#giveBackOne(pages[i]!)
+  /**
+   * Gives back a sequence's pages, which are in the order of its tokens. Nobody will look for what is in those from `end` on:
+   * they are free unless others have them, or what follows them.
+   */
+  giveBack(pages: readonly number[], end = pages.length): void {
+    for (let i = pages.length - 1; i >= 0; i--) this.#giveBackOne(pages[i]!, i < end)
   }
 
   /** Free pages and idle ones, the oldest first: for `audit`. */
@@ -123,10 +125,19 @@ export class PageCache {
     if (this.#references[page]++ === 0) this.#idle.remove(page)
   }
 
-  #giveBackOne(page: number): void {
+  #giveBackOne(page: number, isSought = true): void {
     if (--this.#references[page]! > 0) return
-    if (this.#nodes[page] === undefined) this.#free.push(page)
-    else this.#idle.append(page)
+    const node = this.#nodes[page]
+    if (node && (isSought || node.children.size > 0)) this.#idle.append(page)
+    else {
+      if (node) this.#forget(node)
+      this.#free.push(page)
+    }
+  }
+
+  #forget(node: PrefixNode): void {
+    this.tree.remove(node)
+    this.#nodes[node.page] = undefined
   }
 }
 

@@ -182,7 +182,8 @@ export class Scheduler<R extends ScheduleRequest = ScheduleRequest> {
     this.#turns.leave(clientOf(sequence.request))
     if (!this.#waiting.remove(sequence)) {
       this.#running.remove(sequence)
-      this.#release(sequence)
+      // Only the sequence itself could have gone on from what it generated.
+      this.#release(sequence, Math.floor(sequence.request.prompt.length / this.cache.pageTokens))
     }
   }
 
@@ -201,13 +202,13 @@ export class Scheduler<R extends ScheduleRequest = ScheduleRequest> {
     }
   }
 
-  /** Takes back what a running sequence has. */
-  #release(sequence: ScheduledSequence<R>): void {
+  /** Takes back what a running sequence has; nobody will look for its pages from `end` on. */
+  #release(sequence: ScheduledSequence<R>, end?: number): void {
     this.#publish(sequence)
     this.#freeSlots.push(sequence.slot)
     sequence.slot = -1
     sequence.begun = false
-    this.cache.giveBack(sequence.pages)
+    this.cache.giveBack(sequence.pages, end)
     sequence.pages = []
     sequence.nodes.length = 0
     sequence.scheduled = 0

@@ -126,31 +126,49 @@ test('pages that are known are not computed again, but the last token always is'
 
 test('a prompt with an answer in it computes the answer as its own, and later prompts find that', () => {
   const scheduler = schedulerOf()
-  scheduler.add(request(1, 6, { maxTokens: 8 }))
-  runToEnd(scheduler)
+  const asked = scheduler.add(request(1, 6, { maxTokens: 20 }))
+  for (let i = 0; i < 9; i++) step(scheduler)
   const next = { ...request(1, 6), prompt: [...prompt(1, 6), ...new Array(8).fill(1), 5, 6] }
   assert.is(scheduler.cache.knownTokens(Int32Array.from(next.prompt)), 4)
   for (const first of [4, 12]) {
     const id = scheduler.add(next)
-    assert.equal(sharesOf(step(scheduler)), [[id, first, 16 - first]])
+    assert.equal(sharesOf(step(scheduler))!.at(-1), [id, first, 16 - first])
+    if (first === 4) assert.ok(scheduler.cancel(asked))
     runToEnd(scheduler)
   }
 })
 
-test('a request that goes on from its answer finds the pages of it', () => {
-  const scheduler = schedulerOf()
-  const generated = new Array<number>(8).fill(1)
-  scheduler.add(request(1, 6, { maxTokens: 8 }))
-  runToEnd(scheduler)
-  scheduler.add(request(1, 6, { generated, maxTokens: 9 }))
-  assert.equal(sharesOf(step(scheduler)), [[1, 12, 2]])
-  runToEnd(scheduler)
-  // Where the prompt ends elsewhere, the same tokens are others.
-  scheduler.add({
-    ...request(1, 6, { generated: generated.slice(1), maxTokens: 9 }),
-    prompt: [...prompt(1, 6), 1],
-  })
-  assert.equal(sharesOf(step(scheduler)), [[2, 4, 3]])
+test('a request that goes on from its answer finds the pages of it, which nobody else has or keeps', () => {
+  const scheduler = schedulerOf({ sequences: 1 })
+  scheduler.add(request(1, 6, { maxTokens: 9, priority: 1 }))
+  const plans = Array.from({ length: 8 }, () => step(scheduler))
+  assert.equal(sharesOf(plans.at(-1)), [[0, 12, 1]])
+  // Takes its place.
+  scheduler.add(request(2, 3, { maxTokens: 1 }))
+  assert.equal(sharesOf(step(scheduler)), [[1, 0, 3]])
+  assert.is(scheduler.stats.idlePages, 3)
+  assert.equal(sharesOf(step(scheduler)), [[0, 12, 2]])
+  assert.not(scheduler.busy)
+  assert.is(scheduler.stats.idlePages, 1)
+})
+
+test('pages of an answer are kept when it ends as long as another that began alike waits for those behind them', () => {
+  const scheduler = schedulerOf({ sequences: 2 })
+  const steps = (count: number) => Array.from({ length: count }, () => sharesOf(step(scheduler))).at(-1)
+  scheduler.add(request(1, 6, { maxTokens: 40, priority: 2 }))
+  steps(8)
+  const alike = scheduler.add(request(1, 6, { maxTokens: 40, priority: 1 }))
+  assert.equal(steps(4), [
+    [1, 8, 1],
+    [0, 16, 1],
+  ])
+  scheduler.add(request(2, 3, { maxTokens: 1 }))
+  assert.equal(steps(1), [
+    [1, 9, 1],
+    [2, 0, 3],
+  ])
+  assert.ok(scheduler.cancel(alike))
+  assert.equal(steps(1), [[0, 16, 2]])
 })
 
 test('the rest of a prompt is a prompt, even if it is one token', () => {
