@@ -106,9 +106,14 @@ export class Attention {
   #variantsOf({ queries, prompts }: StepKind): Promise<Variant[]> {
     const decode = (most: number) => this.#once(`decode ${most}`, () => this.#prepareDecode(most))
     if (queries === 1 && !prompts) return Promise.all([decode(1)])
-    if (this.#most < Infinity) return Promise.all([decode(this.#most)])
+    if (!this.#prefills) return Promise.all([decode(this.#most)])
     const prefill = () => this.#once('prefill', () => this.#preparePrefill())
     return Promise.all(prompts ? [decode(queries), prefill()] : [decode(queries)])
+  }
+
+  /** Whether prefill attention takes prompts; else decode attention takes all. */
+  get #prefills(): boolean {
+    return this.#most === Infinity
   }
 
   #once(name: string, prepareIt: () => Promise<Variant>): Promise<Variant> {
@@ -128,7 +133,7 @@ export class Attention {
     const { cache, activations } = this.#parts
     const [sequences, maxPages] = activations.pages.shape as [number, number]
     const most = mostSplits(sequences, maxPages)
-    if (this.#most < Infinity) return most
+    if (!this.#prefills) return most
     return Math.min(most, sequences + Math.ceil((2 * cache.pages * PAGE_TOKENS) / SPLIT))
   }
 
@@ -136,10 +141,9 @@ export class Attention {
     const { device, config, cache, activations } = this.#parts
     const { queryStart, context, prompts, pages, q, attended } = activations
     const sequences = pages.shape[0]!
-    const hasPrefill = this.#most === Infinity
     const rooms = roomFor(this.#splits())
     // The launch before stores the query tokens. Pieces of a prompt see each other's, and must wait for it.
-    const ahead = hasPrefill || (queries === 1 && this.#most > 1)
+    const ahead = this.#prefills || (queries === 1 && this.#most > 1)
     const c = { ...decodeConstants(device, this.#shape(), config, queries), ahead }
     const partials = this.#allocate('u32', [rooms, c.PartialRows, c.PartialColumns])
     partials.fill(0xff)
@@ -153,8 +157,8 @@ export class Attention {
           itemCount: this.#allocate('i32', [1]),
         }
         lists.items.fill(0)
-        const args = { queryStart, context, pages, window, ...lists, ...(hasPrefill && { prompts }) }
-        const constants = { ...planConfig(c), prompts: hasPrefill }
+        const args = { queryStart, context, pages, window, ...lists, ...(this.#prefills && { prompts }) }
+        const constants = { ...planConfig(c), prompts: this.#prefills }
         return { lists, plan: await prepare(device, planAttention, constants, args) }
       },
       (lists, window, layer) =>
