@@ -116,8 +116,10 @@ for (const [name, options, by] of cases)
     assert.ok(error <= 1.25 * rounding, `kernels ${error}, rounding ${rounding}`)
     // With that in the reference, and attention as kernels compute it, sums in another order are left, and turn few codes.
     const first = relativeError(ofKernels.slice(0, 300), mirrored.subarray(0, 300))
-    // Nothing is turned yet: what is left is the rounding of the logits to f16.
-    assert.ok(first < 3e-4, `logits of the first token are ${first} apart`)
+    // Nothing is turned yet: what is left is the rounding of the logits to f16. But a head of codes has them behind all layers:
+    // n of its 256 that are turned, some 36 in size each, move the logits by √n / (36 · √256); 16 of them are allowed.
+    const most = by.head ? 7e-3 : 3e-4
+    assert.ok(first < most, `logits of the first token are ${first} apart`)
     assert.ok(ofRest < 0.6 * error, `kernels ${error} from exact activations, ${ofRest} from rounded ones`)
   })
 
