@@ -1,6 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { mergeResults } from '../../bench/results.ts'
+import { mergeResults, type Row } from '../../bench/results.ts'
 
 const figures = new Set(['us', 'date', 'commit'])
 
@@ -12,7 +12,7 @@ test('rows that a run did not measure stay where they were, with the date and co
       { kernel: 'norm', tokens: 1, us: 3 },
       { kernel: 'norm', tokens: 64, us: 5, date: 'sunday', commit: 'z' },
       { kernel: 'gelu', form: 'tanh', tokens: 1, us: 7 },
-    ],
+    ] as readonly Row[],
   }
   const newer = [
     { tokens: 1, kernel: 'gelu', form: 'tanh', us: 6 },
