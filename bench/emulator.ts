@@ -79,14 +79,14 @@ async function profileModel({ name, folder }: QuantizedModel, options: EmulatorO
     const [prompt] = promptsOf(shape, model.config.vocabSize, 1)
     const pages = Array.from({ length: model.limits.pagesPerSequence }, (_, page) => page)
     const request = { sampling: greedy, prompt: prompt! }
-    const first = { parts: [{ ids: prompt!, position: 0, pages, samples: true }], slots: [0] }
+    const first = { parts: [{ ids: prompt!, position: 0, isPrompt: true, pages, samples: true }], slots: [0] }
     await runner.submit({ ...first, unread: [], opened: [{ slot: 0, request }], masks: [] })
     let fastest = Number.POSITIVE_INFINITY
     let shares: readonly LaunchShare[] = []
     for (let token = 0; token < options.tokens; token++) {
       profiled.start()
       const started = performance.now()
-      const part = { ids: [0], position: options.prompt + token, pages, samples: true }
+      const part = { ids: [0], position: options.prompt + token, isPrompt: false, pages, samples: true }
       await runner.submit({
         parts: [part],
         slots: [0],

@@ -1,5 +1,6 @@
 import { Command } from 'commander'
 import { UsageError } from '../cli/failure.ts'
+import { wholeNumbers } from '../cli/options.ts'
 import { progressBar } from '../cli/progress.ts'
 import type { Device } from '../runtime/device.ts'
 import { deviceSlug } from '../runtime/device-slug.ts'
@@ -11,13 +12,14 @@ import { runBench } from './command.ts'
 import { launchMicroseconds } from './measure.ts'
 import { openGpu } from './open-gpu.ts'
 import { prepareCase } from './prepare-case.ts'
-import { type Row, writeResults } from './results.ts'
+import { type Row, updateResults } from './results.ts'
 import { table } from './table.ts'
 
 interface KernelsOptions {
   readonly device?: string
   readonly quick?: boolean
-  readonly only?: string
+  readonly only?: readonly string[]
+  readonly tokens?: readonly number[]
   readonly commit?: string
 }
 
@@ -49,6 +51,9 @@ async function measure(device: Device, c: KernelCase, ceiling: Ceilings | undefi
   }
 }
 
+/** Figures of a row; the rest says what was measured. */
+const figures = new Set(['us', 'bytes', 'ops', 'floorUs', 'error', 'date', 'commit'])
+
 /** A result for people: the figures that follow from it, and short numbers. */
 function readable({ us, bytes, ops, floorUs, ...row }: Row): Row {
   if (typeof us !== 'number') return row
@@ -62,15 +67,20 @@ await runBench(
     .description('Every kernel of ours at the shapes of Llama 3 8B, on a GPU.')
     .option('--device <name>', 'cuda:0, cuda:1, … (default: the first GPU)')
     .option('--quick', 'a decode step and a batch of 64, W4A8KV4 alone')
-    .option('--only <text>', 'only kernels with this in their name')
+    .option('--only <text,...>', 'only kernels with one of these in their name', (text) => text.split(','))
+    .option('--tokens <n,...>', 'only so many rows', wholeNumbers(1))
     .option('--commit <id>', 'the commit, where git is not there (default: QUATTUOR_COMMIT)')
     .action(async (options: KernelsOptions) => {
       const device = await openGpu('bench:kernels', options.device)
       try {
+        const { only, tokens } = options
         const cases = kernelCases(llama3of8B, device, options.quick ?? false).filter(
-          ({ kernel }) => !options.only || kernel.name.includes(options.only),
+          ({ kernel, parameters }) =>
+            (!only || only.some((text) => kernel.name.includes(text))) &&
+            (!tokens || tokens.includes(Number(parameters.tokens))),
         )
-        if (cases.length === 0) throw new UsageError(`no kernel has '${options.only}' in its name`)
+        if (cases.length === 0)
+          throw new UsageError('no kernel is left; ask for others with --only or --tokens')
         const started = performance.now()
         const failures = await compileAll(device, cases)
         const compiled = performance.now()
@@ -96,7 +106,7 @@ await runBench(
           `${rows.length} rows, ${failed} failed; compiled in ${seconds(started, compiled)} s, ` +
             `measured in ${seconds(compiled, measured)} s`,
         )
-        console.log(`wrote ${writeResults(device, 'kernels', rows, options)}`)
+        console.log(`wrote ${updateResults(device, 'kernels', rows, figures, options)}`)
         if (failed === rows.length) process.exitCode = 1
       } finally {
         await device.close()

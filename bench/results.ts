@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { dirname, join, relative } from 'node:path'
 import type { Device } from '../runtime/device.ts'
@@ -70,6 +70,46 @@ export function writeResults(
   const path = resultsPath(device, `${name}.json`)
   writeRows(path, resultHeader(device, name, options), rows)
   return relative(packageRoot(), path)
+}
+
+/**
+ * The same for a run of a part of the bench: rows that are on file for what it did not measure stay, with the date and commit
+ * of the run that they are from.
+ */
+export function updateResults(
+  device: Device,
+  name: string,
+  rows: readonly Row[],
+  figures: ReadonlySet<string>,
+  options: { readonly commit?: string | undefined } = {},
+): string {
+  const path = resultsPath(device, `${name}.json`)
+  const kept = existsSync(path)
+    ? (JSON.parse(readFileSync(path, 'utf8')) as ResultHeader & { readonly rows: Row[] })
+    : undefined
+  writeRows(path, resultHeader(device, name, options), kept ? mergeResults(kept, rows, figures) : rows)
+  return relative(packageRoot(), path)
+}
+
+/** Rows of an earlier run with newer ones in their places; `figures` names what of a row does not say what was measured. */
+export function mergeResults(
+  { date, commit, rows: older }: Pick<ResultHeader, 'date' | 'commit'> & { readonly rows: readonly Row[] },
+  newer: readonly Row[],
+  figures: ReadonlySet<string>,
+): Row[] {
+  const key = (row: Row) =>
+    JSON.stringify(
+      Object.entries(row)
+        .filter(([name]) => !figures.has(name))
+        .sort(([one], [other]) => (one < other ? -1 : 1)),
+    )
+  const left = new Map(newer.map((row) => [key(row), row]))
+  const merged = older.map((row) => {
+    const measured = left.get(key(row))
+    left.delete(key(row))
+    return measured ?? { ...row, date: row.date ?? date, commit: row.commit ?? commit }
+  })
+  return [...merged, ...left.values()]
 }
 
 /** Writes a header and rows, one line a row, so that two runs can be compared line by line. */

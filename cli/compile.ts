@@ -1,8 +1,8 @@
-import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command, Option } from 'commander'
 import type { Program } from '../codegen/program.ts'
 import type { Target } from '../codegen/target.ts'
+import { makeFolder } from '../runtime/make-folder.ts'
 import { configName } from './config-name.ts'
 import { UsageError } from './failure.ts'
 import {
@@ -87,7 +87,7 @@ async function compile(files: readonly string[], options: CompileOptions): Promi
     bar.stop()
   }
   if (out !== undefined) {
-    mkdirSync(out, { recursive: true })
+    makeFolder(out)
     for (const { name, text } of results) await writeWhole(join(out, `${name}.${emit}`), text)
   }
   if (options.assemble) checkAssembled(results)

@@ -3,10 +3,8 @@ import { resolve } from 'node:path'
 import type { Kernel } from '../dsl/kernel.ts'
 import type { Place } from './diagnostics.ts'
 import { Diagnostic } from './diagnostics.ts'
-import { kernelsIn } from './frontend/kernels.ts'
 import { lowerKernel } from './frontend/lower-kernel.ts'
 import type { Module } from './frontend/names.ts'
-import { Modules } from './frontend/names.ts'
 import { typeErrors } from './frontend/type-check.ts'
 import { lower, Refusal } from './ir/index.ts'
 import type { Location } from './ir/op.ts'
@@ -60,11 +58,6 @@ export function checkFile(path: string): Diagnostic[] {
     if (error instanceof Diagnostic) return [error]
     throw error
   }
-}
-
-/** The names of the kernels that a file declares, in order; from its syntax alone. Throws `Diagnostic` E0001, E0003. */
-export function listKernels(path: string): string[] {
-  return kernelsIn(new Modules().loadProgram(resolve(path))).map((kernel) => kernel.name!)
 }
 
 function sourceFiles(modules: readonly Module[], first: readonly string[]): SourceFile[] {

@@ -117,7 +117,7 @@ export function builtinKernels(
       const parts = { kv, dtype, D, Hq, Hkv, queries, target, multiprocessors: 132 }
       const c = decodeConfig(parts)
       if (c.slots >= 2) add(decodeAttention, { ...c })
-      if (kv === 'kv4') add(planAttention, { ...planConfig(c) })
+      if (kv === 'kv4') add(planAttention, { ...planConfig(c), prompts: target.capability === 90 })
     }
   }
   const gemm = { dtype, N: H, K: H, bias: true, residual: true }
@@ -145,7 +145,7 @@ export function builtinKernels(
         const wgmma = defaultGroupedTiles(weightFormats[format], { M, N: H, K: H, experts: 8 }, target)
         return wgmma ? [{ dtype, bias: true, ...wgmma }] : []
       })
-    add(planPrefill, { queries: 8, tileTokens: tileTokens({ D, Hq, Hkv }) })
+    add(planPrefill, { tileTokens: tileTokens({ D, Hq, Hkv }) })
     for (const kv of ['kv4', 'kv8'] as const)
       if (hasPrefill(kv, D))
         add(prefillAttention, { ...prefillConfig({ kv, dtype, D, Hq, Hkv, multiprocessors: 132 }) })

@@ -63,8 +63,8 @@ interface Variant {
 }
 
 /**
- * Attention of all layers. A step's work is listed first; each layer then has one launch for sequences of few query tokens,
- * and one for those of many, where there are any. Kernels are prepared when a step first needs them.
+ * Attention of all layers. A step's work is listed first; each layer then has one launch for sequences of generated tokens,
+ * and one for those of prompts, where there are any. Kernels are prepared when a step first needs them.
  */
 export class Attention {
   readonly #parts: AttentionParts
@@ -107,9 +107,14 @@ export class Attention {
   #variantsOf({ queries, prompts }: StepKind): Promise<Variant[]> {
     const decode = (most: number) => this.#once(`decode ${most}`, () => this.#prepareDecode(most))
     if (queries === 1 && !prompts) return Promise.all([decode(1)])
-    if (this.#most < Infinity) return Promise.all([decode(this.#most)])
-    const prefill = () => this.#once(`prefill ${queries}`, () => this.#preparePrefill(queries))
+    if (!this.#prefills) return Promise.all([decode(this.#most)])
+    const prefill = () => this.#once('prefill', () => this.#preparePrefill())
     return Promise.all(prompts ? [decode(queries), prefill()] : [decode(queries)])
+  }
+
+  /** Whether prefill attention takes prompts; else decode attention takes all. */
+  get #prefills(): boolean {
+    return this.#most === Infinity
   }
 
   #once(name: string, prepareIt: () => Promise<Variant>): Promise<Variant> {
@@ -129,17 +134,17 @@ export class Attention {
     const { cache, activations } = this.#parts
     const [sequences, maxPages] = activations.pages.shape as [number, number]
     const most = mostSplits(sequences, maxPages)
-    if (this.#most < Infinity) return most
+    if (!this.#prefills) return most
     return Math.min(most, sequences + Math.ceil((2 * cache.pages * PAGE_TOKENS) / SPLIT))
   }
 
   async #prepareDecode(queries: number): Promise<Variant> {
     const { device, config, cache, activations } = this.#parts
-    const { queryStart, context, pages, q, attended } = activations
+    const { queryStart, context, prompts, pages, q, attended } = activations
     const sequences = pages.shape[0]!
     const rooms = roomFor(this.#splits())
     // The launch before stores the query tokens. Pieces of a prompt see each other's, and must wait for it.
-    const ahead = this.#most === Infinity || (queries === 1 && this.#most > 1)
+    const ahead = this.#prefills || (queries === 1 && this.#most > 1)
     const c = { ...decodeConstants(device, this.#shape(), config, queries), ahead }
     const partials = this.#allocate('u32', [rooms, c.PartialRows, c.PartialColumns])
     partials.fill(0xff)
@@ -153,8 +158,9 @@ export class Attention {
           itemCount: this.#allocate('i32', [1]),
         }
         lists.items.fill(0)
-        const args = { queryStart, context, pages, window, ...lists }
-        return { lists, plan: await prepare(device, planAttention, planConfig(c), args) }
+        const args = { queryStart, context, pages, window, ...lists, ...(this.#prefills && { prompts }) }
+        const constants = { ...planConfig(c), prompts: this.#prefills }
+        return { lists, plan: await prepare(device, planAttention, constants, args) }
       },
       (lists, window, layer) =>
         prepare(device, decodeAttention, c, {
@@ -166,9 +172,9 @@ export class Attention {
     )
   }
 
-  async #preparePrefill(queries: number): Promise<Variant> {
+  async #preparePrefill(): Promise<Variant> {
     const { device, cache, activations } = this.#parts
-    const { queryStart, context, pages, q, attended } = activations
+    const { queryStart, context, prompts, pages, q, attended } = activations
     const { multiprocessors } = device.properties
     const c = prefillConfig({ ...this.#shape(), multiprocessors })
     const rooms = mostPrefillTiles(q.shape[0]!, context.shape[0]!, tileTokens(c))
@@ -179,8 +185,8 @@ export class Attention {
           tiles: this.#allocate('i32', [rooms, TILE_WORDS]),
           tileCount: this.#allocate('i32', [1]),
         }
-        const args = { queryStart, context, window, ...lists }
-        const constants = { queries, tileTokens: tileTokens(c) }
+        const args = { queryStart, context, prompts, window, ...lists }
+        const constants = { tileTokens: tileTokens(c) }
         return { lists, plan: await prepare(device, planPrefill, constants, args) }
       },
       (lists, window, layer) =>

@@ -58,12 +58,19 @@ export class DecodeGraph {
     return new DecodeGraph(model, rows, captureLaunches(device, launches), launches)
   }
 
-  /** Enqueues the copies of what the first step reads: a decode step of as many tokens as there are rows. */
+  /**
+   * Enqueues the copies of what the first step reads: a decode step of as many tokens as there are rows, none of a prompt.
+   * Throws `RangeError` for others.
+   */
   start(input: StepInput, stream?: Stream): void {
     if (input.ids.length !== this.rows || input.logitRows.length !== this.rows)
       throw new RangeError(
         `the graph is of ${this.rows} rows and the step of ${input.ids.length} tokens and ` +
           `${input.logitRows.length} rows of logits: give each row one token, and empty ones a slot of -1`,
+      )
+    if (input.prompts.includes(1))
+      throw new RangeError(
+        'the graph is of decode steps and the step has tokens of a prompt: run it as a step',
       )
     this.#model.upload(input, stream)
   }

@@ -9,6 +9,7 @@ export interface StepInputTensors {
   readonly slots: Tensor
   readonly queryStart: Tensor
   readonly context: Tensor
+  readonly prompts: Tensor
   readonly logitRows: Tensor
   readonly pages: Tensor
 }
@@ -21,6 +22,7 @@ const shapesOf = (limits: StepLimits, rows: number) =>
   ({
     queryStart: [rows + 1],
     context: [rows],
+    prompts: [rows],
     logitRows: [limits.logitRows],
     ids: [limits.tokens],
     positions: [limits.tokens],
@@ -80,7 +82,11 @@ export class StepInputs {
   }
 
   /** Enqueues the copy of a step's inputs, whose sequences are those of `attended`. */
-  upload(input: StepInput, { queryStart, context, pages }: AttendedSequences, stream?: Stream): void {
+  upload(
+    input: StepInput,
+    { queryStart, context, prompts, pages }: AttendedSequences,
+    stream?: Stream,
+  ): void {
     const image = this.#freeImage()
     const { words } = image
     const starts = this.#starts
@@ -88,7 +94,9 @@ export class StepInputs {
     // Rows without a sequence have no tokens.
     words.fill(queryStart.at(-1)!, starts.queryStart + queryStart.length, starts.context)
     words.set(context, starts.context)
-    words.fill(0, starts.context + context.length, starts.logitRows)
+    words.fill(0, starts.context + context.length, starts.prompts)
+    words.set(prompts, starts.prompts)
+    words.fill(0, starts.prompts + prompts.length, starts.logitRows)
     words.set(input.logitRows, starts.logitRows)
     words.set(input.ids, starts.ids)
     words.set(input.positions, starts.positions)

@@ -1,8 +1,8 @@
 import { PAGE_TOKENS } from '../kernels/formats/kv.ts'
 
 /**
- * What one step of a model computes: tokens of any number of sequences, flattened. A prompt's tokens and a decoding
- * sequence's single token are treated alike; results depend on a token's own context alone.
+ * What one step of a model computes: tokens of any number of sequences, flattened. Results depend on a token's own context
+ * alone, and on which of its tokens are a prompt's: these are attended for by other arithmetic than generated ones.
  */
 export interface StepInput {
   /** Token ids. */
@@ -15,6 +15,8 @@ export interface StepInput {
   readonly queryStart: Int32Array
   /** Tokens of each sequence that are in the cache after this step; 0 where a row has no sequence. */
   readonly context: Int32Array
+  /** 1 for each sequence whose tokens are a prompt's, 0 where they were generated: `DECODE_QUERIES` at most then. */
+  readonly prompts: Int32Array
   /** Pages of each sequence, `pagesPerSequence` entries a row. */
   readonly pages: Int32Array
   /** The tokens whose logits are wanted, as indices into `ids`. */
@@ -26,13 +28,18 @@ export interface StepPart {
   readonly ids: readonly number[]
   /** Position of the first of them. */
   readonly position: number
+  /** Whether they are a prompt's; else they were generated, and are `DECODE_QUERIES` at most. */
+  readonly isPrompt: boolean
   /** The sequence's pages, at least as far as its tokens reach. */
   readonly pages: readonly number[]
   /** Of how many tokens, from the last one back, the logits are wanted. */
   readonly logits: number
 }
 
-/** The step that computes these parts, one sequence each, in their order. */
+/** The most query tokens of a sequence that decode attention takes at once: so many generated ones a step may have. */
+export const DECODE_QUERIES = 8
+
+/** The step that computes these parts, one sequence each, in their order. Throws `RangeError` for too many generated tokens. */
 export function stepOf(parts: readonly StepPart[], pagesPerSequence: number): StepInput {
   let tokens = 0
   let rows = 0
@@ -45,6 +52,7 @@ export function stepOf(parts: readonly StepPart[], pagesPerSequence: number): St
   const slots = new Int32Array(tokens)
   const queryStart = new Int32Array(parts.length + 1)
   const context = new Int32Array(parts.length)
+  const prompts = new Int32Array(parts.length)
   const pages = new Int32Array(parts.length * pagesPerSequence)
   const logitRows = new Int32Array(rows)
   let token = 0
@@ -53,6 +61,10 @@ export function stepOf(parts: readonly StepPart[], pagesPerSequence: number): St
   for (let i = 0; i < parts.length; i++) {
     const part = parts[i]!
     const count = part.ids.length
+    if (count > DECODE_QUERIES && !part.isPrompt)
+      throw new RangeError(
+        `a step takes at most ${DECODE_QUERIES} generated tokens of a sequence, got ${count}: compute them in several steps`,
+      )
     pages.set(part.pages, i * pagesPerSequence)
     for (let j = 0; j < count; j++, token++) {
       const position = part.position + j
@@ -62,23 +74,21 @@ export function stepOf(parts: readonly StepPart[], pagesPerSequence: number): St
     }
     queryStart[i + 1] = token
     context[i] = part.position + count
+    prompts[i] = part.isPrompt ? 1 : 0
     for (let of = token - part.logits; of < token; of++) logitRows[row++] = of
   }
-  return { ids, positions, slots, queryStart, context, pages, logitRows }
+  return { ids, positions, slots, queryStart, context, prompts, pages, logitRows }
 }
-
-/** The most query tokens of a sequence that decode attention takes at once. */
-export const DECODE_QUERIES = 8
 
 /** Which kernels a step needs. */
 export interface StepKind {
-  /** Sequences that decode have so many query tokens at most: kernels for one are leaner. */
+  /** Sequences have so many generated tokens at most: kernels for one are leaner. */
   readonly queries: 1 | typeof DECODE_QUERIES
-  /** Whether there are sequences of more query tokens than decode attention takes. */
+  /** Whether there are tokens of prompts. */
   readonly prompts: boolean
 }
 
-/** A step in which each sequence has one query token. */
+/** A step in which each sequence has one token, which was generated. */
 export const decodeStep: StepKind = { queries: 1, prompts: false }
 
 /** All kinds of steps. */
@@ -89,26 +99,26 @@ export const stepKinds: readonly StepKind[] = [
   { queries: DECODE_QUERIES, prompts: true },
 ]
 
-export function kindOf({ queryStart }: Pick<StepInput, 'queryStart'>): StepKind {
+export function kindOf({ queryStart, prompts }: Pick<StepInput, 'queryStart' | 'prompts'>): StepKind {
   let queries: StepKind['queries'] = 1
-  let prompts = false
-  for (let i = 1; i < queryStart.length; i++) {
-    const count = queryStart[i]! - queryStart[i - 1]!
-    if (count > DECODE_QUERIES) prompts = true
+  let hasPrompts = false
+  for (let i = 0; i < prompts.length; i++) {
+    const count = queryStart[i + 1]! - queryStart[i]!
+    if (prompts[i] !== 0 && count > 0) hasPrompts = true
     else if (count > 1) queries = DECODE_QUERIES
   }
-  return { queries, prompts }
+  return { queries, prompts: hasPrompts }
 }
 
 /** What attention knows of the sequences of a step; the fields of a `StepInput`. */
-export type AttendedSequences = Pick<StepInput, 'queryStart' | 'context' | 'pages'>
+export type AttendedSequences = Pick<StepInput, 'queryStart' | 'context' | 'prompts' | 'pages'>
 
 /**
  * The same tokens as sequences of at most `most` query tokens each: longer ones are cut into pieces with the pages of the
  * whole, of which each is behind the ones before it.
  */
 export function cutSequences(step: AttendedSequences, most: number): AttendedSequences {
-  const { queryStart, context, pages } = step
+  const { queryStart, context, prompts, pages } = step
   if (context.every((_, b) => queryStart[b + 1]! - queryStart[b]! <= most)) return step
   const width = pages.length / context.length
   const pieces = [...context].flatMap((end, b) => {
@@ -127,6 +137,7 @@ export function cutSequences(step: AttendedSequences, most: number): AttendedSeq
   return {
     queryStart: Int32Array.from([...pieces.map(({ start }) => start), queryStart.at(-1)!]),
     context: Int32Array.from(pieces, (piece) => piece.context),
+    prompts: Int32Array.from(pieces, ({ sequence }) => prompts[sequence]!),
     pages: rows,
   }
 }

@@ -42,17 +42,26 @@ export function readQuantized(
   } as QuantizedMatrix
 }
 
-/** A layer of a checkpoint, quantized or not, with the weights that its codes stand for. */
+/** A layer of a checkpoint, quantized or not, with the weights that its codes stand for; floats rounded to `stored`. */
 export async function loadReferenceLayer(
   compute: Compute,
   src: Checkpoint,
   index: number,
   angles: Pick<ForwardLayer, 'window' | 'cosSin'>,
+  stored?: ActivationType,
 ): Promise<ForwardLayer> {
   const { config, format } = src
-  if (format.weights.bits >= 16)
-    return floatLayer(compute, src, index, await loadLayer(compute, src, index), angles)
   const prefix = layerPrefix(index)
+  if (format.weights.bits >= 16) {
+    const loaded = await loadLayer(compute, src, index)
+    const { weights, biases, norms } = loaded
+    for (const mat of [weights, biases, norms].flatMap((mats) => Object.values<Mat | undefined>(mats)))
+      if (mat && stored) await compute.roundFloats(mat, stored)
+    return {
+      ...floatLayer(compute, src, index, loaded, angles),
+      ...(await loadCacheNotes(compute, src, prefix)),
+    }
+  }
   const weights: Partial<Record<ProjectionName, Mat>> = {}
   const biases: ForwardLayer['biases'] = {}
   const formats: Partial<Record<StackName, StackFormat>> = {}
@@ -76,8 +85,20 @@ export async function loadReferenceLayer(
     weights: weights as Record<ProjectionName, Mat>,
     formats: formats as Record<StackName, StackFormat>,
     norms: await loadNorms(compute, src, prefix),
-    keys: { hadamard: format.kv.keyHadamard, ...(await keyMean(compute, src, prefix)) },
-    kv: { bits: format.kv.bits, ...(format.kv.clip !== undefined && { clip: format.kv.clip }) },
+    ...(await loadCacheNotes(compute, src, prefix)),
+  }
+}
+
+/** How a layer's keys and values go into the cache. */
+async function loadCacheNotes(
+  compute: Compute,
+  src: Checkpoint,
+  prefix: string,
+): Promise<Pick<ForwardLayer, 'keys' | 'kv'>> {
+  const { bits, clip, keyHadamard } = src.format.kv
+  return {
+    keys: { hadamard: keyHadamard, ...(await keyMean(compute, src, prefix)) },
+    kv: { bits, ...(clip !== undefined && { clip }) },
   }
 }
 
@@ -100,9 +121,17 @@ interface ReferenceHead {
   readonly format: ProjectionFormat
 }
 
-async function loadReferenceHead(compute: Compute, src: Checkpoint): Promise<ReferenceHead> {
+async function loadReferenceHead(
+  compute: Compute,
+  src: Checkpoint,
+  { stored }: ReferenceOptions,
+): Promise<ReferenceHead> {
   const format = headFormatOf(src)
-  if (format === 'w16') return { format, ...(await loadHead(compute, src)) }
+  if (format === 'w16') {
+    const head = await loadHead(compute, src)
+    if (stored) for (const mat of [head.norm, head.weight]) await compute.roundFloats(mat, stored)
+    return { format, ...head }
+  }
   const projection = headProjection(src.config)
   const codes = readQuantized(src, projection.path, projection, format)
   return {
@@ -113,7 +142,7 @@ async function loadReferenceHead(compute: Compute, src: Checkpoint): Promise<Ref
 }
 
 export interface ReferenceOptions {
-  /** The type that the engine stores activations in (`activationTypeOf`): they are rounded to it where the engine does. */
+  /** The type that the engine stores floats in (`activationTypeOf`): activations are rounded to it where the engine does. */
   readonly stored?: ActivationType
   /** Called before each layer. */
   readonly onProgress?: (layer: number, layers: number) => void
@@ -143,7 +172,7 @@ async function referenceStates(
   const angles = { window, cosSin: windowAngles(compute, src, window) }
   for (let index = 0; index < config.layers; index++) {
     onProgress?.(index, config.layers)
-    const layer = await loadReferenceLayer(compute, src, index, angles)
+    const layer = await loadReferenceLayer(compute, src, index, angles, stored)
     await forwardAll(states, layer, { fakeActivations: true, fakeKv: true, ...(stored && { stored }) })
     freeLayer(layer)
   }
@@ -180,7 +209,7 @@ export async function referenceLogits(
   options: ReferenceOptions = {},
 ): Promise<Mat> {
   const states = await referenceStates(compute, src, ids, window, options)
-  const head = await loadReferenceHead(compute, src)
+  const head = await loadReferenceHead(compute, src, options)
   const logits = await headLogits(compute, src, head, states, options)
   for (const mat of [states, head.norm, head.weight]) mat.free()
   return logits
@@ -204,7 +233,7 @@ export async function referencePerplexity(
   const tokens = windows * window
   const all = Int32Array.from(ids)
   const states = await referenceStates(compute, src, all.subarray(0, tokens), window, options)
-  const head = await loadReferenceHead(compute, src)
+  const head = await loadReferenceHead(compute, src, options)
   let nats = 0
   for (let first = 0; first < tokens; first += logitRows) {
     const end = Math.min(tokens, first + logitRows)

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
 import {
   existsSync,
-  mkdirSync,
   readdirSync,
   readFileSync,
   realpathSync,
@@ -16,6 +15,7 @@ import { openSafetensors } from '../checkpoint/safetensors.ts'
 import { SafetensorsWriter, type TensorPlan } from '../checkpoint/safetensors-writer.ts'
 import type { HostTensor } from '../checkpoint/tensor.ts'
 import type { DType } from '../dsl/dtype.ts'
+import { makeFolder } from '../runtime/make-folder.ts'
 import { QuantizeError } from './error.ts'
 import { lockFile, lockFolder, unlockFolder } from './folder-lock.ts'
 
@@ -39,7 +39,7 @@ export class RunState {
    */
   static open(folder: string, description: string): RunState {
     const path = join(folder, descriptionFile)
-    mkdirSync(folder, { recursive: true })
+    makeFolder(folder)
     lockFolder(folder)
     try {
       removePartials(folder)

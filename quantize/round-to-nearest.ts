@@ -2,34 +2,7 @@ import type { QuantizedMatrix } from '../checkpoint/quantized-matrix.ts'
 import { f16Bits, f16Value } from '../dsl/half.ts'
 import { roundHalfEven } from '../dsl/math.ts'
 import { QuantizeError } from './error.ts'
-import { assertFinite, type Matrix, rowOf } from './matrix.ts'
-
-/**
- * Round-to-nearest: every weight takes the nearest code of a grid that the range of its row, or group, fixes.
- *
- *   w8a8        s = fp16(max|w| / 127)                         q = clamp(rni(w / s), −127, 127)
- *   w4a8        s = fp16((max − min) / 15), ranges include 0   q = clamp(rni(w / s) + z, 0, 15), z = rni(−min / s)
- *   w4a16-g…    as w4a8, for each group
- *   w4a8-g…     s = fp16(max|w| / 119)                         w8 = rni(clamp(w / s, −119, 119))
- *               s2 = max(1, rni((max w8 − min w8) / 15))       q = clamp(rni((w8 − min w8) / s2), 0, 15)
- *
- * Quotients are those of f32, so that a GPU can repeat them. Scales are rounded to fp16 before codes are taken, since
- * the kernels will multiply by the rounded ones; a scale of 0 becomes 1. The bound 119 keeps q · s2 + min in a signed
- * byte for every group; with integer zeros as well, where min w8 and max w8 include 0 and min w8 becomes
- * −s2 · clamp(rni(−min w8 / s2), 0, 15). Source: QServe (arXiv 2405.04532), section 4.1.
- */
-export function roundToNearest(matrix: Matrix, format: QuantizedFormatName): QuantizedMatrix {
-  assertFinite(matrix)
-  const { rows } = matrix
-  const grid = rowGrids[format]
-  const result = grid.allocate(matrix)
-  for (let n = 0; n < rows; n++) {
-    const row = rowOf(matrix, n)
-    grid.fit(result, n, row, matrix.name)
-    grid.encode(result, n, row)
-  }
-  return result
-}
+import type { Matrix } from './matrix.ts'
 
 export type QuantizedFormatName =
   | 'w4a8'
@@ -246,7 +219,21 @@ const w4a8Group = (group: number, zeros?: Zeros): RowGrid => ({
   },
 })
 
-/** The grids by the name of their format. */
+/**
+ * The grids of round-to-nearest by the name of their format: every weight takes the nearest code of a grid that the range of its
+ * row, or group, fixes.
+ *
+ *   w8a8        s = fp16(max|w| / 127)                         q = clamp(rni(w / s), −127, 127)
+ *   w4a8        s = fp16((max − min) / 15), ranges include 0   q = clamp(rni(w / s) + z, 0, 15), z = rni(−min / s)
+ *   w4a16-g…    as w4a8, for each group
+ *   w4a8-g…     s = fp16(max|w| / 119)                         w8 = rni(clamp(w / s, −119, 119))
+ *               s2 = max(1, rni((max w8 − min w8) / 15))       q = clamp(rni((w8 − min w8) / s2), 0, 15)
+ *
+ * Quotients are those of f32, so that a GPU can repeat them. Scales are rounded to fp16 before codes are taken, since
+ * the kernels will multiply by the rounded ones; a scale of 0 becomes 1. The bound 119 keeps q · s2 + min in a signed
+ * byte for every group; with integer zeros as well, where min w8 and max w8 include 0 and min w8 becomes
+ * −s2 · clamp(rni(−min w8 / s2), 0, 15). Source: QServe (arXiv 2405.04532), section 4.1.
+ */
 export const rowGrids: Readonly<Record<QuantizedFormatName, RowGrid>> = {
   w4a8,
   'w4a8-g128': w4a8Group(128),

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { mkdir, readdir, readFile, rename, stat, unlink, utimes, writeFile } from 'node:fs/promises'
+import { readdir, readFile, rename, stat, unlink, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { makeFolder } from './make-folder.ts'
 
 export interface StoreStatistics {
   readonly folder: string
@@ -69,7 +70,7 @@ export class FileStore {
     const file = Buffer.concat([Buffer.from(`${digest(content)}\n`), Buffer.from(content)])
     const temporary = join(this.folder, `${key}.${process.pid}.${randomBytes(6).toString('hex')}.tmp`)
     try {
-      await mkdir(this.folder, { recursive: true })
+      makeFolder(this.folder)
       await writeFile(temporary, file, { flag: 'wx' })
       await rename(temporary, this.#path(key))
     } catch (error) {

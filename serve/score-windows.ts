@@ -74,7 +74,13 @@ function* windowParts(
       const end = Math.min(from + most, stop)
       yield {
         // One sequence at a time holds the first pages.
-        part: { ids: ids.slice(from, end), position: from - start, pages, logits: end - from },
+        part: {
+          ids: ids.slice(from, end),
+          position: from - start,
+          isPrompt: true,
+          pages,
+          logits: end - from,
+        },
         following: Int32Array.from(ids.slice(from + 1, end + 1)),
         end,
       }

@@ -61,8 +61,9 @@ export async function measurePrefill(device: Device, point: PrefillPoint): Promi
     const step = {
       queryStart: ints(Array.from({ length: batch + 1 }, (_, i) => i * queries)),
       context: ints(Array.from({ length: batch }, () => context)),
+      prompts: ints(Array.from({ length: batch }, () => 1)),
     }
-    const constants = { queries: 0, tileTokens: tileTokens(heads) }
+    const constants = { tileTokens: tileTokens(heads) }
     const plan = await prepare(device, planPrefill, constants, { ...step, ...list })
     plan.run()
     // Pages of sequences take turns.

@@ -3,15 +3,19 @@ import { type Shape, shapeName } from './layers.ts'
 import { bestOf, rivalsOf } from './rivals.ts'
 import type { GemmRow, RivalRow } from './rows.ts'
 
+/** What stands behind a figure of an earlier run. */
+export const earlierMark = '<sup title="of an earlier run">†</sup>'
+
 interface HeatSource {
   readonly rows: readonly GemmRow[]
   readonly rivals: readonly RivalRow[]
   readonly shapes: readonly Shape[]
   readonly tokens: readonly number[]
+  isEarlier(row: GemmRow): boolean
 }
 
 /** Two tables of one format whose cells are coloured by value: share of the floor, and speed against the closest rival. */
-export function heatCard(format: string, { rows, rivals, shapes, tokens }: HeatSource): string {
+export function heatCard(format: string, { rows, rivals, shapes, tokens, isEarlier }: HeatSource): string {
   const at = (shape: Shape, count: number) =>
     rows.find(
       (row) => row.format === format && row.n === shape.n && row.k === shape.k && row.tokens === count,
@@ -21,7 +25,12 @@ export function heatCard(format: string, { rows, rivals, shapes, tokens }: HeatS
     const row = at(shape, count)
     if (!row?.us || !row.floorUs) return null
     const share = row.floorUs / row.us
-    return { text: `${Math.round(100 * share)}`, style: `--level:${percent(share)}`, kind: 'share' }
+    return {
+      text: `${Math.round(100 * share)}`,
+      style: `--level:${percent(share)}`,
+      kind: 'share',
+      isEarlier: isEarlier(row),
+    }
   })
   const ratios =
     rival &&
@@ -36,6 +45,7 @@ export function heatCard(format: string, { rows, rivals, shapes, tokens }: HeatS
         text: ratio.toFixed(2),
         style: `--level:${percent(level)}`,
         kind: ratio >= 1 ? 'faster' : 'slower',
+        isEarlier: isEarlier(row),
       }
     })
   return `<div class="card"><h3>${escapeHtml(format)}</h3><div class="pair">${shares}${ratios ?? ''}</div></div>`
@@ -45,6 +55,7 @@ interface HeatCell {
   readonly text: string
   readonly style: string
   readonly kind: 'share' | 'faster' | 'slower'
+  readonly isEarlier: boolean
 }
 
 function heatTable(
@@ -56,7 +67,9 @@ function heatTable(
   const lines = shapes.map((shape) => {
     const cells = tokens.map((count) => {
       const heat = cell(shape, count)
-      return heat ? `<td class="${heat.kind}" style="${heat.style}">${heat.text}</td>` : '<td></td>'
+      if (!heat) return '<td></td>'
+      const mark = heat.isEarlier ? earlierMark : ''
+      return `<td class="${heat.kind}" style="${heat.style}">${heat.text}${mark}</td>`
     })
     return `<tr><th>${shapeName(shape).replace('x', '×')}</th>${cells.join('')}</tr>`
   })

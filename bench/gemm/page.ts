@@ -1,6 +1,6 @@
 import { escapeHtml } from '../../cli/tune/report/html.ts'
 import type { ResultHeader } from '../results.ts'
-import { heatCard } from './heat-map.ts'
+import { earlierMark, heatCard } from './heat-map.ts'
 import { cellsOf, formatsOf, layerOf, type Shape, shapeName, shapesOf, tokensOf } from './layers.ts'
 import { type Line, lineChart, logTicks } from './line-chart.ts'
 import { pageStyle } from './page-style.ts'
@@ -18,6 +18,8 @@ interface Results {
   readonly formats: readonly string[]
   readonly shapes: readonly Shape[]
   readonly tokens: readonly number[]
+  /** Whether a row comes from a run before the file's last one. */
+  isEarlier(row: GemmRow): boolean
 }
 
 /** The results as one page of HTML that needs nothing else. */
@@ -33,6 +35,7 @@ export function gemmPage(
     formats: formatsOf(rows),
     shapes: shapesOf(rows),
     tokens: tokensOf(rows),
+    isEarlier: ({ run }) => run !== undefined && run.date !== header.date,
   }
   return `<!doctype html>
 <html lang="en">
@@ -63,7 +66,23 @@ function clocksText({ smClockMHz, smClockMHzAfter = {} }: Results['header']): st
   return clocks.length === 0 ? '' : low === high ? `${low} MHz` : `${low} to ${high} MHz`
 }
 
-function headSection({ header, rows, rivals: others, formats, shapes, tokens }: Results): string {
+/** Which runs rows come from that are not of the last one, or nothing where all are. */
+function earlierText({ rows, isEarlier }: Results): string {
+  const counts = new Map<string, number>()
+  for (const row of rows.filter(isEarlier)) {
+    const name = runText(row.run!)
+    counts.set(name, (counts.get(name) ?? 0) + 1)
+  }
+  if (counts.size === 0) return ''
+  const runs = [...counts].map(([name, count]) => `${count} of ${escapeHtml(name)}`)
+  return `<p>${earlierMark} marks rows of earlier runs: ${runs.join('; ')}.</p>`
+}
+
+const runText = ({ date, commit }: NonNullable<GemmRow['run']>): string =>
+  `${date.slice(0, 16).replace('T', ' ')} UTC${commit ? `, commit ${commit}` : ''}`
+
+function headSection(results: Results): string {
+  const { header, rows, rivals: others, formats, shapes, tokens, isEarlier } = results
   const facts = [
     header.date.slice(0, 10),
     header.commit && `commit ${header.commit}`,
@@ -81,8 +100,11 @@ function headSection({ header, rows, rivals: others, formats, shapes, tokens }: 
         ? [`<li><b>${(best.usChained / layer.usChained).toFixed(2)}×</b> ${escapeHtml(rival.name)}</li>`]
         : []
     })
+    const mark = rows.some((row) => row.format === format && row.tokens === count && isEarlier(row))
+      ? earlierMark
+      : ''
     return [
-      `<div class="tile"><div class="label">${count} ${count === 1 ? 'token' : 'tokens'}</div>` +
+      `<div class="tile"><div class="label">${count} ${count === 1 ? 'token' : 'tokens'}${mark}</div>` +
         `<div class="value">${micros(layer.usChained)}</div><ul>${ratios.join('')}</ul></div>`,
     ]
   })
@@ -94,7 +116,7 @@ function headSection({ header, rows, rivals: others, formats, shapes, tokens }: 
 <p class="facts">${escapeHtml(facts.join(' · '))}</p>
 <p>Medians of replays of CUDA graphs, weights rotating through memory that no cache holds, so that the gap between two
 launches counts and the host does not. <b>Chained</b> launches begin before their predecessor has ended
-(programmatic dependent launch).</p></header>
+(programmatic dependent launch).</p>${earlierText(results)}</header>
 <section><h2>${escapeHtml(format ?? '')}: ${escapeHtml(sums)}, chained</h2><div class="tiles">${tiles.join('')}</div></section>`
 }
 
@@ -186,10 +208,22 @@ function shareLines(results: Results, includes: (format: string) => boolean): Li
   return [...own, ...others]
 }
 
-function tableSection({ rows }: Results): string {
-  const head = ['format', 'shape', 'tokens', 'µs', 'chained', 'TB/s', 'TOPS', 'floor µs', 'registers', 'tile']
+function tableSection({ rows, isEarlier }: Results): string {
+  const head = [
+    'format',
+    'shape',
+    'tokens',
+    'µs',
+    'chained',
+    'TB/s',
+    'TOPS',
+    'floor µs',
+    'registers',
+    'tile',
+    'run',
+  ]
   const lines = rows.map(
-    ({ format, tokens, us, usChained, tbPerS, tops, floorUs, registers, config, ...row }) =>
+    ({ format, tokens, us, usChained, tbPerS, tops, floorUs, registers, config, ...row }, i) =>
       [
         escapeHtml(format),
         shapeName(row),
@@ -201,6 +235,7 @@ function tableSection({ rows }: Results): string {
         floorUs?.toFixed(2) ?? '',
         registers ?? '',
         `<code>${escapeHtml(configText(config))}</code>`,
+        isEarlier(rows[i]!) ? `${earlierMark} ${escapeHtml(runText(row.run!))}` : '',
       ]
         .map((cell) => `<td>${cell}</td>`)
         .join(''),

@@ -93,6 +93,7 @@ export function decodeInput(model: Model, contexts: Contexts, stepsBefore: numbe
     return {
       ids,
       position: Math.max(0, length - 1 - stepsBefore),
+      isPrompt: false,
       pages: [...order.subarray(first, taken)],
       logits: 1,
     }

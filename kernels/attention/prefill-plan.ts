@@ -21,8 +21,6 @@ import { PAGE_TOKENS } from '../formats/kv.ts'
 import { UNIT } from './arithmetic.ts'
 
 export interface PrefillPlanConfig {
-  /** Query tokens of the longest sequences that decode attention takes. */
-  readonly queries: number
   /** Query tokens of a tile. */
   readonly tileTokens: number
 }
@@ -39,8 +37,8 @@ export const mostPrefillTiles = (tokens: number, sequences: number, tileTokens: 
 
 /**
  * Lists the tiles of prefill attention for a step, for every layer the same: sequence and first query token, those with the
- * longest contexts first, so that CTAs which take them in turns end together. Sequences with up to `queries` query tokens
- * have none.
+ * longest contexts first, so that CTAs which take them in turns end together. Sequences whose query tokens are no prompt's have
+ * none.
  */
 export const planPrefill = kernel(
   import.meta.url,
@@ -49,6 +47,8 @@ export const planPrefill = kernel(
     a: {
       queryStart: In<i32, 'Starts'>
       context: In<i32, 'B'>
+      /** Not 0 where a sequence's query tokens are a prompt's. */
+      prompts: In<i32, 'B'>
       /** Tokens that a query sees, itself included. */
       window: i32
       tiles: Out<i32, 'Tiles 8'>
@@ -67,7 +67,7 @@ export const planPrefill = kernel(
         const start = a.queryStart.at(sequence)
         const count = a.queryStart.at(sequence + 1) - start
         const context = a.context.at(sequence)
-        if (count > c.queries) {
+        if (a.prompts.at(sequence) !== 0) {
           for (const tile of range(laneIdx, idiv(count + (c.tileTokens - 1), c.tileTokens), 32)) {
             const first = tile * c.tileTokens
             const position = context - count + first
@@ -118,17 +118,24 @@ function prefixSum(value: i32): i32 {
   return sum
 }
 
-/** The list on the host, eight words a tile; tiles of one length may come in another order on the device. */
+/**
+ * The list on the host, eight words a tile; tiles of one length may come in another order on the device. Query tokens are a
+ * prompt's unless they were `generated`.
+ */
 export function prefillTilesReference(
-  sequences: readonly { readonly context: number; readonly queries: number }[],
-  { queries, tileTokens }: PrefillPlanConfig,
+  sequences: readonly {
+    readonly context: number
+    readonly queries: number
+    readonly generated?: boolean
+  }[],
+  { tileTokens }: PrefillPlanConfig,
   window: number,
 ): number[][] {
   const lengthOf = (tile: readonly number[]) => tile[6]! - tile[5]!
   const tiles: number[][] = []
   let start = 0
-  for (const [sequence, { context, queries: count }] of sequences.entries()) {
-    for (let first = 0; first < count && count > queries; first += tileTokens) {
+  for (const [sequence, { context, queries: count, generated = false }] of sequences.entries()) {
+    for (let first = 0; first < count && !generated; first += tileTokens) {
       const position = context - count + first
       const last = position + Math.min(tileTokens, count - first) - 1
       const [from, to] = [Math.max(0, position - window + 1), last].map((token) => Math.floor(token / UNIT))

@@ -2,12 +2,14 @@ import {
   barrier,
   blockDim,
   blockSum,
+  ceilDiv,
   f32,
   i32,
   laneIdx,
   range,
   regs,
   shared,
+  threadIdx,
   u32,
   unroll,
   warpIdx,
@@ -23,18 +25,18 @@ import {
   sumTallies,
   tallyOf,
 } from './cut.ts'
-import { eachOfGroup, loadOwnGroups, tilesOf } from './groups.ts'
+import { eachOfGroup, loadOwnGroups, loadPiece, pieceLogits, tilesOf, wordLogits } from './groups.ts'
 import { layOutMasses, makeProposals, propose } from './proposals.ts'
 import { cutsByRank, FOR_PROPOSALS, massesOf, massOfRow, type Row, wantedMass } from './row.ts'
-import { weightBeside } from './weigh.ts'
+import { weightBeside, weightOfNumber } from './weigh.ts'
 
 /** Rounds before a proposal is taken as it is: what is kept has a chance of some thousandths at each, at the very least. */
 const mostRounds = 4096
 
 /** Device: a token that the cuts leave, from all of the row: drawn until one is kept. */
-export function chooseProposal(r: Row, scratch: CutScratch, scale: f32): i32 {
+export function chooseProposal(r: Row, scratch: CutScratch): i32 {
   const warps = blockDim.x / 32
-  if (!r.isSummed) sumGroups(r, scale)
+  if (!r.isSummed) sumGroups(r)
   const mass = massOfRow(r.sums, r.largest, r.V, r.weigh)
   let cut = u32(0)
   let whole = mass
@@ -56,7 +58,7 @@ export function chooseProposal(r: Row, scratch: CutScratch, scale: f32): i32 {
       total,
       r.logits,
       r.V,
-      scale,
+      r.scale,
       r.random(round * warps + warpIdx, FOR_PROPOSALS),
     )
     if (laneIdx === 0) {
@@ -95,13 +97,13 @@ function liesWithin(r: Row, scratch: CutScratch, logit: f32, wanted: f32): boole
 }
 
 /** Device: the sums of the calling thread's groups, which the survey left out. */
-function sumGroups(r: Row, scale: f32): void {
+function sumGroups(r: Row): void {
   for (const tile of range(warpIdx, tilesOf(r.V), blockDim.x / 32)) {
     const group = 32 * tile + laneIdx
     const top = r.tops.at(group)
     let sum = f32(0)
     eachOfGroup(r.logits, r.V, tile, 8, (logit) => {
-      sum += weightBeside(logit, top, scale)
+      sum += weightBeside(logit, top, r.scale)
     })
     r.sums.put(top > Number.NEGATIVE_INFINITY ? Math.max(sum, 1) : 0, group)
   }
@@ -109,19 +111,30 @@ function sumGroups(r: Row, scale: f32): void {
   barrier()
 }
 
-/** Device: the mass of all logits above one. */
+/** Pieces that a thread weighs while as many are on their way. */
+const UNDER_WAY = 4
+
+/** Device: the mass of all logits above one. Beside an infinite one others weigh nothing, and it is kept whatever they do: 0. */
 function massAbove(r: Row, logit: f32): f32 {
-  const [tiles, warps] = [tilesOf(r.V), blockDim.x / 32]
+  if (r.max === Number.POSITIVE_INFINITY) return f32(0)
+  const { dtype } = r.logits
+  const width = pieceLogits(dtype)
+  const pieces = ceilDiv(r.V, width)
+  const next = regs(4 * UNDER_WAY, u32(0))
+  const fetch = (start: i32) => {
+    for (const i of unroll(UNDER_WAY)) {
+      const words = loadPiece(r.logits, r.V, (start + i * blockDim.x + threadIdx.x) * width)
+      for (const j of unroll(4)) next[4 * i + j] = words[j]!
+    }
+  }
   let mass = f32(0)
-  // The next group's is on its way while this one's logits are.
-  let next = r.tops.at(32 * Math.min(warpIdx, tiles - 1) + laneIdx)
-  for (const tile of range(warpIdx, tiles, warps)) {
-    const top = next
-    next = r.tops.at(32 * Math.min(tile + warps, tiles - 1) + laneIdx)
-    if (top > logit) {
-      eachOfGroup(r.logits, r.V, tile, 8, (value) => {
-        mass += value > logit ? r.weigh(value) : f32(0)
-      })
+  fetch(0)
+  for (const start of range(0, pieces, UNDER_WAY * blockDim.x)) {
+    const words = next.map((word) => u32(word))
+    fetch(start + UNDER_WAY * blockDim.x)
+    for (const own of wordLogits(words, dtype)) {
+      const value = f32(own)
+      mass += value > logit ? weightOfNumber(value, r.max, r.scale) : f32(0)
     }
   }
   const total = blockSum(mass)

@@ -110,6 +110,7 @@ export const chooseTokens = kernel(
           extent,
           mass,
           max,
+          scale,
           weigh,
           topK: settings.topK,
           topP: settings.topP,
@@ -120,7 +121,7 @@ export const chooseTokens = kernel(
         }
         id = -1
         if (cutsByRank(r) || r.topP < 1 || r.minP > 0) id = chooseCandidate(r, pool, scratch)
-        if (id < 0) id = chooseProposal(r, scratch, scale)
+        if (id < 0) id = chooseProposal(r, scratch)
       }
     }
     if (threadIdx.x === 0) {

@@ -72,6 +72,26 @@ export function loadNeighbours(logits: Logits, V: number, first: i32, width: num
   })
 }
 
+/** Device: a piece as words, 16-bit logits two to a word; −∞ behind the row's end. */
+export function loadPiece(logits: Logits, V: number, first: i32): u32[] {
+  const { dtype } = logits
+  const row = logits as In<number, string>
+  const width = pieceLogits(dtype)
+  if (V % width === 0) {
+    const words = loadWords(row, [Math.min(first, V - width)], 4)
+    return words.map((word) => (first < V ? word : u32(OUTSIDE[width / 4 - 1]!)))
+  }
+  const element = (i: number) =>
+    first + i < V ? row.at(Math.min(first + i, V - 1)) : to(dtype, f32(Number.NEGATIVE_INFINITY))
+  return each(4, (i) =>
+    dtype === 'f32' ? u32.bits(element(i)) : u32.bits(pack2(element(2 * i), element(2 * i + 1))),
+  )
+}
+
+/** Device: the logits in words, in their own type. */
+export const wordLogits = (words: readonly u32[], dtype: DType): number[] =>
+  words.flatMap((word): number[] => (dtype === 'f32' ? [f32.bits(word)] : unpack2(f16x2.bits(word))))
+
 /**
  * Device: reads the calling lane's group of a tile into registers, as words: 16-bit logits take half as many. What lies
  * behind the row's end is what `groupValues` makes −∞.
@@ -109,7 +129,7 @@ export function groupValues(words: u32[], dtype: DType, V: number, tile: i32): n
       }
     }
   }
-  return words.flatMap((word): number[] => (dtype === 'f32' ? [f32.bits(word)] : unpack2(f16x2.bits(word))))
+  return wordLogits(words, dtype)
 }
 
 /**
@@ -191,7 +211,7 @@ export function loadGroupBits(
 }
 
 /** Device: the id of a bit of `loadGroupBits`. */
-export function idOfGroupBit(dtype: DType, tile: i32, half: number, bit: i32): i32 {
+export function idOfGroupBit(dtype: DType, tile: i32, half: i32, bit: i32): i32 {
   const width = pieceLogits(dtype)
   const piece = half * (32 / width) + idiv(bit, width)
   return pieceStart(dtype, tile, laneIdx, piece) + (bit & (width - 1))

@@ -17,6 +17,8 @@ export interface Row {
   /** The mass of the row, beside its largest logit, which weighs 1; 0 where the survey has not summed. */
   readonly mass: f32
   readonly max: f32
+  /** `toLog2` of the temperature. */
+  readonly scale: f32
   readonly topK: i32
   readonly topP: f32
   readonly minP: f32

@@ -2,6 +2,7 @@ import {
   blockIdx,
   ceilDiv,
   type Elem,
+  each,
   f32,
   type In,
   type InOut,
@@ -120,13 +121,15 @@ function largestOf(values: readonly number[], dtype: LogitType): f32 {
 
 /** Device: calls `use` for the ids of a group whose bits are set. */
 function eachBit(dtype: LogitType, tile: i32, halves: readonly u32[], use: (id: i32) => void): void {
-  for (const half of unroll(2)) {
-    let bits = halves[half]!
-    while (bits !== 0) {
-      const bit = 31 - leadingZeros(bits)
-      bits = bits ^ (u32(1) << bit)
-      use(idOfGroupBit(dtype, tile, half, bit))
-    }
+  // Both words in one loop: a turn waits for memory, and most lanes have one bit or none in all.
+  let [first, second] = [u32(halves[0]!), u32(halves[1]!)]
+  while ((first | second) !== 0) {
+    const half = first !== 0 ? i32(0) : i32(1)
+    const bit = 31 - leadingZeros(first !== 0 ? first : second)
+    const mark = u32(1) << bit
+    second = first !== 0 ? second : second ^ mark
+    first = first !== 0 ? first ^ mark : first
+    use(idOfGroupBit(dtype, tile, half, bit))
   }
 }
 
@@ -153,15 +156,15 @@ function adjusted(a: Adjustments, slot: i32, id: i32, logit: f32): f32 {
 
 /** Device: the first entry of a token in a slot's list, whose ids rise. */
 function firstBias(a: Adjustments, slot: i32, id: i32, count: i32): i32 {
-  let low: i32 = 0
-  let high = i32(count)
-  while (low < high) {
-    const middle = (low + high) >> 1
-    const isBelow = a.biasIds.at(slot, middle) < id
-    low = isBelow ? middle + 1 : low
-    high = isBelow ? high : middle
+  const isBelow = (at: i32) => at < count && a.biasIds.at(slot, Math.max(Math.min(at, count - 1), 0)) < id
+  let first: i32 = 0
+  while (isBelow(first + 511)) first = first + 512
+  // Eight ids are read at once, and a round waits for memory as a step of a bisection would.
+  for (const step of [64, 8, 1]) {
+    const below = each(8, (i) => i32(isBelow(first + (i + 1) * step - 1)))
+    first = first + step * below.reduce((x, y) => x + y)
   }
-  return low
+  return first
 }
 
 /** Device: weights of a group's logits beside its largest, at least 1 where that is a number; four at a time, ids rising. */

@@ -18,8 +18,16 @@ const TO_STEPS = 3072
  * have fifty times that.
  */
 export function weightBeside(logit: f32, larger: f32, scale: f32): f32 {
-  return exp2OfSteps(Math.max(fma(logit - larger, scale, f32(TO_STEPS)) - TO_STEPS, -127))
+  return exp2OfSteps(Math.max(stepsBelow(logit, larger, scale), -127))
 }
+
+/** Device: the same where nothing asks for the weight of what is no number. */
+export function weightOfNumber(logit: f32, larger: f32, scale: f32): f32 {
+  return exp2OfSteps(stepsBelow(logit, larger, scale))
+}
+
+const stepsBelow = (logit: f32, larger: f32, scale: f32): f32 =>
+  fma(logit - larger, scale, f32(TO_STEPS)) - TO_STEPS
 
 /** Device: the same where `larger` may be infinite, and weighs 1. */
 export function weightBelow(logit: f32, larger: f32, scale: f32): f32 {

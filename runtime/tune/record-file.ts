@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto'
-import { appendFileSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { appendFileSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { Config } from '../../codegen/program.ts'
 import type { Dims } from '../../dsl/kernel.ts'
 import { canonicalJson } from '../canonical-json.ts'
+import { makeFolder } from '../make-folder.ts'
 import {
   dimsKey,
   type Failure,
@@ -80,7 +81,7 @@ export class RecordFile {
   /** Starts a run; what is recorded from now on belongs to it. */
   begin(facts: RunFacts): void {
     this.#run = Math.max(0, ...this.#runs.keys()) + 1
-    if (this.path !== null) mkdirSync(dirname(this.path), { recursive: true })
+    if (this.path !== null) makeFolder(dirname(this.path))
     this.state(facts)
   }
 

@@ -73,6 +73,7 @@ export function padDecodeStep(input: StepInput, rows: number, pagesPerSequence: 
     slots: padded(input.slots, rows, -1),
     queryStart: padded(input.queryStart, rows + 1, count),
     context: padded(input.context, rows, 0),
+    prompts: padded(input.prompts, rows, 0),
     pages: padded(input.pages, rows * pagesPerSequence, 0),
     logitRows: Int32Array.from({ length: rows }, (_, row) => row),
   }

@@ -9,6 +9,8 @@ export interface StepPart {
   readonly ids: readonly number[]
   /** Position of the first of them. */
   readonly position: number
+  /** Whether they are the prompt's; else they were generated, and are few (`DECODE_QUERIES`). */
+  readonly isPrompt: boolean
   /** Pages of the sequence, at least as far as its tokens reach. */
   readonly pages: readonly number[]
   /** Whether a token is sampled after the last of them. */
@@ -34,7 +36,7 @@ export function engineStepOf({ shares }: StepPlan<EngineRequest>): EngineStep {
   const slots: number[] = []
   const masks: { slot: number; bits: Uint32Array }[] = []
   let token = 0
-  const parts = shares.map(({ sequence, first, count, begins, previousRow, row }): StepPart => {
+  const parts = shares.map(({ sequence, first, count, isPrompt, begins, previousRow, row }): StepPart => {
     if (begins) opened.push({ slot: sequence.slot, request: slotRequest(sequence) })
     if (row >= 0) {
       const { constraint } = sequence.request
@@ -48,7 +50,7 @@ export function engineStepOf({ shares }: StepPlan<EngineRequest>): EngineStep {
     }
     token += count
     const ids = previousRow >= 0 ? [0] : Array.from(sequence.tokens(first, first + count))
-    return { ids, position: first, pages: [...sequence.pages], samples: row >= 0 }
+    return { ids, position: first, isPrompt, pages: [...sequence.pages], samples: row >= 0 }
   })
   return { parts, unread, opened, slots, masks }
 }

@@ -22,13 +22,13 @@ interface Slot {
 }
 
 /**
- * A model whose next token is a hash of its context and its seed. It keeps its context where a real one does, in the pages
+ * A model whose next token is a hash of its context, of which of its tokens are a prompt's, and of its seed. It keeps its context where a real one does, in the pages
  * of a cache, takes tokens that have not been read from the rows of the step before, and remembers of a request what it was
  * told when the slot was opened.
  */
 export class FakeModel {
   readonly #options: FakeModelOptions
-  /** By place in the cache: the token, and the hash of the context up to it. */
+  /** By place in the cache: the token as it is kept there, and the hash of the context up to it. */
   readonly #tokens: Int32Array
   readonly #hashes: Int32Array
   readonly #slots: Slot[] = []
@@ -67,14 +67,15 @@ export class FakeModel {
   }
 
   /** Puts tokens into their pages; returns the hash of the context up to the last of them. */
-  #append({ position, pages }: StepPart, tokens: readonly number[]): number {
+  #append({ position, isPrompt, pages }: StepPart, tokens: readonly number[]): number {
     const { pageTokens, wholeContext } = this.#options
     const placeOf = (at: number) => pages[Math.floor(at / pageTokens)]! * pageTokens + (at % pageTokens)
     let hash = position === 0 ? 0 : this.#hashes[placeOf(position - 1)]!
     for (const [i, token] of tokens.entries()) {
       const place = placeOf(position + i)
-      hash = mix(hash, token)
-      this.#tokens[place] = token
+      const kept = keptToken(token, isPrompt)
+      hash = mix(hash, kept)
+      this.#tokens[place] = kept
       this.#hashes[place] = hash
     }
     if (!wholeContext) return hash
@@ -87,16 +88,19 @@ export class FakeModel {
 /** The tokens that `FakeModel` gives a request, found without a cache: up to its end, stop token included. */
 export function fakeOutput(request: EngineRequest, vocabSize: number): number[] {
   let hash = 0
-  for (let i = 0; i < request.prompt.length; i++) hash = mix(hash, request.prompt[i]!)
+  for (let i = 0; i < request.prompt.length; i++) hash = mix(hash, keptToken(request.prompt[i]!, true))
   const output: number[] = []
   while (output.length < request.maxTokens) {
     const token = fakeToken(hash, request, output.length, vocabSize)
     output.push(token)
     if (request.stopIds.includes(token)) break
-    hash = mix(hash, token)
+    hash = mix(hash, keptToken(token, false))
   }
   return output
 }
+
+/** A token as the cache has it: keys and values of a prompt's are others than those of the same token generated. */
+const keptToken = (token: number, isPrompt: boolean): number => 2 * token + (isPrompt ? 1 : 0)
 
 /** As a sampler does, it draws no stop token before there are as many tokens as the request wants at least. */
 function fakeToken(

@@ -101,11 +101,12 @@ export class ModelRunner implements StepRunner {
     )
     const rows = slots.length
     const tokens = input.ids.length
+    const kind = kindOf(input)
     const apart = this.#timeline?.takesApart ?? false
     // What has to be waited for comes first; then everything is enqueued at once.
-    const captured =
-      this.#usesGraphs && rows === tokens && !apart ? await this.#graphs.stepFor(rows) : undefined
-    const launches = captured ? [] : await this.#model.launches(tokens, rows, kindOf(input))
+    const isDecode = rows === tokens && !kind.prompts
+    const captured = this.#usesGraphs && isDecode && !apart ? await this.#graphs.stepFor(rows) : undefined
+    const launches = captured ? [] : await this.#model.launches(tokens, rows, kind)
     const shape = { tokens, rows: captured?.rows ?? rows, decoded: decodedIn(parts) }
     const timed = this.#timeline?.step(shape)
     for (const { slot, request } of opened) sampler.open(slot, request)
@@ -147,10 +148,10 @@ function powersBelow(limit: number): number[] {
   return powers
 }
 
-/** Sequences of one token, of which another is sampled. */
+/** Sequences of one generated token, of which another is sampled. */
 function decodedIn(parts: EngineStep['parts']): number {
   let decoded = 0
-  for (const { ids, samples } of parts) if (samples && ids.length === 1) decoded++
+  for (const { ids, isPrompt, samples } of parts) if (samples && !isPrompt && ids.length === 1) decoded++
   return decoded
 }
 

@@ -1,6 +1,7 @@
-import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { makeFolder } from '../../runtime/make-folder.ts'
 import type { HubName } from './hub-name.ts'
 
 /** Files of a model that are of use; weights come in the shards that their index names. */
@@ -35,20 +36,20 @@ export class CachedModel {
 
   remember(revision: string, commit: string): void {
     if (isCommit(revision)) return
-    mkdirSync(join(this.#folder, 'refs'), { recursive: true })
+    makeFolder(join(this.#folder, 'refs'))
     writeFileSync(join(this.#folder, 'refs', revision), commit)
   }
 
   /** Where the content with a hash lies, or will. */
   blob(hash: string): string {
-    mkdirSync(join(this.#folder, 'blobs'), { recursive: true })
+    makeFolder(join(this.#folder, 'blobs'))
     return join(this.#folder, 'blobs', hash)
   }
 
   /** Makes a blob a commit's file. */
   link(commit: string, path: string, hash: string): void {
     const file = join(this.snapshot(commit), path)
-    mkdirSync(this.snapshot(commit), { recursive: true })
+    makeFolder(this.snapshot(commit))
     rmSync(file, { force: true })
     symlinkSync(join('..', '..', 'blobs', hash), file)
   }

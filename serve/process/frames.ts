@@ -136,7 +136,9 @@ class Reader {
 export function encodeStep({ parts, unread, opened, slots, masks }: EngineStep): Buffer {
   const writer = new Writer()
   writer.list(slots).list(unread.flatMap(({ row, token, count }) => [row, token, count]))
-  writer.list(parts.flatMap(({ position, samples }) => [position, samples ? 1 : 0]))
+  writer.list(
+    parts.flatMap(({ position, isPrompt, samples }) => [position, isPrompt ? 1 : 0, samples ? 1 : 0]),
+  )
   for (const { ids, pages } of parts) writer.list(ids).list(pages)
   writer.list(masks.map(({ slot }) => slot))
   for (const { bits } of masks) writer.list(bits)
@@ -151,8 +153,14 @@ export function decodeStep(payload: Buffer): EngineStep {
   const unread = triples(reader.list())
   const heads = reader.list()
   const parts: StepPart[] = []
-  for (let i = 0; i < heads.length; i += 2)
-    parts.push({ ids: reader.list(), position: heads[i]!, pages: reader.list(), samples: heads[i + 1] === 1 })
+  for (let i = 0; i < heads.length; i += 3)
+    parts.push({
+      ids: reader.list(),
+      position: heads[i]!,
+      isPrompt: heads[i + 1] === 1,
+      pages: reader.list(),
+      samples: heads[i + 2] === 1,
+    })
   const masks = reader.list().map((slot) => ({ slot, bits: reader.words() }))
   const opened = (JSON.parse(reader.text) as { slot: number; request: PlainRequest }[]).map(
     ({ slot, request }) => ({

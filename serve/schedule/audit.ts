@@ -1,3 +1,4 @@
+import { DECODE_QUERIES } from '../../models/step.ts'
 import type { PageCache } from './page-cache.ts'
 import type { ScheduleRequest } from './request.ts'
 import type { Scheduler } from './scheduler.ts'
@@ -14,7 +15,8 @@ function require(condition: boolean, fault: string): asserts condition {
 
 /**
  * Checks all that must hold between calls of a scheduler: every page is free, idle or held, and held exactly as often as
- * sequences have it; known prefixes have their pages and those before them; sequences have the pages that they need.
+ * sequences have it; known prefixes have their pages and those before them; sequences have the pages that they need;
+ * shares of steps are of a prompt, or few generated tokens.
  * Throws `AuditError`. Takes time in proportion to the pages.
  */
 export function audit<R extends ScheduleRequest>(scheduler: Scheduler<R>): void {
@@ -36,6 +38,13 @@ export function audit<R extends ScheduleRequest>(scheduler: Scheduler<R>): void 
   }
   for (const { step, tokens, shares, rows } of uncollected) {
     require(tokens <= limits.tokens && tokens > 0, `step ${step} has ${tokens} tokens`)
+    for (const { sequence, first, count, isPrompt } of shares) {
+      const end = sequence.request.prompt.length
+      const isWhole = isPrompt ? first + count <= end : first >= end
+      require(isWhole, `step ${step} mixes the prompt of sequence ${sequence.id} with what was generated`)
+      require(isPrompt ||
+        count <= DECODE_QUERIES, `step ${step} has too many generated tokens of ${sequence.id}`)
+    }
     require(tokens === shares.reduce((sum, { count }) => sum + count, 0), `step ${step} has other tokens`)
     require(rows === shares.filter(({ row }) => row >= 0).length, `step ${step} has other rows`)
   }

@@ -1,4 +1,4 @@
-import { type PrefixNode, PrefixTree } from './prefix-tree.ts'
+import { type PrefixNode, PrefixTree, partOfRun, type TokenRun } from './prefix-tree.ts'
 
 const nowhere = -1
 
@@ -51,23 +51,20 @@ export class PageCache {
     if (page === undefined) {
       page = this.#idle.takeOldest()
       if (page === undefined) return undefined
-      this.tree.remove(this.#nodes[page]!)
-      this.#nodes[page] = undefined
+      this.#forget(this.#nodes[page]!)
     }
     this.#references[page] = 1
     return page
   }
 
   /**
-   * Holds the pages of the longest known prefix of `tokens`, of `most` pages at most. Returns the nodes, from the first
-   * page on.
+   * Holds the pages of the longest known prefix of `run`, of `most` pages at most. Returns the nodes, from the first page on.
    */
-  match(tokens: Int32Array, most: number): PrefixNode[] {
+  match(run: TokenRun, most: number): PrefixNode[] {
     const matched: PrefixNode[] = []
     let node = this.tree.root
     while (matched.length < most) {
-      const start = matched.length * this.pageTokens
-      const next = this.tree.find(node, tokens.subarray(start, start + this.pageTokens))
+      const next = this.#find(node, run, matched.length)
       if (next === undefined) break
       this.#hold(next.page)
       matched.push(next)
@@ -76,26 +73,27 @@ export class PageCache {
     return matched
   }
 
-  /** How many of `tokens`, from the first on, are in pages that are known. */
-  knownTokens(tokens: Int32Array): number {
-    let node: PrefixNode | undefined = this.tree.root
-    let known = 0
-    while (known + this.pageTokens <= tokens.length) {
-      node = this.tree.find(node, tokens.subarray(known, known + this.pageTokens))
-      if (node === undefined) break
-      known += this.pageTokens
+  /** How many tokens of a prompt, from the first on, are in pages that are known. */
+  knownTokens(prompt: Int32Array): number {
+    const run = { ids: prompt, ofPrompt: prompt.length }
+    const full = Math.floor(prompt.length / this.pageTokens)
+    let node = this.tree.root
+    for (let page = 0; page < full; page++) {
+      const next = this.#find(node, run, page)
+      if (next === undefined) return page * this.pageTokens
+      node = next
     }
-    return known
+    return full * this.pageTokens
   }
 
   /**
    * Makes a full page known that the caller holds, as the continuation of `parent`, which it holds too. When the prefix is
    * known already, the page is given back and that of the prefix held in its place. Returns the node.
    */
-  register(page: number, parent: PrefixNode, tokens: Int32Array): PrefixNode {
-    const known = this.tree.find(parent, tokens)
+  register(page: number, parent: PrefixNode, run: TokenRun): PrefixNode {
+    const known = this.tree.find(parent, run)
     if (known === undefined) {
-      const node = this.tree.add(parent, tokens, page)
+      const node = this.tree.add(parent, run, page)
       this.#nodes[page] = node
       return node
     }
@@ -104,9 +102,12 @@ export class PageCache {
     return known
   }
 
-  /** Gives back a sequence's pages, which are in the order of its tokens. */
-  giveBack(pages: readonly number[]): void {
-    for (let i = pages.length - 1; i >= 0; i--) this.#giveBackOne(pages[i]!)
+  /**
+   * Gives back a sequence's pages, which are in the order of its tokens. Nobody will look for what is in those from `end` on:
+   * they are free unless others have them, or what follows them.
+   */
+  giveBack(pages: readonly number[], end = pages.length): void {
+    for (let i = pages.length - 1; i >= 0; i--) this.#giveBackOne(pages[i]!, i < end)
   }
 
   /** Free pages and idle ones, the oldest first: for `audit`. */
@@ -114,14 +115,29 @@ export class PageCache {
     return { free: [...this.#free], idle: [...this.#idle] }
   }
 
+  /** The node of `parent` for the page of a run that is so many pages from its first. */
+  #find(parent: PrefixNode, run: TokenRun, page: number): PrefixNode | undefined {
+    const start = page * this.pageTokens
+    return this.tree.find(parent, partOfRun(run, start, start + this.pageTokens))
+  }
+
   #hold(page: number): void {
     if (this.#references[page]++ === 0) this.#idle.remove(page)
   }
 
-  #giveBackOne(page: number): void {
+  #giveBackOne(page: number, isSought = true): void {
     if (--this.#references[page]! > 0) return
-    if (this.#nodes[page] === undefined) this.#free.push(page)
-    else this.#idle.append(page)
+    const node = this.#nodes[page]
+    if (node && (isSought || node.children.size > 0)) this.#idle.append(page)
+    else {
+      if (node) this.#forget(node)
+      this.#free.push(page)
+    }
+  }
+
+  #forget(node: PrefixNode): void {
+    this.tree.remove(node)
+    this.#nodes[node.page] = undefined
   }
 }
 

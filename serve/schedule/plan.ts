@@ -1,11 +1,12 @@
 import type { ScheduleRequest } from './request.ts'
 import type { FinishReason, ScheduledSequence } from './sequence.ts'
 
-/** A sequence's part of a step: `count` tokens from position `first`. */
+/** A sequence's part of a step: `count` tokens from position `first`, all of the prompt or all generated. */
 export interface Share<R extends ScheduleRequest = ScheduleRequest> {
   readonly sequence: ScheduledSequence<R>
   readonly first: number
   readonly count: number
+  readonly isPrompt: boolean
   /** Whether the sequence has just been given its slot: nothing that a runner keeps for the slot is its own. */
   readonly begins: boolean
   /**
@@ -20,7 +21,7 @@ export interface Share<R extends ScheduleRequest = ScheduleRequest> {
 }
 
 /**
- * One step: sequences that decode, one token each, then parts of prompts. What it refers to is valid until the scheduler's
+ * One step: sequences that decode, one token each, then parts of prompts and of what has to be computed again. What it refers to is valid until the scheduler's
  * next `plan`: a runner reads it at once.
  */
 export interface StepPlan<R extends ScheduleRequest = ScheduleRequest> {

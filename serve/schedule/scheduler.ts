@@ -24,7 +24,8 @@ export interface ScheduleStats {
  * Decides what each step of a model computes. It only keeps books: `plan` says what to run, `collect` takes the ids that
  * the step sampled, and neither waits for anything.
  *
- * Sequences that decode come first, one token each; the rest of the step's tokens go to prompts, in pieces. The next step
+ * Sequences that decode come first, one token each; the rest of the step's tokens go to prompts, in pieces, and to generated
+ * tokens that have to be computed again, a few at a time. The next step
  * is planned before the ids of the last one are known: a sequence's next token is then named by the row that samples it,
  * and when it turns out to have ended its sequence, the step that was planned meanwhile is ignored for that sequence.
  *
@@ -181,7 +182,8 @@ export class Scheduler<R extends ScheduleRequest = ScheduleRequest> {
     this.#turns.leave(clientOf(sequence.request))
     if (!this.#waiting.remove(sequence)) {
       this.#running.remove(sequence)
-      this.#release(sequence)
+      // Only the sequence itself could have gone on from what it generated.
+      this.#release(sequence, Math.floor(sequence.request.prompt.length / this.cache.pageTokens))
     }
   }
 
@@ -193,20 +195,20 @@ export class Scheduler<R extends ScheduleRequest = ScheduleRequest> {
     while (nodes.length < full) {
       const index = nodes.length
       const start = index * cache.pageTokens
-      const tokens = sequence.tokens(start, start + cache.pageTokens)
-      const node = cache.register(pages[index]!, nodes.at(-1) ?? cache.tree.root, tokens)
+      const run = sequence.run(start, start + cache.pageTokens)
+      const node = cache.register(pages[index]!, nodes.at(-1) ?? cache.tree.root, run)
       pages[index] = node.page
       nodes.push(node)
     }
   }
 
-  /** Takes back what a running sequence has. */
-  #release(sequence: ScheduledSequence<R>): void {
+  /** Takes back what a running sequence has; nobody will look for its pages from `end` on. */
+  #release(sequence: ScheduledSequence<R>, end?: number): void {
     this.#publish(sequence)
     this.#freeSlots.push(sequence.slot)
     sequence.slot = -1
     sequence.begun = false
-    this.cache.giveBack(sequence.pages)
+    this.cache.giveBack(sequence.pages, end)
     sequence.pages = []
     sequence.nodes.length = 0
     sequence.scheduled = 0
@@ -289,11 +291,11 @@ export class Scheduler<R extends ScheduleRequest = ScheduleRequest> {
     return this.#running.items.some((other) => other.request.prompt === prompt && other.nodes.length < pages)
   }
 
-  /** Tokens of prompts that running sequences which rank before this one have still to compute. */
+  /** Tokens of prompts, or to be computed again, that running sequences which rank before this one would give a step. */
   #promptTokensBefore(sequence: ScheduledSequence<R>): number {
     let tokens = 0
     for (const other of this.#running.items)
-      if (other.remaining > 1 && other.priority <= sequence.priority) tokens += other.remaining
+      if (other.remaining > 1 && other.priority <= sequence.priority) tokens += other.plannable
     return tokens
   }
 
@@ -302,7 +304,7 @@ export class Scheduler<R extends ScheduleRequest = ScheduleRequest> {
     const { cache } = this
     const { known } = sequence
     // The last token has to be computed for what comes after it, found or not.
-    const found = cache.match(sequence.tokens(), Math.floor((known - 1) / cache.pageTokens))
+    const found = cache.match(sequence.run(), Math.floor((known - 1) / cache.pageTokens))
     const pages = found.map(({ page }) => page)
     const missing = pagesOf(known, cache.pageTokens) - pages.length
     if (cache.available < missing + this.#watermark) {
@@ -367,11 +369,13 @@ class Draft<R extends ScheduleRequest> {
   add(sequence: ScheduledSequence<R>, count: number): void {
     const first = sequence.scheduled
     const samples = first + count === sequence.length && !sequence.exhausted
+    const { isInPrompt: isPrompt } = sequence
     const previousRow = sequence.pending > 0 ? this.#previousRows.get(sequence)! : -1
     this.#shares.push({
       sequence,
       first,
       count,
+      isPrompt,
       begins: !sequence.begun,
       previousRow,
       row: samples ? this.#rows++ : -1,

@@ -1,4 +1,5 @@
-import type { PrefixNode } from './prefix-tree.ts'
+import { DECODE_QUERIES } from '../../models/step.ts'
+import { type PrefixNode, partOfRun, type TokenRun } from './prefix-tree.ts'
 import type { ScheduleRequest } from './request.ts'
 
 /** Why a sequence ended: a stop token, or as many tokens as asked for. */
@@ -54,10 +55,19 @@ export class ScheduledSequence<R extends ScheduleRequest = ScheduleRequest> {
     return this.length - this.scheduled
   }
 
-  /** Tokens that may be planned now: the last one has to wait where it is not known what may follow it. */
+  /** Whether its next token is one of the prompt. */
+  get isInPrompt(): boolean {
+    return this.scheduled < this.request.prompt.length
+  }
+
+  /**
+   * Tokens that the next step may have: those that are left of the prompt, or as many generated ones as decode attention takes
+   * at once. The last one has to wait where it is not known what may follow it.
+   */
   get plannable(): number {
     const waits = this.held || (this.pending > 0 && this.request.constrained)
-    return waits ? this.remaining - 1 : this.remaining
+    const left = waits ? this.remaining - 1 : this.remaining
+    return Math.min(left, this.isInPrompt ? this.request.prompt.length - this.scheduled : DECODE_QUERIES)
   }
 
   /** Generated tokens whose ids are known. */
@@ -73,6 +83,11 @@ export class ScheduledSequence<R extends ScheduleRequest = ScheduleRequest> {
   /** Known tokens from position `start` to `end`; valid until the next is appended. */
   tokens(start = 0, end = this.#known): Int32Array {
     return this.#tokens.subarray(start, Math.min(end, this.#known))
+  }
+
+  /** The same tokens as a run. */
+  run(start = 0, end = this.#known): TokenRun {
+    return partOfRun({ ids: this.tokens(), ofPrompt: this.request.prompt.length }, start, end)
   }
 
   /** Takes a token that was sampled; returns why the sequence is over, if it is. */

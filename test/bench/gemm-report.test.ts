@@ -63,6 +63,25 @@ test('the page needs nothing else, and shows names as they are', () => {
   assert.match(gemmPage(header, [], []), /Product by product/)
 })
 
+test('the page marks what an earlier run measured, wherever it stands, and says which run that was', () => {
+  const date = '2026-11-22T00:00:00.000Z'
+  const header = { command: '', date, commit: 'new', device: 'GPU', cpu: '', driver: null, smClockMHz: null }
+  const now = { date, commit: 'new' }
+  const before = { date: '2026-11-21T03:04:05.000Z', commit: 'old' }
+  const mixed = rows.map((row) => ({ ...row, run: row.tokens === 64 ? before : now }))
+  const page = gemmPage(header, mixed, rivals)
+  assert.match(page, /marks rows of earlier runs: 4 of 2026-11-21 03:04 UTC, commit old\./)
+  // The tile of 64 tokens, its shares of the floor (no rival has it), its rows, and the sentence that says so.
+  assert.is(page.match(/†/g)!.length, 1 + 4 + 4 + 1)
+  assert.match(page, /64 tokens<sup/)
+  const whole = gemmPage(
+    header,
+    rows.map((row) => ({ ...row, run: now })),
+    rivals,
+  )
+  assert.not.match(whole, /†|earlier/)
+})
+
 test('microseconds have three digits', () => {
   assert.equal([5.123, 38.61, 155.8, 1078.7].map(micros), ['5.1 µs', '38.6 µs', '156 µs', '1.08 ms'])
 })

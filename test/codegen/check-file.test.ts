@@ -4,7 +4,8 @@ import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { checkFile, listKernels } from '../../codegen/compile.ts'
+import { checkFile } from '../../codegen/compile.ts'
+import { listKernels } from '../support/list-kernels.ts'
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..')
 

@@ -3,10 +3,11 @@ import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { compileKernel, listKernels } from '../../codegen/compile.ts'
+import { compileKernel } from '../../codegen/compile.ts'
 import { Diagnostic } from '../../codegen/diagnostics.ts'
 import { operatorRules } from '../../codegen/frontend/evaluate/operators.ts'
 import { kernelAt, withKernelFile } from '../support/kernel-text.ts'
+import { listKernels } from '../support/list-kernels.ts'
 
 const path = join(resolve(dirname(fileURLToPath(import.meta.url)), '../..'), 'docs/language.md')
 

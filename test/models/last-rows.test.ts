@@ -38,9 +38,9 @@ for (const folder of [plain, quantized])
     const random = rng(11)
     const ids = (count: number) => Array.from({ length: count }, () => random.integer(2, 299))
     const parts = [
-      { ids: ids(9), position: 0, pages: [3], logits: 9 },
-      { ids: ids(20), position: 0, pages: [1], logits: 20 },
-      { ids: ids(1), position: 0, pages: [4], logits: 1 },
+      { ids: ids(9), position: 0, isPrompt: true, pages: [3], logits: 9 },
+      { ids: ids(20), position: 0, isPrompt: true, pages: [1], logits: 20 },
+      { ids: ids(1), position: 0, isPrompt: false, pages: [4], logits: 1 },
     ]
     const all = await logitsOf(model, stepOf(parts, 2))
     for (const wanted of [
@@ -64,7 +64,10 @@ for (const folder of [plain, quantized])
 test('where no logits are wanted, the last layer ends with the cache', async () => {
   const model = await loadForTest(device, quantized, { sequences: 1, context: 128, tokens: 64 })
   const step = (logits: number) =>
-    stepOf([{ ids: [5, 6, 7, 8], position: 0, pages: [0, 1], logits }], model.limits.pagesPerSequence)
+    stepOf(
+      [{ ids: [5, 6, 7, 8], position: 0, isPrompt: true, pages: [0, 1], logits }],
+      model.limits.pagesPerSequence,
+    )
   const names = async (rows: number) =>
     (await model.launches(4, rows, kindOf(step(rows)))).map(({ name }) => name)
   assert.is((await names(0)).at(-1), 'append')

@@ -17,6 +17,7 @@ function randomStep(seed: number) {
     return {
       ids: Array.from({ length: count }, () => random.integer(0, 999)),
       position,
+      isPrompt: random.integer(0, 1) === 1,
       pages: Array.from({ length: Math.ceil((position + count) / 64) }, () => random.integer(0, 99)),
       logits: random.integer(0, 1),
     }
@@ -27,7 +28,7 @@ function randomStep(seed: number) {
 test('every part is where its tensor is, whatever the step before was, and rows without a sequence are empty', async () => {
   const device = hostDevice('host', 1 << 16)
   const inputs = new StepInputs(device, limits, limits.sequences)
-  const { ids, positions, slots, queryStart, context, logitRows, pages } = inputs.tensors
+  const { ids, positions, slots, queryStart, context, prompts, logitRows, pages } = inputs.tensors
   for (const tensor of Object.values(inputs.tensors)) assert.is(tensor.address % 256, 0)
   for (let seed = 1; seed <= 50; seed++) {
     const step = randomStep(seed)
@@ -40,6 +41,7 @@ test('every part is where its tensor is, whatever the step before was, and rows 
     assert.equal(await read(logitRows, step.logitRows.length), [...step.logitRows])
     assert.equal(await read(pages, sequences * 3), [...step.pages])
     assert.equal(await read(context, 6), [...step.context, ...Array(6 - sequences).fill(0)])
+    assert.equal(await read(prompts, 6), [...step.prompts, ...Array(6 - sequences).fill(0)])
     assert.equal(await read(queryStart, 7), [...step.queryStart, ...Array(6 - sequences).fill(tokens)])
   }
 })

@@ -1,8 +1,8 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { matrixFacts } from '../../quantize/inspect.ts'
-import { roundToNearest } from '../../quantize/round-to-nearest.ts'
 import { rng } from '../support/rng.ts'
+import { roundToNearest } from '../support/round-to-nearest.ts'
 
 const { normal } = rng(51)
 const [rows, columns] = [8, 256]

@@ -13,8 +13,8 @@ import { weightFormats } from '../../kernels/formats/index.ts'
 import { QuantizeError } from '../../quantize/error.ts'
 import { quantizeCheckpoint } from '../../quantize/quantize-checkpoint.ts'
 import { checkRecipe, formatOf, type Recipe, recipeNamed, recipes } from '../../quantize/recipe.ts'
-import { roundToNearest } from '../../quantize/round-to-nearest.ts'
 import { rng } from '../support/rng.ts'
+import { roundToNearest } from '../support/round-to-nearest.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'quattuor-quantize-'))
 process.on('exit', () => rmSync(root, { recursive: true, force: true }))

@@ -37,6 +37,11 @@ const cases: readonly (readonly [string, RandomLlamaOptions, Recipe])[] = [
   ],
   ['centred Hadamard keys, GPTQ', { seed: 5, dtype: 'bf16' }, recipe({ passes: keyPasses })],
   [
+    'floats beside a cache of 4 bits',
+    { seed: 7, dtype: 'bf16' },
+    recipe({ weights: 'f32', passes: keyPasses.slice(0, 2) }),
+  ],
+  [
     'a quantized head, products in formats of their own, a sliding window',
     {
       ...{ seed: 6, dtype: 'f16', architecture: 'Qwen2ForCausalLM' },
@@ -103,16 +108,18 @@ for (const [name, options, by] of cases)
     const plain = new LlamaReference(folder)
     const flat = (rows: readonly Float64Array[]) => rows.flatMap((row) => [...row])
     const exact = relativeError(logits, flat(plain.forward(part)))
-    const rounding = relativeError(flat(plain.forward(part, 'f16')), logits)
+    const rounding = relativeError(flat(plain.forward(part, stored)), logits)
     plain.close()
     // The two differ in angles, of f32 here, which now and then turn a value over the border between two codes.
     assert.ok(exact < 0.35 * rounding, `float64 ${exact}, rounding ${rounding}`)
-    // What rounding activations to 16 bits does to the logits bounds what the kernels do.
+    // What rounding activations to the engine's 16 bits does to the logits bounds what the kernels do.
     assert.ok(error <= 1.25 * rounding, `kernels ${error}, rounding ${rounding}`)
     // With that in the reference, and attention as kernels compute it, sums in another order are left, and turn few codes.
     const first = relativeError(ofKernels.slice(0, 300), mirrored.subarray(0, 300))
-    // Nothing is turned yet: what is left is the rounding of the logits to f16.
-    assert.ok(first < 3e-4, `logits of the first token are ${first} apart`)
+    // Nothing is turned yet: what is left is the rounding of the logits to f16. But a head of codes has them behind all layers:
+    // n of its 256 that are turned, some 36 in size each, move the logits by √n / (36 · √256); 16 of them are allowed.
+    const most = by.head ? 7e-3 : 3e-4
+    assert.ok(first < most, `logits of the first token are ${first} apart`)
     assert.ok(ofRest < 0.6 * error, `kernels ${error} from exact activations, ${ofRest} from rounded ones`)
   })
 

@@ -24,6 +24,7 @@ export function firstStep(): StepInput {
     slots: Int32Array.from([3 * 64 + 62, 0, -1]),
     queryStart: Int32Array.from([0, 1, 2, 2]),
     context: Int32Array.from([63, 1, 0]),
+    prompts: new Int32Array(rows),
     pages,
     logitRows: Int32Array.from([0, 1, 2]),
   }

@@ -46,7 +46,9 @@ export async function continueGreedily(
 export async function logitsOf(model: Model, ids: readonly number[]): Promise<Float32Array[]> {
   const { pagesPerSequence } = model.limits
   const pages = Array.from({ length: pagesPerSequence }, (_, i) => i)
-  await model.step(stepOf([{ ids, position: 0, pages, logits: ids.length }], pagesPerSequence))
+  await model.step(
+    stepOf([{ ids, position: 0, isPrompt: true, pages, logits: ids.length }], pagesPerSequence),
+  )
   const all = await model.logits.slice(0, ids.length).readFloats()
   const { vocabSize } = model.config
   return ids.map((_, i) => all.subarray(i * vocabSize, (i + 1) * vocabSize))

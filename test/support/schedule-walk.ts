@@ -17,6 +17,10 @@ export type ScheduleOperation =
       /** Requests of the same theme begin with the same tokens. */
       readonly theme: number
       readonly shared: number
+      /** The prompt begins with the whole last request of the theme instead, its output included. */
+      readonly follows: boolean
+      /** Tokens of its output that it has generated elsewhere, at most. */
+      readonly generated: number
       readonly own: number
       readonly maxTokens: number
       readonly minTokens: number
@@ -48,6 +52,8 @@ export class ScheduleWalk {
   readonly #results: { plan: StepPlan<EngineRequest>; ids: Int32Array }[] = []
   readonly #pageTokens: number
   readonly #prompts = new Map<string, readonly number[]>()
+  /** The last request of each theme and its output. */
+  readonly #last = new Map<number, readonly number[]>()
   finished = 0
 
   constructor(limits: ScheduleLimits, pageTokens: number) {
@@ -101,9 +107,10 @@ export class ScheduleWalk {
   }
 
   #add(operation: Extract<ScheduleOperation, { kind: 'add' }>): void {
-    const { theme, shared, own, maxTokens, minTokens, stops, priority, client, seed } = operation
+    const { theme, shared, follows, own, maxTokens, minTokens, stops, priority, client, seed } = operation
+    const begin = Array.from({ length: shared }, (_, i) => (theme * 7 + i * (theme + 1)) % walkVocabulary)
     const fresh = [
-      ...Array.from({ length: shared }, (_, i) => (theme * 7 + i * (theme + 1)) % walkVocabulary),
+      ...((follows && this.#last.get(theme)) || begin),
       ...Array.from({ length: own }, (_, i) => (seed * 11 + i * 5) % walkVocabulary),
     ]
     // Requests of equal prompts share one, as choices do.
@@ -111,10 +118,14 @@ export class ScheduleWalk {
     this.#prompts.set(String(prompt), prompt)
     const sampling = { ...greedy, seed, minTokens }
     const stopIds = stops ? [3, 17] : []
-    const request: EngineRequest = { prompt, maxTokens, stopIds, priority, client, sampling }
+    const whole: EngineRequest = { prompt, maxTokens, stopIds, priority, client, sampling }
+    const output = fakeOutput(whole, walkVocabulary)
+    const generated = output.slice(0, Math.min(operation.generated, output.length - 1))
+    const request = { ...whole, generated }
+    this.#last.set(theme, [...prompt, ...output])
     try {
       const id = this.scheduler.add(request)
-      this.#expected.set(id, { request, output: fakeOutput(request, walkVocabulary), given: [] })
+      this.#expected.set(id, { request, output, given: [...generated] })
     } catch (error) {
       if (!(error instanceof RefusalError)) throw error
       const { limits } = this.scheduler
@@ -180,6 +191,8 @@ export function randomOperation({ integer, uniform }: Rng): ScheduleOperation {
     kind: 'add',
     theme: integer(0, 2),
     shared: integer(0, 30),
+    follows: uniform() < 0.3,
+    generated: uniform() < 0.2 ? integer(1, 20) : 0,
     own: integer(0, 10),
     maxTokens: integer(1, 25),
     minTokens: integer(0, 6),

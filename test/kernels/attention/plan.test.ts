@@ -39,6 +39,8 @@ async function checkPlan(o: {
   readonly queries: number
   readonly window: number
   readonly ctas: number
+  /** Sequences whose query tokens are a prompt's. */
+  readonly prompts?: readonly boolean[]
 }): Promise<number[]> {
   const B = o.counts.length
   const maxPages = Math.max(2, ...o.contexts.map((context) => Math.ceil(context / 64)))
@@ -47,11 +49,12 @@ async function checkPlan(o: {
   const outputs = await runKernel(
     device,
     planAttention,
-    { queries: o.queries, ctas: o.ctas },
+    { queries: o.queries, ctas: o.ctas, prompts: o.prompts !== undefined },
     {
       queryStart: { dtype: 'i32', shape: [B + 1], data: starts },
       context: { dtype: 'i32', shape: [B], data: Int32Array.from(o.contexts) },
       pages: { dtype: 'i32', shape: [B, maxPages], data: pages },
+      ...(o.prompts && { prompts: { dtype: 'i32', shape: [B], data: Int32Array.from(o.prompts, Number) } }),
       window: o.window,
       items: { dtype: 'i32', shape: [mostItems(B, maxPages), ITEM_WORDS] },
       itemCount: { dtype: 'i32', shape: [1] },
@@ -81,7 +84,7 @@ async function checkPlan(o: {
   }
   const unitsOf = (b: number) => {
     const queries = o.counts[b]!
-    if (queries < 1 || queries > o.queries) return undefined
+    if (queries < 1 || queries > o.queries || o.prompts?.[b]) return undefined
     const from = Math.max(0, o.contexts[b]! - queries - o.window + 1)
     const [first, end] = [Math.floor(from / UNIT), Math.ceil(o.contexts[b]! / UNIT)]
     return { queries, from, first, end }
@@ -140,6 +143,17 @@ test('a mixed step is cut into items once, long ones first', async () => {
   const contexts = Array.from({ length: 1100 }, (_, b) => (b % 11 === 3 ? 0 : random.integer(9, 3000)))
   const counts = contexts.map((context, b) => (context === 0 ? 0 : b % 7 === 2 ? 9 : random.integer(1, 8)))
   for (const ctas of [66, 500, 4000]) await checkPlan({ counts, contexts, queries: 8, window: 2 ** 30, ctas })
+})
+
+test('what is a prompt is left out, however short it is', async () => {
+  const random = rng(3)
+  const contexts = Array.from({ length: 90 }, () => random.integer(9, 3000))
+  const prompts = contexts.map(() => random.integer(0, 2) === 0)
+  const counts = prompts.map((isPrompt) => (isPrompt ? random.integer(1, 9) : random.integer(1, 8)))
+  for (const ctas of [66, 500])
+    await checkPlan({ counts, contexts, queries: 8, window: 2 ** 30, ctas, prompts })
+  const none = { counts: [1, 1], contexts: [70, 1], prompts: [true, true] }
+  assert.equal(await checkPlan({ ...none, queries: 1, window: 2 ** 30, ctas: 66 }), [])
 })
 
 test('what is less than a share of the work is not cut', async () => {

@@ -21,18 +21,23 @@ for (const [seed, window, tileTokens] of [
     const random = rng(seed)
     const sequences = Array.from({ length: 37 }, () => {
       const queries = random.uniform() < 0.3 ? random.integer(0, 9) : random.integer(9, 900)
-      return { queries, context: queries + random.integer(0, 3000) }
+      return { queries, context: queries + random.integer(0, 3000), generated: random.uniform() < 0.3 }
     })
-    sequences.push({ queries: 40, context: 200_000 })
+    sequences.push({ queries: 40, context: 200_000, generated: false })
     const starts = startsOf(sequences)
     const room = mostPrefillTiles(starts.at(-1)!, sequences.length, tileTokens)
-    const config = { queries: 8, tileTokens }
+    const config = { tileTokens }
     const { tiles, tileCount } = await runKernel(device, planPrefill, config, {
       queryStart: { dtype: 'i32', shape: [starts.length], data: Int32Array.from(starts) },
       context: {
         dtype: 'i32',
         shape: [sequences.length],
         data: Int32Array.from(sequences, ({ context }) => context),
+      },
+      prompts: {
+        dtype: 'i32',
+        shape: [sequences.length],
+        data: Int32Array.from(sequences, ({ generated }) => (generated ? 0 : 1)),
       },
       window,
       tiles: { dtype: 'i32', shape: [room, 8], data: new Int32Array(8 * room) },

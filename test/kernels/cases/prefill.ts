@@ -106,7 +106,7 @@ export function prefillCase(o: PrefillOptions): KernelCase {
   const T = starts.at(-1)!
   const q = randomHalfs(random, T * Hq * D, dtype)
   const window = o.window ?? UNLIMITED
-  const tiles = prefillTilesReference(sequences, { queries: 0, tileTokens: tileTokens(o) }, window)
+  const tiles = prefillTilesReference(sequences, { tileTokens: tileTokens(o) }, window)
   const scale = 1 / Math.sqrt(D)
   const { constants, shapes } = cache.pages
   return {

@@ -2,8 +2,9 @@ import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type Mat, NotPositiveDefinite, type Values } from '../../../quantize/compute/compute.ts'
 import { HostCompute } from '../../../quantize/compute/host.ts'
-import { dequantize, roundToNearest, rowGrids } from '../../../quantize/round-to-nearest.ts'
+import { dequantize, rowGrids } from '../../../quantize/round-to-nearest.ts'
 import { rng } from '../../support/rng.ts'
+import { roundToNearest } from '../../support/round-to-nearest.ts'
 
 const test = suite('HostCompute')
 const compute = new HostCompute('f64')

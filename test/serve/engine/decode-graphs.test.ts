@@ -22,6 +22,7 @@ test('empty rows have no sequence, no place in the cache and no context', () => 
     slots: Int32Array.of(131, 64),
     queryStart: Int32Array.of(0, 1, 2),
     context: Int32Array.of(4, 65),
+    prompts: Int32Array.of(0, 0),
     pages: Int32Array.of(2, 0, 5, 1),
     logitRows: Int32Array.of(0, 1),
   }
@@ -29,6 +30,7 @@ test('empty rows have no sequence, no place in the cache and no context', () => 
   assert.equal([...padded.slots], [131, 64, -1, -1])
   assert.equal([...padded.queryStart], [0, 1, 2, 2, 2])
   assert.equal([...padded.context], [4, 65, 0, 0])
+  assert.equal([...padded.prompts], [0, 0, 0, 0])
   assert.equal([...padded.pages], [2, 0, 5, 1, 0, 0, 0, 0])
   assert.equal([...padded.logitRows], [0, 1, 2, 3])
 })

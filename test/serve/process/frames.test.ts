@@ -19,9 +19,10 @@ const record = <T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }) =>
   fc.record<T>(model, { noNullPrototype: true })
 
 const step = record({
-  parts: fc.array(record({ ids: ids(9), position: id, pages: ids(5), samples: fc.boolean() }), {
-    maxLength: 6,
-  }),
+  parts: fc.array(
+    record({ ids: ids(9), position: id, isPrompt: fc.boolean(), pages: ids(5), samples: fc.boolean() }),
+    { maxLength: 6 },
+  ),
   unread: fc.array(record({ row: id, token: id, count: id }), { maxLength: 4 }),
   opened: fc.array(
     record({
@@ -118,7 +119,7 @@ test('what is no frame, or cut off, is refused', () => {
     (error: unknown) => error instanceof FrameError,
   )
   const whole = encodeStep({
-    parts: [{ ids: [1, 2], position: 3, pages: [4], samples: true }],
+    parts: [{ ids: [1, 2], position: 3, isPrompt: true, pages: [4], samples: true }],
     unread: [],
     opened: [],
     slots: [0],

@@ -27,6 +27,8 @@ const operation: fc.Arbitrary<ScheduleOperation> = fc.oneof(
       kind: fc.constant('add' as const),
       theme: fc.nat(2),
       shared: fc.nat(30),
+      follows: fc.boolean(),
+      generated: fc.oneof(fc.constant(0), fc.nat(20)),
       own: fc.nat(8),
       maxTokens: fc.integer({ min: 1, max: 20 }),
       minTokens: fc.nat(5),

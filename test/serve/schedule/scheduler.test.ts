@@ -124,12 +124,106 @@ test('pages that are known are not computed again, but the last token always is'
   assert.is(scheduler.stats.prefixQueries, 24)
 })
 
-test('a conversation goes on from what was generated', () => {
+test('a prompt with an answer in it computes the answer as its own, and later prompts find that', () => {
   const scheduler = schedulerOf()
-  scheduler.add(request(1, 6, { maxTokens: 8 }))
-  runToEnd(scheduler)
-  scheduler.add({ ...request(1, 6), prompt: [...prompt(1, 6), ...new Array(8).fill(1), 5, 6] })
-  assert.equal(sharesOf(step(scheduler)), [[1, 12, 4]])
+  const asked = scheduler.add(request(1, 6, { maxTokens: 20 }))
+  for (let i = 0; i < 9; i++) step(scheduler)
+  const next = { ...request(1, 6), prompt: [...prompt(1, 6), ...new Array(8).fill(1), 5, 6] }
+  assert.is(scheduler.cache.knownTokens(Int32Array.from(next.prompt)), 4)
+  for (const first of [4, 12]) {
+    const id = scheduler.add(next)
+    assert.equal(sharesOf(step(scheduler))!.at(-1), [id, first, 16 - first])
+    if (first === 4) assert.ok(scheduler.cancel(asked))
+    runToEnd(scheduler)
+  }
+})
+
+test('a request that goes on from its answer finds the pages of it, which nobody else has or keeps', () => {
+  const scheduler = schedulerOf({ sequences: 1 })
+  scheduler.add(request(1, 6, { maxTokens: 9, priority: 1 }))
+  const plans = Array.from({ length: 8 }, () => step(scheduler))
+  assert.equal(sharesOf(plans.at(-1)), [[0, 12, 1]])
+  // Takes its place.
+  scheduler.add(request(2, 3, { maxTokens: 1 }))
+  assert.equal(sharesOf(step(scheduler)), [[1, 0, 3]])
+  assert.is(scheduler.stats.idlePages, 3)
+  assert.equal(sharesOf(step(scheduler)), [[0, 12, 2]])
+  assert.not(scheduler.busy)
+  assert.is(scheduler.stats.idlePages, 1)
+})
+
+test('pages of an answer are kept when it ends as long as another that began alike waits for those behind them', () => {
+  const scheduler = schedulerOf({ sequences: 2 })
+  const steps = (count: number) => Array.from({ length: count }, () => sharesOf(step(scheduler))).at(-1)
+  scheduler.add(request(1, 6, { maxTokens: 40, priority: 2 }))
+  steps(8)
+  const alike = scheduler.add(request(1, 6, { maxTokens: 40, priority: 1 }))
+  assert.equal(steps(4), [
+    [1, 8, 1],
+    [0, 16, 1],
+  ])
+  scheduler.add(request(2, 3, { maxTokens: 1 }))
+  assert.equal(steps(1), [
+    [1, 9, 1],
+    [2, 0, 3],
+  ])
+  assert.ok(scheduler.cancel(alike))
+  assert.equal(steps(1), [[0, 16, 2]])
+})
+
+test('the rest of a prompt is a prompt, even if it is one token', () => {
+  const scheduler = schedulerOf({ tokens: 8 })
+  scheduler.add(request(1, 9))
+  const plans = [step(scheduler), step(scheduler), step(scheduler)]
+  assert.equal(plans.map(sharesOf), [[[0, 0, 8]], [[0, 8, 1]], [[0, 9, 1]]])
+  assert.equal(
+    plans.map(({ shares }) => [shares[0]!.isPrompt, shares[0]!.row]),
+    [
+      [true, -1],
+      [true, 0],
+      [false, 0],
+    ],
+  )
+})
+
+test('generated tokens are computed again a few at a time, apart from the prompt, and leave room for other prompts', () => {
+  const scheduler = schedulerOf()
+  scheduler.add(request(1, 5, { generated: new Array(18).fill(2), maxTokens: 20 }))
+  scheduler.add(request(2, 40))
+  const plans = Array.from({ length: 5 }, () => step(scheduler))
+  assert.equal(plans.map(sharesOf), [
+    [
+      [0, 0, 5],
+      [1, 0, 27],
+    ],
+    [
+      [0, 5, 8],
+      [1, 27, 13],
+    ],
+    [
+      [1, 40, 1],
+      [0, 13, 8],
+    ],
+    [
+      [1, 41, 1],
+      [0, 21, 2],
+    ],
+    [
+      [0, 23, 1],
+      [1, 42, 1],
+    ],
+  ])
+  const own = plans.map(({ shares }) => shares.find(({ sequence }) => sequence.id === 0)!)
+  assert.equal(
+    own.map(({ isPrompt, row }) => [isPrompt, row]),
+    [
+      [true, -1],
+      [false, -1],
+      [false, -1],
+      [false, 1],
+      [false, 0],
+    ],
+  )
 })
 
 test('pages that two sequences computed at once become one', () => {
@@ -261,8 +355,9 @@ test('a cancelled request gives up its pages at once, and its steps give nothing
 test('a request can go on from tokens that it generated elsewhere', () => {
   const scheduler = schedulerOf()
   scheduler.add(request(1, 5, { generated: [8, 9], maxTokens: 4 }))
+  assert.equal(sharesOf(step(scheduler)), [[0, 0, 5]])
   const plan = step(scheduler)
-  assert.equal(sharesOf(plan), [[0, 0, 7]])
+  assert.equal(sharesOf(plan), [[0, 5, 2]])
   assert.is(plan.shares[0]!.draw, 2)
   assert.equal([...plan.shares[0]!.sequence.tokens()], [...prompt(1, 5), 8, 9, 1])
   step(scheduler)

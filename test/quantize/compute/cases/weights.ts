@@ -5,9 +5,10 @@ import { type Mat, NotPositiveDefinite } from '../../../../quantize/compute/comp
 import { DeviceCompute } from '../../../../quantize/compute/device.ts'
 import { HostCompute } from '../../../../quantize/compute/host.ts'
 import { QuantizeError } from '../../../../quantize/error.ts'
-import { type QuantizedFormatName, roundToNearest, rowGrids } from '../../../../quantize/round-to-nearest.ts'
+import { type QuantizedFormatName, rowGrids } from '../../../../quantize/round-to-nearest.ts'
 import type { Device } from '../../../../runtime/device.ts'
 import { type Rng, rng } from '../../../support/rng.ts'
+import { roundToNearest } from '../../../support/round-to-nearest.ts'
 
 /** Rounding of weights by `DeviceCompute` gives what that on the host gives. */
 export function weightCases(test: Test, on: Device): void {
