@@ -1,5 +1,6 @@
-import { type PrefillOptions, prefillCase } from '../kernels/cases/prefill.ts'
+import { inPieces, type PrefillOptions, prefillCase } from '../kernels/cases/prefill.ts'
 import { hopperGpu, testOnGpu } from '../support/gpu-cases.ts'
+import { assertSame, runKernel } from '../support/run-kernel.ts'
 
 const heads = [
   { Hq: 1, Hkv: 1 },
@@ -25,8 +26,8 @@ const pieces = [
 ]
 const some = (every: number) => (token: number, head: number) => (7 * token + 3 * head) % every === 0
 
-/** Prefill attention on a GPU: the cases of the emulator's tests at more and larger shapes, bit for bit. */
-await testOnGpu('prefill attention on CUDA', hopperGpu, (add) => {
+/** Prefill attention on a GPU: the cases of the emulator's tests at more and larger shapes. */
+await testOnGpu('prefill attention on CUDA', hopperGpu, (add, device, test) => {
   let seed = 1
   const addCase = (o: Omit<PrefillOptions, 'seed' | 'dtype'>) => {
     const options = { ...o, dtype: 'f16' as const, ctas: 7, seed: seed++ }
@@ -44,5 +45,29 @@ await testOnGpu('prefill attention on CUDA', hopperGpu, (add) => {
     addCase({ ...grouped, sequences: mixed, keySigma: 200, compared: some(13) })
     addCase({ ...grouped, sequences: [{ context: 4200, queries: 70 }], compared: some(23) })
     addCase({ ...grouped, sequences: pieces.slice(2), turns: false, compared: some(149) })
+  }
+  for (const kv of ['kv4', 'kv8'] as const) {
+    for (const window of [undefined, 1000]) {
+      const of = window ? `with a window of ${window} ` : ''
+      test(`a row of ${kv} ${of}has the same bits in whatever piece of its prompt it comes`, async () => {
+        const sequences = [{ context: 3000, queries: 3000 }]
+        const o = {
+          kv,
+          D: 128,
+          Hq: 8,
+          Hkv: 2,
+          dtype: 'bf16' as const,
+          sequences,
+          window,
+          ctas: 7,
+          seed: seed++,
+        }
+        const whole = prefillCase(o)
+        const outOf = async (c: typeof whole) => (await runKernel(device, c.kernel, c.config, c.args)).out!
+        const expected = await outOf(whole)
+        for (const pieces of [Array<number>(30).fill(100), [1, 2047, 33, 919], [2999, 1]])
+          assertSame(await outOf(inPieces(whole, o, pieces)), expected, o.Hq * o.D)
+      })
+    }
   }
 })

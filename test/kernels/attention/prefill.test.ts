@@ -1,7 +1,7 @@
 import { test } from 'uvu'
 import { checkedEmulator } from '../../support/checked-emulator.ts'
-import { runCase } from '../../support/run-kernel.ts'
-import { type PrefillOptions, prefillCase } from '../cases/prefill.ts'
+import { assertSame, runCase, runKernel } from '../../support/run-kernel.ts'
+import { inPieces, type PrefillOptions, prefillCase } from '../cases/prefill.ts'
 
 const device = checkedEmulator()
 
@@ -39,6 +39,24 @@ const cases: Omit<PrefillOptions, 'seed'>[] = [
 cases.forEach((each, i) => {
   const c = prefillCase({ ...each, seed: 100 + i })
   test(c.name, () => runCase(device, c))
+})
+
+const prompts: Omit<PrefillOptions, 'sequences' | 'seed'>[] = [
+  { kv: 'kv4', D: 128, Hq: 4, Hkv: 1, dtype: 'f16' },
+  { kv: 'kv8', D: 64, Hq: 2, Hkv: 1, dtype: 'bf16', window: 70 },
+]
+prompts.forEach((each, i) => {
+  test(`a row of ${each.kv} has the same bits in whatever piece of its prompt it comes`, async () => {
+    const o = { ...each, sequences: [{ context: 300, queries: 300 }], seed: 200 + i }
+    const whole = prefillCase(o)
+    const outOf = async (c: typeof whole) => (await runKernel(device, c.kernel, c.config, c.args)).out!
+    const expected = await outOf(whole)
+    for (const pieces of [
+      [1, 130, 64, 105],
+      [299, 1],
+    ])
+      assertSame(await outOf(inPieces(whole, o, pieces)), expected, each.Hq * each.D)
+  })
 })
 
 test.after(() => device.close())

@@ -163,3 +163,22 @@ export function prefillCase(o: PrefillOptions): KernelCase {
     },
   }
 }
+
+/** The step of one prompt, computed in pieces of so many tokens: the same arguments but for the tiles. */
+export function inPieces(c: KernelCase, o: PrefillOptions, pieces: readonly number[]): KernelCase {
+  let context = 0
+  const parts = pieces.map((queries) => {
+    context += queries
+    return { context, queries }
+  })
+  // Pieces are sequences of the list; of the step all are the one.
+  const tiles = prefillTilesReference(parts, { tileTokens: tileTokens(o) }, o.window ?? UNLIMITED).map(
+    ([, ...rest]) => [0, ...rest],
+  )
+  const args = {
+    ...c.args,
+    tiles: { dtype: 'i32' as const, shape: [tiles.length, 8], data: Int32Array.from(tiles.flat()) },
+    tileCount: { dtype: 'i32' as const, shape: [1], data: Int32Array.of(tiles.length) },
+  }
+  return { ...c, args }
+}
