@@ -31,85 +31,122 @@ export interface CacheArguments {
   readonly kvParams?: In<f16, 'Pages Hkv 2 64 2'>
 }
 
-/** Where the thread that copies is: a stage of the ring, and the pages of its next unit, which may still be on their way. */
+/**
+ * Where the thread that copies is: a stage of the ring, and the pages of the unit whose keys come next, which may still be on their way,
+ * and of the one before it, whose values follow them.
+ */
 export interface CopyWalk {
   readonly at: Cursor
-  readonly pages: i32[]
+  readonly keyPages: i32[]
+  readonly valuePages: i32[]
   readonly items: i32
 }
 
 /**
  * What else it knows lies in shared memory, as its warpgroup unpacks and has no registers to spare: turn, sequence, key/value head,
- * last page that a query sees, next unit, and the tile's last unit, behind the last tile a lower one.
+ * last page that a query sees, next unit of keys, the tile's last unit (behind the last tile a lower one), and the key/value head of
+ * the next values, below 0 where there are none.
  */
-const [TURN, SEQUENCE, HEAD, PAGE, NEXT, LAST] = [0, 1, 2, 3, 4, 5]
+const [TURN, SEQUENCE, HEAD, PAGE, NEXT, LAST, VALUE_HEAD] = [0, 1, 2, 3, 4, 5, 6]
 
-/** Begins to copy, by the thread for which `isCopier` holds: all units that have stages but one. */
+/** Begins to copy, by the thread for which `isCopier` holds: what has stages, but for those of the next keys and values. */
 export function beginWalk(
   a: StepTiles & CacheArguments,
   c: PrefillConfig,
   m: PrefillMemory,
   isCopier: boolean,
 ): CopyWalk {
-  const walk = { at: producerCursor(), pages: regs(unitPages, i32(0)), items: itemsOf(a, c) }
+  const pages = () => regs(unitPages, i32(0))
+  const walk = { at: producerCursor(), keyPages: pages(), valuePages: pages(), items: itemsOf(a, c) }
   if (isCopier) {
-    const place = regs(6, i32(0))
+    const place = regs(8, i32(0))
     place[TURN] = -1
+    place[VALUE_HEAD] = -1
     fetchTile(a, c, m, walk, i32(0))
     nextTile(a, c, m, walk, place)
     storePlace(m, place)
-    for (const _ of range(Math.floor(c.rawStages / 2) - 1)) copyUnit(a, c, m, walk)
+    for (const _ of range(Math.floor(c.rawStages / 2) - 1)) {
+      copyKeys(a, c, m, walk)
+      copyValues(a, c, m, walk)
+    }
   }
   return walk
 }
 
 /**
- * Asks for the keys and values of the next unit of all the CTA's tiles, as stages for them come free. Before the first of a tile it
- * leaves the tile in `m.tiles`, and behind the last tile one without tokens.
+ * Asks for the keys of the next unit of all the CTA's tiles, if there is one, as a stage comes free: of the units one by one before the
+ * values of the unit before.
  */
-export function copyUnit(
+export function copyKeys(a: CacheArguments, c: PrefillConfig, m: PrefillMemory, walk: CopyWalk): void {
+  const place = loadPlace(m)
+  if (place[NEXT]! <= place[LAST]!) copyBlock(a, c, m, walk, KEYS, walk.keyPages, place[HEAD]!)
+}
+
+/**
+ * Asks for the values of the unit before, and moves on. Before the first unit of a tile it leaves the tile in `m.tiles`, and behind the
+ * last tile one without tokens.
+ */
+export function copyValues(
   a: StepTiles & CacheArguments,
   c: PrefillConfig,
   m: PrefillMemory,
   walk: CopyWalk,
 ): void {
-  const place = regs(6, i32(0))
-  ;[...load(m.walk, [0], 4), ...load(m.walk, [4], 2)].forEach((word, i) => {
-    place[i] = word
-  })
+  const place = loadPlace(m)
+  if (place[VALUE_HEAD]! >= 0) copyBlock(a, c, m, walk, VALUES, walk.valuePages, place[VALUE_HEAD]!)
   if (place[NEXT]! <= place[LAST]!) {
-    for (const block of [KEYS, VALUES]) {
-      const { full } = m.rawRing
-      const { stage } = walk.at
-      waitEmpty(m.rawRing, walk.at)
-      expectBytes(m.rawRing, stage, unitPages * (c.PB + paramBytes))
-      for (const i of unroll(unitPages)) {
-        const from = [walk.pages[i]!, place[HEAD]!, block, 0]
-        copyBulk(m.raw, [stage, i * c.PB], a.kv, from, c.PB, full, stage)
-        const params = [stage, 2 * i * PAGE_TOKENS]
-        copyBulk(m.rawParams, params, a.kvParams!, [...from, 0], paramBytes, full, stage)
-      }
-      advance(walk.at, m.rawRing, 1)
-    }
+    place[VALUE_HEAD] = place[HEAD]!
+    for (const i of unroll(unitPages)) walk.valuePages[i] = walk.keyPages[i]!
     place[NEXT] = place[NEXT]! + 1
     if (place[NEXT]! > place[LAST]!) nextTile(a, c, m, walk, place)
     else findPages(a, walk, place)
-    storePlace(m, place)
+  } else place[VALUE_HEAD] = -1
+  storePlace(m, place)
+}
+
+/** Asks for the keys or the values of a unit. */
+function copyBlock(
+  a: CacheArguments,
+  c: PrefillConfig,
+  m: PrefillMemory,
+  { at }: CopyWalk,
+  block: typeof KEYS | typeof VALUES,
+  pages: readonly i32[],
+  head: i32,
+): void {
+  const { full } = m.rawRing
+  const { stage } = at
+  waitEmpty(m.rawRing, at)
+  expectBytes(m.rawRing, stage, unitPages * (c.PB + paramBytes))
+  for (const i of unroll(unitPages)) {
+    const from = [pages[i]!, head, block, 0]
+    copyBulk(m.raw, [stage, i * c.PB], a.kv, from, c.PB, full, stage)
+    const params = [stage, 2 * i * PAGE_TOKENS]
+    copyBulk(m.rawParams, params, a.kvParams!, [...from, 0], paramBytes, full, stage)
   }
+  advance(at, m.rawRing, 1)
 }
 
 /** Bytes of the parameters of the keys, or the values, of a page and head. */
 const paramBytes = PAGE_TOKENS * 4
+
+function loadPlace(m: PrefillMemory): i32[] {
+  const place = regs(8, i32(0))
+  ;[...load(m.walk, [0], 4), ...load(m.walk, [4], 4)].forEach((word, i) => {
+    place[i] = word
+  })
+  return place
+}
 
 const storePlace = (m: PrefillMemory, place: readonly i32[]): void => {
   store(m.walk, [0], place.slice(0, 4))
   store(m.walk, [4], place.slice(4))
 }
 
-/** Reads which pages the next unit has; behind the last that a query sees, that one stands in. */
+/** Reads which pages the next keys have; behind the last that a query sees, that one stands in. */
 function findPages(a: CacheArguments, walk: CopyWalk, place: readonly i32[]): void {
   for (const i of unroll(unitPages))
-    walk.pages[i] = a.pages.at(place[SEQUENCE]!, Math.min(place[NEXT]! * unitPages + i, place[PAGE]!))
+    walk.keyPages[i] = a.pages.at(place[SEQUENCE]!, Math.min(place[NEXT]! * unitPages + i, place[PAGE]!))
 }
 
 /** Fetches the tile of a turn, if there is one. */

@@ -76,10 +76,10 @@ export const placeOfToken = (token: i32): i32 => 8 * (token & 1) + 2 * (token >>
 export const placeOfColumn = (column: i32): i32 => 8 * (column & 1) + (column >>> 1)
 
 export function makeMemory(t: PrefillTiles, { D }: PrefillShape, kv: KvConfig): PrefillMemory {
-  const keys = shared<f16>('f16', swizzledTile([t.stages, tilesOf(D), unitTokens, tileColumns], 'f16'))
-  const values = shared<f16>('f16', swizzledTile([t.stages, tilesOf(unitTokens), D, tileColumns], 'f16'))
+  const keys = shared<f16>('f16', swizzledTile([t.keyStages, tilesOf(D), unitTokens, tileColumns], 'f16'))
+  const values = shared<f16>('f16', swizzledTile([t.valueStages, tilesOf(unitTokens), D, tileColumns], 'f16'))
   const unpackers = unpackersOf(t)
-  const unpacked = { stages: t.stages, producers: unpackers, consumers: 4 * warpgroups, sharers: 1 }
+  const unpacked = { producers: unpackers, consumers: 4 * warpgroups, sharers: 1 }
   return {
     raw: shared<number>('u8', [t.rawStages, unitPages * kv.PB]),
     rawParams: shared<f16>('f16', [t.rawStages, 2 * unitTokens]),
@@ -97,10 +97,10 @@ export function makeMemory(t: PrefillTiles, { D }: PrefillShape, kv: KvConfig): 
     queries: shared<f16>('f16', swizzledTile([warpgroups, tilesOf(D), groupRows, tileColumns], 'f16')),
     keys,
     values,
-    keyBytes: overlay<number>(keys, 'u8', [t.stages * tilesOf(D) * unitTokens * pitch]),
-    valueBytes: overlay<number>(values, 'u8', [t.stages * tilesOf(unitTokens) * D * pitch]),
-    keyRing: makeRing(unpacked),
-    valueRing: makeRing(unpacked),
+    keyBytes: overlay<number>(keys, 'u8', [t.keyStages * tilesOf(D) * unitTokens * pitch]),
+    valueBytes: overlay<number>(values, 'u8', [t.valueStages * tilesOf(unitTokens) * D * pitch]),
+    keyRing: makeRing({ ...unpacked, stages: t.keyStages }),
+    valueRing: makeRing({ ...unpacked, stages: t.valueStages }),
   }
 }
 

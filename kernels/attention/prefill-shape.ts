@@ -7,8 +7,9 @@ export interface PrefillTiles {
   readonly ctas: number
   /** Keys, or values, of units under way from global memory. */
   readonly rawStages: number
-  /** Units of f16 that the warpgroups multiply. */
-  readonly stages: number
+  /** Units whose keys, and whose values, are f16 that the warpgroups multiply. */
+  readonly keyStages: number
+  readonly valueStages: number
   /** Registers of a thread that computes; those that feed share what is left. */
   readonly registers: number
   /** Warpgroups that feed: 1 or 2. */
@@ -77,9 +78,10 @@ export function prefillConfig(o: PrefillOptions): PrefillConfig {
     Hkv,
     HqD: Hq * D,
     ctas: o.multiprocessors,
-    rawStages: kv === 'kv4' ? 6 : 4,
-    stages: 2,
-    registers: 208,
+    rawStages: 4,
+    keyStages: 2,
+    valueStages: 2,
+    registers: 200,
     feeders: 1,
     turns: true,
   }
@@ -88,10 +90,13 @@ export function prefillConfig(o: PrefillOptions): PrefillConfig {
 /** Refuses shapes that the body on `wgmma` has no way to compute. */
 export function checkPrefill(shape: PrefillShape & PrefillTiles, kv: KvConfig): void {
   staticAssert(
-    shape.stages === 2 || shape.stages === 4,
-    'units have 2 or 4 stages, so that a count says which',
+    shape.keyStages === 2 || shape.keyStages === 4,
+    'keys have 2 or 4 stages, so that a count says which',
   )
-  staticAssert(shape.rawStages >= 4, 'keys and values of two units must fit the stages of codes')
+  staticAssert(
+    shape.rawStages >= 4 && shape.rawStages <= 8,
+    'keys and values of two to four units must fit the stages of codes',
+  )
   staticAssert(shape.Hq % shape.Hkv === 0, 'query heads must be a multiple of key/value heads')
   staticAssert(groupOf(shape) <= 16, 'at most 16 query heads share a key/value head')
   staticAssert(

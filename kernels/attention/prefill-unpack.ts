@@ -1,6 +1,7 @@
 import {
   advance,
   arrive,
+  type Cursor,
   ceilDiv,
   consumerCursor,
   each,
@@ -13,7 +14,6 @@ import {
   permuteBytes,
   producerCursor,
   type Ring,
-  range,
   regs,
   release,
   shuffle,
@@ -28,7 +28,7 @@ import {
 } from '../../dsl/index.ts'
 import { kvFormats } from '../formats/kv.ts'
 import { quadSwizzle } from '../formats/kv-pages.ts'
-import { beginWalk, type CacheArguments, copyUnit } from './prefill-copies.ts'
+import { beginWalk, type CacheArguments, copyKeys, copyValues } from './prefill-copies.ts'
 import { type PrefillMemory, pitch, placeOfToken, tilesOf, unitTokens } from './prefill-memory.ts'
 import { type PrefillConfig, unpackersOf, warpgroups } from './prefill-shape.ts'
 import { loadTile, type StepTiles, tileOf } from './prefill-tiles.ts'
@@ -43,36 +43,54 @@ export function feed(a: StepTiles & CacheArguments, c: PrefillConfig, m: Prefill
   syncWarp()
   const turn = consumerCursor(0)
   const from = consumerCursor(0)
-  /** Keys and values have the same places in their rings. */
-  const to = producerCursor()
+  const toKeys = producerCursor()
+  const toValues = producerCursor()
   const biases = loadBiases()
   /** Has a unit's keys or values unpacked; `awaitRoom` stands before the first store. */
-  const unpackPart = (ring: Ring, unpack: (from: i32, to: i32, awaitRoom: () => void) => void): void => {
+  const unpackPart = (ring: Ring, to: Cursor, unpack: (awaitRoom: () => void) => void): void => {
     waitFull(m.rawRing, from)
-    unpack(from.stage, to.stage, () => waitEmpty(ring, to))
+    unpack(() => waitEmpty(ring, to))
     fenceAsync()
     syncWarp()
     if (laneIdx === 0) arrive(ring.full, to.stage)
     release(m.rawRing, from.stage)
     advance(from, m.rawRing, 1)
+    advance(to, ring, 1)
   }
+  /** The unit whose keys come next, the last of its tile, and the tokens of the tile's sequence. */
+  let unit: i32 = 0
+  let last: i32 = -1
+  let context: i32 = 0
+  /** Tokens of the sequence from the unit on whose values come next; none: there is no such unit. */
+  let live: i32 = 0
   for (;;) {
-    waitFull(m.tileRing, turn)
-    const tile = tileOf(loadTile(m.tiles, turn.stage))
-    syncWarp()
-    release(m.tileRing, turn.stage)
-    advance(turn, m.tileRing, 1)
-    if (tile.tokens === 0) break
-    for (const unit of range(tile.firstUnit, tile.lastUnit + 1)) {
-      // Keys first: products of scores are a unit ahead of those of values.
-      unpackPart(m.keyRing, (from, to, awaitRoom) => unpackKeys(c, m, biases, from, to, awaitRoom))
-      // The stages of the unit before are free by now, as all warps have as much to unpack.
-      if (isCopier) copyUnit(a, c, m, walk)
+    if (unit > last) {
+      waitFull(m.tileRing, turn)
+      const tile = tileOf(loadTile(m.tiles, turn.stage))
       syncWarp()
-      const live = tile.context - unit * unitTokens
-      unpackPart(m.valueRing, (from, to, awaitRoom) => unpackValues(c, m, biases, from, to, live, awaitRoom))
-      advance(to, m.valueRing, 1)
+      release(m.tileRing, turn.stage)
+      advance(turn, m.tileRing, 1)
+      unit = tile.firstUnit
+      last = tile.tokens > 0 ? tile.lastUnit : unit - 1
+      context = tile.context
     }
+    // Keys are a unit ahead of values, as products of scores are.
+    const hasKeys = unit <= last
+    if (isCopier) copyKeys(a, c, m, walk)
+    syncWarp()
+    if (hasKeys)
+      unpackPart(m.keyRing, toKeys, (awaitRoom) =>
+        unpackKeys(c, m, biases, from.stage, toKeys.stage, awaitRoom),
+      )
+    if (isCopier) copyValues(a, c, m, walk)
+    syncWarp()
+    if (live > 0)
+      unpackPart(m.valueRing, toValues, (awaitRoom) =>
+        unpackValues(c, m, biases, from.stage, toValues.stage, live, awaitRoom),
+      )
+    if (!hasKeys) break
+    live = context - unit * unitTokens
+    unit += 1
   }
 }
 

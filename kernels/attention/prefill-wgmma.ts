@@ -1,6 +1,8 @@
 import {
+  advance,
   barrier,
   type Cursor,
+  consumerCursor,
   each,
   f32,
   i32,
@@ -58,7 +60,6 @@ import {
   normsOf,
   packProbabilities,
   probabilityWords,
-  type RowState,
   rescaleSums,
   resetState,
   rowState,
@@ -110,9 +111,9 @@ export function prefillWgmma(a: PrefillArguments, c: PrefillConfig): void {
  * softmax of the one runs beside the values of the other, and beside all products of the other warpgroup.
  */
 function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
-  /** Units of all tiles whose keys, and values, are done with: places in the rings. */
+  /** Units of all tiles whose keys are done with: places in the ring. */
   let keysDone: i32 = 0
-  let valuesDone: i32 = 0
+  const valuesAt = consumerCursor(0)
   let turn: i32 = 0
   const scoreAtom = wgmmaAtom(UNIT, 'f16')
   const valueAtom = wgmmaAtom(c.D, 'f16')
@@ -143,8 +144,10 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     const tile = tileOf(awaitTile())
     if (tile.tokens > 0) prefetchQueries(a, c, tile)
   }
+  // What a product reads is waited for ahead of its turn, which the other warpgroup may have meanwhile.
+  const awaitKeys = (): void => waitFull(m.keyRing, cursorOf(c, keysDone))
+  const awaitValues = (): void => waitFull(m.valueRing, valuesAt)
   const startScores = (): void => {
-    waitFull(m.keyRing, cursorOf(c, keysDone))
     wgmmaFence()
     for (const k of unroll(c.D / 16)) {
       const queries = matrixOperand(m.queries.row(warpgroupIdx, i32(k >> 2)), [0, 16 * (k & 3)])
@@ -154,10 +157,9 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     wgmmaCommit()
   }
   const startValues = (isFirst: boolean): void => {
-    waitFull(m.valueRing, cursorOf(c, valuesDone))
     wgmmaFence()
     for (const k of unroll(UNIT / 16)) {
-      const values = matrixOperand(m.values.row(stageOf(c, valuesDone), i32(k >> 2)), [0, 16 * (k & 3)])
+      const values = matrixOperand(m.values.row(valuesAt.stage, i32(k >> 2)), [0, 16 * (k & 3)])
       // The places of odd tokens come first in the unit's second half.
       const [even, below, odd, belowOdd] = probabilities[k]!
       const words = k < UNIT / 32 ? [even!, below!, odd!, belowOdd!] : [odd!, belowOdd!, even!, below!]
@@ -172,11 +174,12 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
   }
   const releaseValues = (): void => {
     syncWarp()
-    release(m.valueRing, stageOf(c, valuesDone))
-    valuesDone += 1
+    release(m.valueRing, valuesAt.stage)
+    advance(valuesAt, m.valueRing, 1)
   }
   /** The first scores of the tile that has been taken. */
   const beginTile = (): void => {
+    awaitKeys()
     awaitTurn(turns)
     startScores()
     passTurn(turns)
@@ -188,6 +191,8 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
   }
   /** A unit behind the tile's first: scores, and the values of the unit before it. */
   const attendUnit = (isSecond: boolean, mask?: UnitMask): void => {
+    awaitKeys()
+    awaitValues()
     awaitTurn(turns)
     startScores()
     startValues(isSecond)
@@ -212,6 +217,7 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
   releaseKeys()
   /** The tile at hand. */
   const words = regs(TILE_WORDS, i32(0))
+  const norms = regs(laneRows, f32(0))
   for (;;) {
     for (const i of unroll(TILE_WORDS)) words[i] = next[i]!
     const tile = tileOf(words)
@@ -244,10 +250,14 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
         unit = unit + 1
       }
     }
+    normsOf(state).forEach((norm, r) => {
+      norms[r] = norm
+    })
     takeTile()
     const hasNext = tileOf(next).tokens > 0
     const queries = regs(queryWords(c), u32(0))
     if (hasNext) loadQueries(queries, a, c, tileOf(next))
+    awaitValues()
     awaitTurn(turns)
     startValues(tile.lastUnit < second)
     passTurn(turns)
@@ -256,19 +266,19 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     releaseValues()
     if (!hasNext) break
     beginTile()
-    storeRows(a, c, tile, row, sums, state)
+    storeRows(a, c, tile, row, sums, norms)
     wgmmaWait(0)
     releaseKeys()
   }
-  storeRows(a, c, tileOf(words), row, sums, state)
+  storeRows(a, c, tileOf(words), row, sums, norms)
   if (warpgroupIdx === 0) awaitTurn(turns)
 }
 
-/** The place of a unit in a ring, of those of all tiles: without a register for either part of it. */
-const stageOf = (c: PrefillConfig, unit: i32): i32 => unit & (c.stages - 1)
+/** The place of a unit's keys in their ring, of those of all tiles: without a register for either part of it. */
+const stageOf = (c: PrefillConfig, unit: i32): i32 => unit & (c.keyStages - 1)
 const cursorOf = (c: PrefillConfig, unit: i32): Cursor => ({
   stage: stageOf(c, unit),
-  parity: (unit >>> Math.log2(c.stages)) & 1,
+  parity: (unit >>> Math.log2(c.keyStages)) & 1,
 })
 
 /**
@@ -302,10 +312,9 @@ function storeRows(
   tile: PrefillTile,
   row: i32,
   sums: readonly f32[],
-  state: RowState,
+  norms: readonly f32[],
 ): void {
   const group = groupOf(c)
-  const norms = normsOf(state)
   for (const r of unroll(laneRows)) {
     const offset = idiv(row + 8 * r, group)
     if (offset < Math.min(tile.tokens, tileTokens(c))) {

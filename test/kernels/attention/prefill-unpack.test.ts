@@ -73,10 +73,21 @@ export const unpackTiles = kernel(
     barrier()
     const copy = (): void => {
       const turn = consumerCursor(0)
-      const at = consumerCursor(0)
       const parts = [
-        { ring: m.keyRing, from: m.keyBytes, bytes: tilesOf(c.D) * unitTokens * pitch, to: a.keys },
-        { ring: m.valueRing, from: m.valueBytes, bytes: tilesOf(unitTokens) * c.D * pitch, to: a.values },
+        {
+          at: consumerCursor(0),
+          ring: m.keyRing,
+          from: m.keyBytes,
+          bytes: tilesOf(c.D) * unitTokens * pitch,
+          to: a.keys,
+        },
+        {
+          at: consumerCursor(0),
+          ring: m.valueRing,
+          from: m.valueBytes,
+          bytes: tilesOf(unitTokens) * c.D * pitch,
+          to: a.values,
+        },
       ]
       for (;;) {
         waitFull(m.tileRing, turn)
@@ -86,7 +97,7 @@ export const unpackTiles = kernel(
         advance(turn, m.tileRing, 1)
         if (tile.tokens === 0) break
         for (const unit of range(tile.firstUnit, tile.lastUnit + 1)) {
-          for (const { ring, from, bytes, to } of parts) {
+          for (const { at, ring, from, bytes, to } of parts) {
             waitFull(ring, at)
             for (const byte of range(16 * threadIdx.x, bytes, 16 * 128 * warpgroups)) {
               const row = byte >>> 7
@@ -98,8 +109,8 @@ export const unpackTiles = kernel(
             }
             syncWarp()
             release(ring, at.stage)
+            advance(at, ring, 1)
           }
-          advance(at, m.valueRing, 1)
         }
       }
     }

@@ -28,7 +28,8 @@ export interface PrefillOptions {
   readonly window?: number
   readonly ctas?: number
   readonly rawStages?: number
-  readonly stages?: number
+  readonly keyStages?: number
+  readonly valueStages?: number
   readonly turns?: boolean
   readonly feeders?: number
   /** Deviation of keys: large ones leave one token all the weight. */
@@ -121,7 +122,8 @@ export function prefillCase(o: PrefillOptions): KernelCase {
       HqD: Hq * D,
       ctas: o.ctas ?? 3,
       rawStages: o.rawStages ?? 4,
-      stages: o.stages ?? 2,
+      keyStages: o.keyStages ?? 2,
+      valueStages: o.valueStages ?? 2,
       registers: 208,
       feeders: o.feeders ?? 1,
       turns: o.turns ?? true,
