@@ -118,10 +118,6 @@ export function store<T>(
 ): void {
   deviceOnly('store')
 }
-/** `prefetch.global.L2`: asks for the line of 128 bytes that the element at `index` lies in, and waits for nothing. */
-export function prefetch(_src: Source<number>, _index: readonly i32[]): void {
-  deviceOnly('prefetch')
-}
 /** Stores 32-bit words over elements of any type. */
 export function storeWords(
   _dst: Destination<number>,

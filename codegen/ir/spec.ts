@@ -292,7 +292,6 @@ export const ops: Readonly<Record<string, OpSpec>> = {
   barrier: { results: '', args: '', effect: 'write', scope: 'cta' },
   syncWarp: { results: '', args: '', effect: 'write', scope: 'warp' },
   threadFence: { results: '', args: '', effect: 'write' },
-  prefetch: { results: '', args: 'address', attributes: { 'offset?': 'integer' }, effect: 'write' },
   shuffle: {
     results: 'T',
     args: 'T S',

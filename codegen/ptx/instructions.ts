@@ -293,8 +293,6 @@ const writers: Readonly<Record<string, Write>> = {
   barrier: (w) => w.line('bar.sync', '0'),
   syncWarp: (w) => w.line('bar.warp.sync', fullWarp),
   threadFence: (w) => w.line('fence.acq_rel.gpu'),
-  prefetch: (w, { args, attributes }) =>
-    w.line('prefetch.global.L2', address(w, args[0]!, integerOf(attributes, 'offset'))),
   shuffle,
   vote: (w, { results, args, attributes }) =>
     w.line(`vote.sync.${attributes.mode}.pred`, w.name(results[0]!), w.inRegister(args[0]!), fullWarp),

@@ -94,7 +94,6 @@ const table: readonly (readonly [
   ['cvt.{rni,rzi,rmi,rpi}.sat.{s8,u8}.{f32,f16}', 'd, a'],
   ['cvt{,.sat}.{s8,u8,s32,u32}.{s8,u8,s32,u32}', 'd, a'],
   ['cp.async.{ca,cg}.shared.global', '[d], [a], size, source?'],
-  ['prefetch.global.L2', '[a]'],
   ['cp.async.commit_group', ''],
   ['cp.async.wait_group', 'n'],
   ['cvt.u16.u32', 'd, a'],

@@ -3,6 +3,7 @@ import {
   barriers,
   type f16,
   type i32,
+  idiv,
   initBarrier,
   initRing,
   makeRing,
@@ -41,8 +42,8 @@ export interface PrefillMemory {
   readonly queries: Shared<f16>
   /**
    * What codes stand for, for `wgmma`: keys [stage, 64 columns, place of a token, place of a column], values [stage, 64 tokens,
-   * column, place of a token]. Places are those of `placeOfToken` and `placeOfColumn`, but of values of a unit's second half odd
-   * tokens have the first eight places of sixteen: fewer banks are then shared.
+   * row of a column, place of a token]. Places are those of `placeOfToken` and `placeOfColumn`, but of values of a unit's second
+   * half odd tokens have the first eight places of sixteen: fewer banks are then shared.
    */
   readonly keys: Shared<f16>
   readonly values: Shared<f16>
@@ -75,6 +76,18 @@ export const placeOfToken = (token: i32): i32 => 8 * (token & 1) + 2 * (token >>
 /** Where a column lies among sixteen of a key, or of a query: even ones first, as they are unpacked from words. */
 export const placeOfColumn = (column: i32): i32 => 8 * (column & 1) + (column >>> 1)
 
+/** The shape of the tiles of queries. */
+export const queryShape = (D: number): readonly number[] => [warpgroups, tilesOf(D), groupRows, tileColumns]
+
+/**
+ * The row of a column of values: 8o + 2t + e has column 8(o div 4) + 2(o mod 4) + e of the lane t's quarter of them, so that a lane's
+ * accumulators are runs of eight columns.
+ */
+export function rowOfColumn(D: number, column: i32): i32 {
+  const lane = idiv(column, D / 4)
+  return 8 * ((column - lane * (D / 4)) >>> 1) + 2 * lane + (column & 1)
+}
+
 export function makeMemory(t: PrefillTiles, { D }: PrefillShape, kv: KvConfig): PrefillMemory {
   const keys = shared<f16>('f16', swizzledTile([t.keyStages, tilesOf(D), unitTokens, tileColumns], 'f16'))
   const values = shared<f16>('f16', swizzledTile([t.valueStages, tilesOf(unitTokens), D, tileColumns], 'f16'))
@@ -94,7 +107,7 @@ export function makeMemory(t: PrefillTiles, { D }: PrefillShape, kv: KvConfig): 
     }),
     fetchedTile: shared<i32>('i32', [TILE_WORDS]),
     fetched: barriers(1),
-    queries: shared<f16>('f16', swizzledTile([warpgroups, tilesOf(D), groupRows, tileColumns], 'f16')),
+    queries: shared<f16>('f16', swizzledTile(queryShape(D), 'f16')),
     keys,
     values,
     keyBytes: overlay<number>(keys, 'u8', [t.keyStages * tilesOf(D) * unitTokens * pitch]),

@@ -1,5 +1,6 @@
 import {
-  ceilDiv,
+  commitCopies,
+  copyAsync,
   f32,
   fenceAsync,
   type In,
@@ -7,17 +8,18 @@ import {
   idiv,
   loadWords,
   namedBarrier,
+  overlay,
   packF16,
   permuteBytes,
-  prefetch,
-  range,
   storeWords,
+  swizzledTile,
   threadIdx,
   u32,
   unroll,
+  waitCopies,
   warpgroupIdx,
 } from '../../dsl/index.ts'
-import { type PrefillMemory, tileColumns } from './prefill-memory.ts'
+import { type PrefillMemory, queryShape, tileColumns } from './prefill-memory.ts'
 import { groupOf, groupRows, type PrefillConfig, type PrefillShape } from './prefill-shape.ts'
 import { type PrefillTile, tokenOfRow } from './prefill-tiles.ts'
 
@@ -25,71 +27,59 @@ export interface QueryArguments {
   readonly q: In<number, 'T HqD'>
 }
 
-/** Columns that a thread takes at a time, and their words. */
+/** Columns that a thread takes at a time: 32 bytes. */
 const COLUMNS = 16
-const WORDS = COLUMNS / 2
 
-/** Words of a thread's share of a warpgroup's queries. */
-export const queryWords = ({ D }: PrefillShape): number => (groupRows * D) / 128 / 2
-
-/** A row of a tile, counted in it, and sixteen of its columns. */
-interface QueryPlace {
-  readonly row: i32
-  readonly column: i32
-}
-
-/** What a thread has of a warpgroup's queries: lanes beside each other have columns beside each other. */
-function placeOf({ D }: PrefillShape, i: number): QueryPlace {
-  const item = (threadIdx.x & 127) + 128 * i
-  const row = idiv(item, D / COLUMNS)
-  return { row, column: COLUMNS * (item - row * (D / COLUMNS)) }
-}
-
-/** Where the query of a row of the calling warpgroup is in `q`. */
-function queryAt(c: PrefillConfig, tile: PrefillTile, row: i32): readonly [token: i32, column: i32] {
-  const inTile = groupRows * warpgroupIdx + row
-  const group = groupOf(c)
-  const head = tile.kvHead * group + (inTile - idiv(inTile, group) * group)
-  return [tile.token + tokenOfRow(c, tile, inTile), head * c.D]
-}
-
-/** Asks for a warpgroup's queries of a tile that it will load before long. */
-export function prefetchQueries(a: QueryArguments, c: PrefillConfig, tile: PrefillTile): void {
-  const lines = ceilDiv(2 * c.D, 128)
-  for (const item of range(threadIdx.x & 127, groupRows * lines, 128)) {
-    const row = idiv(item, lines)
-    const [token, column] = queryAt(c, tile, row)
-    prefetch(a.q, [token, column + 64 * (item - row * lines)])
+/** Calls `visit` with the places of a thread's queries: a row of the calling warpgroup, and the first of sixteen columns. */
+function eachPlace({ D }: PrefillShape, visit: (row: i32, column: i32) => void): void {
+  const chunks = D / COLUMNS
+  for (const i of unroll((groupRows * chunks) / 128)) {
+    const item = (threadIdx.x & 127) + 128 * i
+    const row = idiv(item, chunks)
+    visit(row, COLUMNS * (item - row * chunks))
   }
 }
 
-/** Loads a warpgroup's queries of a tile, a share a thread. */
-export function loadQueries(words: u32[], a: QueryArguments, c: PrefillConfig, tile: PrefillTile): void {
-  for (const i of unroll(words.length / WORDS)) {
-    const { row, column } = placeOf(c, i)
-    const [token, first] = queryAt(c, tile, row)
-    for (const half of unroll(2))
-      loadWords(a.q, [token, first + column + 8 * half], 4).forEach((word, j) => {
-        words[WORDS * i + 4 * half + j] = word
-      })
-  }
+/** Where a place lies in the tile. */
+const indexOf = (row: i32, column: i32): readonly i32[] => {
+  const panel = idiv(column, tileColumns)
+  return [warpgroupIdx, panel, row, column - panel * tileColumns]
 }
 
 /**
- * Stores them as f16 where `wgmma` reads them, columns in the order of the keys' tiles: of each sixteen the even ones, then the
- * odd ones. Called by the whole warpgroup, whose scores of the tile before have been computed.
+ * Starts the copies of a warpgroup's queries of a tile, as they are, by the warpgroup itself, whose scores of the tile before have
+ * been computed.
  */
-export function storeQueries(m: PrefillMemory, c: PrefillConfig, words: readonly u32[]): void {
-  for (const i of unroll(words.length / WORDS)) {
-    const { row, column } = placeOf(c, i)
-    const own = words.slice(WORDS * i, WORDS * i + WORDS)
-    const pairs = (isOdd: boolean): u32[] =>
-      [0, 2, 4, 6].map((word) => pairOf(c, own[word]!, own[word + 1]!, isOdd))
-    const panel = idiv(column, tileColumns)
-    const at = column - panel * tileColumns
-    storeWords(m.queries, [warpgroupIdx, panel, row, at], pairs(false))
-    storeWords(m.queries, [warpgroupIdx, panel, row, at + 8], pairs(true))
-  }
+export function copyQueries(m: PrefillMemory, a: QueryArguments, c: PrefillConfig, tile: PrefillTile): void {
+  const group = groupOf(c)
+  const tiles = overlay<number>(m.queries, c.dtype, swizzledTile(queryShape(c.D), c.dtype))
+  namedBarrier(QUERIES + warpgroupIdx, 128)
+  eachPlace(c, (row, column) => {
+    const inTile = groupRows * warpgroupIdx + row
+    const token = tile.token + tokenOfRow(c, tile, inTile)
+    const head = tile.kvHead * group + (inTile - idiv(inTile, group) * group)
+    for (const half of unroll(2)) {
+      const to = indexOf(row, column + 8 * half)
+      copyAsync(tiles, to, a.q, [token, head * c.D + column + 8 * half], 16)
+    }
+  })
+  commitCopies()
+}
+
+/**
+ * Waits for them, and makes f16 of them in the order of the keys' tiles: of each sixteen columns the even ones, then the odd
+ * ones. A thread does so with what it has copied.
+ */
+export function awaitQueries(m: PrefillMemory, c: PrefillConfig): void {
+  waitCopies(0)
+  eachPlace(c, (row, column) => {
+    const halves = [0, 8].map((half) => indexOf(row, column + half))
+    const words = halves.flatMap((at) => loadWords(m.queries, at, 4))
+    halves.forEach((at, isOdd) => {
+      const pairs = [0, 2, 4, 6].map((word) => pairOf(c, words[word]!, words[word + 1]!, isOdd === 1))
+      storeWords(m.queries, at, pairs)
+    })
+  })
   fenceAsync()
   namedBarrier(QUERIES + warpgroupIdx, 128)
 }

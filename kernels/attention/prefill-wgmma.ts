@@ -37,13 +37,7 @@ import {
 import { UNIT } from './arithmetic.ts'
 import type { CacheArguments } from './prefill-copies.ts'
 import { initMemory, makeMemory, type PrefillMemory, WALK_TILES } from './prefill-memory.ts'
-import {
-  loadQueries,
-  prefetchQueries,
-  type QueryArguments,
-  queryWords,
-  storeQueries,
-} from './prefill-queries.ts'
+import { awaitQueries, copyQueries, type QueryArguments } from './prefill-queries.ts'
 import {
   checkPrefill,
   feederRegisters,
@@ -140,9 +134,10 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     release(m.tileRing, turn & (WALK_TILES - 1))
     turn += 1
   }
+  /** Has the next tile's queries copied, once the scores of the one at hand have been computed. */
   const announceTile = (): void => {
     const tile = tileOf(awaitTile())
-    if (tile.tokens > 0) prefetchQueries(a, c, tile)
+    if (tile.tokens > 0) copyQueries(m, a, c, tile)
   }
   // What a product reads is waited for ahead of its turn, which the other warpgroup may have meanwhile.
   const awaitKeys = (): void => waitFull(m.keyRing, cursorOf(c, keysDone))
@@ -190,7 +185,7 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     return softmaxUnit(scores, state, a.scale)
   }
   /** A unit behind the tile's first: scores, and the values of the unit before it. */
-  const attendUnit = (isSecond: boolean, mask?: UnitMask): void => {
+  const attendUnit = (isSecond: boolean, isLast: boolean, mask?: UnitMask): void => {
     awaitKeys()
     awaitValues()
     awaitTurn(turns)
@@ -199,6 +194,7 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     passTurn(turns)
     wgmmaWait(1)
     releaseKeys()
+    if (isLast) announceTile()
     const factors = weighTokens(mask)
     wgmmaWait(0)
     releaseValues()
@@ -209,9 +205,8 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
   takeTile()
   if (tileOf(next).tokens === 0) return
   if (warpgroupIdx === 1) passTurn(turns)
-  const first = regs(queryWords(c), u32(0))
-  loadQueries(first, a, c, tileOf(next))
-  storeQueries(m, c, first)
+  copyQueries(m, a, c, tileOf(next))
+  awaitQueries(m, c)
   beginTile()
   wgmmaWait(0)
   releaseKeys()
@@ -242,11 +237,10 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     while (unit <= tile.lastUnit) {
       const end = unit < firstFull ? unit : Math.min(endOfFull, tile.lastUnit + 1)
       if (unit < end) {
-        for (const each of range(unit, end)) attendUnit(each === second)
+        for (const each of range(unit, end)) attendUnit(each === second, false)
         unit = end
       } else {
-        if (unit === tile.lastUnit) announceTile()
-        attendUnit(unit === second, maskOf(unit))
+        attendUnit(unit === second, unit === tile.lastUnit, maskOf(unit))
         unit = unit + 1
       }
     }
@@ -255,13 +249,11 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     })
     takeTile()
     const hasNext = tileOf(next).tokens > 0
-    const queries = regs(queryWords(c), u32(0))
-    if (hasNext) loadQueries(queries, a, c, tileOf(next))
     awaitValues()
     awaitTurn(turns)
     startValues(tile.lastUnit < second)
     passTurn(turns)
-    if (hasNext) storeQueries(m, c, queries)
+    if (hasNext) awaitQueries(m, c)
     wgmmaWait(0)
     releaseValues()
     if (!hasNext) break
@@ -319,12 +311,14 @@ function storeRows(
     const offset = idiv(row + 8 * r, group)
     if (offset < Math.min(tile.tokens, tileTokens(c))) {
       const head = tile.kvHead * group + ((row + 8 * r) % group)
-      for (const o of unroll(c.D / 8)) {
+      const words = each(c.D / 8, (o) => {
         const [first, second] = [0, 1].map((e) => sums[4 * o + 2 * r + e]! * norms[r]!)
-        const word =
-          c.dtype === 'f16' ? u32.bits(packF16(first!, second!)) : u32.bits(packBf16(first!, second!))
-        storeWords(a.out, [tile.token + offset, head * c.D + 8 * o + 2 * (laneIdx & 3)], [word])
-      }
+        return c.dtype === 'f16' ? u32.bits(packF16(first!, second!)) : u32.bits(packBf16(first!, second!))
+      })
+      // A lane has a quarter of the columns, eight by eight.
+      const column = head * c.D + (laneIdx & 3) * (c.D / 4)
+      for (const o of unroll(0, c.D / 8, 4))
+        storeWords(a.out, [tile.token + offset, column + 2 * o], words.slice(o, o + 4))
     }
   }
 }

@@ -193,15 +193,6 @@ const storeWords = new Builtin('storeWords', [3, 4], (ev, [dst, index, words, ac
   }
 })
 
-const prefetch = new Builtin('prefetch', [2, 2], (ev, [src, index], site) => {
-  const memory = memoryArgument(ev, src, 'the source of prefetch', site, 0)
-  if (memory.space !== 'global')
-    throw ev.error('E0502', 'prefetch brings a line of a tensor', argumentNode(site, 0), {})
-  memory.check(ev, 'read', argumentNode(site, 0))
-  const { register, offset } = memory.address(ev, indexArgument(ev, memory, index, site, 1), site)
-  ev.emitter.emit('prefetch', [], [register], { offset })
-})
-
 const addFloats = new Builtin('addFloats', [3, 3], (ev, [dst, index, values], site) => {
   const memory = memoryArgument(ev, dst, 'the destination of addFloats', site, 0)
   if (memory.space !== 'global')
@@ -418,7 +409,6 @@ export const memoryBuiltins: readonly (readonly [string, Value])[] = [
   ['load', load],
   ['store', store],
   ['loadWords', loadWords],
-  ['prefetch', prefetch],
   ['storeWords', storeWords],
   ['shared', shared],
   ['overlay', overlay],

@@ -44,7 +44,6 @@ const addresses: Readonly<Record<string, readonly string[]>> = {
   store: ['offset'],
   atomic: ['offset'],
   reduce: ['offset'],
-  prefetch: ['offset'],
   ldmatrix: ['offset'],
   stmatrix: ['offset'],
   copyAsync: ['sharedOffset', 'globalOffset'],
