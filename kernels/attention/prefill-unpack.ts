@@ -29,7 +29,14 @@ import {
 import { kvFormats } from '../formats/kv.ts'
 import { quadSwizzle } from '../formats/kv-pages.ts'
 import { beginWalk, type CacheArguments, copyKeys, copyValues } from './prefill-copies.ts'
-import { type PrefillMemory, pitch, placeOfToken, tilesOf, unitTokens } from './prefill-memory.ts'
+import {
+  type PrefillMemory,
+  pitch,
+  placeOfToken,
+  rowOfColumn,
+  tilesOf,
+  unitTokens,
+} from './prefill-memory.ts'
 import { type PrefillConfig, unpackersOf, warpgroups } from './prefill-shape.ts'
 import { loadTile, type StepTiles, tileOf } from './prefill-tiles.ts'
 
@@ -282,16 +289,15 @@ function unpackValues(
   const half = sixteen >>> 2
   // Lanes that load together differ in columns as quads are swizzled, and in halves of the unit.
   const near = (laneIdx >>> 3) ^ quadSwizzle(c.D, sixteen) ^ half
-  // Lanes of the one half store even tokens where those of the other store odd ones.
-  const slot = (2 * (sixteen & 3) + half) ^ (4 * (near & 1))
   const affines = loadAffines(m, from, 16 * sixteen, live)
   const unpackers = unpackersOf(c)
-  /** Of the warp's first item: its first column, in fours and twos, and its places among codes and values. */
+  /** Of the warp's first item: its first column, in fours and twos, and its place among codes. */
   const chunk = (4 * (unpacker(c) >>> 1)) ^ near
   const columns = 2 * ((unpacker(c) & 1) ^ half)
   const src = 4 * sixteen * quadBytes + 16 * chunk + 4 * columns
-  const row = (to * tilesOf(unitTokens) + half) * c.D + 4 * chunk + columns
-  const dst = row * pitch + ((slot ^ columns) << 4)
+  const tile = to * tilesOf(unitTokens) + half
+  // Lanes of the one half store even tokens where those of the other store odd ones.
+  const slot = 2 * (sixteen & 3) + half
   pipeline(
     itemsOf(c, quadBytes / 32),
     (item) =>
@@ -301,13 +307,15 @@ function unpackValues(
       }).flat(),
     awaitRoom,
     (item, words) => {
+      const row = rowOfColumn(c.D, 4 * chunk + columns + 8 * unpackers * item.turn)
+      const dst = (tile * c.D + row) * pitch + ((slot ^ (row & 7)) << 4)
       for (const column of unroll(2))
         for (const odd of unroll(2)) {
           const values = each(4, (i) => valuesOf(c, words[2 * i + column]!, odd, biases, affines[i]![odd]!))
           for (const upper of unroll(bits === 4 ? 2 : 1)) {
-            const rows = column + upper * (c.D / 2) + 8 * unpackers * item.turn
+            const rows = column + 4 * upper
             const four = values.map((pair) => pair[upper]!)
-            storeWords(m.valueBytes, [(dst ^ (16 * (odd ^ column))) + rows * pitch], four)
+            storeWords(m.valueBytes, [(dst ^ (16 * (odd ^ rows))) + rows * pitch], four)
           }
         }
     },

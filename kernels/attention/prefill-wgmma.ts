@@ -311,14 +311,15 @@ function storeRows(
     const offset = idiv(row + 8 * r, group)
     if (offset < Math.min(tile.tokens, tileTokens(c))) {
       const head = tile.kvHead * group + ((row + 8 * r) % group)
-      const words = each(c.D / 8, (o) => {
-        const [first, second] = [0, 1].map((e) => sums[4 * o + 2 * r + e]! * norms[r]!)
-        return c.dtype === 'f16' ? u32.bits(packF16(first!, second!)) : u32.bits(packBf16(first!, second!))
-      })
       // A lane has a quarter of the columns, eight by eight.
       const column = head * c.D + (laneIdx & 3) * (c.D / 4)
-      for (const o of unroll(0, c.D / 8, 4))
-        storeWords(a.out, [tile.token + offset, column + 2 * o], words.slice(o, o + 4))
+      for (const o of unroll(0, c.D / 8, 4)) {
+        const words = each(4, (i) => {
+          const [first, second] = [0, 1].map((e) => sums[4 * (o + i) + 2 * r + e]! * norms[r]!)
+          return c.dtype === 'f16' ? u32.bits(packF16(first!, second!)) : u32.bits(packBf16(first!, second!))
+        })
+        storeWords(a.out, [tile.token + offset, column + 2 * o], words)
+      }
     }
   }
 }

@@ -27,6 +27,7 @@ import {
   pitch,
   placeOfColumn,
   placeOfToken,
+  rowOfColumn,
   tilesOf,
   unitTokens,
 } from '../../../kernels/attention/prefill-memory.ts'
@@ -137,7 +138,7 @@ const keyAt = (token: number, column: number): number =>
   )
 const valueAt = (D: number, token: number, column: number): number =>
   swizzled(
-    (token >> 6) * D + column,
+    (token >> 6) * D + rowOfColumn(D, column),
     (token & 48) + (placeOfToken(token & 15) ^ (token < PAGE_TOKENS ? 0 : 8)),
   )
 
