@@ -1,8 +1,8 @@
-import { exp2Flushing, f32, fma, i32, LOG2E, permuteBytes, u32 } from '../../dsl/index.ts'
+import { exp2Flushing, f32, fma, i32, LOG2E, u32 } from '../../dsl/index.ts'
 
 /**
- * The arithmetic of attention over coded keys and values: one for decoding and for prompts, on every device, so that an
- * output depends on its own query and context alone, bit for bit.
+ * The arithmetic of decode attention over coded keys and values, the same on every device, so that an output depends on its own
+ * query and context alone, bit for bit. Prompts have another where there is prefill attention (`prefill-softmax.ts`).
  *
  * A context is cut at fixed positions into splits, and those into units. For each row (a query token and a head):
  *
@@ -112,16 +112,6 @@ export const valueStep = (top: f32): f32 => top * (1 / PROBABILITY_LEVELS)
 /** A word whose lower half is P; `weight` is the token's value scale times `valueRate`. */
 export const probabilityBits = (probability: f32, weight: f32): u32 =>
   u32.bits(fma(probability, weight, INTEGER_BIAS))
-
-/** The high and the low bytes of four P. */
-export function splitProbabilities(p: readonly [u32, u32, u32, u32]): {
-  readonly high: u32
-  readonly low: u32
-} {
-  const first = permuteBytes(p[0], p[1], 0x5140)
-  const second = permuteBytes(p[2], p[3], 0x5140)
-  return { high: permuteBytes(first, second, 0x7632), low: permuteBytes(first, second, 0x5410) }
-}
 
 // ---- sums -----------------------------------------------------------------------------------------------------------
 
