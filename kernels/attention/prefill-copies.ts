@@ -11,7 +11,6 @@ import {
   idiv,
   load,
   producerCursor,
-  range,
   regs,
   store,
   unroll,
@@ -31,77 +30,45 @@ export interface CacheArguments {
   readonly kvParams?: In<f16, 'Pages Hkv 2 64 2'>
 }
 
-/**
- * Where the thread that copies is: a stage of the ring, and the pages of the unit whose keys come next, which may still be on their way,
- * and of the one before it, whose values follow them.
- */
-export interface CopyWalk {
+/** Where the thread that copies is. */
+interface CopyWalk {
+  /** The next stage. */
   readonly at: Cursor
-  readonly keyPages: i32[]
-  readonly valuePages: i32[]
+  /** Tiles of all key/value heads. */
   readonly items: i32
+  /** The pages of the unit whose keys come next, which may still be on their way. */
+  readonly pages: i32[]
+  readonly place: i32[]
 }
 
-/**
- * What else it knows lies in shared memory, as its warpgroup unpacks and has no registers to spare: turn, sequence, key/value head,
- * last page that a query sees, next unit of keys, the tile's last unit (behind the last tile a lower one), and the key/value head of
- * the next values, below 0 where there are none.
- */
-const [TURN, SEQUENCE, HEAD, PAGE, NEXT, LAST, VALUE_HEAD] = [0, 1, 2, 3, 4, 5, 6]
+/** What it knows of the tile at hand: turn, sequence, key/value head, last page that a query sees, next unit, and the last. */
+const [TURN, SEQUENCE, HEAD, PAGE, NEXT, LAST] = [0, 1, 2, 3, 4, 5]
 
-/** Begins to copy, by the thread for which `isCopier` holds: what has stages, but for those of the next keys and values. */
-export function beginWalk(
-  a: StepTiles & CacheArguments,
-  c: PrefillConfig,
-  m: PrefillMemory,
-  isCopier: boolean,
-): CopyWalk {
+/**
+ * The thread that copies: of each tile of the CTA the description, and keys and values of its units, as stages come free. Keys are a
+ * unit ahead of values, over the ends of tiles. Behind the last tile it leaves one without tokens.
+ */
+export function copyTiles(a: StepTiles & CacheArguments, c: PrefillConfig, m: PrefillMemory): void {
   const pages = () => regs(unitPages, i32(0))
-  const walk = { at: producerCursor(), keyPages: pages(), valuePages: pages(), items: itemsOf(a, c) }
-  if (isCopier) {
-    const place = regs(8, i32(0))
-    place[TURN] = -1
-    place[VALUE_HEAD] = -1
-    fetchTile(a, c, m, walk, i32(0))
-    nextTile(a, c, m, walk, place)
-    storePlace(m, place)
-    for (const _ of range(Math.floor(c.rawStages / 2) - 1)) {
-      copyKeys(a, c, m, walk)
-      copyValues(a, c, m, walk)
-    }
-  }
-  return walk
-}
-
-/**
- * Asks for the keys of the next unit of all the CTA's tiles, if there is one, as a stage comes free: of the units one by one before the
- * values of the unit before.
- */
-export function copyKeys(a: CacheArguments, c: PrefillConfig, m: PrefillMemory, walk: CopyWalk): void {
-  const place = loadPlace(m)
-  if (place[NEXT]! <= place[LAST]!) copyBlock(a, c, m, walk, KEYS, walk.keyPages, place[HEAD]!)
-}
-
-/**
- * Asks for the values of the unit before, and moves on. Before the first unit of a tile it leaves the tile in `m.tiles`, and behind the
- * last tile one without tokens.
- */
-export function copyValues(
-  a: StepTiles & CacheArguments,
-  c: PrefillConfig,
-  m: PrefillMemory,
-  walk: CopyWalk,
-): void {
-  const place = loadPlace(m)
-  if (place[VALUE_HEAD]! >= 0) copyBlock(a, c, m, walk, VALUES, walk.valuePages, place[VALUE_HEAD]!)
-  if (place[NEXT]! <= place[LAST]!) {
-    place[VALUE_HEAD] = place[HEAD]!
-    for (const i of unroll(unitPages)) walk.valuePages[i] = walk.keyPages[i]!
+  const walk = { at: producerCursor(), items: itemsOf(a, c), pages: pages(), place: regs(6, i32(0)) }
+  const { place } = walk
+  place[TURN] = -1
+  fetchTile(a, c, m, walk, i32(0))
+  nextTile(a, c, m, walk)
+  /** Of the unit before, whose values come next: below 0 where there is none. */
+  let head: i32 = -1
+  const valuePages = pages()
+  for (;;) {
+    const hasKeys = place[NEXT]! <= place[LAST]!
+    if (hasKeys) copyBlock(a, c, m, walk, KEYS, walk.pages, place[HEAD]!)
+    if (head >= 0) copyBlock(a, c, m, walk, VALUES, valuePages, head)
+    if (!hasKeys) break
+    head = place[HEAD]!
+    for (const i of unroll(unitPages)) valuePages[i] = walk.pages[i]!
     place[NEXT] = place[NEXT]! + 1
-    if (place[NEXT]! > place[LAST]!) nextTile(a, c, m, walk, place)
-    else findPages(a, walk, place)
-  } else place[VALUE_HEAD] = -1
-  storePlace(m, place)
+    if (place[NEXT]! > place[LAST]!) nextTile(a, c, m, walk)
+    else findPages(a, walk)
+  }
 }
 
 /** Asks for the keys or the values of a unit. */
@@ -130,23 +97,10 @@ function copyBlock(
 /** Bytes of the parameters of the keys, or the values, of a page and head. */
 const paramBytes = PAGE_TOKENS * 4
 
-function loadPlace(m: PrefillMemory): i32[] {
-  const place = regs(8, i32(0))
-  ;[...load(m.walk, [0], 4), ...load(m.walk, [4], 4)].forEach((word, i) => {
-    place[i] = word
-  })
-  return place
-}
-
-const storePlace = (m: PrefillMemory, place: readonly i32[]): void => {
-  store(m.walk, [0], place.slice(0, 4))
-  store(m.walk, [4], place.slice(4))
-}
-
 /** Reads which pages the next keys have; behind the last that a query sees, that one stands in. */
-function findPages(a: CacheArguments, walk: CopyWalk, place: readonly i32[]): void {
+function findPages(a: CacheArguments, { pages, place }: CopyWalk): void {
   for (const i of unroll(unitPages))
-    walk.keyPages[i] = a.pages.at(place[SEQUENCE]!, Math.min(place[NEXT]! * unitPages + i, place[PAGE]!))
+    pages[i] = a.pages.at(place[SEQUENCE]!, Math.min(place[NEXT]! * unitPages + i, place[PAGE]!))
 }
 
 /** Fetches the tile of a turn, if there is one. */
@@ -159,13 +113,8 @@ function fetchTile(a: StepTiles, c: PrefillConfig, m: PrefillMemory, walk: CopyW
 }
 
 /** Moves on to the next turn's tile, which has been fetched, and fetches the one behind it. */
-function nextTile(
-  a: StepTiles & CacheArguments,
-  c: PrefillConfig,
-  m: PrefillMemory,
-  walk: CopyWalk,
-  place: i32[],
-): void {
+function nextTile(a: StepTiles & CacheArguments, c: PrefillConfig, m: PrefillMemory, walk: CopyWalk): void {
+  const { place } = walk
   const turn = place[TURN]! + 1
   const item = itemOfTurn(turn)
   place[TURN] = turn
@@ -185,7 +134,7 @@ function nextTile(
     place[NEXT] = words[5]!
     place[LAST] = words[6]!
     place[PAGE] = words[7]!
-    findPages(a, walk, place)
+    findPages(a, walk)
   }
   waitEmpty(m.tileRing, { stage: slot, parity: ((turn >>> Math.log2(WALK_TILES)) & 1) ^ 1 })
   store(m.tiles, [slot, 0], words.slice(0, 4))

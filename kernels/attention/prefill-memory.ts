@@ -13,7 +13,7 @@ import {
   swizzledTile,
 } from '../../dsl/index.ts'
 import { type KvConfig, PAGE_TOKENS } from '../formats/kv.ts'
-import { groupRows, type PrefillShape, type PrefillTiles, unpackersOf, warpgroups } from './prefill-shape.ts'
+import { groupRows, type PrefillShape, type PrefillTiles, unpackers, warpgroups } from './prefill-shape.ts'
 import { TILE_WORDS } from './prefill-tiles.ts'
 
 /** Tokens of a unit, and pages that they lie on. */
@@ -29,8 +29,6 @@ export interface PrefillMemory {
   readonly raw: Shared<number>
   readonly rawParams: Shared<f16>
   readonly rawRing: Ring
-  /** Where the copies are: the words of `prefill-copies.ts`. */
-  readonly walk: Shared<i32>
   /** The tiles that the copies have begun: [turn mod `WALK_TILES`, word]. */
   readonly tiles: Shared<i32>
   readonly tileRing: Ring
@@ -91,13 +89,11 @@ export function rowOfColumn(D: number, column: i32): i32 {
 export function makeMemory(t: PrefillTiles, { D }: PrefillShape, kv: KvConfig): PrefillMemory {
   const keys = shared<f16>('f16', swizzledTile([t.keyStages, tilesOf(D), unitTokens, tileColumns], 'f16'))
   const values = shared<f16>('f16', swizzledTile([t.valueStages, tilesOf(unitTokens), D, tileColumns], 'f16'))
-  const unpackers = unpackersOf(t)
   const unpacked = { producers: unpackers, consumers: 4 * warpgroups, sharers: 1 }
   return {
     raw: shared<number>('u8', [t.rawStages, unitPages * kv.PB]),
     rawParams: shared<f16>('f16', [t.rawStages, 2 * unitTokens]),
     rawRing: makeRing({ stages: t.rawStages, producers: 1, consumers: unpackers, sharers: 1 }),
-    walk: shared<i32>('i32', [8]),
     tiles: shared<i32>('i32', [WALK_TILES, TILE_WORDS]),
     tileRing: makeRing({
       stages: WALK_TILES,

@@ -10,10 +10,8 @@ export interface PrefillTiles {
   /** Units whose keys, and whose values, are f16 that the warpgroups multiply. */
   readonly keyStages: number
   readonly valueStages: number
-  /** Registers of a thread that computes; those that feed share what is left. */
+  /** Registers of a thread that computes; those that unpack have what is left. */
   readonly registers: number
-  /** Warpgroups that feed: 1 or 2. */
-  readonly feeders: number
   /** Whether the warpgroups take turns with the tensor cores. */
   readonly turns: boolean
 }
@@ -44,18 +42,16 @@ export const warpgroups = 2
 export const groupRows = 64
 export const tileRows = groupRows * warpgroups
 
-/** Threads of a CTA: those that compute, and those that copy and unpack. */
-export const prefillThreads = ({ feeders }: PrefillTiles): number => 128 * (warpgroups + feeders)
+/** Threads of a CTA: those that compute, a warpgroup that unpacks, and one of which a thread copies. */
+export const prefillThreads = 128 * (warpgroups + 2)
 
 /** Warps that unpack. */
-export const unpackersOf = ({ feeders }: PrefillTiles): number => 4 * feeders
+export const unpackers = 4
 
-/** Registers of a thread that feeds. */
-export function feederRegisters(t: PrefillTiles): number {
-  const share = 8 * Math.floor(65536 / prefillThreads(t) / 8)
-  const left = share * (warpgroups + t.feeders) - warpgroups * t.registers
-  return 8 * Math.floor(left / t.feeders / 8)
-}
+/** Registers of a thread of the warpgroup that copies, and of one that unpacks: four of a CTA's threads share 512. */
+export const copierRegisters = 32
+export const unpackerRegisters = (t: PrefillTiles): number =>
+  65536 / 128 - warpgroups * t.registers - copierRegisters
 
 /** Query heads that share a key/value head. */
 export const groupOf = ({ Hq, Hkv }: PrefillShape): number => Hq / Hkv
@@ -82,7 +78,6 @@ export function prefillConfig(o: PrefillOptions): PrefillConfig {
     keyStages: 2,
     valueStages: 2,
     registers: 200,
-    feeders: 1,
     turns: true,
   }
 }

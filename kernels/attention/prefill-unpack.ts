@@ -19,7 +19,6 @@ import {
   shuffle,
   storeWords,
   syncWarp,
-  threadIdx,
   u32,
   unroll,
   waitEmpty,
@@ -28,7 +27,6 @@ import {
 } from '../../dsl/index.ts'
 import { kvFormats } from '../formats/kv.ts'
 import { quadSwizzle } from '../formats/kv-pages.ts'
-import { beginWalk, type CacheArguments, copyKeys, copyValues } from './prefill-copies.ts'
 import {
   type PrefillMemory,
   pitch,
@@ -37,17 +35,11 @@ import {
   tilesOf,
   unitTokens,
 } from './prefill-memory.ts'
-import { type PrefillConfig, unpackersOf, warpgroups } from './prefill-shape.ts'
-import { loadTile, type StepTiles, tileOf } from './prefill-tiles.ts'
+import { type PrefillConfig, unpackers } from './prefill-shape.ts'
+import { loadTile, tileOf } from './prefill-tiles.ts'
 
-/**
- * The warps that make of a unit's codes the tiles that `wgmma` reads, f16 of code · scale + minimum, rounded once. One thread
- * keeps the copy engine fetching codes, some units ahead.
- */
-export function feed(a: StepTiles & CacheArguments, c: PrefillConfig, m: PrefillMemory): void {
-  const isCopier = threadIdx.x === 128 * warpgroups
-  const walk = beginWalk(a, c, m, isCopier)
-  syncWarp()
+/** The warps that make of a unit's codes the tiles that `wgmma` reads, f16 of code · scale + minimum, rounded once. */
+export function unpackTiles(c: PrefillConfig, m: PrefillMemory): void {
   const turn = consumerCursor(0)
   const from = consumerCursor(0)
   const toKeys = producerCursor()
@@ -83,14 +75,10 @@ export function feed(a: StepTiles & CacheArguments, c: PrefillConfig, m: Prefill
     }
     // Keys are a unit ahead of values, as products of scores are.
     const hasKeys = unit <= last
-    if (isCopier) copyKeys(a, c, m, walk)
-    syncWarp()
     if (hasKeys)
       unpackPart(m.keyRing, toKeys, (awaitRoom) =>
         unpackKeys(c, m, biases, from.stage, toKeys.stage, awaitRoom),
       )
-    if (isCopier) copyValues(a, c, m, walk)
-    syncWarp()
     if (live > 0)
       unpackPart(m.valueRing, toValues, (awaitRoom) =>
         unpackValues(c, m, biases, from.stage, toValues.stage, live, awaitRoom),
@@ -102,7 +90,7 @@ export function feed(a: StepTiles & CacheArguments, c: PrefillConfig, m: Prefill
 }
 
 /** The calling warp, of those that unpack. */
-const unpacker = (c: PrefillConfig): i32 => warpIdx & (unpackersOf(c) - 1)
+const unpacker = (): i32 => warpIdx & (unpackers - 1)
 
 /** One of the items that a warp has of so many, which are dealt in turns: that of its number, `turn` rounds further. */
 interface Item {
@@ -112,12 +100,10 @@ interface Item {
 }
 
 /** Those of the calling warp. */
-function itemsOf(c: PrefillConfig, count: number): Item[] {
-  const unpackers = unpackersOf(c)
-  return each(ceilDiv(count, unpackers), (turn) =>
-    unpackers * (turn + 1) <= count ? { turn } : { turn, exists: unpacker(c) + unpackers * turn < count },
+const itemsOf = (count: number): Item[] =>
+  each(ceilDiv(count, unpackers), (turn) =>
+    unpackers * (turn + 1) <= count ? { turn } : { turn, exists: unpacker() + unpackers * turn < count },
   )
-}
 
 /** What an item is further than the warp's first, if one is `step`; what does not exist is no further. */
 const further = ({ turn, exists }: Item, step: number): i32 =>
@@ -231,13 +217,12 @@ function unpackKeys(
   const place = placeOfToken(token)
   const slot = (((parts * near) & 7) + swap) ^ (place & 7)
   const tileBytes = unitTokens * pitch
-  const unpackers = unpackersOf(c)
   /** Of the warp's first item: its row and chunk among the codes, and its place among keys. */
-  const row = 16 * unpacker(c) + token
+  const row = 16 * unpacker() + token
   const src = row * rowBytes + 16 * near
-  const dst = to * tilesOf(c.D) * tileBytes + (16 * unpacker(c) + place) * pitch + (slot << 4)
+  const dst = to * tilesOf(c.D) * tileBytes + (16 * unpacker() + place) * pitch + (slot << 4)
   const items = each(ceilDiv(chunks, 4), (fours) =>
-    itemsOf(c, unitTokens / 16).flatMap((item) => each(2, (eight) => ({ ...item, fours, eight }))),
+    itemsOf(unitTokens / 16).flatMap((item) => each(2, (eight) => ({ ...item, fours, eight }))),
   ).flat()
   // Tokens whose rows begin in the same bank take different halves of them.
   const chunkOf = (fours: number): i32 => near + 4 * (chunks === 8 ? fours ^ swap : fours)
@@ -290,16 +275,15 @@ function unpackValues(
   // Lanes that load together differ in columns as quads are swizzled, and in halves of the unit.
   const near = (laneIdx >>> 3) ^ quadSwizzle(c.D, sixteen) ^ half
   const affines = loadAffines(m, from, 16 * sixteen, live)
-  const unpackers = unpackersOf(c)
   /** Of the warp's first item: its first column, in fours and twos, and its place among codes. */
-  const chunk = (4 * (unpacker(c) >>> 1)) ^ near
-  const columns = 2 * ((unpacker(c) & 1) ^ half)
+  const chunk = (4 * (unpacker() >>> 1)) ^ near
+  const columns = 2 * ((unpacker() & 1) ^ half)
   const src = 4 * sixteen * quadBytes + 16 * chunk + 4 * columns
   const tile = to * tilesOf(unitTokens) + half
   // Lanes of the one half store even tokens where those of the other store odd ones.
   const slot = 2 * (sixteen & 3) + half
   pipeline(
-    itemsOf(c, quadBytes / 32),
+    itemsOf(quadBytes / 32),
     (item) =>
       each(4, (i) => {
         const at = i * quadBytes + further(item, 32 * unpackers)

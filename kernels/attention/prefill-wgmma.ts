@@ -35,17 +35,19 @@ import {
   wgmmaWait,
 } from '../../dsl/index.ts'
 import { UNIT } from './arithmetic.ts'
-import type { CacheArguments } from './prefill-copies.ts'
+import { type CacheArguments, copyTiles } from './prefill-copies.ts'
 import { initMemory, makeMemory, type PrefillMemory, WALK_TILES } from './prefill-memory.ts'
 import { awaitQueries, copyQueries, type QueryArguments } from './prefill-queries.ts'
 import {
   checkPrefill,
-  feederRegisters,
+  copierRegisters,
   groupOf,
   groupRows,
   type PrefillConfig,
+  prefillThreads,
   tileTokens,
-  unpackersOf,
+  unpackerRegisters,
+  unpackers,
   warpgroups,
 } from './prefill-shape.ts'
 import {
@@ -68,7 +70,7 @@ import {
   tileOf,
   tokenOfRow,
 } from './prefill-tiles.ts'
-import { feed } from './prefill-unpack.ts'
+import { unpackTiles } from './prefill-unpack.ts'
 
 export interface PrefillArguments extends StepTiles, CacheArguments, QueryArguments {
   /** What takes scores to units of log2. */
@@ -80,8 +82,8 @@ export interface PrefillArguments extends StepTiles, CacheArguments, QueryArgume
  * Attention of many query tokens over a coded cache, on `wgmma`.
  *
  * A tile is 128 rows: query tokens, and beside each other the query heads of one key/value head. Two warpgroups have 64
- * rows each, and go through the units of 128 tokens that a row of the tile sees; the others copy pages, and make
- * f16 of their codes.
+ * rows each, and go through the units of 128 tokens that a row of the tile sees; the third makes f16 of codes that
+ * a thread of the fourth has copied.
  */
 export function prefillWgmma(a: PrefillArguments, c: PrefillConfig): void {
   checkPrefill(c, c)
@@ -92,10 +94,13 @@ export function prefillWgmma(a: PrefillArguments, c: PrefillConfig): void {
   waitForPrevious()
   specialize({
     consumers: { warps: 4 * warpgroups, registers: c.registers, run: () => attend(a, c, m) },
-    feeders: {
-      warps: unpackersOf(c),
-      registers: feederRegisters(c),
-      run: () => feed(a, c, m),
+    unpackers: { warps: unpackers, registers: unpackerRegisters(c), run: () => unpackTiles(c, m) },
+    copier: {
+      warps: 4,
+      registers: copierRegisters,
+      run: () => {
+        if (threadIdx.x === prefillThreads - 128) copyTiles(a, c, m)
+      },
     },
   })
 }

@@ -10,7 +10,7 @@ export const prefillAttention = kernel(
   import.meta.url,
   {
     grid: (_, c: PrefillConfig) => [c.ctas],
-    block: (c) => [prefillThreads(c)],
+    block: [prefillThreads],
     blocksPerMultiprocessor: () => 1,
   },
   function prefillAttention(

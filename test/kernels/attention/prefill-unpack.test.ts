@@ -21,6 +21,7 @@ import {
   threadIdx,
   waitFull,
 } from '../../../dsl/index.ts'
+import { copyTiles } from '../../../kernels/attention/prefill-copies.ts'
 import {
   initMemory,
   makeMemory,
@@ -32,15 +33,16 @@ import {
   unitTokens,
 } from '../../../kernels/attention/prefill-memory.ts'
 import {
-  feederRegisters,
+  copierRegisters,
   type PrefillConfig,
   prefillConfig,
   prefillThreads,
-  unpackersOf,
+  unpackerRegisters,
+  unpackers,
   warpgroups,
 } from '../../../kernels/attention/prefill-shape.ts'
 import { loadTile, tileOf } from '../../../kernels/attention/prefill-tiles.ts'
-import { feed } from '../../../kernels/attention/prefill-unpack.ts'
+import { unpackTiles } from '../../../kernels/attention/prefill-unpack.ts'
 import { PAGE_TOKENS } from '../../../kernels/formats/kv.ts'
 import { KEYS, KvPages, VALUES } from '../../../kernels/formats/kv-pages.ts'
 import { checkedEmulator } from '../../support/checked-emulator.ts'
@@ -49,14 +51,14 @@ import { rng } from '../../support/rng.ts'
 import { runKernel } from '../../support/run-kernel.ts'
 
 /** Writes the tiles that `wgmma` would read to global memory: of unit u of a tile whose first token is t those of slot t + u. */
-export const unpackTiles = kernel(
+export const readTiles = kernel(
   import.meta.url,
   {
     grid: (_, c: PrefillConfig) => [c.ctas],
-    block: (c) => [prefillThreads(c)],
+    block: [prefillThreads],
     blocksPerMultiprocessor: () => 1,
   },
-  function unpackTiles(
+  function readTiles(
     a: {
       kv: In<Elem<'kvElement'>, 'Pages Hkv 2 PB'>
       kvParams?: In<f16, 'Pages Hkv 2 64 2'>
@@ -117,10 +119,13 @@ export const unpackTiles = kernel(
     }
     specialize({
       consumers: { warps: 4 * warpgroups, registers: c.registers, run: copy },
-      feeders: {
-        warps: unpackersOf(c),
-        registers: feederRegisters(c),
-        run: () => feed(a, c, m),
+      unpackers: { warps: unpackers, registers: unpackerRegisters(c), run: () => unpackTiles(c, m) },
+      copier: {
+        warps: 4,
+        registers: copierRegisters,
+        run: () => {
+          if (threadIdx.x === prefillThreads - 128) copyTiles(a, c, m)
+        },
       },
     })
   },
@@ -200,7 +205,7 @@ for (const kv of ['kv4', 'kv8'] as const)
       })
       const { keys, values } = await runKernel(
         device,
-        unpackTiles,
+        readTiles,
         {
           ...prefillConfig({ kv, dtype: 'f16', D, Hq: Hkv, Hkv, multiprocessors: 2 }),
           rawStages: 4,

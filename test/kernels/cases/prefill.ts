@@ -31,7 +31,6 @@ export interface PrefillOptions {
   readonly keyStages?: number
   readonly valueStages?: number
   readonly turns?: boolean
-  readonly feeders?: number
   /** Deviation of keys: large ones leave one token all the weight. */
   readonly keySigma?: number
   /** Rows that are compared, all unless given: whether query token `token` of the step is, with head `head`. */
@@ -124,8 +123,7 @@ export function prefillCase(o: PrefillOptions): KernelCase {
       rawStages: o.rawStages ?? 4,
       keyStages: o.keyStages ?? 2,
       valueStages: o.valueStages ?? 2,
-      registers: 208,
-      feeders: o.feeders ?? 1,
+      registers: 200,
       turns: o.turns ?? true,
     },
     args: {
