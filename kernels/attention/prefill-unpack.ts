@@ -14,6 +14,7 @@ import {
   permuteBytes,
   producerCursor,
   type Ring,
+  regs,
   release,
   shuffle,
   storeWords,
@@ -25,7 +26,7 @@ import {
   warpIdx,
 } from '../../dsl/index.ts'
 import { kvFormats } from '../formats/kv.ts'
-import { KEYS, quadSwizzle, VALUES } from '../formats/kv-pages.ts'
+import { quadSwizzle } from '../formats/kv-pages.ts'
 import {
   type PrefillMemory,
   pitch,
@@ -44,34 +45,14 @@ export function unpackTiles(c: PrefillConfig, m: PrefillMemory): void {
   const toKeys = producerCursor()
   const toValues = producerCursor()
   const biases = loadBiases()
-  /** What has been unpacked and not been handed over: keys, values, or nothing; from which stage, and to which. */
-  let stored: i32 = NOTHING
-  let emptied: i32 = 0
-  let filled: i32 = 0
-  const handOver = (): void => {
-    if (stored !== NOTHING) {
-      fenceAsync()
-      syncWarp()
-      if (laneIdx === 0) {
-        if (stored === KEYS) arrive(m.keyRing.full, filled)
-        else arrive(m.valueRing.full, filled)
-      }
-      release(m.rawRing, emptied)
-    }
-  }
-  /**
-   * Has a unit's keys or values unpacked; `begin` stands before the first store, behind the first loads: these are on their way while
-   * what has been stored before is handed over, for which stores are waited for.
-   */
-  const unpackPart = (block: i32, ring: Ring, to: Cursor, unpack: (begin: () => void) => void): void => {
+  /** Has a unit's keys or values unpacked; `awaitRoom` stands before the first store. */
+  const unpackPart = (ring: Ring, to: Cursor, unpack: (awaitRoom: () => void) => void): void => {
     waitFull(m.rawRing, from)
-    unpack(() => {
-      handOver()
-      waitEmpty(ring, to)
-    })
-    stored = block
-    emptied = from.stage
-    filled = to.stage
+    unpack(() => waitEmpty(ring, to))
+    fenceAsync()
+    syncWarp()
+    if (laneIdx === 0) arrive(ring.full, to.stage)
+    release(m.rawRing, from.stage)
     advance(from, m.rawRing, 1)
     advance(to, ring, 1)
   }
@@ -95,22 +76,18 @@ export function unpackTiles(c: PrefillConfig, m: PrefillMemory): void {
     // Keys are a unit ahead of values, as products of scores are.
     const hasKeys = unit <= last
     if (hasKeys)
-      unpackPart(KEYS, m.keyRing, toKeys, (begin) =>
-        unpackKeys(c, m, biases, from.stage, toKeys.stage, begin),
+      unpackPart(m.keyRing, toKeys, (awaitRoom) =>
+        unpackKeys(c, m, biases, from.stage, toKeys.stage, awaitRoom),
       )
     if (live > 0)
-      unpackPart(VALUES, m.valueRing, toValues, (begin) =>
-        unpackValues(c, m, biases, from.stage, toValues.stage, live, begin),
+      unpackPart(m.valueRing, toValues, (awaitRoom) =>
+        unpackValues(c, m, biases, from.stage, toValues.stage, live, awaitRoom),
       )
     if (!hasKeys) break
     live = context - unit * unitTokens
     unit += 1
   }
-  handOver()
 }
-
-/** Neither of the blocks of a page. */
-const NOTHING = -1
 
 /** The calling warp, of those that unpack. */
 const unpacker = (): i32 => warpIdx & (unpackers - 1)
@@ -136,11 +113,11 @@ const further = ({ turn, exists }: Item, step: number): i32 =>
 function pipeline<T extends Item>(
   items: readonly T[],
   fetch: (item: T) => u32[],
-  begin: () => void,
+  awaitRoom: () => void,
   unpack: (item: T, words: readonly u32[]) => void,
 ): void {
   let words = fetch(items[0]!)
-  begin()
+  awaitRoom()
   items.forEach((item, i) => {
     const current = words
     if (i + 1 < items.length) words = fetch(items[i + 1]!)
@@ -229,7 +206,7 @@ function unpackKeys(
   biases: Biases,
   from: i32,
   to: i32,
-  begin: () => void,
+  awaitRoom: () => void,
 ): void {
   const { bits } = kvFormats[c.kv]
   const rowBytes = (c.D * bits) / 8
@@ -259,7 +236,7 @@ function unpackKeys(
         ...loadWords(m.rawParams, [from, 2 * (row + rows)], 1),
       ]
     },
-    begin,
+    awaitRoom,
     ({ turn, fours, eight }, words) => {
       // Eight tokens further places are four rows further, and chunks of rows are swizzled otherwise.
       const rows = 16 * unpackers * turn + 4 * eight
@@ -289,7 +266,7 @@ function unpackValues(
   from: i32,
   to: i32,
   live: i32,
-  begin: () => void,
+  awaitRoom: () => void,
 ): void {
   const { bits } = kvFormats[c.kv]
   const quadBytes = (c.D * bits) / 2
@@ -297,8 +274,7 @@ function unpackValues(
   const half = sixteen >>> 2
   // Lanes that load together differ in columns as quads are swizzled, and in halves of the unit.
   const near = (laneIdx >>> 3) ^ quadSwizzle(c.D, sixteen) ^ half
-  const params = each(4, (i) => loadWords(m.rawParams, [from, 2 * (16 * sixteen + 4 * i)], 4)).flat()
-  let affines: Affine[][] = []
+  const affines = loadAffines(m, from, 16 * sixteen, live)
   /** Of the warp's first item: its first column, in fours and twos, and its place among codes. */
   const chunk = (4 * (unpacker() >>> 1)) ^ near
   const columns = 2 * ((unpacker() & 1) ^ half)
@@ -313,10 +289,7 @@ function unpackValues(
         const at = i * quadBytes + further(item, 32 * unpackers)
         return loadWords(m.raw, [from, (src ^ (16 * quadSwizzle(c.D, i))) + at], 2)
       }).flat(),
-    () => {
-      begin()
-      affines = affinesOf(params, 16 * sixteen, live)
-    },
+    awaitRoom,
     (item, words) => {
       const row = rowOfColumn(c.D, 4 * chunk + columns + 8 * unpackers * item.turn)
       const dst = (tile * c.D + row) * pitch + ((slot ^ (row & 7)) << 4)
@@ -334,8 +307,13 @@ function unpackValues(
 }
 
 /** Scales and minima of sixteen tokens: of each four those of the even and of the odd ones. Those past the end may be anything. */
-function affinesOf(words: readonly u32[], first: i32, live: i32): Affine[][] {
-  const params = words.map((word) => u32(word))
+function loadAffines(m: PrefillMemory, from: i32, first: i32, live: i32): Affine[][] {
+  const params = regs(16, u32(0))
+  each(4, (i) => loadWords(m.rawParams, [from, 2 * (first + 4 * i)], 4))
+    .flat()
+    .forEach((word, i) => {
+      params[i] = word
+    })
   if (live < unitTokens) {
     for (const i of unroll(16)) if (first + i >= live) params[i] = 0
   }
