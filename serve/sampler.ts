@@ -1,5 +1,4 @@
 import type { DType } from '../dsl/dtype.ts'
-import { chooseTokens } from '../kernels/sampling/choose.ts'
 import { bitWordsOf, groupsOf, type LogitType } from '../kernels/sampling/groups.ts'
 import {
   BIASED,
@@ -10,8 +9,8 @@ import {
 } from '../kernels/sampling/history.ts'
 import { openSlot } from '../kernels/sampling/open-slot.ts'
 import { reportLogProbs } from '../kernels/sampling/report.ts'
+import { sampleTokens } from '../kernels/sampling/sample.ts'
 import { encodeSettings, hasPenalties, SETTINGS_WORDS } from '../kernels/sampling/settings.ts'
-import { surveyLogits } from '../kernels/sampling/survey.ts'
 import type { Device, Stream } from '../runtime/device.ts'
 import { type Launch, prepare } from '../runtime/kernel.ts'
 import { Tensor } from '../runtime/tensor.ts'
@@ -80,6 +79,7 @@ function stateShapes(rows: number, V: number, slots: number, biases: number) {
     largest: f32(rows, groups),
     sums: f32(rows, groups),
     plainSums: f32(rows, groups),
+    arrivals: i32(rows),
     chosen: f32(rows),
     topIds: i32(rows, MOST_TOP_LOG_PROBS),
     top: f32(rows, MOST_TOP_LOG_PROBS),
@@ -97,8 +97,7 @@ function stateShapes(rows: number, V: number, slots: number, biases: number) {
  */
 export class Sampler {
   readonly #state: State
-  readonly #survey: Launch
-  readonly #choose: Launch
+  readonly #sample: Launch
   readonly #report: Launch
   readonly #open: Launch
   readonly #vocabulary: number
@@ -106,12 +105,9 @@ export class Sampler {
   readonly #records: ({ sampling: Sampling; biases: number; masked: boolean } | undefined)[]
   #assigned = new Int32Array(0)
 
-  private constructor(
-    state: State,
-    launches: readonly [survey: Launch, choose: Launch, report: Launch, open: Launch],
-  ) {
+  private constructor(state: State, launches: readonly [sample: Launch, report: Launch, open: Launch]) {
     this.#state = state
-    ;[this.#survey, this.#choose, this.#report, this.#open] = launches
+    ;[this.#sample, this.#report, this.#open] = launches
     this.#vocabulary = state.marked.length
     this.#records = Array(state.steps.length).fill(undefined)
   }
@@ -134,20 +130,14 @@ export class Sampler {
     const pick = <K extends keyof State>(...names: K[]) =>
       Object.fromEntries(names.map((name) => [name, state[name]])) as Pick<State, K>
     const shared = pick('slots', 'settings', 'largest')
-    const surveyed = pick('steps', 'touched', 'history', 'allowed', 'biasIds', 'biases', 'biasSteps')
     const dtype = logits.dtype as LogitType
     const config = { V, dtype, candidates: CANDIDATES }
     const launches = await Promise.all([
-      prepare(
-        device,
-        surveyLogits,
-        { V, dtype },
-        { logits, ...shared, ...surveyed, ...pick('sums', 'plainSums') },
-      ),
-      prepare(device, chooseTokens, config, {
+      prepare(device, sampleTokens, config, {
         logits,
         ...shared,
-        ...pick('sums', 'steps', 'touched', 'history', 'lastIds', 'ids'),
+        ...pick('steps', 'touched', 'history', 'allowed', 'biasIds', 'biases', 'biasSteps'),
+        ...pick('sums', 'plainSums', 'arrivals', 'lastIds', 'ids'),
       }),
       prepare(
         device,
@@ -270,8 +260,7 @@ export class Sampler {
   launches(rows: number, reports = this.reports): SamplingLaunch[] {
     const size = { B: rows }
     return [
-      { name: 'survey', launch: this.#survey, size },
-      { name: 'choose', launch: this.#choose, size },
+      { name: 'sample', launch: this.#sample, size },
       ...(reports ? [{ name: 'report', launch: this.#report, size }] : []),
     ]
   }

@@ -120,7 +120,7 @@ test('the work of a step of Llama 3 8B is that of its shape', () => {
   assert.is(work.gate_up!.bytes, (28672 * 4096) / 2 + 28672 * 3 + 512 * (4096 + 8) + 512 * 28672 * 2)
   assert.is(work.silu_mul!.bytes, 512 * (4 * 14336 + 14336 + 8))
   assert.is(work.lm_head!.bytes, 128256 * (4096 + 2) + 512 * (4096 + 8 + 128256 * 2))
-  assert.is(work.survey!.bytes, 512 * 128256 * 2)
+  assert.is(work.sample!.bytes, 512 * 128256 * 2)
   const half = stepWork({
     config,
     weights: 'w16',
