@@ -5,7 +5,7 @@ import { groupTimes, stepBars } from '../../bench/layer/bars.ts'
 import { layerPage } from '../../bench/layer/page.ts'
 import { measurePlans, stepPlan } from '../../bench/layer/plans.ts'
 import { stepText, summaryText } from '../../bench/layer/report.ts'
-import { type LayerRow, mergeRows, stepsOf } from '../../bench/layer/rows.ts'
+import { type LayerRow, markEarlier, mergeRows, stepsOf } from '../../bench/layer/rows.ts'
 import { cacheRoom, contextsOf, decodeInput, loadStack } from '../../bench/layer/stack.ts'
 import { stepWork } from '../../bench/layer/work.ts'
 import { namedConfig } from '../../models/shapes.ts'
@@ -66,6 +66,13 @@ test('newer rows take the place of all rows of their step', () => {
   const merged = mergeRows(rows, newer)
   assert.is(merged.length, rows.length - 1)
   assert.equal(merged.slice(0, 5), rows.slice(0, 5))
+})
+
+test('rows that a run did not measure say which run they are from', () => {
+  const [monday, tuesday] = ['monday', 'tuesday'].map((date) => ({ date, commit: date }))
+  const ofRun = (run: typeof monday) => rows.map((row) => ({ ...row, run: run! }))
+  assert.equal(markEarlier(ofRun(tuesday), 'tuesday'), rows)
+  assert.equal(markEarlier([...ofRun(monday), ...rows], 'tuesday'), [...ofRun(monday), ...rows])
 })
 
 test('the bars show the sums of groups of kernels in units of the floor, and the page needs nothing else', () => {
