@@ -58,6 +58,7 @@ export function samplingCases({ vocabulary: V }: BuiltinShape, B: number): Kerne
         sums: rows(surveyed.sums),
         plainSums: rows(surveyed.plainSums),
         arrivals: zeros('i32', B),
+        order: { dtype: 'i32', shape: [B], data: () => Int32Array.from({ length: B }, (_, i) => i) },
         ids: zeros('i32', B),
         lastIds: zeros('i32', B),
       },

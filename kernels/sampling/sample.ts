@@ -36,6 +36,7 @@ const sharesOf = (V: number): number => ceilDiv(tilesOf(V), rowWarps(V))
 /**
  * Chooses a token for each row of logits as the settings of its slot say, and notes it for the slot (`survey.ts`, `choose.ts`).
  * The CTA that is the last to have surveyed its share of a row chooses for it, while others still survey other rows.
+ * Rows are taken in `order`, a permutation of them: those that take long first, so that nobody waits for them at the end.
  * `arrivals` is all zeros before and after. A row whose slot is negative is left out.
  */
 export const sampleTokens = kernel(
@@ -50,6 +51,7 @@ export const sampleTokens = kernel(
     a: {
       logits: InOut<Elem<'dtype'>, 'B V'>
       slots: In<i32, 'B'>
+      order: In<i32, 'B'>
       settings: SettingsTable
       steps: InOut<i32, 'Slots'>
       touched: InOut<u32, 'Slots Words'>
@@ -68,7 +70,7 @@ export const sampleTokens = kernel(
     c: SampleConfig,
   ) {
     overlapLaunches({ atOnce: false })
-    const row = blockIdx.y
+    const row = a.order.at(blockIdx.y)
     const slot = a.slots.at(row)
     if (slot < 0) return
     const tile = blockIdx.x * rowWarps(c.V) + warpIdx
@@ -76,12 +78,15 @@ export const sampleTokens = kernel(
     if (sharesOf(c.V) === 1) barrier()
     else {
       const arrived = shared<i32>('i32', [1])
-      threadFence()
       barrier()
-      if (threadIdx.x === 0) arrived.put(atomicAdd(a.arrivals, [row], i32(1)), 0)
+      if (threadIdx.x === 0) {
+        // Fences of one thread order what the barriers around them pass on.
+        threadFence()
+        arrived.put(atomicAdd(a.arrivals, [row], i32(1)), 0)
+        threadFence()
+      }
       barrier()
       if (arrived.at(0) < sharesOf(c.V) - 1) return
-      threadFence()
       if (threadIdx.x === 0) a.arrivals.put(0, row)
     }
     chooseToken(a, c.V, c.candidates, row, slot)

@@ -153,6 +153,11 @@ export async function sampleRows(
       sums,
       plainSums,
       arrivals,
+      order: from(
+        'i32',
+        [B],
+        Int32Array.from({ length: B }, (_, i) => B - 1 - i),
+      ),
       lastIds,
       ids,
     },
