@@ -5,6 +5,7 @@ import benny from 'benny'
 import { Command } from 'commander'
 import type { Config, Program } from '../codegen/program.ts'
 import type { Target } from '../codegen/target.ts'
+import { builtinKernels } from '../kernels/builtin.ts'
 import { gemmConstants, gemmKernel } from '../kernels/gemm/operands.ts'
 import { gemmSpace } from '../kernels/gemm/space.ts'
 import { canonicalJson } from '../runtime/canonical-json.ts'
@@ -25,13 +26,26 @@ import { table } from './table.ts'
 /** Prompts, for which Hopper GPUs have kernels of their own. */
 const promptTokens = 4096
 
+/** What such a model runs besides its products. */
+const others = [
+  ...['embedTokens', 'rmsNormQuantize', 'rmsNormRows', 'quantizeRows', 'siluMulQuantize', 'ropeAppend'],
+  ...['planAttention', 'decodeAttention', 'planPrefill', 'prefillAttention'],
+  ...['sampleTokens', 'reportLogProbs', 'openSlot'],
+]
+
 /** The kernels of a W4A8KV4 Llama 3 8B, for decoding alone, 64 at once and prompts, each configuration once. */
 function modelKernels(device: Device): KernelCase[] {
   const [qkv] = layerProducts(llama3of8B)
   const cases = [
-    ...kernelCases(llama3of8B, device, true).filter((c) => c.parameters.format !== 'w4a8-g128'),
+    ...kernelCases(llama3of8B, device, true).filter(
+      ({ kernel, parameters }) =>
+        kernel.name === 'gemm16' || (kernel.name === 'gemmW4A8' && parameters.format === 'w4a8'),
+    ),
     gemmCase(qkv!, promptTokens, { format: 'w4a8', zero: 'epilogue' }, device),
     ...wgmmaCases(device.target),
+    ...builtinKernels(device.target, llama3of8B)
+      .filter(({ kernel, config: { kv = 'kv4' } }) => others.includes(kernel.name) && kv === 'kv4')
+      .map((each) => kernelCase({ ...each, parameters: {}, args: {} })),
   ]
   const distinct = new Map(cases.map((c) => [c.kernel.name + canonicalJson(c.config, 'a configuration'), c]))
   return [...distinct.values()]

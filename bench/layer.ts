@@ -65,9 +65,12 @@ async function measure(options: LayerOptions): Promise<void> {
     const { weights, head, kv } = options
     const pageBytes = KvCache.pageBytes(config, `kv${kv}`, 'f16')
     const plans = plansOf(options, Math.floor((device.properties.memoryBytes - keptBytes) / pageBytes))
+    const date = new Date().toISOString()
     // Kept as they come: a run of all steps is long.
     const keep = (rows: readonly LayerRow[]): readonly string[] =>
-      options.dry ? [] : storeLayerRows(deviceSlug(device), resultHeader(device, 'layer', options), rows)
+      options.dry
+        ? []
+        : storeLayerRows(deviceSlug(device), { ...resultHeader(device, 'layer', options), date }, rows)
     const rows = await measurePlans(device, config, { weights, head, kv }, plans, {
       say: console.log,
       measured: keep,

@@ -113,20 +113,15 @@ async function measure(
       // A bitmask leaves its mark on the logits: it comes last.
       const samplers: Sampler[] = []
       for (const logits of tensors) samplers.push(await open(device, logits, names, options))
-      const microseconds = (part: (name: string) => boolean) =>
-        launchMicroseconds(
-          device,
-          samplers.map((sampler) => ({
-            run(stream) {
-              for (const { name, launch } of sampler.launches(rows)) if (part(name)) launch.run(stream)
-            },
-          })),
-        )
-      const us = await microseconds(() => true)
-      const surveyUs = await microseconds((name) => name === 'survey')
-      const chooseUs = await microseconds((name) => name === 'choose')
-      const target = 1.5 * floorUs + 10
-      result.push({ dtype, logits: kind, rows, mode, us, floorUs, target, surveyUs, chooseUs })
+      const us = await launchMicroseconds(
+        device,
+        samplers.map((sampler) => ({
+          run(stream) {
+            for (const { launch } of sampler.launches(rows)) launch.run(stream)
+          },
+        })),
+      )
+      result.push({ dtype, logits: kind, rows, mode, us, floorUs, target: 1.5 * floorUs + 10 })
       for (const sampler of samplers) sampler.free()
     }
     for (const tensor of tensors) tensor.free()

@@ -91,7 +91,10 @@ export function namedArrive(_id: i32, _threads: number): void {
 export const clusterRank: i32 = 0
 /** CTAs of a cluster: static. */
 export const clusterSize: number = 1
-/** `barrier.cluster.arrive.release` and `.wait.acquire`: all threads of all CTAs of the cluster. */
+/**
+ * `barrier.cluster.arrive.release` and `.wait.acquire`: all threads of all CTAs of the cluster. At the end of a kernel whose
+ * CTAs only load from each other `.arrive.relaxed`, which does not wait until what was written can be seen.
+ */
 export function clusterBarrier(): void {
   deviceOnly('clusterBarrier')
 }

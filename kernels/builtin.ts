@@ -25,10 +25,9 @@ import { convertHalf, packHalf } from './pack-half.ts'
 import { quantizeRows, quantizeRowsFp8, quantizeRowsSumming } from './quantize-rows.ts'
 import { addRmsNormQuantize, rmsNorm, rmsNormQuantize, rmsNormRows } from './rms-norm.ts'
 import { ropeAppend } from './rope-append.ts'
-import { chooseTokens } from './sampling/choose.ts'
 import { openSlot } from './sampling/open-slot.ts'
 import { reportLogProbs } from './sampling/report.ts'
-import { surveyLogits } from './sampling/survey.ts'
+import { sampleTokens } from './sampling/sample.ts'
 import { siluMul, siluMulQuantize } from './silu-mul.ts'
 
 /** A kernel of ours and a configuration that shows all of it. */
@@ -105,8 +104,7 @@ export function builtinKernels(
     add(geluMul, { dtype, I, form })
     add(geluMulQuantize, { dtype, I, form })
   }
-  add(surveyLogits, { V, dtype: 'f16' })
-  add(chooseTokens, { V, dtype: 'f16', candidates: 2048 })
+  add(sampleTokens, { V, dtype: 'f16', candidates: 2048 })
   add(reportLogProbs, { V, dtype: 'f16', candidates: 2048, most: 20 })
   add(openSlot, { V })
   add(logProbs, { V, dtype: 'f32' })

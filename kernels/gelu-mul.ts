@@ -1,7 +1,9 @@
 import { exp2ProductReference, fmaF32, reciprocalExactReference } from '../dsl/exact-reference.ts'
+import { exp2OfStepsReference } from '../dsl/exp2-steps.ts'
 import {
   blockIdx,
   type Elem,
+  exp2Flushing,
   f32,
   fma,
   type In,
@@ -34,14 +36,17 @@ const CUBIC = 0.044715 * LINEAR
 const MOST_EXPONENT = 125
 
 /**
- * Φ(−x) for 0 ≤ x ≤ 12.7 is t · P(t) · exp(−x²/2) with t = 1 / (1 + TAIL_POLE · x), to 6·10⁻⁷ of itself: coefficients of P,
- * highest first, by Remez's exchange for several poles.
+ * Φ(−x) for 0 ≤ x ≤ 12.7 is t · P(t) · exp(−x²/2) with t = 1 / (1 + TAIL_POLE · x), to 5·10⁻⁶ of itself: coefficients of P,
+ * highest first, by least squares reweighted until the largest error is least, for several poles.
  */
 const TAIL = [
-  ...[-0.14354085515311923, 0.439259008590904, -0.19169016674583952, 0.3213417389141303, 0.15106902305985237],
-  ...[0.21520847818843086, 0.20835332070377796],
-].map((coefficient) => coefficient / 2)
-const TAIL_POLE = 0.37 * Math.SQRT1_2
+  ...[-0.07392989263163884, 0.1804527695311027, 0.01574170465208015, 0.13343156845042128],
+  ...[0.1204407724729722, 0.12386075604981892],
+]
+const TAIL_POLE = 0.31
+
+/** Added to a number from −1024 to 0 it rounds it to a multiple of 2⁻¹², whose power of 2 by the hardware is known. */
+const TO_STEPS = 3072
 
 /** Device: gelu(gate) · up, each operation rounded to f32. */
 const timesOf =
@@ -61,8 +66,15 @@ function geluErf(x: f32): f32 {
   const distance = Math.min(Math.abs(x), FARTHEST.erf)
   const t = reciprocalExact(fma(distance, f32(TAIL_POLE), f32(1)))
   const polynomial = TAIL.slice(1).reduce((sum: f32, term) => fma(sum, t, f32(term)), f32(TAIL[0]!))
-  const tail = t * polynomial * exp2Product(distance * distance, -LOG2E / 2)
+  const tail = t * polynomial * bell(distance * distance)
   return fma(-distance, tail, Math.max(x, 0))
+}
+
+/** exp(−square/2) down to 2⁻¹²⁰: of a multiple of 2⁻¹² by the hardware, and what is left to it by its tangent. */
+function bell(square: f32): f32 {
+  const steps = fma(square, f32(-LOG2E / 2), f32(TO_STEPS)) - TO_STEPS
+  const rest = fma(square, f32(-LOG2E / 2), -steps)
+  return exp2Flushing(steps) * fma(rest, f32(Math.LN2), f32(1))
 }
 
 /** gelu(gate) · up of the kernels on the host, bit for bit. */
@@ -83,9 +95,16 @@ function geluErfReference(x: number): number {
   const distance = Math.min(Math.abs(x), fround(FARTHEST.erf))
   const t = reciprocalExactReference(fmaF32(distance, fround(TAIL_POLE), 1))
   const polynomial = TAIL.slice(1).reduce((sum, term) => fmaF32(sum, t, fround(term)), fround(TAIL[0]!))
-  const power = exp2ProductReference(fround(distance * distance), -LOG2E / 2)
-  const tail = fround(fround(t * polynomial) * power)
+  const tail = fround(fround(t * polynomial) * bellReference(fround(distance * distance)))
   return fmaF32(-distance, tail, Math.max(x, 0))
+}
+
+function bellReference(square: number): number {
+  const { fround } = Math
+  const factor = fround(-LOG2E / 2)
+  const steps = fmaF32(square, factor, TO_STEPS) - TO_STEPS
+  const rest = fmaF32(square, factor, -steps)
+  return fround(exp2OfStepsReference(steps) * fmaF32(rest, fround(Math.LN2), 1))
 }
 
 const columns = (c: GeluMulConfig) => c.I

@@ -189,12 +189,12 @@ export interface Fp8Rows {
 /**
  * Device: quantizes the calling thread's share of a row to e4m3, one scale per row:
  *
- *   scale = max|x| / 448 (1 for a row of zeros)      q = e4m3(x / scale), to nearest even
+ *   scale = max|x| / 448 (1 for a row of zeros)      q = e4m3(x · (448 / max|x|)), to nearest even
  */
 function storeFp8(out: Fp8Rows, row: i32, share: RowShare, values: readonly f32[]): void {
-  const largest = blockMax(values.map((value) => Math.abs(value)).reduce((m, value) => Math.max(m, value)))
-  const scale = largest > 0 ? largest / E4M3_LARGEST : f32(1)
-  const scaled = values.map((value) => value / scale)
+  const largest = largestMagnitude(values)
+  const inverse = largest >= LEAST ? E4M3_LARGEST / largest : f32(1)
+  const scaled = values.map((value) => value * inverse)
   for (const turn of unroll(turnsOf(share))) {
     const words = each(share.vec / 4, (i) => {
       const [b0, b1, b2, b3] = scaled.slice(turn * share.vec + 4 * i, turn * share.vec + 4 * i + 4)
@@ -202,7 +202,7 @@ function storeFp8(out: Fp8Rows, row: i32, share: RowShare, values: readonly f32[
     })
     if (hasColumns(share, turn)) storeWords(out.q, [row, columnOf(share, turn)], words)
   }
-  if (threadIdx.x === 0) out.scale.put(scale, row)
+  if (threadIdx.x === 0) out.scale.put(largest >= LEAST ? largest / E4M3_LARGEST : f32(1), row)
 }
 
 /** Quantizes each row of a matrix to e4m3; from sm_89 on. */
@@ -252,8 +252,9 @@ export function quantizeRowsFp8Reference(x: Float64Array, H: number): { q: Uint8
   for (let row = 0; row < scale.length; row++) {
     let largest = 0
     for (let i = 0; i < H; i++) largest = Math.max(largest, Math.abs(x[row * H + i]!))
-    scale[row] = largest > 0 ? Math.fround(largest) / E4M3_LARGEST : 1
-    for (let i = 0; i < H; i++) q[row * H + i] = e4m3Bits(Math.fround(x[row * H + i]! / scale[row]!))
+    const inverse = largest >= LEAST ? Math.fround(E4M3_LARGEST / largest) : 1
+    scale[row] = largest >= LEAST ? largest / E4M3_LARGEST : 1
+    for (let i = 0; i < H; i++) q[row * H + i] = e4m3Bits(Math.fround(x[row * H + i]! * inverse))
   }
   return { q, scale }
 }

@@ -1,5 +1,4 @@
 import type { DType } from '../dsl/dtype.ts'
-import { chooseTokens } from '../kernels/sampling/choose.ts'
 import { bitWordsOf, groupsOf, type LogitType } from '../kernels/sampling/groups.ts'
 import {
   BIASED,
@@ -10,8 +9,8 @@ import {
 } from '../kernels/sampling/history.ts'
 import { openSlot } from '../kernels/sampling/open-slot.ts'
 import { reportLogProbs } from '../kernels/sampling/report.ts'
+import { sampleTokens } from '../kernels/sampling/sample.ts'
 import { encodeSettings, hasPenalties, SETTINGS_WORDS } from '../kernels/sampling/settings.ts'
-import { surveyLogits } from '../kernels/sampling/survey.ts'
 import type { Device, Stream } from '../runtime/device.ts'
 import { type Launch, prepare } from '../runtime/kernel.ts'
 import { Tensor } from '../runtime/tensor.ts'
@@ -55,6 +54,21 @@ export interface SamplerOptions {
   readonly biases?: number
 }
 
+/** What a slot's record says. */
+interface SlotState {
+  readonly sampling: Sampling
+  readonly biases: number
+  readonly masked: boolean
+}
+
+/** How long a row takes beside others: wide nuclei need their candidates searched, or all of the row once more. */
+function costOf(slot: SlotState | undefined): number {
+  if (!slot) return 0
+  const { temperature, topK, topP, minP } = slot.sampling
+  const isChanged = slot.biases > 0 || slot.masked || hasPenalties(slot.sampling)
+  return (isChanged ? 1 : 0) + (temperature === 0 ? 0 : topK > 0 ? 2 : topP < 1 ? 4 : minP > 0 ? 1 : 2)
+}
+
 /** What the device knows of the slots, and what the kernels hand on to each other. */
 type State = Readonly<Record<keyof ReturnType<typeof stateShapes>, Tensor>>
 
@@ -80,6 +94,8 @@ function stateShapes(rows: number, V: number, slots: number, biases: number) {
     largest: f32(rows, groups),
     sums: f32(rows, groups),
     plainSums: f32(rows, groups),
+    arrivals: i32(rows),
+    order: i32(rows),
     chosen: f32(rows),
     topIds: i32(rows, MOST_TOP_LOG_PROBS),
     top: f32(rows, MOST_TOP_LOG_PROBS),
@@ -97,21 +113,19 @@ function stateShapes(rows: number, V: number, slots: number, biases: number) {
  */
 export class Sampler {
   readonly #state: State
-  readonly #survey: Launch
-  readonly #choose: Launch
+  readonly #sample: Launch
   readonly #report: Launch
   readonly #open: Launch
   readonly #vocabulary: number
   /** Of the slots that are open: what their records say. */
-  readonly #records: ({ sampling: Sampling; biases: number; masked: boolean } | undefined)[]
+  readonly #records: (SlotState | undefined)[]
   #assigned = new Int32Array(0)
+  /** Whether rows are in the order of what their slots ask for now. */
+  #isOrdered = false
 
-  private constructor(
-    state: State,
-    launches: readonly [survey: Launch, choose: Launch, report: Launch, open: Launch],
-  ) {
+  private constructor(state: State, launches: readonly [sample: Launch, report: Launch, open: Launch]) {
     this.#state = state
-    ;[this.#survey, this.#choose, this.#report, this.#open] = launches
+    ;[this.#sample, this.#report, this.#open] = launches
     this.#vocabulary = state.marked.length
     this.#records = Array(state.steps.length).fill(undefined)
   }
@@ -131,23 +145,18 @@ export class Sampler {
     ) as unknown as State
     // Slots that were never opened, and log-probabilities that nobody asked for, read as zeros.
     for (const tensor of Object.values(state)) tensor.fill(0)
+    state.order.write(Int32Array.from({ length: rows }, (_, i) => i))
     const pick = <K extends keyof State>(...names: K[]) =>
       Object.fromEntries(names.map((name) => [name, state[name]])) as Pick<State, K>
     const shared = pick('slots', 'settings', 'largest')
-    const surveyed = pick('steps', 'touched', 'history', 'allowed', 'biasIds', 'biases', 'biasSteps')
     const dtype = logits.dtype as LogitType
     const config = { V, dtype, candidates: CANDIDATES }
     const launches = await Promise.all([
-      prepare(
-        device,
-        surveyLogits,
-        { V, dtype },
-        { logits, ...shared, ...surveyed, ...pick('sums', 'plainSums') },
-      ),
-      prepare(device, chooseTokens, config, {
+      prepare(device, sampleTokens, config, {
         logits,
         ...shared,
-        ...pick('sums', 'steps', 'touched', 'history', 'lastIds', 'ids'),
+        ...pick('steps', 'touched', 'history', 'allowed', 'biasIds', 'biases', 'biasSteps'),
+        ...pick('sums', 'plainSums', 'arrivals', 'order', 'lastIds', 'ids'),
       }),
       prepare(
         device,
@@ -256,9 +265,13 @@ export class Sampler {
   assign(slots: ArrayLike<number>, stream?: Stream): void {
     const same =
       slots.length === this.#assigned.length && this.#assigned.every((slot, i) => slot === slots[i])
-    if (same) return
+    if (same && this.#isOrdered) return
     this.#assigned = Int32Array.from(slots)
+    this.#isOrdered = true
     this.#state.slots.slice(0, slots.length).write(this.#assigned, stream)
+    const costs = Array.from(this.#assigned, (slot) => costOf(this.#records[slot]))
+    const order = Int32Array.from(costs.keys()).sort((one, other) => costs[other]! - costs[one]!)
+    this.#state.order.slice(0, slots.length).write(order, stream)
   }
 
   /** Whether some row that is assigned belongs to a slot that wants log-probabilities. */
@@ -270,8 +283,7 @@ export class Sampler {
   launches(rows: number, reports = this.reports): SamplingLaunch[] {
     const size = { B: rows }
     return [
-      { name: 'survey', launch: this.#survey, size },
-      { name: 'choose', launch: this.#choose, size },
+      { name: 'sample', launch: this.#sample, size },
       ...(reports ? [{ name: 'report', launch: this.#report, size }] : []),
     ]
   }
@@ -296,6 +308,7 @@ export class Sampler {
   }
 
   #writeRecord(slot: number, stream?: Stream): void {
+    this.#isOrdered = false
     const { sampling, biases, masked } = this.#records[slot]!
     const topLogProbs = sampling.topLogProbs ?? -1
     this.#state.settings.at(slot).write(encodeSettings(sampling, { biases, masked, topLogProbs }), stream)

@@ -12,8 +12,16 @@ export interface Context {
   readonly context: number
 }
 
-/** Appending to the cache, for one cache format. */
-export function cacheCase(shape: BuiltinShape, kv: KvFormatName, step: Context): KernelCase {
+/**
+ * Appending to the cache, for one cache format; `transformed` as checkpoints ask for it whose keys are centred and go through
+ * a Hadamard transform, and whose codes cover a part of the range.
+ */
+export function cacheCase(
+  shape: BuiltinShape,
+  kv: KvFormatName,
+  step: Context,
+  transformed = false,
+): KernelCase {
   const { dtype, heads: Hq, kvHeads: Hkv, headDim: D } = shape
   const { kind, tokens: T, context } = step
   const constants = kvConfig(kv, dtype, D)
@@ -48,14 +56,18 @@ export function cacheCase(shape: BuiltinShape, kv: KvFormatName, step: Context):
   }
   return kernelCase({
     kernel: ropeAppend,
-    config: { dtype, D, R: D, Hq, Hkv, HqD: Hq * D, QKV, ...constants },
-    parameters: { step: kind, tokens: T, context, kv },
+    config: {
+      ...{ dtype, D, R: D, Hq, Hkv, HqD: Hq * D, QKV, ...constants },
+      ...(transformed && { hadamard: true, keyMean: true, kvClip: 0.95 }),
+    },
+    parameters: { step: kind, tokens: T, context, kv, ...(transformed && { keys: 'centred, transformed' }) },
     args: {
       qkv: { dtype, shape: [T, QKV], data: 'halves', rotates: true },
       positions: { dtype: 'i32', shape: [T], data: () => positions },
       slots: { dtype: 'i32', shape: [T], data: slotsOf, rotates: true },
       cosSin: { dtype: 'f32', shape: [context, D], data: 'normals', touched: T * D * 4 },
       q: { dtype, shape: [T, Hq * D], data: 'halves' },
+      ...(transformed && { keyMean: { dtype: 'f32', shape: [Hkv, D], data: 'normals' } as const }),
       ...cache,
     },
     rotated: T * (2 * QKV + rowBytes),

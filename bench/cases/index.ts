@@ -39,6 +39,7 @@ export function kernelCases(shape: BuiltinShape, device: TunedDevice, quick: boo
     ...(quick ? [] : [scaledGemmCase(products[0]!, 16, device)]),
     ...few.map((M) => gemmCase(headProduct(shape), M, { format: 'w16' }, device)),
     ...kvs.flatMap((kv) => [...steps, ...(quick ? [] : large)].map((step) => cacheCase(shape, kv, step))),
+    ...(quick ? [] : [...steps, ...large].map((step) => cacheCase(shape, 'kv4', step, true))),
     ...[...tokens, ...(quick ? [] : [4096, 16384])].flatMap((T) => rowCases(shape, T, device.target)),
     ...few.flatMap((T) => logitCases(shape, T)),
     ...groupedCases(device),

@@ -1,12 +1,11 @@
 import { f16Bits, f16FromF32, f16Value } from '../../dsl/half.ts'
 import type { BuiltinShape } from '../../kernels/builtin.ts'
-import { chooseTokens } from '../../kernels/sampling/choose.ts'
 import { bitWordsOf, groupsOf, pieceStart } from '../../kernels/sampling/groups.ts'
 import { historyWordsOf } from '../../kernels/sampling/history.ts'
 import { openSlot } from '../../kernels/sampling/open-slot.ts'
 import { reportLogProbs } from '../../kernels/sampling/report.ts'
+import { sampleTokens } from '../../kernels/sampling/sample.ts'
 import { encodeSettings, neutral, SETTINGS_WORDS } from '../../kernels/sampling/settings.ts'
-import { surveyLogits } from '../../kernels/sampling/survey.ts'
 import { rng } from '../../test/support/rng.ts'
 import { type KernelCase, kernelCase, type TensorPlan } from './kernel-case.ts'
 
@@ -44,8 +43,8 @@ export function samplingCases({ vocabulary: V }: BuiltinShape, B: number): Kerne
   const parameters = { tokens: B }
   return [
     kernelCase({
-      kernel: surveyLogits,
-      config: { V, dtype: DTYPE },
+      kernel: sampleTokens,
+      config: { V, dtype: DTYPE, candidates: 2048 },
       parameters,
       args: {
         ...common,
@@ -58,19 +57,8 @@ export function samplingCases({ vocabulary: V }: BuiltinShape, B: number): Kerne
         largest: rows(surveyed.largest),
         sums: rows(surveyed.sums),
         plainSums: rows(surveyed.plainSums),
-      },
-    }),
-    kernelCase({
-      kernel: chooseTokens,
-      config: { V, dtype: DTYPE, candidates: 2048 },
-      parameters,
-      args: {
-        ...common,
-        ...history,
-        logits: { ...common.logits, touched: 0 },
-        steps: zeros('i32', B),
-        largest: rows(surveyed.largest),
-        sums: rows(surveyed.sums),
+        arrivals: zeros('i32', B),
+        order: { dtype: 'i32', shape: [B], data: () => Int32Array.from({ length: B }, (_, i) => i) },
         ids: zeros('i32', B),
         lastIds: zeros('i32', B),
       },

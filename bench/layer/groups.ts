@@ -7,7 +7,7 @@ export const kernelGroups = [
   { name: 'norm, quantize, silu·mul', kernels: ['norm', 'quantize', 'silu_mul'] },
   { name: 'rope + append', kernels: ['append'] },
   { name: 'lm_head', kernels: ['lm_head', 'final_norm', 'quantize_head'] },
-  { name: 'sampling, embedding', kernels: ['survey', 'choose', 'report', 'embed', 'advance'] },
+  { name: 'sampling, embedding', kernels: ['sample', 'report', 'embed', 'advance'] },
 ] as const
 
 /** The place of a kernel's group; those of no group count as the last. */

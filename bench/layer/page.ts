@@ -132,7 +132,9 @@ function stepTable(step: StepRows): string {
     return `<tr>${cells.map((cell) => `<td>${cell}</td>`).join('')}</tr>`
   }
   const rows = [...step.kernels, step.layers, step.step].filter((row) => row !== undefined)
-  return `<details><summary>${escapeHtml(titleOf(step))}</summary><div class="scroll"><table class="all">
+  const run = step.step?.run
+  const earlier = run ? ` (run of ${run.date.slice(0, 10)}${run.commit ? `, commit ${run.commit}` : ''})` : ''
+  return `<details><summary>${escapeHtml(titleOf(step) + earlier)}</summary><div class="scroll"><table class="all">
 <thead><tr>${columns.map((name) => `<th>${name}</th>`).join('')}</tr></thead>
 <tbody>${rows.map(line).join('\n')}</tbody></table></div></details>`
 }

@@ -25,6 +25,8 @@ export const layerRow = z.object({
   bytes: z.number(),
   ops: z.number(),
   floorUs: z.number().nullable(),
+  /** The run that it comes from, where that is not the file's last one. */
+  run: z.object({ date: z.string(), commit: z.string().nullable().optional() }).optional(),
 })
 
 export type LayerRow = z.infer<typeof layerRow>
@@ -71,6 +73,10 @@ export function mergeRows(older: readonly LayerRow[], newer: readonly LayerRow[]
   const replaced = new Set(newer.map(keyOf))
   return [...older.filter((row) => !replaced.has(keyOf(row))), ...newer]
 }
+
+/** Rows as they are kept: those of the run that `date` is of do not say so. */
+export const markEarlier = (rows: readonly LayerRow[], date: string): LayerRow[] =>
+  rows.map(({ run, ...row }) => (run && run.date !== date ? { ...row, run } : row))
 
 /** Microseconds of all launches of a kernel in a step. */
 export const totalUs = ({ us, launches }: LayerRow): number => us * launches

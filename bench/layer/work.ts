@@ -64,7 +64,7 @@ export function stepWork(shape: StepShape): Readonly<Record<string, Work>> {
     final_norm: moving(T * 2 * H * half + H * half),
     lm_head: product(headProjection(config), shape.head, shape.logitBytes),
     quantize_head: moving(T * (H * half + H + 8)),
-    survey: moving(T * V * shape.logitBytes),
+    sample: moving(T * V * shape.logitBytes),
   }
 }
 

@@ -9,6 +9,7 @@ import { joinConditions } from './passes/join-conditions.ts'
 import { mergeMoves } from './passes/merge-moves.ts'
 import { propagateCopies } from './passes/propagate-copies.ts'
 import { regroupSums } from './passes/regroup-sums.ts'
+import { relaxLastBarrier } from './passes/relax-last-barrier.ts'
 import { verify } from './verify.ts'
 
 export interface Pass {
@@ -41,6 +42,7 @@ export const passes: readonly Pass[] = [
   { name: 'fuseProducts', run: fuseProducts },
   { name: 'mergeMoves', run: mergeMoves },
   { name: 'joinConditions', run: joinConditions },
+  { name: 'relaxLastBarrier', run: relaxLastBarrier },
 ]
 
 /** Runs every pass, and verifies what each leaves. */

@@ -120,7 +120,8 @@ export const asyncOps: Readonly<Record<string, OpSpec>> = {
   // ---- clusters, and launches that overlap
   /** The address that one of this CTA's shared memory has in the CTA of a rank. */
   peerAddress: { results: 'u32', args: 'u32 S', where: { S: ints }, effect: 'none' },
-  clusterBarrier: alone('cluster'),
+  /** Relaxed: all CTAs meet, and nothing becomes visible. */
+  clusterBarrier: { ...alone('cluster'), attributes: { 'relaxed?': 'boolean' } },
   launchDependents: alone(),
   waitForPrevious: alone(),
 }

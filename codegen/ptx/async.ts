@@ -137,8 +137,8 @@ export const asyncWriters: Readonly<Record<string, Write>> = {
     w.line(`createpolicy.fractional.L2::evict_${attributes.evict}.b64`, w.name(results[0]!), '1.0'),
   peerAddress: (w, { results, args }) =>
     w.line('mapa.shared::cluster.u32', w.name(results[0]!), w.inRegister(args[0]!), w.operand(args[1]!)),
-  clusterBarrier: (w) => {
-    w.line('barrier.cluster.arrive.release.aligned')
+  clusterBarrier: (w, { attributes }) => {
+    w.line(`barrier.cluster.arrive.${attributes.relaxed ? 'relaxed' : 'release'}.aligned`)
     w.line('barrier.cluster.wait.acquire.aligned')
   },
   launchDependents: fixed('griddepcontrol.launch_dependents'),

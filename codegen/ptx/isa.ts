@@ -141,6 +141,7 @@ const table: readonly (readonly [
   ['mbarrier.arrive.expect_tx.shared::cta.b64', '_, [a], bytes', 80, 90],
   ['mbarrier.try_wait.parity.shared::cta.b64', 'p, [a], parity', 78, 90],
   ['barrier.cluster.arrive.release.aligned', '', 78, 90],
+  ['barrier.cluster.arrive.relaxed.aligned', '', 80, 90],
   ['barrier.cluster.wait.acquire.aligned', '', 78, 90],
   ['griddepcontrol.{launch_dependents,wait}', '', 78, 90],
   ['atom.{global,shared}.{add,max,min}.{s32,u32}', 'd, [a], b'],

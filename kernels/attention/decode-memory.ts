@@ -25,10 +25,15 @@ export interface DecodeMemory {
   readonly minima: Shared<f32>
   /** Sums of a split: of probabilities, and of them times minima, [row, one of them]. */
   readonly rowSums: Shared<f32>
-  /** A turn whose sequence the CTA adds up, counted from 1, or 0; and the words of that one's item, or of the last claimed. */
+  /** What the CTA adds up: `TURN`, counted from 1, or 0, and `ROW`; and the words of that turn's item, or of the last claimed. */
   readonly merged: Shared<i32>
   readonly claimed: Shared<i32>
 }
+
+export const TURN = 0
+/** A row, or `ALL_ROWS`. */
+export const ROW = 1
+export const ALL_ROWS = -1
 
 export function makeDecodeMemory(c: DecodeConfig, d: DecodeShape): DecodeMemory {
   return {
@@ -43,7 +48,7 @@ export function makeDecodeMemory(c: DecodeConfig, d: DecodeShape): DecodeMemory 
     strands: shared<f32>('f32', [d.rowRoom, UNIT]),
     minima: shared<f32>('f32', [UNIT]),
     rowSums: shared<f32>('f32', [d.rowRoom, 2]),
-    merged: shared<i32>('i32', [1]),
+    merged: shared<i32>('i32', [2]),
     claimed: shared<i32>('i32', [1, ITEM_WORDS]),
   }
 }

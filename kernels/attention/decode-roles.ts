@@ -142,7 +142,7 @@ export function assist(o: Outputs, items: i32): void {
       const apart = isApart(extent)
       for (const i of range(units)) {
         const unit = extent.unit + i
-        if (i === units - 1) claimParts(o, claims, items, step)
+        if (i === 0 || i === units - 1) claimParts(o, claims, items, step, i === 0, i === units - 1)
         assistUnit(o, stream, at, sums, { extent, pass, unit, isApart: apart })
         if (endsPart(unit, i === units - 1, apart)) {
           if (isFirst(extent)) addSplitStrands(total, sums)

@@ -127,7 +127,7 @@ const fixedBytes = (D: number, rows: number, bits: number): number => {
     room * (4 * UNIT + 2 * 4 * WARPS + 8 + 4) +
     4 * (operandWords(bits, rows) + UNIT) +
     16 * MOST_SLOTS +
-    176
+    180
   )
 }
 
@@ -186,7 +186,7 @@ export function decodeConfig(o: {
     rows,
     PartialRows: Hkv * passes * rows,
     PartialColumns: D + 4,
-    Counters: Hkv * passes,
+    Counters: 2 * Hkv * passes,
     ctas: o.multiprocessors * ctas,
     ctasPerMultiprocessor: ctas,
     slots,

@@ -91,12 +91,12 @@ export const partValue = (word: u32): f32 => f32.bits(word)
 export const isMissing = (words: readonly u32[]): boolean =>
   words.map((word) => word === MISSING).reduce((x, y) => x || y)
 
-/** Leaves four words of a part as they were before it. */
-export const clearPart = ({ a }: Outputs, at: readonly i32[]): void =>
+/** Leaves words of a part as they were before it. */
+export const clearPart = ({ a }: Outputs, at: readonly i32[], words: number): void =>
   store(
     a.partials,
     at,
-    each(4, () => u32(MISSING)),
+    each(words, () => u32(MISSING)),
     { cache: 'relaxed' },
   )
 

@@ -4,6 +4,7 @@ import {
   blockMaxI32,
   f32,
   i32,
+  laneIdx,
   load,
   range,
   regs,
@@ -166,13 +167,16 @@ function raceFew(r: Row, pool: Candidates, scratch: CutScratch, count: i32): i32
   barrier()
   let above: i32 = 0
   const mass = regs(2, i32(0))
-  for (const first of range(0, count, 4)) {
-    const others = load(pool.values, [first], 4)
-    const tallies = load(weights, [first], 4).map((other) => tallyOf(other))
-    for (const i of unroll(4)) {
-      const isAbove = others[i]! > value
-      above += i32(isAbove)
-      addTally(mass, tallies[i]!, isAbove)
+  // Most warps have no candidate.
+  if (threadIdx.x - laneIdx < count) {
+    for (const first of range(0, count, 4)) {
+      const others = load(pool.values, [first], 4)
+      const tallies = load(weights, [first], 4).map((other) => tallyOf(other))
+      for (const i of unroll(4)) {
+        const isAbove = others[i]! > value
+        above += i32(isAbove)
+        addTally(mass, tallies[i]!, isAbove)
+      }
     }
   }
   let kept = threadIdx.x < count
@@ -184,7 +188,8 @@ function raceFew(r: Row, pool: Candidates, scratch: CutScratch, count: i32): i32
     whole = massOf(sumTallies(scratch, i32(0), sums))
   }
   if (r.topP < 1) kept = kept && massOf(mass) < wantedMass(r, whole)
-  const speed = kept && weight >= r.minP ? speedOf(r, id, weight) : f32(0)
+  let speed = f32(0)
+  if (kept && weight >= r.minP) speed = speedOf(r, id, weight)
   return winnerOf(speed, speed > 0 ? id : i32(r.V), r.V)
 }
 

@@ -1,13 +1,10 @@
 import {
-  blockIdx,
-  ceilDiv,
-  type Elem,
+  type DType,
   each,
   f32,
   type In,
   type InOut,
   i32,
-  kernel,
   LOG2E,
   laneIdx,
   leadingZeros,
@@ -16,37 +13,20 @@ import {
   to,
   u32,
   unroll,
-  warpIdx,
 } from '../../dsl/index.ts'
-import { overlapLaunches } from '../half-rows.ts'
-import {
-  groupValues,
-  groupWords,
-  idOfGroupBit,
-  type LogitType,
-  loadGroupBits,
-  loadGroupWords,
-  maskGroup,
-  tilesOf,
-} from './groups.ts'
+import { groupValues, groupWords, idOfGroupBit, loadGroupBits, loadGroupWords, maskGroup } from './groups.ts'
 import { BIASED, IN_PROMPT, OCCURRENCE } from './history.ts'
 import { decodeSettings, needsSums, type SettingsTable } from './settings.ts'
 import { toLog2, weightBeside } from './weigh.ts'
-
-export interface SurveyConfig {
-  /** Vocabulary. */
-  readonly V: number
-  readonly dtype: LogitType
-}
 
 /** What says how a slot's logits are changed. */
 export interface Adjustments {
   readonly settings: SettingsTable
   /** Tokens drawn for each slot. */
-  readonly steps: In<i32, 'Slots'>
+  readonly steps: InOut<i32, 'Slots'>
   /** See `history.ts`. */
-  readonly touched: In<u32, 'Slots Words'>
-  readonly history: In<u32, 'Slots Halves'>
+  readonly touched: InOut<u32, 'Slots Words'>
+  readonly history: InOut<u32, 'Slots Halves'>
   /** A bit for each token that may be drawn. */
   readonly allowed: In<u32, 'Slots Words'>
   /** What is added to the logit of a token in the slot's first steps, ids rising. */
@@ -55,72 +35,58 @@ export interface Adjustments {
   readonly biasSteps: In<i32, 'Slots Biases'>
 }
 
-const mostWarps = 4
-const warpsOf = (V: number): number => Math.min(mostWarps, tilesOf(V))
+/** Where the survey tells of rows and their groups. */
+export interface Survey {
+  readonly logits: InOut<number, 'B V'>
+  readonly largest: InOut<f32, 'B Groups'>
+  readonly sums: InOut<f32, 'B Groups'>
+  readonly plainSums: Out<f32, 'B Groups'>
+}
 
 /**
- * The one pass over rows of logits that sampling needs. Changes logits in place as penalties, biases and the bitmask of
- * the row's slot say, and tells of every group (`groups.ts`) its largest logit and, beside that, the sum of weights at the
- * slot's temperature and, where log-probabilities are reported, at temperature 1.
- *
- * A row whose slot is negative is left out.
+ * Device: the one pass over a row of logits that sampling needs, a tile of it for the calling warp. Changes logits in place as
+ * penalties, biases and the bitmask of the row's slot say, and tells of every group (`groups.ts`) its largest logit and,
+ * beside that, the sum of weights at the slot's temperature and, where log-probabilities are reported, at temperature 1.
  */
-export const surveyLogits = kernel(
-  import.meta.url,
-  {
-    grid: (d, c: SurveyConfig) => [ceilDiv(tilesOf(c.V), warpsOf(c.V)), d.B!],
-    block: (c: SurveyConfig) => [32 * warpsOf(c.V)],
-    blocksPerMultiprocessor: (c: SurveyConfig) => (c.dtype === 'f16' ? 8 : 6),
-  },
-  function surveyLogits(
-    a: Adjustments & {
-      logits: InOut<Elem<'dtype'>, 'B V'>
-      slots: In<i32, 'B'>
-      largest: Out<f32, 'B Groups'>
-      sums: Out<f32, 'B Groups'>
-      plainSums: Out<f32, 'B Groups'>
-    },
-    c: SurveyConfig,
-  ) {
-    overlapLaunches()
-    const row = blockIdx.y
-    const tile = blockIdx.x * warpsOf(c.V) + warpIdx
-    if (tile >= tilesOf(c.V)) return
-    const slot = a.slots.at(row)
-    if (slot < 0) return
-    const logits = a.logits.row(row)
-    const settings = decodeSettings(a.settings, slot)
-    if (settings.isPenalized || settings.biases > 0) {
-      eachBit(c.dtype, tile, loadGroupBits(a.touched, slot, c.dtype, tile), (id) => {
-        logits.put(to(c.dtype, adjusted(a, slot, id, f32(logits.at(id)))), id)
-      })
-      // Loads past the row's end read its last piece instead, which another lane may have changed.
-      syncWarp()
-    }
-    const words = groupWords(c.dtype)
-    loadGroupWords(words, logits, c.V, tile)
-    if (settings.isMasked) {
-      syncWarp()
-      maskGroup(words, loadGroupBits(a.allowed, slot, c.dtype, tile), logits, c.V, tile)
-    }
+export function surveyTile(
+  a: Adjustments & Survey,
+  V: number,
+  settings: ReturnType<typeof decodeSettings>,
+  row: i32,
+  slot: i32,
+  tile: i32,
+): void {
+  const logits = a.logits.row(row)
+  const { dtype } = a.logits
+  if (settings.isPenalized || settings.biases > 0) {
+    eachBit(dtype, tile, loadGroupBits(a.touched, slot, dtype, tile), (id) => {
+      logits.put(to(dtype, adjusted(a, slot, id, f32(logits.at(id)))), id)
+    })
+    // Loads past the row's end read its last piece instead, which another lane may have changed.
+    syncWarp()
+  }
+  const words = groupWords(dtype)
+  loadGroupWords(words, logits, V, tile)
+  if (settings.isMasked) {
+    syncWarp()
+    maskGroup(words, loadGroupBits(a.allowed, slot, dtype, tile), logits, V, tile)
+  }
 
-    const values = groupValues(words, c.dtype, c.V, tile)
-    const largest = largestOf(values, c.dtype)
-    const at = 32 * tile + laneIdx
-    a.largest.put(largest, row, at)
-    if (needsSums(settings, c.V))
-      a.sums.put(sumOfWeights(values, largest, toLog2(settings.temperature)), row, at)
-    if (settings.reported > 0) a.plainSums.put(sumOfWeights(values, largest, f32(LOG2E)), row, at)
-  },
-)
+  const values = groupValues(words, dtype, V, tile)
+  const largest = largestOf(values, dtype)
+  const at = 32 * tile + laneIdx
+  a.largest.put(largest, row, at)
+  if (needsSums(settings, V)) a.sums.put(sumOfWeights(values, largest, toLog2(settings.temperature)), row, at)
+  if (settings.reported > 0) a.plainSums.put(sumOfWeights(values, largest, f32(LOG2E)), row, at)
+}
 
 /** Device: the largest of a group's logits, −∞ where none is a number. */
-function largestOf(values: readonly number[], dtype: LogitType): f32 {
+function largestOf(values: readonly number[], dtype: DType): f32 {
   return f32(values.reduce((a, b) => Math.max(a, b), to(dtype, f32(Number.NEGATIVE_INFINITY))))
 }
 
 /** Device: calls `use` for the ids of a group whose bits are set. */
-function eachBit(dtype: LogitType, tile: i32, halves: readonly u32[], use: (id: i32) => void): void {
+function eachBit(dtype: DType, tile: i32, halves: readonly u32[], use: (id: i32) => void): void {
   // Both words in one loop: a turn waits for memory, and most lanes have one bit or none in all.
   let [first, second] = [u32(halves[0]!), u32(halves[1]!)]
   while ((first | second) !== 0) {

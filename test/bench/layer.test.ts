@@ -5,7 +5,7 @@ import { groupTimes, stepBars } from '../../bench/layer/bars.ts'
 import { layerPage } from '../../bench/layer/page.ts'
 import { measurePlans, stepPlan } from '../../bench/layer/plans.ts'
 import { stepText, summaryText } from '../../bench/layer/report.ts'
-import { type LayerRow, mergeRows, stepsOf } from '../../bench/layer/rows.ts'
+import { type LayerRow, markEarlier, mergeRows, stepsOf } from '../../bench/layer/rows.ts'
 import { cacheRoom, contextsOf, decodeInput, loadStack } from '../../bench/layer/stack.ts'
 import { stepWork } from '../../bench/layer/work.ts'
 import { namedConfig } from '../../models/shapes.ts'
@@ -68,6 +68,13 @@ test('newer rows take the place of all rows of their step', () => {
   assert.equal(merged.slice(0, 5), rows.slice(0, 5))
 })
 
+test('rows that a run did not measure say which run they are from', () => {
+  const [monday, tuesday] = ['monday', 'tuesday'].map((date) => ({ date, commit: date }))
+  const ofRun = (run: typeof monday) => rows.map((row) => ({ ...row, run: run! }))
+  assert.equal(markEarlier(ofRun(tuesday), 'tuesday'), rows)
+  assert.equal(markEarlier([...ofRun(monday), ...rows], 'tuesday'), [...ofRun(monday), ...rows])
+})
+
 test('the bars show the sums of groups of kernels in units of the floor, and the page needs nothing else', () => {
   const [one] = stepsOf(rows)
   assert.is(groupTimes(one!)[0], 60)
@@ -120,7 +127,7 @@ test('the work of a step of Llama 3 8B is that of its shape', () => {
   assert.is(work.gate_up!.bytes, (28672 * 4096) / 2 + 28672 * 3 + 512 * (4096 + 8) + 512 * 28672 * 2)
   assert.is(work.silu_mul!.bytes, 512 * (4 * 14336 + 14336 + 8))
   assert.is(work.lm_head!.bytes, 128256 * (4096 + 2) + 512 * (4096 + 8 + 128256 * 2))
-  assert.is(work.survey!.bytes, 512 * 128256 * 2)
+  assert.is(work.sample!.bytes, 512 * 128256 * 2)
   const half = stepWork({
     config,
     weights: 'w16',

@@ -39,6 +39,15 @@ await testOnGpu('decode attention on CUDA', anyGpu, (_, device, test) => {
       ...{ kv: 'kv4', dtype: 'f16', D: 128, Hq: 4, Hkv: 1, planCtas: 5, ahead: true, seed: 100 },
       sequences: singles(1300, 1900, 1030, 2048, 300, 1024, 1920),
     },
+    // Of many parts, whose rows CTAs add up beside each other.
+    {
+      ...{ kv: 'kv4', dtype: 'f16', D: 128, Hq: 8, Hkv: 2, planCtas: 66, ahead: true, seed: 101 },
+      sequences: singles(4300, 2100),
+    },
+    {
+      ...{ kv: 'kv4', dtype: 'f16', D: 64, Hq: 4, Hkv: 1, planCtas: 30, seed: 102 },
+      sequences: singles(9100, 20000, 700),
+    },
   ]
   for (const kv of formats) {
     for (const D of [64, 96, 128, 256]) {

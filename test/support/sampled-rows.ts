@@ -1,16 +1,15 @@
-import { chooseTokens } from '../../kernels/sampling/choose.ts'
 import { bitWordsOf, groupsOf, type LogitType } from '../../kernels/sampling/groups.ts'
 import { BIASED, historyWordsOf, IN_PROMPT, OCCURRENCE } from '../../kernels/sampling/history.ts'
 import { openSlot } from '../../kernels/sampling/open-slot.ts'
 import type { RowContext } from '../../kernels/sampling/reference.ts'
 import { reportLogProbs } from '../../kernels/sampling/report.ts'
+import { sampleTokens } from '../../kernels/sampling/sample.ts'
 import {
   encodeSettings,
   hasPenalties,
   type SamplingSettings,
   SETTINGS_WORDS,
 } from '../../kernels/sampling/settings.ts'
-import { surveyLogits } from '../../kernels/sampling/survey.ts'
 import type { Device } from '../../runtime/device.ts'
 import { prepare } from '../../runtime/kernel.ts'
 import { Tensor } from '../../runtime/tensor.ts'
@@ -34,6 +33,8 @@ export interface Sampled {
   readonly steps: Int32Array
   readonly touched: Uint32Array
   readonly history: Uint32Array
+  /** Of the CTAs of each row, as the step leaves them. */
+  readonly arrivals: Int32Array
   readonly chosen: Float32Array
   readonly topIds: Int32Array
   readonly top: Float32Array
@@ -134,12 +135,13 @@ export async function sampleRows(
   const largest = make('f32', [B, groups])
   const sums = make('f32', [B, groups])
   const plainSums = make('f32', [B, groups])
+  const arrivals = from('i32', [B], new Int32Array(B))
   const ids = from('i32', [B], new Int32Array(B).fill(-2))
   const lastIds = from('i32', [slotCount], new Int32Array(slotCount).fill(-2))
-  const survey = await prepare(
+  const sample = await prepare(
     device,
-    surveyLogits,
-    { V, dtype },
+    sampleTokens,
+    { V, dtype, candidates },
     {
       ...common,
       logits,
@@ -150,13 +152,15 @@ export async function sampleRows(
       largest,
       sums,
       plainSums,
+      arrivals,
+      order: from(
+        'i32',
+        [B],
+        Int32Array.from({ length: B }, (_, i) => B - 1 - i),
+      ),
+      lastIds,
+      ids,
     },
-  )
-  const choose = await prepare(
-    device,
-    chooseTokens,
-    { V, dtype, candidates },
-    { ...common, logits, largest, sums, lastIds, ids },
   )
   const chosen = from('f32', [B], new Float32Array(B).fill(7))
   const topIds = from('i32', [B, most], new Int32Array(B * most).fill(-2))
@@ -178,8 +182,7 @@ export async function sampleRows(
       top,
     },
   )
-  survey.run()
-  choose.run()
+  sample.run()
   report.run()
   const read = async <T>(tensor: Tensor) => (await tensor.read()) as T
   const result = {
@@ -192,6 +195,7 @@ export async function sampleRows(
     chosen: await read<Float32Array>(chosen),
     topIds: await read<Int32Array>(topIds),
     top: await read<Float32Array>(top),
+    arrivals: await read<Int32Array>(arrivals),
   }
   for (const tensor of owned) tensor.free()
   return result

@@ -61,6 +61,15 @@ const cases: DecodeOptions[] = [
     ...{ kv: 'kv4', dtype: 'f16', D: 64, Hq: 2, Hkv: 1, planCtas: 4, ahead: true, seed: 29 },
     sequences: [...singles(1400, 1100), { context: 1800, queries: 2 }, ...singles(1025)],
   },
+  // Many parts, added up row by row; rows that fill no chunk, and several query tokens.
+  {
+    ...{ kv: 'kv4', dtype: 'f16', D: 64, Hq: 3, Hkv: 1, planCtas: 30, seed: 30 },
+    sequences: singles(4500, 2900),
+  },
+  {
+    ...{ kv: 'kv8', dtype: 'bf16', D: 96, Hq: 1, Hkv: 1, planCtas: 66, seed: 31 },
+    sequences: [{ context: 2470, queries: 3 }, ...singles(300)],
+  },
   // Many sequences of a page, whose units are single blocks, several in a row for each CTA.
   {
     ...{ kv: 'kv4', dtype: 'f16', D: 64, Hq: 8, Hkv: 8, seed: 23 },

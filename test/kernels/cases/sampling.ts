@@ -156,7 +156,8 @@ const adjustCase = ({ V, ...how }: Room, B: number): SamplingCase => ({
   name: `sampling changes logits and notes what it drew${nameOf({ V, ...how })}`,
   async run(device) {
     const rows = mixedRows(rng(V + 1), V, B)
-    const { adjusted, ids, lastIds, steps, touched, history } = await sampleRows(device, rows, how)
+    const { adjusted, ids, lastIds, steps, touched, history, arrivals } = await sampleRows(device, rows, how)
+    assert.equal(arrivals, new Int32Array(B), 'arrivals are cleared for the next step')
     for (const [i, row] of rows.entries()) {
       const exact = adjustReference(row.logits, row.settings, contextOf(row))
       const expected = how.dtype === 'f32' ? exact : f32FromF16(f16FromF32(exact))

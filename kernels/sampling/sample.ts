@@ -1,0 +1,94 @@
+import {
+  atomicAdd,
+  barrier,
+  blockIdx,
+  ceilDiv,
+  type Elem,
+  type f32,
+  type In,
+  type InOut,
+  i32,
+  kernel,
+  type Out,
+  shared,
+  threadFence,
+  threadIdx,
+  type u32,
+  warpIdx,
+} from '../../dsl/index.ts'
+import { overlapLaunches } from '../half-rows.ts'
+import { chooseToken } from './choose.ts'
+import { type LogitType, rowWarps, tilesOf } from './groups.ts'
+import { decodeSettings, type SettingsTable } from './settings.ts'
+import { surveyTile } from './survey.ts'
+
+export interface SampleConfig {
+  /** Vocabulary. */
+  readonly V: number
+  readonly dtype: LogitType
+  /** Logits of a row that shared memory has room for. */
+  readonly candidates: number
+}
+
+/** CTAs that survey a row together. */
+const sharesOf = (V: number): number => ceilDiv(tilesOf(V), rowWarps(V))
+
+/**
+ * Chooses a token for each row of logits as the settings of its slot say, and notes it for the slot (`survey.ts`, `choose.ts`).
+ * The CTA that is the last to have surveyed its share of a row chooses for it, while others still survey other rows.
+ * Rows are taken in `order`, a permutation of them: those that take long first, so that nobody waits for them at the end.
+ * `arrivals` is all zeros before and after. A row whose slot is negative is left out.
+ */
+export const sampleTokens = kernel(
+  import.meta.url,
+  {
+    grid: (d, c: SampleConfig) => [sharesOf(c.V), d.B!],
+    block: (c: SampleConfig) => [32 * rowWarps(c.V)],
+    // As many registers as the words of a group, and what is done to them, need.
+    blocksPerMultiprocessor: (c: SampleConfig) => (c.dtype === 'f16' ? 4 : 2),
+  },
+  function sampleTokens(
+    a: {
+      logits: InOut<Elem<'dtype'>, 'B V'>
+      slots: In<i32, 'B'>
+      order: In<i32, 'B'>
+      settings: SettingsTable
+      steps: InOut<i32, 'Slots'>
+      touched: InOut<u32, 'Slots Words'>
+      history: InOut<u32, 'Slots Halves'>
+      allowed: In<u32, 'Slots Words'>
+      biasIds: In<i32, 'Slots Biases'>
+      biases: In<f32, 'Slots Biases'>
+      biasSteps: In<i32, 'Slots Biases'>
+      largest: InOut<f32, 'B Groups'>
+      sums: InOut<f32, 'B Groups'>
+      plainSums: Out<f32, 'B Groups'>
+      arrivals: InOut<i32, 'B'>
+      lastIds: Out<i32, 'Slots'>
+      ids: Out<i32, 'B'>
+    },
+    c: SampleConfig,
+  ) {
+    overlapLaunches({ atOnce: false })
+    const row = a.order.at(blockIdx.y)
+    const slot = a.slots.at(row)
+    if (slot < 0) return
+    const tile = blockIdx.x * rowWarps(c.V) + warpIdx
+    if (tile < tilesOf(c.V)) surveyTile(a, c.V, decodeSettings(a.settings, slot), row, slot, tile)
+    if (sharesOf(c.V) === 1) barrier()
+    else {
+      const arrived = shared<i32>('i32', [1])
+      barrier()
+      if (threadIdx.x === 0) {
+        // Fences of one thread order what the barriers around them pass on.
+        threadFence()
+        arrived.put(atomicAdd(a.arrivals, [row], i32(1)), 0)
+        threadFence()
+      }
+      barrier()
+      if (arrived.at(0) < sharesOf(c.V) - 1) return
+      if (threadIdx.x === 0) a.arrivals.put(0, row)
+    }
+    chooseToken(a, c.V, c.candidates, row, slot)
+  },
+)
