@@ -99,6 +99,9 @@ export interface WgmmaPlan {
   readonly rebalance: boolean
   /** Whether a group's words are loaded before those of the group before are unpacked. */
   readonly loadsAhead: boolean
+  /** 16-byte loads of a warpgroup for a group, and parts in which its products are issued, each of whole loads. */
+  readonly groupLoads: number
+  readonly parts: number
   /** Tokens that a warpgroup stages at once on their way out. */
   readonly staged: number
   /** Staging tiles of a block: no more than its tokens fill. */
@@ -153,6 +156,16 @@ const rebalances = (t: WgmmaTiles): boolean =>
  */
 const hasRoomAhead = (t: WgmmaTiles): boolean => consumerGroupsOf(t) !== 3 || heldSums(t) + 8 * t.steps <= 80
 
+/**
+ * Whether the products of a load are issued before the words of the next are unpacked, or have come. Where four warpgroups
+ * take turns, or two have nothing to unpack, one of them always has products to issue.
+ */
+const issuesByLoad = (t: WgmmaTiles, format: WeightFormat): boolean =>
+  consumerGroupsOf(t) < (format.bits === 4 ? 4 : 2)
+
+/** Each part is a group of `wgmma`s of its own, of which seven at most may be pending. */
+const MOST_PARTS = 4
+
 /** Threads of a CTA. */
 export const wgmmaThreads = (t: WgmmaTiles): number =>
   consumerGroupsOf(t) * 128 + (rebalances(t) ? 128 : 32 * t.producers)
@@ -168,6 +181,7 @@ export function wgmmaPlan(t: WgmmaTiles, format: WeightFormat, x: OperandType): 
   const staged = stagedTokens.find((n) => t.tokens % n === 0)!
   const unitGroups = format.steps / t.steps
   const groups = t.units * unitGroups
+  const groupLoads = t.steps / (format.steps / format.loads)
   const codeWords = unitCodeWords(format) * Math.min(1, t.units)
   const groupWords = unitGroupWords(format) * (t.units < 1 && format.group < unitColumns ? t.units : 1)
   return {
@@ -192,6 +206,8 @@ export function wgmmaPlan(t: WgmmaTiles, format: WeightFormat, x: OperandType): 
     cluster: wgmmaCluster(t),
     rebalance: rebalances(t),
     loadsAhead: format.bits === 4 && hasRoomAhead(t),
+    groupLoads,
+    parts: issuesByLoad(t, format) ? Math.min(groupLoads, MOST_PARTS) : 1,
     staged,
     stagingTiles: Math.min(t.staging, t.tokens / staged),
   }
