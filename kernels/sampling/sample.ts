@@ -77,15 +77,12 @@ export const sampleTokens = kernel(
     if (sharesOf(c.V) === 1) barrier()
     else {
       const arrived = shared<i32>('i32', [1])
+      threadFence()
       barrier()
-      if (threadIdx.x === 0) {
-        // Fences of one thread order what the barriers around them pass on.
-        threadFence()
-        arrived.put(atomicAdd(a.arrivals, [row], i32(1)), 0)
-        threadFence()
-      }
+      if (threadIdx.x === 0) arrived.put(atomicAdd(a.arrivals, [row], i32(1)), 0)
       barrier()
       if (arrived.at(0) < sharesOf(c.V) - 1) return
+      threadFence()
       if (threadIdx.x === 0) a.arrivals.put(0, row)
     }
     chooseToken(a, c.V, c.candidates, row, slot)

@@ -51,19 +51,16 @@ export interface Survey {
 export function surveyTile(a: Adjustments & Survey, V: number, row: i32, slot: i32, tile: i32): void {
   const logits = a.logits.row(row)
   const { dtype } = a.logits
-  // On their way before it is known what is to be done with them; what is changed is read again.
-  const words = groupWords(dtype)
-  loadGroupWords(words, logits, V, tile)
   const settings = decodeSettings(a.settings, slot)
   if (settings.isPenalized || settings.biases > 0) {
-    // Loads past the row's end read its last piece instead, which another lane may change.
-    syncWarp()
     eachBit(dtype, tile, loadGroupBits(a.touched, slot, dtype, tile), (id) => {
       logits.put(to(dtype, adjusted(a, slot, id, f32(logits.at(id)))), id)
     })
+    // Loads past the row's end read its last piece instead, which another lane may have changed.
     syncWarp()
-    loadGroupWords(words, logits, V, tile)
   }
+  const words = groupWords(dtype)
+  loadGroupWords(words, logits, V, tile)
   if (settings.isMasked) {
     syncWarp()
     maskGroup(words, loadGroupBits(a.allowed, slot, dtype, tile), logits, V, tile)
