@@ -88,6 +88,8 @@ export interface WgmmaPlan {
   readonly pairUnits: number
   /** Whether sums of several warpgroups or CTAs are added. */
   readonly partial: boolean
+  /** Whether scales and what else the last additions need are fetched behind the products instead of before them. */
+  readonly fetchesLate: boolean
   /** Slices of K that have sums of their own, and whether one warpgroup adds them up. */
   readonly slices: number
   readonly sliced: boolean
@@ -163,6 +165,9 @@ const hasRoomAhead = (t: WgmmaTiles): boolean => consumerGroupsOf(t) !== 3 || he
 const issuesByLoad = (t: WgmmaTiles, format: WeightFormat): boolean =>
   consumerGroupsOf(t) < (format.bits === 4 ? 4 : 2)
 
+/** Tokens of a tile up to which loads before the products hold up the first of them for longer than they spare the end. */
+const FEW_TOKENS = 64
+
 /** Each part is a group of `wgmma`s of its own, of which seven at most may be pending. */
 const MOST_PARTS = 4
 
@@ -200,6 +205,7 @@ export function wgmmaPlan(t: WgmmaTiles, format: WeightFormat, x: OperandType): 
     pairs: groups % 2 === 0 ? groups / 2 : 1,
     pairUnits: 2 / unitGroups,
     partial: t.kGroups * t.split > 1,
+    fetchesLate: t.kGroups * t.split > 1 && t.tokens <= FEW_TOKENS,
     slices: t.slices ?? 1,
     sliced: isSliced(t),
     parked: parksSums(t),

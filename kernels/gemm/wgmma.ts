@@ -138,7 +138,7 @@ export function gemmWgmma(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts):
   } else namedBarrier(startBarrier, wgmmaThreads(c))
   if (isFilling) fillAhead(g, stages)
   if (parts.list === undefined) waitForPrevious()
-  const share = plan.partial ? preparePartial(g, firstOf(stages)) : undefined
+  const share = plan.partial && !plan.fetchesLate ? preparePartial(g, firstOf(stages)) : undefined
 
   if (warpgroupIdx < plan.consumerGroups) {
     if (plan.rebalance) increaseRegisters(consumerRegisters)
@@ -149,7 +149,7 @@ export function gemmWgmma(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts):
     if (c.producers === 2 && threadIdx.x === plan.consumers + 32) produceActivations(g, stages)
     syncWarp()
   }
-  if (plan.partial) finishPartial(g, sums!, firstOf(stages), share!)
+  if (plan.partial) finishPartial(g, sums!, firstOf(stages), share ?? preparePartial(g, firstOf(stages)))
   // No CTA may leave while another of its cluster reads its sums, arrives at its barriers or copies into its stages.
   if (plan.cluster > 1) {
     syncWarp()
