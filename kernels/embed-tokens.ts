@@ -1,6 +1,5 @@
 import {
   blockIdx,
-  ceilDiv,
   type Elem,
   each,
   type In,
@@ -24,13 +23,10 @@ export interface EmbedTokensConfig {
   readonly H: number
 }
 
-/** Tokens of a CTA: the ids of all are read at once, for nothing of a row is on its way before its id is known. */
-const TOKENS = 2
-
-/** One row of the embedding table per token; an id outside the vocabulary gives zeros. */
+/** One row of the embedding table per token; an id outside the vocabulary gives zeros. One CTA per token. */
 export const embedTokens = kernel(
   import.meta.url,
-  { ...rowOptions((c: EmbedTokensConfig) => c.H, 'halfs'), grid: (d) => [ceilDiv(d.T!, TOKENS)] },
+  rowOptions((c: EmbedTokensConfig) => c.H, 'halfs'),
   function embedTokens(
     a: { ids: In<i32, 'T'>; table: In<Elem<'dtype'>, 'V H'>; out: Out<Elem<'dtype'>, 'T H'> },
     c: EmbedTokensConfig,
@@ -38,25 +34,20 @@ export const embedTokens = kernel(
     const share = rowShare(c.H)
     // What comes later may read what was planned before this launch, without waiting for more than this one.
     overlapLaunches({ atOnce: false })
-    const [first, T] = [blockIdx.x * TOKENS, a.ids.dim('T')]
-    const ids = each(TOKENS, (i) => a.ids.at(Math.min(first + i, T - 1)))
+    const id = a.ids.at(blockIdx.x)
+    const known = id >= 0 && id < c.V
     // All loads before the first store: the compiler cannot know that they do not depend on it.
-    const rows = ids.map((id) =>
-      each(turnsOf(share), (turn) => {
-        const words = regs(4, u32(0))
-        if (id >= 0 && id < c.V && hasColumns(share, turn)) {
-          const loaded = loadWords(a.table, [id, columnOf(share, turn)], 4)
-          for (const i of unroll(4)) words[i] = loaded[i]!
-        }
-        return words
-      }),
-    )
-    rows.forEach((turns, i) => {
-      turns.forEach((words, turn) => {
-        if (first + i < T && hasColumns(share, turn))
-          storeWords(a.out, [first + i, columnOf(share, turn)], words)
-      })
+    const turns = each(turnsOf(share), (turn) => {
+      const words = regs(4, u32(0))
+      if (known && hasColumns(share, turn)) {
+        const loaded = loadWords(a.table, [id, columnOf(share, turn)], 4)
+        for (const i of unroll(4)) words[i] = loaded[i]!
+      }
+      return words
     })
+    for (const turn of unroll(turns.length)) {
+      if (hasColumns(share, turn)) storeWords(a.out, [blockIdx.x, columnOf(share, turn)], turns[turn]!)
+    }
   },
 )
 

@@ -29,8 +29,8 @@ export interface ForwardOptions {
   /** Keys and values go through the codes of the cache. */
   readonly fakeKv?: boolean
   /**
-   * What kernels hand on in 16 bits is rounded to this type, as they do, hidden states included; and attention over a coded
-   * cache is computed as they do.
+   * What kernels hand on in 16 bits is rounded to this type, as they do, hidden states included; and what codes of the cache stand
+   * for to f16, as attention of prompts multiplies it.
    */
   readonly stored?: 'f16' | 'bf16'
   /** Is shown the activations of each site, which it may neither keep nor change. */
@@ -111,15 +111,15 @@ export async function attentionBlock(
       ...(sliding !== undefined && { sliding }),
     }
     const { bits, clip } = layer.kv
-    if (options.stored && options.fakeKv && bits !== 16) {
-      const coded = { bits, ...(clip !== undefined && { ratio: clip }) }
-      await compute.codedAttention(attended, q, k, v, shape, coded)
-    } else {
-      for (const m of [k, v])
-        if (bits === 16) await store(m, layer, options)
-        else if (options.fakeKv) await compute.fakeQuantizeHeads(m, headDim, bits, clip)
-      await compute.attention(attended, q, k, v, shape)
+    for (const m of [k, v]) {
+      if (bits === 16) await store(m, layer, options)
+      else if (options.fakeKv) {
+        await compute.fakeQuantizeHeads(m, headDim, bits, clip)
+        // What codes stand for is made an f16 before it is multiplied, whatever type activations have.
+        if (options.stored) await compute.roundFloats(m, 'f16')
+      }
     }
+    await compute.attention(attended, q, k, v, shape)
     await store(attended, layer, options)
     if (!(await look('o', attended, options))) return false
     await quantizeInput('o', attended, layer, options)

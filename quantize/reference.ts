@@ -198,8 +198,8 @@ async function headLogits(
 
 /**
  * The logits that a checkpoint stands for, [ids, vocabulary], for whole windows of ids. What kernels give differs by the
- * rounding of activations to 16 bits, and by the codes that it turns; with `stored`, by the order of sums and by attention's
- * integers, and by the fewer codes that those turn.
+ * rounding of activations to 16 bits, and by the codes that it turns; with `stored`, by the order of sums, by attention's
+ * probabilities in f16, and by the fewer codes that those turn.
  */
 export async function referenceLogits(
   compute: Compute,

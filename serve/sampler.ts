@@ -95,7 +95,7 @@ function stateShapes(rows: number, V: number, slots: number, biases: number) {
     sums: f32(rows, groups),
     plainSums: f32(rows, groups),
     arrivals: i32(rows),
-    order: i32(rows),
+    places: i32(rows, 2),
     chosen: f32(rows),
     topIds: i32(rows, MOST_TOP_LOG_PROBS),
     top: f32(rows, MOST_TOP_LOG_PROBS),
@@ -145,10 +145,10 @@ export class Sampler {
     ) as unknown as State
     // Slots that were never opened, and log-probabilities that nobody asked for, read as zeros.
     for (const tensor of Object.values(state)) tensor.fill(0)
-    state.order.write(Int32Array.from({ length: rows }, (_, i) => i))
+    state.places.write(Int32Array.from({ length: 2 * rows }, (_, i) => (i % 2 === 0 ? i / 2 : -1)))
     const pick = <K extends keyof State>(...names: K[]) =>
       Object.fromEntries(names.map((name) => [name, state[name]])) as Pick<State, K>
-    const shared = pick('slots', 'settings', 'largest')
+    const shared = pick('settings', 'largest')
     const dtype = logits.dtype as LogitType
     const config = { V, dtype, candidates: CANDIDATES }
     const launches = await Promise.all([
@@ -156,13 +156,13 @@ export class Sampler {
         logits,
         ...shared,
         ...pick('steps', 'touched', 'history', 'allowed', 'biasIds', 'biases', 'biasSteps'),
-        ...pick('sums', 'plainSums', 'arrivals', 'order', 'lastIds', 'ids'),
+        ...pick('sums', 'plainSums', 'arrivals', 'places', 'lastIds', 'ids'),
       }),
       prepare(
         device,
         reportLogProbs,
         { ...config, most: MOST_TOP_LOG_PROBS },
-        { logits, ...shared, ...pick('plainSums', 'ids', 'chosen', 'topIds', 'top') },
+        { logits, ...shared, ...pick('slots', 'plainSums', 'ids', 'chosen', 'topIds', 'top') },
       ),
       prepare(
         device,
@@ -270,8 +270,9 @@ export class Sampler {
     this.#isOrdered = true
     this.#state.slots.slice(0, slots.length).write(this.#assigned, stream)
     const costs = Array.from(this.#assigned, (slot) => costOf(this.#records[slot]))
-    const order = Int32Array.from(costs.keys()).sort((one, other) => costs[other]! - costs[one]!)
-    this.#state.order.slice(0, slots.length).write(order, stream)
+    const order = [...costs.keys()].sort((one, other) => costs[other]! - costs[one]!)
+    const places = Int32Array.from(order.flatMap((row) => [row, this.#assigned[row]!]))
+    this.#state.places.slice(0, slots.length).write(places, stream)
   }
 
   /** Whether some row that is assigned belongs to a slot that wants log-probabilities. */

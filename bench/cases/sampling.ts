@@ -31,7 +31,6 @@ export function samplingCases({ vocabulary: V }: BuiltinShape, B: number): Kerne
   const record = encodeSettings(settings, { biases: 0, masked: false, topLogProbs: MOST })
   const common = {
     logits: { ...rows(row), dtype: DTYPE, data: () => f16FromF32(rows(row).data()) },
-    slots: { dtype: 'i32', shape: [B], data: () => Int32Array.from({ length: B }, (_, i) => i) },
     settings: {
       dtype: 'u32',
       shape: [B, SETTINGS_WORDS],
@@ -58,7 +57,11 @@ export function samplingCases({ vocabulary: V }: BuiltinShape, B: number): Kerne
         sums: rows(surveyed.sums),
         plainSums: rows(surveyed.plainSums),
         arrivals: zeros('i32', B),
-        order: { dtype: 'i32', shape: [B], data: () => Int32Array.from({ length: B }, (_, i) => i) },
+        places: {
+          dtype: 'i32',
+          shape: [B, 2],
+          data: () => Int32Array.from({ length: 2 * B }, (_, i) => i >> 1),
+        },
         ids: zeros('i32', B),
         lastIds: zeros('i32', B),
       },
@@ -69,6 +72,7 @@ export function samplingCases({ vocabulary: V }: BuiltinShape, B: number): Kerne
       parameters,
       args: {
         ...common,
+        slots: { dtype: 'i32', shape: [B], data: () => Int32Array.from({ length: B }, (_, i) => i) },
         logits: { ...common.logits, touched: 0 },
         largest: rows(surveyed.largest),
         plainSums: rows(surveyed.plainSums),

@@ -125,13 +125,6 @@ export const powerOfTwo = (exponent: f32): f32 =>
 /** The reference of a sum of nothing. */
 export const NO_REFERENCE = -1e30
 
-/** A row's sums so far, in units of 2^reference: of probabilities, and of them times the values' minima. */
-export interface RowSums {
-  readonly reference: f32
-  readonly total: f32
-  readonly offset: f32
-}
-
 /** How a part is added to sums: what the sums are multiplied by, and what the part's. */
 export interface Rescale {
   readonly reference: f32
@@ -148,10 +141,3 @@ export function rescale(before: f32, reference: f32): Rescale {
     factor: powerOfTwo(reference - largest),
   }
 }
-
-/** The sums with a part (a unit or a split) added. */
-export const addSums = (sums: RowSums, part: RowSums, { reference, keep, factor }: Rescale): RowSums => ({
-  reference,
-  total: fma(part.total, factor, sums.total * keep),
-  offset: fma(part.offset, factor, sums.offset * keep),
-})

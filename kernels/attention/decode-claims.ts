@@ -17,14 +17,25 @@ import { ITEM_WORDS, type Item, loadItem, partsIn, SEQUENCE } from './items.ts'
 export interface Claims {
   /** The last of the chain, counted from 1; 0 where there is none. */
   last: i32
-  /** The turn that was claimed at last, and parts that others still had to claim then: looked at when it is needed. */
+  /** The turn that was claimed at last. */
   turn: i32
-  missing: i32
+  /** Parts that had been claimed before, and those that are not the CTA's: looked at when it is needed, for memory takes its time. */
+  before: i32
+  others: i32
   /** Whether its sequence has many parts. */
   many: i32
 }
 
-export const noClaims = (): Claims => ({ last: i32(0), turn: i32(-1), missing: i32(1), many: i32(0) })
+export const noClaims = (): Claims => ({
+  last: i32(0),
+  turn: i32(-1),
+  before: i32(0),
+  others: i32(1),
+  many: i32(0),
+})
+
+/** Whether the turn that was claimed at last is the CTA's. */
+const hasLast = ({ before, others }: Claims): boolean => before === others
 
 /** Parts of sequences whose rows are added up by all warps together, one after the other: more than these. */
 const MANY_PARTS = 16
@@ -62,8 +73,9 @@ export function claimParts(
     chainClaim(o, claims, items)
     const { head, pass } = placeOf(a, c, d, items, turnAt(step))
     const own = partsIn(item)
-    const before = atomicAdd(a.arrivals, [item.sequence, counterOf(o, head, pass)], own)
-    claims.missing = item.parts - own - before
+    // One lane's, but the compiler must not know, or it has all lanes wait for the answer to share it out.
+    claims.before = atomicAdd(a.arrivals, [item.sequence, counterOf(o, head, pass) + laneIdx], own)
+    claims.others = item.parts - own
     claims.turn = turnAt(step)
     claims.many = i32(hasMany(item))
     store(m.claimed, [0, 0], load(m.items, [step & 1, 0], ITEM_WORDS))
@@ -73,18 +85,18 @@ export function claimParts(
 /** Puts the turn that was claimed at last at the end of the chain, if its sequence is the CTA's. */
 function chainClaim(o: Outputs, claims: Claims, items: i32): void {
   const { a, c, d, m } = o
-  if (claims.missing === 0) {
+  if (hasLast(claims)) {
     const { head, pass } = placeOf(a, c, d, items, claims.turn)
     a.arrivals.put(claims.last, m.claimed.at(0, SEQUENCE), linkOf(o, head, pass))
     claims.last = claims.turn + 1
-    claims.missing = 1
+    claims.others = claims.before + 1
   }
 }
 
 /** Gives the CTA's turns to the warps that add up (`mergeClaimed`), one after the other. By the warp that copies. */
 export function giveClaimed(o: Outputs, claims: Claims, items: i32): void {
   const { a, c, d, m } = o
-  const isLast = claims.missing === 0
+  const isLast = hasLast(claims)
   const helps = !isLast && claims.last === 0 && claims.turn >= 0
   if (laneIdx === 0) {
     if (isLast && claims.many === 0) {

@@ -1,4 +1,5 @@
 import type { WeightFormat, WeightParts } from '../../dsl/format.ts'
+import { permuteBytes } from '../../dsl/index.ts'
 import { addBytes, byteOf, highNibbles, lowNibbles } from '../../dsl/std/index.ts'
 import { packU4, u4Layout, u4Shape, unpackU4 } from './u4.ts'
 import { checkGroups, eachGroup } from './units.ts'
@@ -70,7 +71,8 @@ function w4a8Group(group: 32 | 64 | 128): WeightFormat<W4A8GroupParts> {
         const signed = zero === 'register' ? parameters ^ 0x80008000 : parameters
         return words.map((word, register) => {
           const row = 2 * (register % 2)
-          const scaled = nibbles(word) * ((parameters >>> (8 * row)) & 255)
+          const scaled =
+            nibbles(word) * (row === 0 ? parameters & 255 : permuteBytes(parameters, 0, 0x4440 + row))
           const offset = byteOf(signed, row + 1)
           return zero === 'register' ? addBytes(scaled, offset) : scaled + offset
         })

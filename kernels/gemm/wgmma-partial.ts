@@ -80,7 +80,7 @@ export interface PartialShare {
   readonly outScales: readonly (f32 | undefined)[]
 }
 
-/** Fetches, before the multiplication, what `finishPartial` needs. Called by all threads of the CTA. */
+/** Fetches what `finishPartial` needs: before the products, unless the plan `fetchesLate`. Called by all threads of the CTA. */
 export function preparePartial(g: WgmmaProduct, tile: TokenTile): PartialShare {
   const { a, c, parts, plan } = g
   const merged = featureRows(parts)

@@ -88,6 +88,8 @@ export interface WgmmaPlan {
   readonly pairUnits: number
   /** Whether sums of several warpgroups or CTAs are added. */
   readonly partial: boolean
+  /** Whether scales and what else the last additions need are fetched behind the products instead of before them. */
+  readonly fetchesLate: boolean
   /** Slices of K that have sums of their own, and whether one warpgroup adds them up. */
   readonly slices: number
   readonly sliced: boolean
@@ -99,6 +101,9 @@ export interface WgmmaPlan {
   readonly rebalance: boolean
   /** Whether a group's words are loaded before those of the group before are unpacked. */
   readonly loadsAhead: boolean
+  /** 16-byte loads of a warpgroup for a group, and parts in which its products are issued, each of whole loads. */
+  readonly groupLoads: number
+  readonly parts: number
   /** Tokens that a warpgroup stages at once on their way out. */
   readonly staged: number
   /** Staging tiles of a block: no more than its tokens fill. */
@@ -153,6 +158,19 @@ const rebalances = (t: WgmmaTiles): boolean =>
  */
 const hasRoomAhead = (t: WgmmaTiles): boolean => consumerGroupsOf(t) !== 3 || heldSums(t) + 8 * t.steps <= 80
 
+/**
+ * Whether the products of a load are issued before the words of the next are unpacked, or have come. Where four warpgroups
+ * take turns, or two have nothing to unpack, one of them always has products to issue.
+ */
+const issuesByLoad = (t: WgmmaTiles, format: WeightFormat): boolean =>
+  consumerGroupsOf(t) < (format.bits === 4 ? 4 : 2)
+
+/** Tokens of a tile up to which loads before the products hold up the first of them for longer than they spare the end. */
+const FEW_TOKENS = 64
+
+/** Each part is a group of `wgmma`s of its own, of which seven at most may be pending. */
+const MOST_PARTS = 4
+
 /** Threads of a CTA. */
 export const wgmmaThreads = (t: WgmmaTiles): number =>
   consumerGroupsOf(t) * 128 + (rebalances(t) ? 128 : 32 * t.producers)
@@ -168,6 +186,7 @@ export function wgmmaPlan(t: WgmmaTiles, format: WeightFormat, x: OperandType): 
   const staged = stagedTokens.find((n) => t.tokens % n === 0)!
   const unitGroups = format.steps / t.steps
   const groups = t.units * unitGroups
+  const groupLoads = t.steps / (format.steps / format.loads)
   const codeWords = unitCodeWords(format) * Math.min(1, t.units)
   const groupWords = unitGroupWords(format) * (t.units < 1 && format.group < unitColumns ? t.units : 1)
   return {
@@ -186,12 +205,15 @@ export function wgmmaPlan(t: WgmmaTiles, format: WeightFormat, x: OperandType): 
     pairs: groups % 2 === 0 ? groups / 2 : 1,
     pairUnits: 2 / unitGroups,
     partial: t.kGroups * t.split > 1,
+    fetchesLate: t.kGroups * t.split > 1 && t.tokens <= FEW_TOKENS,
     slices: t.slices ?? 1,
     sliced: isSliced(t),
     parked: parksSums(t),
     cluster: wgmmaCluster(t),
     rebalance: rebalances(t),
     loadsAhead: format.bits === 4 && hasRoomAhead(t),
+    groupLoads,
+    parts: issuesByLoad(t, format) ? Math.min(groupLoads, MOST_PARTS) : 1,
     staged,
     stagingTiles: Math.min(t.staging, t.tokens / staged),
   }

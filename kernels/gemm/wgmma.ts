@@ -138,7 +138,7 @@ export function gemmWgmma(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts):
   } else namedBarrier(startBarrier, wgmmaThreads(c))
   if (isFilling) fillAhead(g, stages)
   if (parts.list === undefined) waitForPrevious()
-  const share = plan.partial ? preparePartial(g, firstOf(stages)) : undefined
+  const share = plan.partial && !plan.fetchesLate ? preparePartial(g, firstOf(stages)) : undefined
 
   if (warpgroupIdx < plan.consumerGroups) {
     if (plan.rebalance) increaseRegisters(consumerRegisters)
@@ -149,7 +149,7 @@ export function gemmWgmma(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts):
     if (c.producers === 2 && threadIdx.x === plan.consumers + 32) produceActivations(g, stages)
     syncWarp()
   }
-  if (plan.partial) finishPartial(g, sums!, firstOf(stages), share!)
+  if (plan.partial) finishPartial(g, sums!, firstOf(stages), share ?? preparePartial(g, firstOf(stages)))
   // No CTA may leave while another of its cluster reads its sums, arrives at its barriers or copies into its stages.
   if (plan.cluster > 1) {
     syncWarp()
@@ -218,19 +218,23 @@ function consumeTiles(
         const packed = next
         // Unpacking takes long, and waiting for what is unpacked next would come on top.
         if (plan.loadsAhead && group + 1 < groups) next = loadGroup(group + 1)
-        const fragments = packed.map((words) => unpack(parts, words))
-        wgmmaFence()
-        for (const s of unroll(c.steps)) {
-          const column = (group * c.steps + s) * (plan.slabColumns / 4)
-          const slab = firstUnit * (unitColumns / plan.slabColumns) + Math.floor(column / plan.slabColumns)
-          const tokens = matrixOperand(stages.slab(at.stage, slab), [0, column % plan.slabColumns])
-          // The first product of a tile overwrites the sums, unless a warpgroup may have none.
-          const accumulates = plan.partial || group + s > 0 || !isFirst
-          for (const b of unroll(c.blocks)) wgmma(atom, acc[b]!, fragments[b]![s]!, tokens, accumulates)
+        for (const part of unroll(plan.parts)) {
+          const loads = plan.groupLoads / plan.parts
+          const fragments = packed.map((all) => unpack(parts, all.slice(part * loads, (part + 1) * loads)))
+          wgmmaFence()
+          for (const i of unroll(c.steps / plan.parts)) {
+            const s = part * (c.steps / plan.parts) + i
+            const column = (group * c.steps + s) * (plan.slabColumns / 4)
+            const slab = firstUnit * (unitColumns / plan.slabColumns) + Math.floor(column / plan.slabColumns)
+            const tokens = matrixOperand(stages.slab(at.stage, slab), [0, column % plan.slabColumns])
+            // The first product of a tile overwrites the sums, unless a warpgroup may have none.
+            const accumulates = plan.partial || group + s > 0 || !isFirst
+            for (const b of unroll(c.blocks)) wgmma(atom, acc[b]!, fragments[b]![i]!, tokens, accumulates)
+          }
+          wgmmaCommit()
         }
-        wgmmaCommit()
         // All but the group just issued are done, so the stage before this one is free.
-        wgmmaWait(1)
+        wgmmaWait(plan.parts)
         if (group === 0 && releases) release(ring, progress.previous)
         if (!plan.loadsAhead && group + 1 < groups) next = loadGroup(group + 1)
       }
@@ -307,27 +311,31 @@ interface Packed {
 
 /** Loads what a group of k-steps has of a strip in a stage. */
 function loadPacked(
-  { c, plan, parts: { format } }: WgmmaProduct,
+  { plan, parts: { format } }: WgmmaProduct,
   strip: Shared<u32>,
   firstUnit: i32,
   group: number,
   rowWords: readonly u32[],
 ): Packed[] {
   const thread = threadIdx.x & 127
-  const loads = c.steps / (format.steps / format.loads)
-  return each(loads, (i) => {
-    const load = (group * loads + i) % format.loads
-    const unit = (firstUnit + Math.floor((group * loads + i) / format.loads)) * plan.placeWords
+  const firstLoad = (group * plan.groupLoads) % format.loads
+  const unit = (firstUnit + Math.floor((group * plan.groupLoads) / format.loads)) * plan.placeWords
+  // Loads whose columns are in the same group of the format have its words in common.
+  const firstGroup = groupOfLoad(format, firstLoad)
+  const endGroup = groupOfLoad(format, firstLoad + plan.groupLoads - 1) + loadGroups(format)
+  const groupWords = each(format.group > 0 ? endGroup - firstGroup : 0, (g) => {
+    const place =
+      plan.codeWords - unitCodeWords(format) + groupOffset(format, firstGroup + g, idiv(thread, 4))
+    return loadWords(strip, [unit + place], format.groupWords)
+  })
+  return each(plan.groupLoads, (i) => {
+    const load = firstLoad + i
     const words = loadWords(strip, [unit + loadOffset(load, thread)], 4)
-    const parameters = each(loadGroups(format), (g) => {
-      const group = groupOffset(format, groupOfLoad(format, load) + g, idiv(thread, 4))
-      const first = unit + plan.codeWords - unitCodeWords(format) + group
-      return loadWords(strip, [first], format.groupWords)
-    }).flat()
-    return { words, parameters: format.group > 0 ? parameters : rowWords }
+    const own = each(loadGroups(format), (g) => groupWords[groupOfLoad(format, load) + g - firstGroup]!)
+    return { words, parameters: format.group > 0 ? own.flat() : rowWords }
   })
 }
 
-/** The A registers of a group of k-steps. */
+/** The A registers of the k-steps of some loads. */
 const unpack = ({ format, zero, x }: WgmmaProduct['parts'], packed: readonly Packed[]): (readonly u32[])[] =>
   packed.flatMap(({ words, parameters }) => format.fragments(words, parameters, zero, x))

@@ -5,7 +5,6 @@ import {
   fma,
   type In,
   type InOut,
-  type i32,
   idiv,
   kernel,
   laneIdx,
@@ -69,40 +68,25 @@ export const fakeQuantizeHeads = kernel(
     const row = blockIdx.x
     const first = (blockIdx.y * WARPS + warpIdx) * c.D
     if (first >= a.m.dim('C')) return
-    headCodes(a.m, row, first, a.ratio, c, (code, column, scale, offset) => {
-      a.m.put(fma(code, scale, offset), row, column)
-    })
+    let low: f32 = -f32.lowest
+    let high: f32 = f32.lowest
+    for (const i of range(laneIdx, c.D, 32)) {
+      const value = a.m.at(row, first + i)
+      low = Math.min(low, value)
+      high = Math.max(high, value)
+    }
+    const [least, most] = [warpMin(low), warpMax(high)]
+    const [floor, ceiling] = [Math.min(least, 0) * a.ratio, Math.max(most, 0) * a.ratio]
+    const clamped = (value: f32): f32 => Math.min(Math.max(value, floor), ceiling)
+    const levels = 2 ** c.bits - 1
+    const min = Math.max(clamped(least), -LARGEST)
+    const width = Math.min(clamped(most), LARGEST) - min
+    const scale = f32(f16(Math.max(width * (1 / levels), SMALLEST_SCALE)))
+    const offset = f32(f16(min))
+    const perStep = 1 / scale
+    for (const i of range(laneIdx, c.D, 32)) {
+      const steps = (clamped(a.m.at(row, first + i)) - offset) * perStep
+      a.m.put(fma(round(Math.min(Math.max(steps, 0), levels)), scale, offset), row, first + i)
+    }
   },
 )
-
-/** Device: the codes of a head, shown one by one to `visit` by the lane that has the column, and its scale and minimum. */
-export function headCodes(
-  m: In<f32, 'T C'>,
-  row: i32,
-  first: i32,
-  ratio: f32,
-  c: FakeHeadsConfig,
-  visit: (code: f32, column: i32, scale: f32, offset: f32) => void,
-): { scale: f32; offset: f32 } {
-  let low: f32 = -f32.lowest
-  let high: f32 = f32.lowest
-  for (const i of range(laneIdx, c.D, 32)) {
-    const value = m.at(row, first + i)
-    low = Math.min(low, value)
-    high = Math.max(high, value)
-  }
-  const [least, most] = [warpMin(low), warpMax(high)]
-  const [floor, ceiling] = [Math.min(least, 0) * ratio, Math.max(most, 0) * ratio]
-  const clamped = (value: f32): f32 => Math.min(Math.max(value, floor), ceiling)
-  const levels = 2 ** c.bits - 1
-  const min = Math.max(clamped(least), -LARGEST)
-  const width = Math.min(clamped(most), LARGEST) - min
-  const scale = f32(f16(Math.max(width * (1 / levels), SMALLEST_SCALE)))
-  const offset = f32(f16(min))
-  const perStep = 1 / scale
-  for (const i of range(laneIdx, c.D, 32)) {
-    const steps = (clamped(m.at(row, first + i)) - offset) * perStep
-    visit(round(Math.min(Math.max(steps, 0), levels)), first + i, scale, offset)
-  }
-  return { scale, offset }
-}

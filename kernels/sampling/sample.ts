@@ -9,6 +9,7 @@ import {
   type InOut,
   i32,
   kernel,
+  load,
   type Out,
   shared,
   threadFence,
@@ -19,7 +20,7 @@ import {
 import { overlapLaunches } from '../half-rows.ts'
 import { chooseToken } from './choose.ts'
 import { type LogitType, rowWarps, tilesOf } from './groups.ts'
-import { decodeSettings, type SettingsTable } from './settings.ts'
+import type { SettingsTable } from './settings.ts'
 import { surveyTile } from './survey.ts'
 
 export interface SampleConfig {
@@ -36,8 +37,8 @@ const sharesOf = (V: number): number => ceilDiv(tilesOf(V), rowWarps(V))
 /**
  * Chooses a token for each row of logits as the settings of its slot say, and notes it for the slot (`survey.ts`, `choose.ts`).
  * The CTA that is the last to have surveyed its share of a row chooses for it, while others still survey other rows.
- * Rows are taken in `order`, a permutation of them: those that take long first, so that nobody waits for them at the end.
- * `arrivals` is all zeros before and after. A row whose slot is negative is left out.
+ * `places` has each row once, with its slot: those first that take long, so that nobody waits for them at the end; a row whose
+ * slot is negative is left out. `arrivals` is all zeros before and after.
  */
 export const sampleTokens = kernel(
   import.meta.url,
@@ -50,8 +51,7 @@ export const sampleTokens = kernel(
   function sampleTokens(
     a: {
       logits: InOut<Elem<'dtype'>, 'B V'>
-      slots: In<i32, 'B'>
-      order: In<i32, 'B'>
+      places: In<i32, 'B 2'>
       settings: SettingsTable
       steps: InOut<i32, 'Slots'>
       touched: InOut<u32, 'Slots Words'>
@@ -70,23 +70,19 @@ export const sampleTokens = kernel(
     c: SampleConfig,
   ) {
     overlapLaunches({ atOnce: false })
-    const row = a.order.at(blockIdx.y)
-    const slot = a.slots.at(row)
+    const [row, slot] = load(a.places, [blockIdx.y, 0], 2) as [i32, i32]
     if (slot < 0) return
     const tile = blockIdx.x * rowWarps(c.V) + warpIdx
-    if (tile < tilesOf(c.V)) surveyTile(a, c.V, decodeSettings(a.settings, slot), row, slot, tile)
+    if (tile < tilesOf(c.V)) surveyTile(a, c.V, row, slot, tile)
     if (sharesOf(c.V) === 1) barrier()
     else {
       const arrived = shared<i32>('i32', [1])
+      threadFence()
       barrier()
-      if (threadIdx.x === 0) {
-        // Fences of one thread order what the barriers around them pass on.
-        threadFence()
-        arrived.put(atomicAdd(a.arrivals, [row], i32(1)), 0)
-        threadFence()
-      }
+      if (threadIdx.x === 0) arrived.put(atomicAdd(a.arrivals, [row], i32(1)), 0)
       barrier()
       if (arrived.at(0) < sharesOf(c.V) - 1) return
+      threadFence()
       if (threadIdx.x === 0) a.arrivals.put(0, row)
     }
     chooseToken(a, c.V, c.candidates, row, slot)

@@ -48,16 +48,10 @@ export interface Survey {
  * penalties, biases and the bitmask of the row's slot say, and tells of every group (`groups.ts`) its largest logit and,
  * beside that, the sum of weights at the slot's temperature and, where log-probabilities are reported, at temperature 1.
  */
-export function surveyTile(
-  a: Adjustments & Survey,
-  V: number,
-  settings: ReturnType<typeof decodeSettings>,
-  row: i32,
-  slot: i32,
-  tile: i32,
-): void {
+export function surveyTile(a: Adjustments & Survey, V: number, row: i32, slot: i32, tile: i32): void {
   const logits = a.logits.row(row)
   const { dtype } = a.logits
+  const settings = decodeSettings(a.settings, slot)
   if (settings.isPenalized || settings.biases > 0) {
     eachBit(dtype, tile, loadGroupBits(a.touched, slot, dtype, tile), (id) => {
       logits.put(to(dtype, adjusted(a, slot, id, f32(logits.at(id)))), id)

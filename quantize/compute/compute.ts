@@ -53,12 +53,6 @@ export interface AttentionShape {
   readonly sliding?: number
 }
 
-/** How the key/value cache holds heads: codes of so many bits, over a part of their range where there is a ratio. */
-export interface CodedHeads {
-  readonly bits: 4 | 8
-  readonly ratio?: number
-}
-
 /** A Hessian that is not positive definite even with its damping. */
 export class NotPositiveDefinite extends Error {
   override readonly name = 'NotPositiveDefinite'
@@ -135,8 +129,6 @@ export interface Compute {
   rotary(m: Mat, headDim: number, cosSin: Mat): Promise<void>
   /** Causal attention within windows: dst, q [T, heads · headDim], k, v [T, kvHeads · headDim]. */
   attention(dst: Mat, q: Mat, k: Mat, v: Mat, shape: AttentionShape): Promise<void>
-  /** The same over the codes of keys and values, in the arithmetic of the engine (`kernels/attention/arithmetic.ts`), bit for bit. */
-  codedAttention(dst: Mat, q: Mat, k: Mat, v: Mat, shape: AttentionShape, coded: CodedHeads): Promise<void>
   /** dst = silu(gate) ∘ up. `dst` may be either. */
   siluMul(dst: Mat, gate: Mat, up: Mat): Promise<void>
   /** −log softmax(logits[t])[targets[t]] of each row. */

@@ -1,7 +1,6 @@
 import type { QuantizedMatrix } from '../../checkpoint/quantized-matrix.ts'
 import type { HostTensor } from '../../checkpoint/tensor.ts'
 import { type CausalAttentionConfig, causalAttention } from '../../kernels/linalg/causal-attention.ts'
-import { codedAttention, encodeHeads } from '../../kernels/linalg/coded-attention.ts'
 import { columnParts, joinParts, STATS_PARTS, STATS_ROWS } from '../../kernels/linalg/column-stats.ts'
 import {
   addScaled,
@@ -29,16 +28,7 @@ import { transpose } from '../../kernels/linalg/transpose.ts'
 import type { Device } from '../../runtime/device.ts'
 import type { Tensor } from '../../runtime/tensor.ts'
 import type { QuantizedFormatName, Zeros } from '../round-to-nearest.ts'
-import type {
-  AttentionShape,
-  CodedHeads,
-  ColumnStats,
-  Compute,
-  Grid,
-  Mat,
-  MultiplyOptions,
-  Values,
-} from './compute.ts'
+import type { AttentionShape, ColumnStats, Compute, Grid, Mat, MultiplyOptions, Values } from './compute.ts'
 import { Launches } from './device-launches.ts'
 import { DeviceMat, deviceMat, MatrixMemory } from './device-memory.ts'
 import { type DeviceWork, diagonalOf, gram, inverseCholesky, multiply } from './device-products.ts'
@@ -304,40 +294,6 @@ export class DeviceCompute implements Compute {
     const [to, queries, keys, values] = [dst, q, k, v].map((m) => deviceMat(m).tensor)
     const args = { dst: to!, q: queries!, k: keys!, v: values!, scale: shape.scale }
     return this.#inOrder(() => this.#launches.run(causalAttention, config, args))
-  }
-
-  codedAttention(
-    dst: Mat,
-    q: Mat,
-    k: Mat,
-    v: Mat,
-    shape: AttentionShape,
-    { bits, ratio = 1 }: CodedHeads,
-  ): Promise<void> {
-    const config = attentionConfig(dst, q, k, v, shape)
-    const { kvHeads, headDim: D, scale } = shape
-    const encode = async (m: Mat): Promise<[Tensor, Tensor, () => void]> => {
-      const [codes, freeCodes] = this.#memory.take('u8', [m.rows, m.columns])
-      const [params, freeParams] = this.#memory.take('f32', [m.rows, kvHeads, 2])
-      await this.#launches.run(encodeHeads, { D, bits }, { codes, params, m: deviceMat(m).tensor, ratio })
-      return [
-        codes,
-        params,
-        () => {
-          freeCodes()
-          freeParams()
-        },
-      ]
-    }
-    return this.#inOrder(async () => {
-      const [keys, keyParams, freeKeys] = await encode(k)
-      const [values, valueParams, freeValues] = await encode(v)
-      const [to, queries] = [deviceMat(dst).tensor, deviceMat(q).tensor]
-      const args = { dst: to, q: queries, keys, keyParams, values, valueParams, scale }
-      await this.#launches.run(codedAttention, config, args)
-      freeKeys()
-      freeValues()
-    })
   }
 
   siluMul(dst: Mat, gate: Mat, up: Mat): Promise<void> {

@@ -1,8 +1,6 @@
-import { f16Value } from '../../dsl/half.ts'
-import { attentionRowReference, type CodedHead } from '../../kernels/attention/reference.ts'
 import { kvFormats } from '../../kernels/formats/kv.ts'
 import { quantizeRowsReference } from '../../kernels/quantize-rows.ts'
-import type { AttentionShape, CodedHeads, Values } from './compute.ts'
+import type { AttentionShape, Values } from './compute.ts'
 import type { HostMat } from './host-mat.ts'
 
 /** The operations of a layer's forward pass on the host; `Compute` says what they do. */
@@ -112,42 +110,6 @@ function weighted(
     for (let d = 0; d < dst.length; d++)
       dst[d]! += w0 * values[a + d]! + w1 * values[b + d]! + (w2 * values[c + d]! + w3 * values[e + d]!)
   }
-}
-
-export function codedAttention(
-  dst: HostMat,
-  q: HostMat,
-  k: HostMat,
-  v: HostMat,
-  { heads, kvHeads, headDim: D, window, scale, sliding = window }: AttentionShape,
-  { bits, ratio = 1 }: CodedHeads,
-): void {
-  const format = kvFormats[`kv${bits}`]
-  for (let first = 0; first < q.rows; first += window)
-    for (let kvHead = 0; kvHead < kvHeads; kvHead++) {
-      const coded = (m: HostMat): { codes: Uint8Array; params: Float32Array } => {
-        const all = { codes: new Uint8Array(window * D), params: new Float32Array(window * 2) }
-        for (let t = 0; t < window; t++) {
-          const head = m.row(first + t).subarray(kvHead * D, (kvHead + 1) * D)
-          const values = Float64Array.from(ratio < 1 ? clampToRange(head, ratio) : head, Math.fround)
-          const { codes, params } = format.encode(values, 'f16')
-          all.codes.set(codes as Uint8Array, t * D)
-          all.params.set(params.map(f16Value), t * 2)
-        }
-        return all
-      }
-      const [keys, values] = [coded(k), coded(v)]
-      const head: CodedHead = {
-        ...{ keys: keys.codes, keyParams: keys.params },
-        ...{ values: values.codes, valueParams: values.params },
-      }
-      for (let t = 0; t < window; t++)
-        for (let i = (kvHead * heads) / kvHeads; i < ((kvHead + 1) * heads) / kvHeads; i++) {
-          const query = Float32Array.from(q.row(first + t).subarray(i * D, (i + 1) * D))
-          const seen = { position: t, from: Math.max(0, t - sliding + 1), scale }
-          dst.row(first + t).set(attentionRowReference(query, head, seen), i * D)
-        }
-    }
 }
 
 export function siluMul(dst: HostMat, gate: HostMat, up: HostMat): void {

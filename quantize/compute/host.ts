@@ -2,16 +2,7 @@ import type { QuantizedMatrix } from '../../checkpoint/quantized-matrix.ts'
 import { type HostTensor, widen } from '../../checkpoint/tensor.ts'
 import { f16FromF32, halves } from '../../dsl/half.ts'
 import type { QuantizedFormatName, Zeros } from '../round-to-nearest.ts'
-import type {
-  AttentionShape,
-  CodedHeads,
-  ColumnStats,
-  Compute,
-  Grid,
-  Mat,
-  MultiplyOptions,
-  Values,
-} from './compute.ts'
+import type { AttentionShape, ColumnStats, Compute, Grid, Mat, MultiplyOptions, Values } from './compute.ts'
 import * as forward from './host-forward.ts'
 import { checkShape, HostMat, hostMat, rowProducts, transposeInto } from './host-mat.ts'
 import * as weights from './host-weights.ts'
@@ -239,18 +230,6 @@ export class HostCompute implements Compute {
   async attention(dst: Mat, q: Mat, k: Mat, v: Mat, shape: AttentionShape): Promise<void> {
     checkShape('the result', dst, q.rows, q.columns)
     forward.attention(hostMat(dst), hostMat(q), hostMat(k), hostMat(v), shape)
-  }
-
-  async codedAttention(
-    dst: Mat,
-    q: Mat,
-    k: Mat,
-    v: Mat,
-    shape: AttentionShape,
-    coded: CodedHeads,
-  ): Promise<void> {
-    checkShape('the result', dst, q.rows, q.columns)
-    forward.codedAttention(hostMat(dst), hostMat(q), hostMat(k), hostMat(v), shape, coded)
   }
 
   async siluMul(dst: Mat, gate: Mat, up: Mat): Promise<void> {

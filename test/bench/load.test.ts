@@ -29,7 +29,8 @@ test('every request is sent at its time and measured from then, or counted as an
   assert.match(errors[0]!, 'status 400')
   for (const { firstToken, end, tokens } of samples) {
     assert.is(tokens, 10)
-    assert.ok(firstToken >= 4 && end >= firstToken + 9 * 4, `${firstToken} ${end}`)
+    // A busy client may see the first token late, but none before its time.
+    assert.ok(firstToken >= 4 && end >= Math.max(firstToken, 10 * 4), `${firstToken} ${end}`)
   }
 })
 

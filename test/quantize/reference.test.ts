@@ -114,13 +114,14 @@ for (const [name, options, by] of cases)
     assert.ok(exact < 0.35 * rounding, `float64 ${exact}, rounding ${rounding}`)
     // What rounding activations to the engine's 16 bits does to the logits bounds what the kernels do.
     assert.ok(error <= 1.25 * rounding, `kernels ${error}, rounding ${rounding}`)
-    // With that in the reference, and attention as kernels compute it, sums in another order are left, and turn few codes.
+    // With that in the reference, sums in another order are left, and probabilities as f16: they turn few codes.
     const first = relativeError(ofKernels.slice(0, 300), mirrored.subarray(0, 300))
     // Nothing is turned yet: what is left is the rounding of the logits to f16. But a head of codes has them behind all layers:
-    // n of its 256 that are turned, some 36 in size each, move the logits by √n / (36 · √256); 16 of them are allowed.
-    const most = by.head ? 7e-3 : 3e-4
+    // n of its 256 that are turned, some 36 in size each, move the logits by √n / (36 · √256); 16 of them are allowed. And
+    // roundings to bf16, sixteen times as coarse, are turned themselves.
+    const most = stored === 'bf16' ? 0.5 * rounding : by.head ? 7e-3 : 3e-4
     assert.ok(first < most, `logits of the first token are ${first} apart`)
-    assert.ok(ofRest < 0.6 * error, `kernels ${error} from exact activations, ${ofRest} from rounded ones`)
+    assert.ok(ofRest < 0.9 * error, `kernels ${error} from exact activations, ${ofRest} from rounded ones`)
   })
 
 // Of 80 tokens and random weights; a real text of many tokens gives three digits.

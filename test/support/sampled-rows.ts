@@ -122,7 +122,6 @@ export async function sampleRows(
   }
 
   const common = {
-    slots: from('i32', [B], slots),
     settings: from('u32', [slotCount, SETTINGS_WORDS], settings),
     steps: from('i32', [slotCount], steps),
     touched,
@@ -153,11 +152,7 @@ export async function sampleRows(
       sums,
       plainSums,
       arrivals,
-      order: from(
-        'i32',
-        [B],
-        Int32Array.from({ length: B }, (_, i) => B - 1 - i),
-      ),
+      places: from('i32', [B, 2], Int32Array.from([...slots.entries()].reverse().flat())),
       lastIds,
       ids,
     },
@@ -165,14 +160,14 @@ export async function sampleRows(
   const chosen = from('f32', [B], new Float32Array(B).fill(7))
   const topIds = from('i32', [B, most], new Int32Array(B * most).fill(-2))
   const top = from('f32', [B, most], new Float32Array(B * most).fill(7))
-  const { slots: slotTensor, settings: table } = common
+  const { settings: table } = common
   const report = await prepare(
     device,
     reportLogProbs,
     { V, dtype, candidates, most },
     {
       logits,
-      slots: slotTensor,
+      slots: from('i32', [B], slots),
       largest,
       plainSums,
       settings: table,

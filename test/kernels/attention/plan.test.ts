@@ -79,6 +79,12 @@ async function checkPlan(o: {
     )
     for (const [first, second] of ctas)
       assert.ok(!second || !isWhole(first!) || isWhole(second), 'a part is taken before what is whole')
+    const pairs = ctas.filter((own) => own.length > 1)
+    const ofParts = pairs.filter(([first, second]) => !isWhole(first!) && !isWhole(second!))
+    const ofWholes = pairs.filter(([first, second]) => isWhole(first!) && isWhole(second!))
+    for (const [, part] of ofParts)
+      for (const [, whole] of ofWholes)
+        assert.ok(Math.abs(weightOf(whole!) + 1 - weightOf(part!)) > 3, 'two parts are not left to a CTA')
     const loads = ctas.map((own) => own.reduce((sum, item) => sum + weightOf(item), 0))
     assert.ok(Math.max(...loads) - Math.min(...loads) <= Math.max(...weights), 'CTAs have the same to do')
   }

@@ -6,7 +6,6 @@ import type { Kernel } from '../../../dsl/kernel.ts'
 import { causalAttention } from '../../../kernels/linalg/causal-attention.ts'
 import { choleskyPanel } from '../../../kernels/linalg/cholesky-panel.ts'
 import { keepLess, searchGroupClip } from '../../../kernels/linalg/clip-search.ts'
-import { codedAttention, encodeHeads } from '../../../kernels/linalg/coded-attention.ts'
 import { columnParts, joinParts } from '../../../kernels/linalg/column-stats.ts'
 import * as elements from '../../../kernels/linalg/elements.ts'
 import { gptqBlock } from '../../../kernels/linalg/gptq-block.ts'
@@ -66,13 +65,6 @@ for (const kind of ['symmetric', 'asymmetric', 'two-level'] satisfies GridKind[]
   add(encodeWeights, { kind, dtype: kind === 'symmetric' ? 'i8' : 'u8' })
   add(gptqBlock, { kind, order: true }, { kind, order: false })
   for (const group of [32, 64, 128]) if (kind !== 'symmetric') add(searchGroupClip, { kind, group })
-}
-for (const [bits, D] of [
-  [4, 128],
-  [8, 64],
-] as const) {
-  add(encodeHeads, { D, bits })
-  add(codedAttention, { D, heads: 8, kvHeads: 2, L: 1024, sliding: D === 64 ? 512 : 0 })
 }
 add(fitUnits, { kind: 'two-level', ratios: true, each: 'unit', zeros: 'integer' })
 add(searchGroupClip, { kind: 'two-level', group: 128, zeros: 'integer' })

@@ -287,27 +287,6 @@ export function operationCases(test: Test, on: Device): void {
       await assertNear(...out, 1e-5)
     })
 
-  // More than a unit of 128 tokens in one of them.
-  for (const [bits, window, heads, sliding, ratio] of [
-    [4, 135, 1, undefined, 0.9],
-    [8, 20, 2, 7, undefined],
-  ] as const)
-    test(`attention over codes of ${bits} bits is the engine's arithmetic, bit for bit`, async () => {
-      const [kvHeads, D, T] = [1, 32, window === 20 ? 40 : window]
-      const [q, q2] = both(normals(51, T * heads * D), T, heads * D)
-      const [k, k2] = both(normals(52, T * D), T, D)
-      const [v, v2] = both(normals(53, T * D), T, D)
-      const [dst, dst2] = [device.allocate(T, heads * D), host.allocate(T, heads * D)]
-      const shape = {
-        ...{ heads, kvHeads, headDim: D, window, scale: 1 / Math.sqrt(D) },
-        ...(sliding !== undefined && { sliding }),
-      }
-      const coded = { bits, ...(ratio !== undefined && { ratio }) }
-      await device.codedAttention(dst, q, k, v, shape, coded)
-      await host.codedAttention(dst2, q2, k2, v2, shape, coded)
-      assert.equal(await device.read(dst), await host.read(dst2))
-    })
-
   test('cross entropies', async () => {
     const [T, V] = [4, 1000]
     const [x, x2] = both(normals(22, T * V, 4), T, V)
