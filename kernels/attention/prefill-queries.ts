@@ -1,6 +1,7 @@
 import {
   commitCopies,
   copyAsync,
+  each,
   f32,
   fenceAsync,
   type In,
@@ -30,14 +31,14 @@ export interface QueryArguments {
 /** Columns that a thread takes at a time: 32 bytes. */
 const COLUMNS = 16
 
-/** Calls `visit` with the places of a thread's queries: a row of the calling warpgroup, and the first of sixteen columns. */
-function eachPlace({ D }: PrefillShape, visit: (row: i32, column: i32) => void): void {
+/** The places of a thread's queries: a row of the calling warpgroup, and the first of sixteen columns. */
+function placesOf({ D }: PrefillShape): { readonly row: i32; readonly column: i32 }[] {
   const chunks = D / COLUMNS
-  for (const i of unroll((groupRows * chunks) / 128)) {
+  return each((groupRows * chunks) / 128, (i) => {
     const item = (threadIdx.x & 127) + 128 * i
     const row = idiv(item, chunks)
-    visit(row, COLUMNS * (item - row * chunks))
-  }
+    return { row, column: COLUMNS * (item - row * chunks) }
+  })
 }
 
 /** Where a place lies in the tile. */
@@ -54,7 +55,7 @@ export function copyQueries(m: PrefillMemory, a: QueryArguments, c: PrefillConfi
   const group = groupOf(c)
   const tiles = overlay<number>(m.queries, c.dtype, swizzledTile(queryShape(c.D), c.dtype))
   namedBarrier(QUERIES + warpgroupIdx, 128)
-  eachPlace(c, (row, column) => {
+  for (const { row, column } of placesOf(c)) {
     const inTile = groupRows * warpgroupIdx + row
     const token = tile.token + tokenOfRow(c, tile, inTile)
     const head = tile.kvHead * group + (inTile - idiv(inTile, group) * group)
@@ -62,7 +63,7 @@ export function copyQueries(m: PrefillMemory, a: QueryArguments, c: PrefillConfi
       const to = indexOf(row, column + 8 * half)
       copyAsync(tiles, to, a.q, [token, head * c.D + column + 8 * half], 16)
     }
-  })
+  }
   commitCopies()
 }
 
@@ -72,12 +73,15 @@ export function copyQueries(m: PrefillMemory, a: QueryArguments, c: PrefillConfi
  */
 export function awaitQueries(m: PrefillMemory, c: PrefillConfig): void {
   waitCopies(0)
-  eachPlace(c, (row, column) => {
-    const halves = [0, 8].map((half) => indexOf(row, column + half))
-    const words = halves.flatMap((at) => loadWords(m.queries, at, 4))
-    halves.forEach((at, isOdd) => {
-      const pairs = [0, 2, 4, 6].map((word) => pairOf(c, words[word]!, words[word + 1]!, isOdd === 1))
-      storeWords(m.queries, at, pairs)
+  const halves = placesOf(c).map(({ row, column }) => [0, 8].map((half) => indexOf(row, column + half)))
+  // All are loaded before the first is stored: whether one's place is another's the assembler cannot know.
+  const loaded = halves.map((pair) => pair.flatMap((at) => loadWords(m.queries, at, 4)))
+  halves.forEach((pair, i) => {
+    pair.forEach((at, isOdd) => {
+      const words = [0, 2, 4, 6].map((word) =>
+        pairOf(c, loaded[i]![word]!, loaded[i]![word + 1]!, isOdd === 1),
+      )
+      storeWords(m.queries, at, words)
     })
   })
   fenceAsync()

@@ -89,8 +89,8 @@ export function checkPrefill(shape: PrefillShape & PrefillTiles, kv: KvConfig): 
     'keys have 2 or 4 stages, so that a count says which',
   )
   staticAssert(
-    shape.rawStages >= 4 && shape.rawStages <= 8,
-    'keys and values of two to four units must fit the stages of codes',
+    shape.rawStages <= 8,
+    'so many units would be under way that descriptions of tiles have no room',
   )
   staticAssert(shape.Hq % shape.Hkv === 0, 'query heads must be a multiple of key/value heads')
   staticAssert(groupOf(shape) <= 16, 'at most 16 query heads share a key/value head')

@@ -18,6 +18,7 @@ import {
   range,
   regs,
   release,
+  shuffle,
   specialize,
   storeWords,
   syncWarp,
@@ -27,7 +28,6 @@ import {
   waitForPrevious,
   waitFull,
   warpgroupIdx,
-  warpIdx,
   wgmma,
   wgmmaAtom,
   wgmmaCommit,
@@ -62,14 +62,7 @@ import {
   softmaxUnit,
   type UnitMask,
 } from './prefill-softmax.ts'
-import {
-  loadTile,
-  type PrefillTile,
-  type StepTiles,
-  TILE_WORDS,
-  tileOf,
-  tokenOfRow,
-} from './prefill-tiles.ts'
+import { loadTile, type PrefillTile, type StepTiles, tileOf, tokenOfRow } from './prefill-tiles.ts'
 import { unpackTiles } from './prefill-unpack.ts'
 
 export interface PrefillArguments extends StepTiles, CacheArguments, QueryArguments {
@@ -121,27 +114,14 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
   const probabilities = probabilityWords()
   const state = rowState()
   const turns = turnsOf(c)
-  const row = groupRows * warpgroupIdx + 16 * (warpIdx & 3) + (laneIdx >>> 2)
 
-  /** Waits for the tile that comes next; one without tokens is behind the last. */
-  const awaitTile = (): i32[] => {
-    const slot = turn & (WALK_TILES - 1)
-    waitFull(m.tileRing, { stage: slot, parity: (turn >>> Math.log2(WALK_TILES)) & 1 })
-    return loadTile(m.tiles, slot)
-  }
-  /** The tile that has been taken. */
-  const next = regs(TILE_WORDS, i32(0))
-  const takeTile = (): void => {
-    awaitTile().forEach((word, i) => {
-      next[i] = word
-    })
-    syncWarp()
-    release(m.tileRing, turn & (WALK_TILES - 1))
-    turn += 1
-  }
-  /** Has the next tile's queries copied, once the scores of the one at hand have been computed. */
-  const announceTile = (): void => {
-    const tile = tileOf(awaitTile())
+  /** The tile at hand, or the one behind it: read whenever it is wanted, for it is rarely, and registers are what lacks. */
+  const tileAt = (ahead: number): PrefillTile => tileOf(loadTile(m.tiles, (turn + ahead) & (WALK_TILES - 1)))
+  /** Waits for a tile, and has its queries copied, once the scores of the one before have been computed. */
+  const announceTile = (ahead: number): void => {
+    const at = turn + ahead
+    waitFull(m.tileRing, { stage: at & (WALK_TILES - 1), parity: (at >>> Math.log2(WALK_TILES)) & 1 })
+    const tile = tileAt(ahead)
     if (tile.tokens > 0) copyQueries(m, a, c, tile)
   }
   // What a product reads is waited for ahead of its turn, which the other warpgroup may have meanwhile.
@@ -184,6 +164,28 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     startScores()
     passTurn(turns)
   }
+  /** The positions of the warpgroup's first row and of its last. */
+  const rowsAt = (tile: PrefillTile) => ({
+    lowest: tile.position + tokenOfRow(c, tile, groupRows * warpgroupIdx),
+    highest: tile.position + tokenOfRow(c, tile, groupRows * warpgroupIdx + groupRows - 1),
+  })
+  /** The first unit that all rows see in full, and where from `unit` on such units end. */
+  const firstFull = (highest: i32): i32 => idiv(Math.max(highest - a.window + UNIT, 0), UNIT)
+  const endOfFull = (unit: i32): i32 => {
+    const tile = tileAt(0)
+    const { lowest, highest } = rowsAt(tile)
+    return unit < firstFull(highest) ? unit : Math.min(idiv(lowest + 1, UNIT), tile.lastUnit + 1)
+  }
+  const maskOf = (unit: i32): UnitMask => {
+    const tile = tileAt(0)
+    const row = rowOf(ownThread())
+    const first = tile.position - unit * UNIT
+    return {
+      last: each(laneRows, (r) => first + tokenOfRow(c, tile, row + 8 * r)),
+      window: a.window,
+      isEdge: unit < firstFull(rowsAt(tile).highest),
+    }
+  }
   /** From a unit's scores to its probabilities; what the sums of the units before must be multiplied by. */
   const weighTokens = (mask?: UnitMask): f32[] => {
     if (mask) hideTokens(scores, mask)
@@ -199,7 +201,7 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     passTurn(turns)
     wgmmaWait(1)
     releaseKeys()
-    if (isLast) announceTile()
+    if (isLast) announceTile(1)
     const factors = weighTokens(mask)
     wgmmaWait(0)
     releaseValues()
@@ -207,67 +209,52 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     packProbabilities(probabilities, scores)
   }
 
-  takeTile()
-  if (tileOf(next).tokens === 0) return
+  announceTile(0)
+  if (tileAt(0).tokens === 0) return
   if (warpgroupIdx === 1) passTurn(turns)
-  copyQueries(m, a, c, tileOf(next))
   awaitQueries(m, c)
   beginTile()
   wgmmaWait(0)
   releaseKeys()
-  /** The tile at hand. */
-  const words = regs(TILE_WORDS, i32(0))
   const norms = regs(laneRows, f32(0))
   for (;;) {
-    for (const i of unroll(TILE_WORDS)) words[i] = next[i]!
-    const tile = tileOf(words)
-    /** The positions of the warpgroup's first row and of its last. */
-    const lowest = tile.position + tokenOfRow(c, tile, groupRows * warpgroupIdx)
-    const highest = tile.position + tokenOfRow(c, tile, groupRows * warpgroupIdx + groupRows - 1)
-    /** The units from the one to before the other are seen in full. */
-    const firstFull = idiv(Math.max(highest - a.window + UNIT, 0), UNIT)
-    const endOfFull = idiv(lowest + 1, UNIT)
-    const seen = each(laneRows, (r) => tile.position + tokenOfRow(c, tile, row + 8 * r))
-    const maskOf = (unit: i32): UnitMask => ({
-      last: seen.map((position) => position - unit * UNIT),
-      window: a.window,
-      isEdge: unit < firstFull,
-    })
-    const second = tile.firstUnit + 1
-    if (tile.lastUnit < second) announceTile()
+    const first = tileAt(0).firstUnit
     resetState(state)
-    weighTokens(maskOf(tile.firstUnit))
+    if (tileAt(0).lastUnit === first) announceTile(1)
+    weighTokens(maskOf(first))
     packProbabilities(probabilities, scores)
-    let unit: i32 = second
-    while (unit <= tile.lastUnit) {
-      const end = unit < firstFull ? unit : Math.min(endOfFull, tile.lastUnit + 1)
+    let unit: i32 = first + 1
+    while (unit <= tileAt(0).lastUnit) {
+      const end = endOfFull(unit)
       if (unit < end) {
-        for (const each of range(unit, end)) attendUnit(each === second, false)
+        for (const each of range(unit, end)) attendUnit(each === first + 1, false)
         unit = end
       } else {
-        attendUnit(unit === second, unit === tile.lastUnit, maskOf(unit))
+        attendUnit(unit === first + 1, unit === tileAt(0).lastUnit, maskOf(unit))
         unit = unit + 1
       }
     }
     normsOf(state).forEach((norm, r) => {
       norms[r] = norm
     })
-    takeTile()
-    const hasNext = tileOf(next).tokens > 0
     awaitValues()
     awaitTurn(turns)
-    startValues(tile.lastUnit < second)
+    startValues(tileAt(0).lastUnit === first)
     passTurn(turns)
+    const hasNext = tileAt(1).tokens > 0
     if (hasNext) awaitQueries(m, c)
     wgmmaWait(0)
     releaseValues()
     if (!hasNext) break
     beginTile()
-    storeRows(a, c, tile, row, sums, norms)
+    storeRows(a, c, tileAt(0), sums, norms)
+    syncWarp()
+    release(m.tileRing, turn & (WALK_TILES - 1))
+    turn += 1
     wgmmaWait(0)
     releaseKeys()
   }
-  storeRows(a, c, tileOf(words), row, sums, norms)
+  storeRows(a, c, tileAt(0), sums, norms)
   if (warpgroupIdx === 0) awaitTurn(turns)
 }
 
@@ -302,22 +289,32 @@ function passTurn({ isOn, other }: Turns): void {
   if (isOn) namedArrive(other, 128 * warpgroups)
 }
 
+/**
+ * The calling thread: by a shuffle, past which nothing that depends on it is computed ahead. What the assembler would keep of it
+ * for the end of a tile it would spill.
+ */
+const ownThread = (): i32 => shuffle(i32(threadIdx.x), i32(laneIdx))
+
+/** The first of a thread's rows in the tile: warps have sixteen, and four lanes one and the eighth behind it. */
+const rowOf = (thread: i32): i32 => 16 * (thread >>> 5) + ((thread & 31) >>> 2)
+
 /** Stores the rows that stand for a query. */
 function storeRows(
   a: PrefillArguments,
   c: PrefillConfig,
   tile: PrefillTile,
-  row: i32,
   sums: readonly f32[],
   norms: readonly f32[],
 ): void {
   const group = groupOf(c)
+  const thread = ownThread()
+  const row = rowOf(thread)
   for (const r of unroll(laneRows)) {
     const offset = idiv(row + 8 * r, group)
     if (offset < Math.min(tile.tokens, tileTokens(c))) {
       const head = tile.kvHead * group + ((row + 8 * r) % group)
       // A lane has a quarter of the columns, eight by eight.
-      const column = head * c.D + (laneIdx & 3) * (c.D / 4)
+      const column = head * c.D + (thread & 3) * (c.D / 4)
       for (const o of unroll(0, c.D / 8, 4)) {
         const words = each(4, (i) => {
           const [first, second] = [0, 1].map((e) => sums[4 * (o + i) + 2 * r + e]! * norms[r]!)

@@ -208,7 +208,7 @@ for (const kv of ['kv4', 'kv8'] as const)
         readTiles,
         {
           ...prefillConfig({ kv, dtype: 'f16', D, Hq: Hkv, Hkv, multiprocessors: 2 }),
-          rawStages: 4,
+          rawStages: kv === 'kv4' ? 3 : 2,
         },
         {
           kv: { dtype: 'u8', shape: pages.shapes.kv, data: pages.kv },
