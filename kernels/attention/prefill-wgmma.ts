@@ -174,7 +174,8 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
   const endOfFull = (unit: i32): i32 => {
     const tile = tileAt(0)
     const { lowest, highest } = rowsAt(tile)
-    return unit < firstFull(highest) ? unit : Math.min(idiv(lowest + 1, UNIT), tile.lastUnit + 1)
+    // The last is not among them, seen in full or not: it has the next tile's queries copied.
+    return unit < firstFull(highest) ? unit : Math.min(idiv(lowest + 1, UNIT), tile.lastUnit)
   }
   const maskOf = (unit: i32): UnitMask => {
     const tile = tileAt(0)

@@ -20,6 +20,19 @@ const cases: Omit<PrefillOptions, 'seed'>[] = [
   },
   { kv: 'kv4', D: 96, Hq: 2, Hkv: 2, dtype: 'bf16', sequences: [{ context: 200, queries: 11 }], window: 50 },
   { kv: 'kv8', D: 96, Hq: 16, Hkv: 1, dtype: 'f16', sequences: [{ context: 300, queries: 9 }], window: 170 },
+  // A tile whose rows all see the last unit in full, with another behind it.
+  {
+    kv: 'kv4',
+    D: 64,
+    Hq: 4,
+    Hkv: 1,
+    dtype: 'f16',
+    sequences: [
+      { context: 256, queries: 35 },
+      { context: 40, queries: 30 },
+    ],
+    ctas: 1,
+  },
   {
     kv: 'kv4',
     D: 64,
