@@ -28,7 +28,8 @@ test('a barrier behind which something is read stays, and so does one under a co
 test('a store or an arrival that may still be on its way to another CTA keeps the barrier as it is', () => {
   for (const write of ['store space=cluster %3, 1.5:f32', 'arrive space=cluster %3'])
     checkUnchanged(relaxLastBarrier, `${start}\n${write}\nclusterBarrier`)
-  const copy = (mask: string) => `%5: u64 = cachePolicy evict=first\ncopyTensor %2, %2, %5, 0:i32, 0:i32${mask}`
+  const copy = (mask: string) =>
+    `%5: u64 = cachePolicy evict=first\ncopyTensor %2, %2, %5, 0:i32, 0:i32${mask}`
   checkUnchanged(relaxLastBarrier, `${start}\n${copy(', 3:u32')}\nclusterBarrier`)
   checkPass(
     relaxLastBarrier,
