@@ -157,7 +157,7 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     release(m.valueRing, valuesAt.stage)
     advance(valuesAt, m.valueRing, 1)
   }
-  /** The first scores of the tile that has been taken. */
+  /** Starts the first scores of the tile whose queries have been stored. */
   const beginTile = (): void => {
     awaitKeys()
     awaitTurn(turns)

@@ -65,7 +65,7 @@ interface Sums {
 }
 
 /**
- * One row of attention over coded keys and values, bit for bit what the kernels compute: a query of D elements at
+ * One row of attention over coded keys and values, bit for bit what decode attention computes: a query of D elements at
  * `position`, which sees the tokens `from`…`position`. Returns the D outputs in f32, before their rounding.
  */
 export function attentionRowReference(
