@@ -36,7 +36,8 @@ export async function folderOf(model: string, format: string, parent: string | u
 export const startupCommand = (save = false): Command =>
   new Command('startup')
     .description(
-      'Seconds from nothing to the first step of a server: its process, memory, weights, kernels and graphs. ' +
+      'Seconds from nothing to the first step of a server: its process, memory, weights, kernels and graphs, and how many ' +
+        'kernels were compiled for it. ' +
         'The first start may compile kernels and read the disk; those after it find both in caches.',
     )
     .argument('<model>', 'folder of a checkpoint, or a name such as llama-3-8b for random weights')
@@ -67,7 +68,7 @@ export const startupCommand = (save = false): Command =>
           waiting: 1,
         })
         const all = (performance.now() - began) / 1000
-        const { seconds, memory } = runner.ready
+        const { seconds, memory, kernels } = runner.ready
         await runner.close()
         if (start === 1)
           console.log(
@@ -76,7 +77,7 @@ export const startupCommand = (save = false): Command =>
               Object.entries(memory).map(([part, bytes]) => [part, bytesText(bytes)]),
             ),
           )
-        rows.push({ start, ...seconds, 'all, with the process': all })
+        rows.push({ start, ...seconds, 'all, with the process': all, ...kernels })
       }
       console.log(table(rows))
       const device = await openDevice(options.device)
