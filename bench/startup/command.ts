@@ -4,10 +4,10 @@ import { UsageError } from '../../cli/failure.ts'
 import { deviceOption, wholeNumber } from '../../cli/options.ts'
 import { bytesText, progressBar } from '../../cli/progress.ts'
 import { tableText } from '../../cli/table.ts'
-import { type ModelName, namedShapes } from '../../models/shapes.ts'
+import { isModelName, namedShapes } from '../../models/shapes.ts'
 import { openDevice } from '../../runtime/open-device.ts'
 import { ChildRunner } from '../../serve/process/child-runner.ts'
-import { randomModelFolder } from '../random-model.ts'
+import { needGpuFor, randomModelFolder } from '../random-model.ts'
 import { type Row, resultHeader, writeResults, writeRows } from '../results.ts'
 import { table } from '../table.ts'
 
@@ -24,12 +24,17 @@ interface StartupOptions {
 }
 
 /** A folder, or one with random weights of a named model, which is written first. */
-export async function folderOf(model: string, format: string, parent: string | undefined): Promise<string> {
+export async function folderOf(
+  model: string,
+  format: string,
+  { keep: parent, device }: { readonly keep?: string; readonly device?: string },
+): Promise<string> {
   if (existsSync(model)) return model
-  if (!Object.hasOwn(namedShapes, model))
+  if (!isModelName(model))
     throw new UsageError(`${model} is no folder; models by name are ${Object.keys(namedShapes).join(', ')}`)
+  await needGpuFor(model, device)
   const bar = progressBar('Writing random weights', bytesText)
-  return randomModelFolder(model as ModelName, format, { parent, onProgress: bar.update }).finally(bar.stop)
+  return randomModelFolder(model, format, { parent, onProgress: bar.update }).finally(bar.stop)
 }
 
 /** `save` says whether figures go where those of `npm run bench:startup` are kept, when no file is named. */
@@ -54,7 +59,7 @@ export const startupCommand = (save = false): Command =>
     .option('--json <file>', 'file for the figures')
     .option('--commit <id>', 'the commit, where git is not there (default: QUATTUOR_COMMIT)')
     .action(async (model: string, options: StartupOptions) => {
-      const folder = await folderOf(model, options.format, options.keep)
+      const folder = await folderOf(model, options.format, options)
       const rows: Row[] = []
       for (let start = 1; start <= options.starts; start++) {
         const began = performance.now()
