@@ -27,23 +27,24 @@ export interface GeluMulConfig extends RowConfig {
   readonly form: GeluForm
 }
 
-/** Gates further out are taken for this far out, whose gelu is the gate itself or −10⁻³⁶ at most. */
-const FARTHEST = { erf: 12.7, tanh: 20 } as const
+/**
+ * Gates further out are taken for this far out, where the form's part of the gate is 1 above and next to nothing below:
+ * gelu is −3·10⁻¹⁰ there with the error function, −2·10⁻³⁵ with the tangent.
+ */
+const FARTHEST = { erf: 6.5, tanh: 9.8 } as const
 
 /** ½ (1 + tanh u) is a sigmoid of 2u, and u is √(2/π) (x + 0.044715 x³): in powers of two, x (CUBIC · x² + LINEAR). */
 const LINEAR = -2 * Math.sqrt(2 / Math.PI) * LOG2E
 const CUBIC = 0.044715 * LINEAR
-const MOST_EXPONENT = 125
 
 /**
- * Φ(−x) for 0 ≤ x ≤ 12.7 is t · P(t) · exp(−x²/2) with t = 1 / (1 + TAIL_POLE · x), to 5·10⁻⁶ of itself: coefficients of P,
- * highest first, by least squares reweighted until the largest error is least, for several poles.
+ * log₂ Φ(−x) for 0 ≤ x ≤ 6.5 is x · P(x) − 1, to 5·10⁻⁶ of Φ: the logarithm has no bell to follow, and a short polynomial
+ * does. Coefficients of P, highest first, by least squares reweighted until the largest error is least.
  */
 const TAIL = [
-  ...[-0.07392989263163884, 0.1804527695311027, 0.01574170465208015, 0.13343156845042128],
-  ...[0.1204407724729722, 0.12386075604981892],
+  ...[-1.7603242189697683e-6, 6.000199481616501e-5, -0.0009170442237937277, 0.008451073123497053],
+  ...[-0.053835529329012186, -0.45859788859953793, -1.1511941083555732],
 ]
-const TAIL_POLE = 0.31
 
 /** Added to a number from −1024 to 0 it rounds it to a multiple of 2⁻¹², whose power of 2 by the hardware is known. */
 const TO_STEPS = 3072
@@ -58,23 +59,20 @@ function geluTanh(gate: f32): f32 {
   const x = Math.max(gate, -FARTHEST.tanh)
   const within = Math.min(x, FARTHEST.tanh)
   const exponent = within * fma(within * within, f32(CUBIC), f32(LINEAR))
-  return x * reciprocalExact(1 + exp2Product(Math.max(Math.min(exponent, MOST_EXPONENT), -MOST_EXPONENT), 1))
+  return x * reciprocalExact(1 + exp2Product(exponent, 1))
 }
 
-/** max(x, 0) − |x| · Φ(−|x|), which is x · Φ(x) on both sides of 0. */
+/**
+ * max(x, 0) − |x| · Φ(−|x|), which is x · Φ(x) on both sides of 0. The power of 2 is that of a multiple of 2⁻¹² by the
+ * hardware, and what is left to it by its tangent.
+ */
 function geluErf(x: f32): f32 {
   const distance = Math.min(Math.abs(x), FARTHEST.erf)
-  const t = reciprocalExact(fma(distance, f32(TAIL_POLE), f32(1)))
-  const polynomial = TAIL.slice(1).reduce((sum: f32, term) => fma(sum, t, f32(term)), f32(TAIL[0]!))
-  const tail = t * polynomial * bell(distance * distance)
-  return fma(-distance, tail, Math.max(x, 0))
-}
-
-/** exp(−square/2) down to 2⁻¹²⁰: of a multiple of 2⁻¹² by the hardware, and what is left to it by its tangent. */
-function bell(square: f32): f32 {
-  const steps = fma(square, f32(-LOG2E / 2), f32(TO_STEPS)) - TO_STEPS
-  const rest = fma(square, f32(-LOG2E / 2), -steps)
-  return exp2Flushing(steps) * fma(rest, f32(Math.LN2), f32(1))
+  const slope = TAIL.slice(1).reduce((sum: f32, term) => fma(sum, distance, f32(term)), f32(TAIL[0]!))
+  const shifted = fma(slope, distance, f32(TO_STEPS - 1))
+  const rest = fma(slope, distance, TO_STEPS - 1 - shifted)
+  const power = exp2Flushing(shifted - TO_STEPS)
+  return fma(-distance * power, fma(rest, f32(Math.LN2), f32(1)), Math.max(x, 0))
 }
 
 /** gelu(gate) · up of the kernels on the host, bit for bit. */
@@ -83,28 +81,20 @@ export const geluTimesReference = (form: GeluForm, gate: number, up: number): nu
 
 function geluTanhReference(gate: number): number {
   const { fround, max, min } = Math
-  const x = max(gate, -FARTHEST.tanh)
-  const within = min(x, FARTHEST.tanh)
+  const x = max(gate, -fround(FARTHEST.tanh))
+  const within = min(x, fround(FARTHEST.tanh))
   const exponent = fround(within * fmaF32(fround(within * within), fround(CUBIC), fround(LINEAR)))
-  const power = exp2ProductReference(max(min(exponent, MOST_EXPONENT), -MOST_EXPONENT), 1)
-  return fround(x * reciprocalExactReference(fround(1 + power)))
+  return fround(x * reciprocalExactReference(fround(1 + exp2ProductReference(exponent, 1))))
 }
 
 function geluErfReference(x: number): number {
   const { fround } = Math
-  const distance = Math.min(Math.abs(x), fround(FARTHEST.erf))
-  const t = reciprocalExactReference(fmaF32(distance, fround(TAIL_POLE), 1))
-  const polynomial = TAIL.slice(1).reduce((sum, term) => fmaF32(sum, t, fround(term)), fround(TAIL[0]!))
-  const tail = fround(fround(t * polynomial) * bellReference(fround(distance * distance)))
-  return fmaF32(-distance, tail, Math.max(x, 0))
-}
-
-function bellReference(square: number): number {
-  const { fround } = Math
-  const factor = fround(-LOG2E / 2)
-  const steps = fmaF32(square, factor, TO_STEPS) - TO_STEPS
-  const rest = fmaF32(square, factor, -steps)
-  return fround(exp2OfStepsReference(steps) * fmaF32(rest, fround(Math.LN2), 1))
+  const distance = Math.min(Math.abs(x), FARTHEST.erf)
+  const slope = TAIL.slice(1).reduce((sum, term) => fmaF32(sum, distance, fround(term)), fround(TAIL[0]!))
+  const shifted = fmaF32(slope, distance, TO_STEPS - 1)
+  const rest = fmaF32(slope, distance, TO_STEPS - 1 - shifted)
+  const power = exp2OfStepsReference(shifted - TO_STEPS)
+  return fmaF32(fround(-distance * power), fmaF32(rest, fround(Math.LN2), 1), Math.max(x, 0))
 }
 
 const columns = (c: GeluMulConfig) => c.I
