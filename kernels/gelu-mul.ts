@@ -1,4 +1,4 @@
-import { exp2ProductReference, fmaF32, reciprocalExactReference } from '../dsl/exact-reference.ts'
+import { fmaF32, reciprocalExactReference } from '../dsl/exact-reference.ts'
 import { exp2OfStepsReference } from '../dsl/exp2-steps.ts'
 import {
   blockIdx,
@@ -13,7 +13,7 @@ import {
   LOG2E,
   type Out,
 } from '../dsl/index.ts'
-import { exp2Product, reciprocalExact } from '../dsl/std/index.ts'
+import { reciprocalExact } from '../dsl/std/index.ts'
 import { overlapLaunches, type RowConfig, rowOptions, rowShare, storeFloats } from './half-rows.ts'
 import { storeQuantized } from './quantize-rows.ts'
 import { gated } from './silu-mul.ts'
@@ -46,7 +46,7 @@ const TAIL = [
   ...[-0.053835529329012186, -0.45859788859953793, -1.1511941083555732],
 ]
 
-/** Added to a number from −1024 to 0 it rounds it to a multiple of 2⁻¹², whose power of 2 by the hardware is known. */
+/** Added to a number from −1024 to 1023 it rounds it to a multiple of 2⁻¹², whose power of 2 by the hardware is known. */
 const TO_STEPS = 3072
 
 /** Device: gelu(gate) · up, each operation rounded to f32. */
@@ -58,21 +58,26 @@ const timesOf =
 function geluTanh(gate: f32): f32 {
   const x = Math.max(gate, -FARTHEST.tanh)
   const within = Math.min(x, FARTHEST.tanh)
-  const exponent = within * fma(within * within, f32(CUBIC), f32(LINEAR))
-  return x * reciprocalExact(1 + exp2Product(exponent, 1))
+  const { power, tangent } = exp2Line(fma(within * within, f32(CUBIC), f32(LINEAR)), within, 0)
+  return x * reciprocalExact(fma(power, tangent, f32(1)))
 }
 
-/**
- * max(x, 0) − |x| · Φ(−|x|), which is x · Φ(x) on both sides of 0. The power of 2 is that of a multiple of 2⁻¹² by the
- * hardware, and what is left to it by its tangent.
- */
+/** max(x, 0) − |x| · Φ(−|x|), which is x · Φ(x) on both sides of 0. */
 function geluErf(x: f32): f32 {
   const distance = Math.min(Math.abs(x), FARTHEST.erf)
   const slope = TAIL.slice(1).reduce((sum: f32, term) => fma(sum, distance, f32(term)), f32(TAIL[0]!))
-  const shifted = fma(slope, distance, f32(TO_STEPS - 1))
-  const rest = fma(slope, distance, TO_STEPS - 1 - shifted)
-  const power = exp2Flushing(shifted - TO_STEPS)
-  return fma(-distance * power, fma(rest, f32(Math.LN2), f32(1)), Math.max(x, 0))
+  const { power, tangent } = exp2Line(slope, distance, -1)
+  return fma(-distance * power, tangent, Math.max(x, 0))
+}
+
+/**
+ * 2^(slope · x + offset) in two factors: the power of the nearest multiple of 2⁻¹² by the hardware, and of what is left to it
+ * by its tangent.
+ */
+function exp2Line(slope: f32, x: f32, offset: number): { power: f32; tangent: f32 } {
+  const shifted = fma(slope, x, f32(TO_STEPS + offset))
+  const rest = fma(slope, x, TO_STEPS + offset - shifted)
+  return { power: exp2Flushing(shifted - TO_STEPS), tangent: fma(rest, f32(Math.LN2), f32(1)) }
 }
 
 /** gelu(gate) · up of the kernels on the host, bit for bit. */
@@ -83,18 +88,26 @@ function geluTanhReference(gate: number): number {
   const { fround, max, min } = Math
   const x = max(gate, -fround(FARTHEST.tanh))
   const within = min(x, fround(FARTHEST.tanh))
-  const exponent = fround(within * fmaF32(fround(within * within), fround(CUBIC), fround(LINEAR)))
-  return fround(x * reciprocalExactReference(fround(1 + exp2ProductReference(exponent, 1))))
+  const slope = fmaF32(fround(within * within), fround(CUBIC), fround(LINEAR))
+  const { power, tangent } = exp2LineReference(slope, within, 0)
+  return fround(x * reciprocalExactReference(fmaF32(power, tangent, 1)))
 }
 
 function geluErfReference(x: number): number {
-  const { fround } = Math
-  const distance = Math.min(Math.abs(x), FARTHEST.erf)
+  const { abs, fround, max, min } = Math
+  const distance = min(abs(x), FARTHEST.erf)
   const slope = TAIL.slice(1).reduce((sum, term) => fmaF32(sum, distance, fround(term)), fround(TAIL[0]!))
-  const shifted = fmaF32(slope, distance, TO_STEPS - 1)
-  const rest = fmaF32(slope, distance, TO_STEPS - 1 - shifted)
-  const power = exp2OfStepsReference(shifted - TO_STEPS)
-  return fmaF32(fround(-distance * power), fmaF32(rest, fround(Math.LN2), 1), Math.max(x, 0))
+  const { power, tangent } = exp2LineReference(slope, distance, -1)
+  return fmaF32(fround(-distance * power), tangent, max(x, 0))
+}
+
+function exp2LineReference(slope: number, x: number, offset: number): { power: number; tangent: number } {
+  const shifted = fmaF32(slope, x, TO_STEPS + offset)
+  const rest = fmaF32(slope, x, TO_STEPS + offset - shifted)
+  return {
+    power: exp2OfStepsReference(shifted - TO_STEPS),
+    tangent: fmaF32(rest, Math.fround(Math.LN2), 1),
+  }
 }
 
 const columns = (c: GeluMulConfig) => c.I
