@@ -101,7 +101,7 @@ export class RecordFile {
     const known = this.#find(facts)
     if (known && known.ptxHash === facts.ptxHash && known.registers === facts.registers) return known.id
     const same = known?.ptxHash === facts.ptxHash
-    const id = same ? known.id : Math.max(-1, ...this.#programs.keys()) + 1
+    const id = this.#withText(facts)?.id ?? Math.max(-1, ...this.#programs.keys()) + 1
     if (known && !same) this.#forgetFailures(known.id)
     const entry = { id, run: same ? known.run : this.#run, ...facts }
     this.#keep(entry)
@@ -195,6 +195,13 @@ export class RecordFile {
   #find({ config, dims }: Pick<ProgramFacts, 'config' | 'dims'>): ProgramEntry | undefined {
     const id = this.#current.get(programName(config, dims))
     return id === undefined ? undefined : this.#programs.get(id)
+  }
+
+  /** The program of a configuration and a text, its last one or not. */
+  #withText({ config, dims, ptxHash }: ProgramFacts): ProgramEntry | undefined {
+    const name = programName(config, dims)
+    const programs = [...this.#programs.values()]
+    return programs.find((each) => each.ptxHash === ptxHash && programName(each.config, each.dims) === name)
   }
 
   #keep(entry: ProgramEntry): void {

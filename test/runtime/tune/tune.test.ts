@@ -178,6 +178,13 @@ test('a program of another text counts as new, and its old times are gone once i
   assert.equal([winner(other, 1)!.us, winner(other, 2)!.us], [7, 14])
   const programs = readFileSync(other, 'utf8').match(/^\{"program"/gm)
   assert.is(programs?.length, 2, 'programs that no shape has times of are dropped')
+  const file = new RecordFile(withOtherTexts(other))
+  file.begin(fakeFacts)
+  const text = (ptxHash: string) => ({ config: { name: 'a' }, registers: 1, spills: 0, shared: 0, ptxHash })
+  const [one, two] = [file.program(text('one')), file.program(text('two'))]
+  assert.is.not(one, two)
+  assert.is(file.program(text('one')), one, 'a text that comes back is the program that it was')
+  assert.not(file.hasTried(cell(1), one))
 })
 
 test('a run that is cut off before it measures loses no winner, though every program has changed', async () => {
