@@ -1,9 +1,9 @@
 /**
- * `ex2.approx` of multiples of 2^-12, as an NVIDIA H200 has it (driver 580.159.04).
+ * `ex2.approx` of multiples of 2^-12 up to 0, as an NVIDIA H200 has it (driver 580.159.04).
  *
  * The instruction is an approximation that the manual bounds and does not define. Of arguments with twelve bits behind the
  * point there are few enough to write all results down: 4096 for the fractions, since whole parts only move the exponent.
- * That holds for all results from 2^-126 to 2^127; `npm run test:gpu -- exponential` compares them with the GPU at hand.
+ * That holds for all results from 2^-126 on; `npm run test:gpu -- exponential` compares them with the GPU at hand.
  */
 
 /** How far a result is below the one rounded to nearest, in its last bits: two bits for each of 0, -1, … -4095 steps. */
@@ -30,7 +30,7 @@ const lost = Uint8Array.from(
 /** The same in words of 32 bits, sixteen steps each. */
 export const EXP2_LOST: Uint32Array = new Uint32Array(lost.buffer)
 
-/** 2^x for a multiple of 2^-12 from -126 to 127; below, 0. */
+/** 2^x for a multiple of 2^-12 from -126 to 0; below, 0. */
 export function exp2OfStepsReference(x: number): number {
   if (x < -126) return 0
   const whole = Math.ceil(x)

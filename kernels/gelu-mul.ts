@@ -29,13 +29,15 @@ export interface GeluMulConfig extends RowConfig {
 
 /**
  * Gates further out are taken for this far out, where the form's part of the gate is 1 above and next to nothing below:
- * gelu is −3·10⁻¹⁰ there with the error function, −2·10⁻³⁵ with the tangent.
+ * gelu is −3·10⁻¹⁰ there with the error function, −7·10⁻¹³ with the tangent.
  */
-const FARTHEST = { erf: 6.5, tanh: 9.8 } as const
+const FARTHEST = 6.5
 
 /** ½ (1 + tanh u) is a sigmoid of 2u, and u is √(2/π) (x + 0.044715 x³): in powers of two, x (CUBIC · x² + LINEAR). */
 const LINEAR = -2 * Math.sqrt(2 / Math.PI) * LOG2E
 const CUBIC = 0.044715 * LINEAR
+/** The sigmoid's exponents are up to 43.3. Less this they are all negative, as `TO_STEPS` wants them. */
+const MOST_EXPONENT = 44
 
 /**
  * log₂ Φ(−x) for 0 ≤ x ≤ 6.5 is x · P(x) − 1, to 5·10⁻⁶ of Φ: the logarithm has no bell to follow, and a short polynomial
@@ -46,7 +48,7 @@ const TAIL = [
   ...[-0.053835529329012186, -0.45859788859953793, -1.1511941083555732],
 ]
 
-/** Added to a number from −1024 to 1023 it rounds it to a multiple of 2⁻¹², whose power of 2 by the hardware is known. */
+/** Added to a number from −1024 to 0 it rounds it to a multiple of 2⁻¹², whose power of 2 by the hardware is known. */
 const TO_STEPS = 3072
 
 /** Device: gelu(gate) · up, each operation rounded to f32. */
@@ -56,15 +58,16 @@ const timesOf =
     (form === 'tanh' ? geluTanh(gate) : geluErf(gate)) * up
 
 function geluTanh(gate: f32): f32 {
-  const x = Math.max(gate, -FARTHEST.tanh)
-  const within = Math.min(x, FARTHEST.tanh)
-  const { power, tangent } = exp2Line(fma(within * within, f32(CUBIC), f32(LINEAR)), within, 0)
-  return x * reciprocalExact(fma(power, tangent, f32(1)))
+  const x = Math.max(gate, -FARTHEST)
+  const within = Math.min(x, FARTHEST)
+  const slope = fma(within * within, f32(CUBIC), f32(LINEAR))
+  const { power, tangent } = exp2Line(slope, within, -MOST_EXPONENT)
+  return x * (reciprocalExact(fma(power, tangent, f32(2 ** -MOST_EXPONENT))) * 2 ** -MOST_EXPONENT)
 }
 
 /** max(x, 0) − |x| · Φ(−|x|), which is x · Φ(x) on both sides of 0. */
 function geluErf(x: f32): f32 {
-  const distance = Math.min(Math.abs(x), FARTHEST.erf)
+  const distance = Math.min(Math.abs(x), FARTHEST)
   const slope = TAIL.slice(1).reduce((sum: f32, term) => fma(sum, distance, f32(term)), f32(TAIL[0]!))
   const { power, tangent } = exp2Line(slope, distance, -1)
   return fma(-distance * power, tangent, Math.max(x, 0))
@@ -86,16 +89,17 @@ export const geluTimesReference = (form: GeluForm, gate: number, up: number): nu
 
 function geluTanhReference(gate: number): number {
   const { fround, max, min } = Math
-  const x = max(gate, -fround(FARTHEST.tanh))
-  const within = min(x, fround(FARTHEST.tanh))
+  const x = max(gate, -FARTHEST)
+  const within = min(x, FARTHEST)
   const slope = fmaF32(fround(within * within), fround(CUBIC), fround(LINEAR))
-  const { power, tangent } = exp2LineReference(slope, within, 0)
-  return fround(x * reciprocalExactReference(fmaF32(power, tangent, 1)))
+  const { power, tangent } = exp2LineReference(slope, within, -MOST_EXPONENT)
+  const scaled = reciprocalExactReference(fmaF32(power, tangent, 2 ** -MOST_EXPONENT))
+  return fround(x * (scaled * 2 ** -MOST_EXPONENT))
 }
 
 function geluErfReference(x: number): number {
   const { abs, fround, max, min } = Math
-  const distance = min(abs(x), FARTHEST.erf)
+  const distance = min(abs(x), FARTHEST)
   const slope = TAIL.slice(1).reduce((sum, term) => fmaF32(sum, distance, fround(term)), fround(TAIL[0]!))
   const { power, tangent } = exp2LineReference(slope, distance, -1)
   return fmaF32(fround(-distance * power), tangent, max(x, 0))

@@ -60,10 +60,7 @@ function exp2OfSteps(w: FunctionBuilder, x: Local<'f32'>, rounded: F32): F32 {
   const { f32, i32 } = w
   const nearest = w.let(rounded)
   const steps = w.let(f32.mul(w.get(x), f32.const(-4096)))
-  const inRange = i32.and(
-    f32.ge(w.get(steps), f32.const(-127 * 4096)),
-    f32.le(w.get(steps), f32.const(126 * 4096)),
-  )
+  const inRange = i32.and(f32.ge(w.get(steps), f32.const(0)), f32.le(w.get(steps), f32.const(126 * 4096)))
   const isKnown = i32.and(inRange, f32.eq(f32.trunc(w.get(steps)), w.get(steps)))
   return w.choose(
     'f32',
