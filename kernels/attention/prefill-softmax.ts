@@ -3,7 +3,7 @@ import {
   exp2Flushing,
   f32,
   fma,
-  type i32,
+  i32,
   laneIdx,
   packF16,
   regs,
@@ -78,29 +78,61 @@ export function hideTokens(scores: f32[], { last, window, isEdge }: UnitMask): v
 }
 
 /**
- * Makes probabilities of a unit's scores, in place; `scale` takes scores to units of log2. Returns what the rows' sums of values
- * so far must be multiplied by.
+ * Has a row's reference follow the largest score of a unit, which is rarely anything to do; `scale` takes scores to units of log2.
+ * Returns what the row's sums so far must be multiplied by.
  */
-export function softmaxUnit(scores: f32[], state: RowState, scale: f32): f32[] {
-  const tops = each(laneRows, () => regs(1, f32(Number.NEGATIVE_INFINITY)))
-  for (const i of unroll(scores.length)) tops[rowOf(i)]![0] = Math.max(tops[rowOf(i)]![0]!, scores[i]!)
-  const factors = each(laneRows, (r) => {
-    const before = state.reference[r]!
-    const top = maxOfLanes(tops[r]![0]!) * scale
-    const reference = top > before + (TOP_POWER + HEADROOM) ? top - TOP_POWER : before
+export function moveReference(scores: readonly f32[], state: RowState, r: number, scale: f32): f32 {
+  const before = state.reference[r]!
+  const factor = regs(1, f32(1))
+  const most = before + (TOP_POWER + HEADROOM)
+  // No lane of the warp has to know the others' scores unless one of them has such a score.
+  const mayMove = f32.bits(topOfBits(scores, r)) * scale > most || most < 0
+  if (voteAny(mayMove)) {
+    const top = topOfRow(scores, r) * scale
+    const reference = top > most ? top - TOP_POWER : before
     state.reference[r] = reference
-    return exp2Flushing(before - reference)
-  })
-  const sums = each(laneRows, () => regs(2, f32(0)))
-  for (const i of unroll(scores.length)) {
-    const r = rowOf(i)
+    factor[0] = exp2Flushing(before - reference)
+  }
+  return factor[0]!
+}
+
+/** The same for a tile's first unit. */
+export function setReference(scores: readonly f32[], state: RowState, r: number, scale: f32): void {
+  const top = topOfRow(scores, r) * scale
+  state.reference[r] = top > NO_REFERENCE + (TOP_POWER + HEADROOM) ? top - TOP_POWER : f32(NO_REFERENCE)
+}
+
+/** Makes probabilities of a row's scores, in place. */
+export function weighRow(scores: f32[], state: RowState, r: number, scale: f32, factor: f32): void {
+  const sums = regs(2, f32(0))
+  for (const i of ofRow(scores, r)) {
     const probability = exp2Flushing(fma(scores[i]!, scale, -state.reference[r]!))
     scores[i] = probability
-    sums[r]![i & 1] = sums[r]![i & 1]! + probability
+    sums[i & 1] = sums[i & 1]! + probability
   }
-  for (const r of unroll(laneRows))
-    state.total[r] = fma(state.total[r]!, factors[r]!, sums[r]![0]! + sums[r]![1]!)
-  return factors
+  state.total[r] = fma(state.total[r]!, factor, sums[0]! + sums[1]!)
+}
+
+/** The accumulators of a lane's row. */
+const ofRow = (scores: readonly f32[], r: number): number[] =>
+  scores.map((_, i) => i).filter((i) => rowOf(i) === r)
+
+/** The largest score of a row. */
+const topOfRow = (scores: readonly f32[], r: number): f32 =>
+  maxOfLanes(ofRow(scores, r).reduce((top, i) => Math.max(top, scores[i]!), f32(Number.NEGATIVE_INFINITY)))
+
+/**
+ * The largest of a lane's scores, or 0 if that is more: its bits, which are compared as integers, three at a time. Four
+ * comparisons are under way.
+ */
+function topOfBits(scores: readonly f32[], r: number): i32 {
+  const own = ofRow(scores, r).map((i) => i32.bits(scores[i]!))
+  const tops = each(4, () => regs(1, i32(0)))
+  for (const i of unroll(0, own.length, 2)) {
+    const top = tops[(i >> 1) & 3]!
+    top[0] = Math.max(Math.max(own[i]!, own[i + 1]!), top[0]!)
+  }
+  return Math.max(Math.max(tops[0]![0]!, tops[1]![0]!), Math.max(tops[2]![0]!, tops[3]![0]!))
 }
 
 /** Brings sums of values to new references, which is rarely anything to do. */

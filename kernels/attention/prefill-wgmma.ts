@@ -53,14 +53,16 @@ import {
 import {
   hideTokens,
   laneRows,
+  moveReference,
   normsOf,
   packProbabilities,
   probabilityWords,
   rescaleSums,
   resetState,
   rowState,
-  softmaxUnit,
+  setReference,
   type UnitMask,
+  weighRow,
 } from './prefill-softmax.ts'
 import { loadTile, type PrefillTile, type StepTiles, tileOf, tokenOfRow } from './prefill-tiles.ts'
 import { unpackTiles } from './prefill-unpack.ts'
@@ -187,11 +189,6 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
       isEdge: unit < firstFull(rowsAt(tile).highest),
     }
   }
-  /** From a unit's scores to its probabilities; what the sums of the units before must be multiplied by. */
-  const weighTokens = (mask?: UnitMask): f32[] => {
-    if (mask) hideTokens(scores, mask)
-    return softmaxUnit(scores, state, a.scale)
-  }
   /** A unit behind the tile's first: scores, and the values of the unit before it. */
   const attendUnit = (isSecond: boolean, isLast: boolean, mask?: UnitMask): void => {
     awaitKeys()
@@ -203,10 +200,15 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     wgmmaWait(1)
     releaseKeys()
     if (isLast) announceTile(1)
-    const factors = weighTokens(mask)
+    if (mask) hideTokens(scores, mask)
+    const first = moveReference(scores, state, 0, a.scale)
+    weighRow(scores, state, 0, a.scale, first)
+    const second = moveReference(scores, state, 1, a.scale)
+    // Values are multiplied beside the first row's exponentials.
     wgmmaWait(0)
     releaseValues()
-    rescaleSums(sums, factors)
+    weighRow(scores, state, 1, a.scale, second)
+    rescaleSums(sums, [first, second])
     packProbabilities(probabilities, scores)
   }
 
@@ -222,7 +224,11 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     const first = tileAt(0).firstUnit
     resetState(state)
     if (tileAt(0).lastUnit === first) announceTile(1)
-    weighTokens(maskOf(first))
+    hideTokens(scores, maskOf(first))
+    for (const r of unroll(laneRows)) {
+      setReference(scores, state, r, a.scale)
+      weighRow(scores, state, r, a.scale, f32(0))
+    }
     packProbabilities(probabilities, scores)
     let unit: i32 = first + 1
     while (unit <= tileAt(0).lastUnit) {
