@@ -146,12 +146,8 @@ export const probabilityWords = (): u32[][] => each(UNIT / 16, () => regs(4, u32
 
 /** Rounds probabilities to f16. */
 export function packProbabilities(dst: u32[][], probabilities: readonly f32[]): void {
-  dst.forEach((words, h) => {
-    for (const i of unroll(4)) {
-      const first = 8 * h + 2 * i
-      words[i] = u32.bits(packF16(probabilities[first]!, probabilities[first + 1]!))
-    }
-  })
+  for (const i of unroll(0, probabilities.length, 2))
+    dst[i >> 3]![(i >> 1) & 3] = u32.bits(packF16(probabilities[i]!, probabilities[i + 1]!))
 }
 
 /** 1 over the sum of each row's probabilities. */

@@ -64,7 +64,14 @@ import {
   type UnitMask,
   weighRow,
 } from './prefill-softmax.ts'
-import { loadTile, type PrefillTile, type StepTiles, tileOf, tokenOfRow } from './prefill-tiles.ts'
+import {
+  endsInHalf,
+  loadTile,
+  type PrefillTile,
+  type StepTiles,
+  tileOf,
+  tokenOfRow,
+} from './prefill-tiles.ts'
 import { unpackTiles } from './prefill-unpack.ts'
 
 export interface PrefillArguments extends StepTiles, CacheArguments, QueryArguments {
@@ -109,9 +116,8 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
   let keysDone: i32 = 0
   const valuesAt = consumerCursor(0)
   let turn: i32 = 0
-  const scoreAtom = wgmmaAtom(UNIT, 'f16')
   const valueAtom = wgmmaAtom(c.D, 'f16')
-  const scores = regs(scoreAtom.c.registers, f32(0))
+  const scores = scoresOf(UNIT)
   const sums = regs(valueAtom.c.registers, f32(0))
   const probabilities = probabilityWords()
   const state = rowState()
@@ -129,18 +135,19 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
   // What a product reads is waited for ahead of its turn, which the other warpgroup may have meanwhile.
   const awaitKeys = (): void => waitFull(m.keyRing, cursorOf(c, keysDone))
   const awaitValues = (): void => waitFull(m.valueRing, valuesAt)
-  const startScores = (): void => {
+  const startScores = (dst: f32[]): void => {
     wgmmaFence()
     for (const k of unroll(c.D / 16)) {
       const queries = matrixOperand(m.queries.row(warpgroupIdx, i32(k >> 2)), [0, 16 * (k & 3)])
       const keys = matrixOperand(m.keys.row(stageOf(c, keysDone), i32(k >> 2)), [0, 16 * (k & 3)])
-      wgmma(scoreAtom, scores, queries, keys, k > 0)
+      wgmma(wgmmaAtom(2 * dst.length, 'f16'), dst, queries, keys, k > 0)
     }
     wgmmaCommit()
   }
-  const startValues = (isFirst: boolean): void => {
+  /** Starts products of values, so many sixteens of a unit. */
+  const multiplyValues = (from: number, to: number, isFirst: boolean): void => {
     wgmmaFence()
-    for (const k of unroll(UNIT / 16)) {
+    for (const k of unroll(from, to)) {
       const values = matrixOperand(m.values.row(valuesAt.stage, i32(k >> 2)), [0, 16 * (k & 3)])
       // The places of odd tokens come first in the unit's second half.
       const [even, below, odd, belowOdd] = probabilities[k]!
@@ -149,6 +156,7 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     }
     wgmmaCommit()
   }
+  const startValues = (isFirst: boolean): void => multiplyValues(0, UNIT / 16, isFirst)
   const releaseKeys = (): void => {
     syncWarp()
     release(m.keyRing, stageOf(c, keysDone))
@@ -163,7 +171,7 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
   const beginTile = (): void => {
     awaitKeys()
     awaitTurn(turns)
-    startScores()
+    startScores(scores)
     passTurn(turns)
   }
   /** The positions of the warpgroup's first row and of its last. */
@@ -189,12 +197,12 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
       isEdge: unit < firstFull(rowsAt(tile).highest),
     }
   }
-  /** A unit behind the tile's first: scores, and the values of the unit before it. */
-  const attendUnit = (isSecond: boolean, isLast: boolean, mask?: UnitMask): void => {
+  /** A unit behind the tile's first, or its first half: `scores`, and the values of the unit before it. */
+  const attendUnit = (scores: f32[], isSecond: boolean, isLast: boolean, mask?: UnitMask): void => {
     awaitKeys()
     awaitValues()
     awaitTurn(turns)
-    startScores()
+    startScores(scores)
     startValues(isSecond)
     passTurn(turns)
     wgmmaWait(1)
@@ -234,10 +242,13 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     while (unit <= tileAt(0).lastUnit) {
       const end = endOfFull(unit)
       if (unit < end) {
-        for (const each of range(unit, end)) attendUnit(each === first + 1, false)
+        for (const each of range(unit, end)) attendUnit(scores, each === first + 1, false)
         unit = end
       } else {
-        attendUnit(unit === first + 1, unit === tileAt(0).lastUnit, maskOf(unit))
+        const isLast = unit === tileAt(0).lastUnit
+        if (isLast && endsInHalf(c, tileAt(0)))
+          attendUnit(scoresOf(UNIT / 2), unit === first + 1, true, maskOf(unit))
+        else attendUnit(scores, unit === first + 1, isLast, maskOf(unit))
         unit = unit + 1
       }
     }
@@ -246,7 +257,8 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     })
     awaitValues()
     awaitTurn(turns)
-    startValues(tileAt(0).lastUnit === first)
+    multiplyValues(0, UNIT / 32, tileAt(0).lastUnit === first)
+    if (!endsInHalf(c, tileAt(0))) multiplyValues(UNIT / 32, UNIT / 16, false)
     passTurn(turns)
     const hasNext = tileAt(1).tokens > 0
     if (hasNext) awaitQueries(m, c)
@@ -264,6 +276,9 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
   storeRows(a, c, tileAt(0), sums, norms)
   if (warpgroupIdx === 0) awaitTurn(turns)
 }
+
+/** Room for the scores of a warpgroup's rows and so many tokens. */
+const scoresOf = (tokens: number): f32[] => regs(tokens / 2, f32(0))
 
 /** The place of a unit's keys in their ring, of those of all tiles: without a register for either part of it. */
 const stageOf = (c: PrefillConfig, unit: i32): i32 => unit & (c.keyStages - 1)
