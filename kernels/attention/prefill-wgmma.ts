@@ -7,7 +7,6 @@ import {
   f32,
   i32,
   idiv,
-  laneIdx,
   launchDependents,
   matrixOperand,
   namedArrive,
@@ -18,7 +17,6 @@ import {
   range,
   regs,
   release,
-  shuffle,
   specialize,
   storeWords,
   syncWarp,
@@ -62,7 +60,15 @@ import {
   softmaxUnit,
   type UnitMask,
 } from './prefill-softmax.ts'
-import { loadTile, type PrefillTile, type StepTiles, tileOf, tokenOfRow } from './prefill-tiles.ts'
+import {
+  loadTile,
+  ownThread,
+  type PrefillTile,
+  rowOf,
+  type StepTiles,
+  tileOf,
+  tokenOfRow,
+} from './prefill-tiles.ts'
 import { unpackTiles } from './prefill-unpack.ts'
 
 export interface PrefillArguments extends StepTiles, CacheArguments, QueryArguments {
@@ -157,13 +163,6 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     release(m.valueRing, valuesAt.stage)
     advance(valuesAt, m.valueRing, 1)
   }
-  /** Starts the first scores of the tile whose queries have been stored. */
-  const beginTile = (): void => {
-    awaitKeys()
-    awaitTurn(turns)
-    startScores()
-    passTurn(turns)
-  }
   /** The positions of the warpgroup's first row and of its last. */
   const rowsAt = (tile: PrefillTile) => ({
     lowest: tile.position + tokenOfRow(c, tile, groupRows * warpgroupIdx),
@@ -210,52 +209,67 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     packProbabilities(probabilities, scores)
   }
 
+  /** Probabilities of the first unit of the tile at hand, whose scores have been computed. */
+  const weighFirst = (): void => {
+    const { firstUnit, lastUnit } = tileAt(0)
+    if (firstUnit === lastUnit) announceTile(1)
+    resetState(state)
+    weighTokens(maskOf(firstUnit))
+  }
+
   announceTile(0)
   if (tileAt(0).tokens === 0) return
   if (warpgroupIdx === 1) passTurn(turns)
   awaitQueries(m, c)
-  beginTile()
+  awaitKeys()
+  awaitTurn(turns)
+  startScores()
+  passTurn(turns)
   wgmmaWait(0)
   releaseKeys()
-  const norms = regs(laneRows, f32(0))
+  weighFirst()
+  packProbabilities(probabilities, scores)
   for (;;) {
-    const first = tileAt(0).firstUnit
-    resetState(state)
-    if (tileAt(0).lastUnit === first) announceTile(1)
-    weighTokens(maskOf(first))
-    packProbabilities(probabilities, scores)
-    let unit: i32 = first + 1
+    const { firstUnit } = tileAt(0)
+    let unit: i32 = firstUnit + 1
     while (unit <= tileAt(0).lastUnit) {
       const end = endOfFull(unit)
       if (unit < end) {
-        for (const each of range(unit, end)) attendUnit(each === first + 1, false)
+        for (const each of range(unit, end)) attendUnit(each === firstUnit + 1, false)
         unit = end
       } else {
-        attendUnit(unit === first + 1, unit === tileAt(0).lastUnit, maskOf(unit))
+        attendUnit(unit === firstUnit + 1, unit === tileAt(0).lastUnit, maskOf(unit))
         unit = unit + 1
       }
     }
-    normsOf(state).forEach((norm, r) => {
-      norms[r] = norm
-    })
+    if (tileAt(1).tokens === 0) break
+    // The last values, and the first scores of the next tile.
+    const norms = normsOf(state)
+    awaitQueries(m, c)
+    awaitKeys()
     awaitValues()
     awaitTurn(turns)
-    startValues(tileAt(0).lastUnit === first)
+    startScores()
+    startValues(tileAt(0).lastUnit === firstUnit)
     passTurn(turns)
-    const hasNext = tileAt(1).tokens > 0
-    if (hasNext) awaitQueries(m, c)
+    turn += 1
+    wgmmaWait(1)
+    releaseKeys()
+    weighFirst()
     wgmmaWait(0)
     releaseValues()
-    if (!hasNext) break
-    beginTile()
-    storeRows(a, c, tileAt(0), sums, norms)
+    packProbabilities(probabilities, scores)
+    storeRows(a, c, tileAt(-1), sums, norms)
     syncWarp()
-    release(m.tileRing, turn & (WALK_TILES - 1))
-    turn += 1
-    wgmmaWait(0)
-    releaseKeys()
+    release(m.tileRing, (turn - 1) & (WALK_TILES - 1))
   }
-  storeRows(a, c, tileAt(0), sums, norms)
+  awaitValues()
+  awaitTurn(turns)
+  startValues(tileAt(0).lastUnit === tileAt(0).firstUnit)
+  passTurn(turns)
+  wgmmaWait(0)
+  releaseValues()
+  storeRows(a, c, tileAt(0), sums, normsOf(state))
   if (warpgroupIdx === 0) awaitTurn(turns)
 }
 
@@ -289,15 +303,6 @@ function awaitTurn({ isOn, own }: Turns): void {
 function passTurn({ isOn, other }: Turns): void {
   if (isOn) namedArrive(other, 128 * warpgroups)
 }
-
-/**
- * The calling thread: by a shuffle, past which nothing that depends on it is computed ahead. What the assembler would keep of it
- * for the end of a tile it would spill.
- */
-const ownThread = (): i32 => shuffle(i32(threadIdx.x), i32(laneIdx))
-
-/** The first of a thread's rows in the tile: warps have sixteen, and four lanes one and the eighth behind it. */
-const rowOf = (thread: i32): i32 => 16 * (thread >>> 5) + ((thread & 31) >>> 2)
 
 /** Stores the rows that stand for a query. */
 function storeRows(
