@@ -14,6 +14,7 @@ import {
   permuteBytes,
   storeWords,
   swizzledTile,
+  threadIdx,
   u32,
   unroll,
   waitCopies,
@@ -21,7 +22,7 @@ import {
 } from '../../dsl/index.ts'
 import { type PrefillMemory, queryShape, tileColumns } from './prefill-memory.ts'
 import { groupOf, groupRows, type PrefillConfig, type PrefillShape } from './prefill-shape.ts'
-import { ownThread, type PrefillTile, tokenOfRow } from './prefill-tiles.ts'
+import { type PrefillTile, tokenOfRow } from './prefill-tiles.ts'
 
 export interface QueryArguments {
   readonly q: In<number, 'T HqD'>
@@ -33,9 +34,8 @@ const COLUMNS = 16
 /** The places of a thread's queries: a row of the calling warpgroup, and the first of sixteen columns. */
 function placesOf({ D }: PrefillShape): { readonly row: i32; readonly column: i32 }[] {
   const chunks = D / COLUMNS
-  const thread = ownThread() & 127
   return each((groupRows * chunks) / 128, (i) => {
-    const item = thread + 128 * i
+    const item = (threadIdx.x & 127) + 128 * i
     const row = idiv(item, chunks)
     return { row, column: COLUMNS * (item - row * chunks) }
   })

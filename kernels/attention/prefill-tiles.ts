@@ -1,15 +1,4 @@
-import {
-  blockIdx,
-  gridDim,
-  type In,
-  i32,
-  idiv,
-  laneIdx,
-  load,
-  type Shared,
-  shuffle,
-  threadIdx,
-} from '../../dsl/index.ts'
+import { blockIdx, gridDim, type In, type i32, idiv, load, type Shared } from '../../dsl/index.ts'
 import { groupOf, type PrefillShape, tileTokens } from './prefill-shape.ts'
 
 /** The list of a step's tiles, which every key/value head has, and what else describes queries. */
@@ -75,12 +64,3 @@ export function tileOf(words: readonly i32[]): PrefillTile {
 /** The query token of a row of a tile, from the tile's first on; rows without one take the last. */
 export const tokenOfRow = (shape: PrefillShape, tile: PrefillTile, row: i32): i32 =>
   Math.min(idiv(row, groupOf(shape)), Math.min(tile.tokens, tileTokens(shape)) - 1)
-
-/**
- * The calling thread: by a shuffle, past which nothing that depends on it is computed ahead. What the assembler would keep of it
- * for another tile it would spill.
- */
-export const ownThread = (): i32 => shuffle(i32(threadIdx.x), i32(laneIdx))
-
-/** The first of a thread's rows in the tile: warps have sixteen, and four lanes one and the eighth behind it. */
-export const rowOf = (thread: i32): i32 => 16 * (thread >>> 5) + ((thread & 31) >>> 2)

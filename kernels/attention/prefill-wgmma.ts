@@ -7,6 +7,7 @@ import {
   f32,
   i32,
   idiv,
+  laneIdx,
   launchDependents,
   matrixOperand,
   namedArrive,
@@ -17,6 +18,7 @@ import {
   range,
   regs,
   release,
+  shuffle,
   specialize,
   storeWords,
   syncWarp,
@@ -60,15 +62,7 @@ import {
   softmaxUnit,
   type UnitMask,
 } from './prefill-softmax.ts'
-import {
-  loadTile,
-  ownThread,
-  type PrefillTile,
-  rowOf,
-  type StepTiles,
-  tileOf,
-  tokenOfRow,
-} from './prefill-tiles.ts'
+import { loadTile, type PrefillTile, type StepTiles, tileOf, tokenOfRow } from './prefill-tiles.ts'
 import { unpackTiles } from './prefill-unpack.ts'
 
 export interface PrefillArguments extends StepTiles, CacheArguments, QueryArguments {
@@ -209,12 +203,21 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     packProbabilities(probabilities, scores)
   }
 
-  /** Probabilities of the first unit of the tile at hand, whose scores have been computed. */
-  const weighFirst = (): void => {
+  /** Makes probabilities of the first unit of the tile at hand, whose scores have been computed. */
+  const beginTile = (): void => {
     const { firstUnit, lastUnit } = tileAt(0)
     if (firstUnit === lastUnit) announceTile(1)
     resetState(state)
-    weighTokens(maskOf(firstUnit))
+    if (firstUnit >= endOfFull(firstUnit)) hideTokens(scores, maskOf(firstUnit))
+    softmaxUnit(scores, state, a.scale)
+    packProbabilities(probabilities, scores)
+  }
+  /** Stores the rows of the tile at hand, whose last values have been multiplied. */
+  const endTile = (norms: readonly f32[]): void => {
+    storeRows(a, c, tileAt(0), sums, norms)
+    syncWarp()
+    release(m.tileRing, turn & (WALK_TILES - 1))
+    turn += 1
   }
 
   announceTile(0)
@@ -227,49 +230,45 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
   passTurn(turns)
   wgmmaWait(0)
   releaseKeys()
-  weighFirst()
-  packProbabilities(probabilities, scores)
   for (;;) {
-    const { firstUnit } = tileAt(0)
-    let unit: i32 = firstUnit + 1
+    beginTile()
+    const first = tileAt(0).firstUnit
+    let unit: i32 = first + 1
     while (unit <= tileAt(0).lastUnit) {
       const end = endOfFull(unit)
       if (unit < end) {
-        for (const each of range(unit, end)) attendUnit(each === firstUnit + 1, false)
+        for (const each of range(unit, end)) attendUnit(each === first + 1, false)
         unit = end
       } else {
-        attendUnit(unit === firstUnit + 1, unit === tileAt(0).lastUnit, maskOf(unit))
+        attendUnit(unit === first + 1, unit === tileAt(0).lastUnit, maskOf(unit))
         unit = unit + 1
       }
     }
-    if (tileAt(1).tokens === 0) break
-    // The last values, and the first scores of the next tile.
     const norms = normsOf(state)
+    if (tileAt(1).tokens === 0) {
+      awaitValues()
+      awaitTurn(turns)
+      startValues(tileAt(0).lastUnit === first)
+      passTurn(turns)
+      wgmmaWait(0)
+      releaseValues()
+      endTile(norms)
+      break
+    }
+    // The last values of the tile are multiplied beside the first scores of the next.
     awaitQueries(m, c)
     awaitKeys()
     awaitValues()
     awaitTurn(turns)
     startScores()
-    startValues(tileAt(0).lastUnit === firstUnit)
+    startValues(tileAt(0).lastUnit === first)
     passTurn(turns)
-    turn += 1
     wgmmaWait(1)
     releaseKeys()
-    weighFirst()
     wgmmaWait(0)
     releaseValues()
-    packProbabilities(probabilities, scores)
-    storeRows(a, c, tileAt(-1), sums, norms)
-    syncWarp()
-    release(m.tileRing, (turn - 1) & (WALK_TILES - 1))
+    endTile(norms)
   }
-  awaitValues()
-  awaitTurn(turns)
-  startValues(tileAt(0).lastUnit === tileAt(0).firstUnit)
-  passTurn(turns)
-  wgmmaWait(0)
-  releaseValues()
-  storeRows(a, c, tileAt(0), sums, normsOf(state))
   if (warpgroupIdx === 0) awaitTurn(turns)
 }
 
@@ -303,6 +302,15 @@ function awaitTurn({ isOn, own }: Turns): void {
 function passTurn({ isOn, other }: Turns): void {
   if (isOn) namedArrive(other, 128 * warpgroups)
 }
+
+/**
+ * The calling thread: by a shuffle, past which nothing that depends on it is computed ahead. What the assembler would keep of it
+ * for the end of a tile it would spill.
+ */
+const ownThread = (): i32 => shuffle(i32(threadIdx.x), i32(laneIdx))
+
+/** The first of a thread's rows in the tile: warps have sixteen, and four lanes one and the eighth behind it. */
+const rowOf = (thread: i32): i32 => 16 * (thread >>> 5) + ((thread & 31) >>> 2)
 
 /** Stores the rows that stand for a query. */
 function storeRows(
