@@ -144,10 +144,10 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     }
     wgmmaCommit()
   }
-  /** Starts products of values, so many sixteens of a unit. */
-  const multiplyValues = (from: number, to: number, isFirst: boolean): void => {
+  /** Starts the products of a unit's values, or of those of its first sixteens. */
+  const startValues = (sixteens: number, isFirst: boolean): void => {
     wgmmaFence()
-    for (const k of unroll(from, to)) {
+    for (const k of unroll(sixteens)) {
       const values = matrixOperand(m.values.row(valuesAt.stage, i32(k >> 2)), [0, 16 * (k & 3)])
       // The places of odd tokens come first in the unit's second half.
       const [even, below, odd, belowOdd] = probabilities[k]!
@@ -156,7 +156,6 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     }
     wgmmaCommit()
   }
-  const startValues = (isFirst: boolean): void => multiplyValues(0, UNIT / 16, isFirst)
   const releaseKeys = (): void => {
     syncWarp()
     release(m.keyRing, stageOf(c, keysDone))
@@ -166,13 +165,6 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     syncWarp()
     release(m.valueRing, valuesAt.stage)
     advance(valuesAt, m.valueRing, 1)
-  }
-  /** Starts the first scores of the tile whose queries have been stored. */
-  const beginTile = (): void => {
-    awaitKeys()
-    awaitTurn(turns)
-    startScores(scores)
-    passTurn(turns)
   }
   /** The positions of the warpgroup's first row and of its last. */
   const rowsAt = (tile: PrefillTile) => ({
@@ -203,7 +195,7 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     awaitValues()
     awaitTurn(turns)
     startScores(scores)
-    startValues(isSecond)
+    startValues(UNIT / 16, isSecond)
     passTurn(turns)
     wgmmaWait(1)
     releaseKeys()
@@ -220,24 +212,39 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     packProbabilities(probabilities, scores)
   }
 
-  announceTile(0)
-  if (tileAt(0).tokens === 0) return
-  if (warpgroupIdx === 1) passTurn(turns)
-  awaitQueries(m, c)
-  beginTile()
-  wgmmaWait(0)
-  releaseKeys()
-  const norms = regs(laneRows, f32(0))
-  for (;;) {
-    const first = tileAt(0).firstUnit
+  /** Makes probabilities of the first unit of the tile at hand, whose scores have been computed. */
+  const beginTile = (): void => {
+    const { firstUnit, lastUnit } = tileAt(0)
+    if (firstUnit === lastUnit) announceTile(1)
     resetState(state)
-    if (tileAt(0).lastUnit === first) announceTile(1)
-    hideTokens(scores, maskOf(first))
+    if (firstUnit >= endOfFull(firstUnit)) hideTokens(scores, maskOf(firstUnit))
     for (const r of unroll(laneRows)) {
       setReference(scores, state, r, a.scale)
       weighRow(scores, state, r, a.scale, f32(0))
     }
     packProbabilities(probabilities, scores)
+  }
+  /** Stores the rows of the tile at hand, whose last values have been multiplied. */
+  const endTile = (norms: readonly f32[]): void => {
+    storeRows(a, c, tileAt(0), sums, norms)
+    syncWarp()
+    release(m.tileRing, turn & (WALK_TILES - 1))
+    turn += 1
+  }
+
+  announceTile(0)
+  if (tileAt(0).tokens === 0) return
+  if (warpgroupIdx === 1) passTurn(turns)
+  awaitQueries(m, c)
+  awaitKeys()
+  awaitTurn(turns)
+  startScores(scores)
+  passTurn(turns)
+  wgmmaWait(0)
+  releaseKeys()
+  for (;;) {
+    beginTile()
+    const first = tileAt(0).firstUnit
     let unit: i32 = first + 1
     while (unit <= tileAt(0).lastUnit) {
       const end = endOfFull(unit)
@@ -252,28 +259,34 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
         unit = unit + 1
       }
     }
-    normsOf(state).forEach((norm, r) => {
-      norms[r] = norm
-    })
+    const norms = normsOf(state)
+    const isFirst = tileAt(0).lastUnit === first
+    if (tileAt(1).tokens === 0) {
+      awaitValues()
+      awaitTurn(turns)
+      if (endsInHalf(c, tileAt(0))) startValues(UNIT / 32, isFirst)
+      else startValues(UNIT / 16, isFirst)
+      passTurn(turns)
+      wgmmaWait(0)
+      releaseValues()
+      endTile(norms)
+      break
+    }
+    // The last values of the tile are multiplied beside the first scores of the next.
+    awaitQueries(m, c)
+    awaitKeys()
     awaitValues()
     awaitTurn(turns)
-    multiplyValues(0, UNIT / 32, tileAt(0).lastUnit === first)
-    if (!endsInHalf(c, tileAt(0))) multiplyValues(UNIT / 32, UNIT / 16, false)
+    startScores(scores)
+    if (endsInHalf(c, tileAt(0))) startValues(UNIT / 32, isFirst)
+    else startValues(UNIT / 16, isFirst)
     passTurn(turns)
-    const hasNext = tileAt(1).tokens > 0
-    if (hasNext) awaitQueries(m, c)
+    wgmmaWait(1)
+    releaseKeys()
     wgmmaWait(0)
     releaseValues()
-    if (!hasNext) break
-    beginTile()
-    storeRows(a, c, tileAt(0), sums, norms)
-    syncWarp()
-    release(m.tileRing, turn & (WALK_TILES - 1))
-    turn += 1
-    wgmmaWait(0)
-    releaseKeys()
+    endTile(norms)
   }
-  storeRows(a, c, tileAt(0), sums, norms)
   if (warpgroupIdx === 0) awaitTurn(turns)
 }
 
