@@ -6,6 +6,7 @@ import {
   i32,
   laneIdx,
   packF16,
+  rcp,
   regs,
   shuffleXor,
   u32,
@@ -151,7 +152,7 @@ export function packProbabilities(dst: u32[][], probabilities: readonly f32[]): 
 }
 
 /** 1 over the sum of each row's probabilities. */
-export const normsOf = ({ total }: RowState): f32[] => total.map((sum) => 1 / sumOfLanes(sum))
+export const normsOf = ({ total }: RowState): f32[] => total.map((sum) => rcp(sumOfLanes(sum)))
 
 /** The largest of what the four lanes of a row have. */
 function maxOfLanes(part: f32): f32 {

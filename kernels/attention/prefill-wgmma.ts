@@ -116,6 +116,13 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
   let keysDone: i32 = 0
   const valuesAt = consumerCursor(0)
   let turn: i32 = 0
+  // Of the tile at hand: its first unit and its last, where units begin and end that all of the warpgroup's rows see in full, the last
+  // not among them, and whether of the last only the first half is seen.
+  let first: i32 = 0
+  let last: i32 = 0
+  let fullFrom: i32 = 0
+  let fullTo: i32 = 0
+  let isHalf: i32 = 0
   const valueAtom = wgmmaAtom(c.D, 'f16')
   const scores = scoresOf(UNIT)
   const sums = regs(valueAtom.c.registers, f32(0))
@@ -166,37 +173,34 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     release(m.valueRing, valuesAt.stage)
     advance(valuesAt, m.valueRing, 1)
   }
-  /** The positions of the warpgroup's first row and of its last. */
-  const rowsAt = (tile: PrefillTile) => ({
-    lowest: tile.position + tokenOfRow(c, tile, groupRows * warpgroupIdx),
-    highest: tile.position + tokenOfRow(c, tile, groupRows * warpgroupIdx + groupRows - 1),
-  })
-  /** The first unit that all rows see in full, and where from `unit` on such units end. */
-  const firstFull = (highest: i32): i32 => idiv(Math.max(highest - a.window + UNIT, 0), UNIT)
-  const endOfFull = (unit: i32): i32 => {
-    const tile = tileAt(0)
-    const { lowest, highest } = rowsAt(tile)
-    // The last is not among them, seen in full or not: it has the next tile's queries copied.
-    return unit < firstFull(highest) ? unit : Math.min(idiv(lowest + 1, UNIT), tile.lastUnit)
+  const takeTile = (tile: PrefillTile): void => {
+    const lowest = tile.position + tokenOfRow(c, tile, groupRows * warpgroupIdx)
+    const highest = tile.position + tokenOfRow(c, tile, groupRows * warpgroupIdx + groupRows - 1)
+    first = tile.firstUnit
+    last = tile.lastUnit
+    isHalf = endsInHalf(c, tile) ? i32(1) : i32(0)
+    fullFrom = idiv(Math.max(highest - a.window + UNIT, 0), UNIT)
+    fullTo = Math.min(idiv(lowest + 1, UNIT), last)
   }
   const maskOf = (unit: i32): UnitMask => {
     const tile = tileAt(0)
     const row = rowOf(ownThread())
-    const first = tile.position - unit * UNIT
+    const start = tile.position - unit * UNIT
     return {
-      last: each(laneRows, (r) => first + tokenOfRow(c, tile, row + 8 * r)),
+      last: each(laneRows, (r) => start + tokenOfRow(c, tile, row + 8 * r)),
       window: a.window,
-      isEdge: unit < firstFull(rowsAt(tile).highest),
+      isEdge: unit < fullFrom,
     }
   }
   /** A unit behind the tile's first, or its first half: `scores`, and the values of the unit before it. */
-  const attendUnit = (scores: f32[], isSecond: boolean, isLast: boolean, mask?: UnitMask): void => {
+  const attendUnit = (scores: f32[], isSecond: boolean, isLast: boolean, maskedUnit?: i32): void => {
     awaitKeys()
     awaitValues()
     awaitTurn(turns)
     startScores(scores)
     startValues(UNIT / 16, isSecond)
     passTurn(turns)
+    const mask = maskedUnit === undefined ? undefined : maskOf(maskedUnit)
     wgmmaWait(1)
     releaseKeys()
     if (isLast) announceTile(1)
@@ -214,23 +218,16 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
 
   /** Makes probabilities of the first unit of the tile at hand, whose scores have been computed. */
   const beginTile = (): void => {
-    const { firstUnit, lastUnit } = tileAt(0)
-    if (firstUnit === lastUnit) announceTile(1)
+    if (first === last) announceTile(1)
     resetState(state)
-    if (firstUnit >= endOfFull(firstUnit)) hideTokens(scores, maskOf(firstUnit))
+    if (first < fullFrom || first >= fullTo) hideTokens(scores, maskOf(first))
     for (const r of unroll(laneRows)) {
       setReference(scores, state, r, a.scale)
       weighRow(scores, state, r, a.scale, f32(0))
     }
     packProbabilities(probabilities, scores)
   }
-  /** Stores the rows of the tile at hand, whose last values have been multiplied. */
-  const endTile = (norms: readonly f32[]): void => {
-    storeRows(a, c, tileAt(0), sums, norms)
-    syncWarp()
-    release(m.tileRing, turn & (WALK_TILES - 1))
-    turn += 1
-  }
+  const ownThread = (): i32 => shuffle(i32(threadIdx.x), i32(laneIdx))
 
   announceTile(0)
   if (tileAt(0).tokens === 0) return
@@ -240,36 +237,34 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
   awaitTurn(turns)
   startScores(scores)
   passTurn(turns)
+  takeTile(tileAt(0))
   wgmmaWait(0)
   releaseKeys()
   for (;;) {
     beginTile()
-    const first = tileAt(0).firstUnit
     let unit: i32 = first + 1
-    while (unit <= tileAt(0).lastUnit) {
-      const end = endOfFull(unit)
-      if (unit < end) {
-        for (const each of range(unit, end)) attendUnit(scores, each === first + 1, false)
-        unit = end
+    while (unit <= last) {
+      if (unit >= fullFrom && unit < fullTo) {
+        for (const each of range(unit, fullTo)) attendUnit(scores, each === first + 1, false)
+        unit = fullTo
       } else {
-        const isLast = unit === tileAt(0).lastUnit
-        if (isLast && endsInHalf(c, tileAt(0)))
-          attendUnit(scoresOf(UNIT / 2), unit === first + 1, true, maskOf(unit))
-        else attendUnit(scores, unit === first + 1, isLast, maskOf(unit))
+        if (unit === last && isHalf === 1) attendUnit(scoresOf(UNIT / 2), unit === first + 1, true, unit)
+        else attendUnit(scores, unit === first + 1, unit === last, unit)
         unit = unit + 1
       }
     }
+    const hasNext = tileAt(1).tokens > 0
     const norms = normsOf(state)
-    const isFirst = tileAt(0).lastUnit === first
-    if (tileAt(1).tokens === 0) {
+    if (!hasNext) {
       awaitValues()
       awaitTurn(turns)
-      if (endsInHalf(c, tileAt(0))) startValues(UNIT / 32, isFirst)
-      else startValues(UNIT / 16, isFirst)
+      if (isHalf === 1) startValues(UNIT / 32, last === first)
+      else startValues(UNIT / 16, last === first)
       passTurn(turns)
+      const rows = rowsOf(c, tileAt(0), ownThread())
       wgmmaWait(0)
       releaseValues()
-      endTile(norms)
+      storeRows(a, c, rows, sums, norms)
       break
     }
     // The last values of the tile are multiplied beside the first scores of the next.
@@ -278,14 +273,19 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     awaitValues()
     awaitTurn(turns)
     startScores(scores)
-    if (endsInHalf(c, tileAt(0))) startValues(UNIT / 32, isFirst)
-    else startValues(UNIT / 16, isFirst)
+    if (isHalf === 1) startValues(UNIT / 32, last === first)
+    else startValues(UNIT / 16, last === first)
     passTurn(turns)
+    const rows = rowsOf(c, tileAt(0), ownThread())
+    takeTile(tileAt(1))
     wgmmaWait(1)
     releaseKeys()
     wgmmaWait(0)
     releaseValues()
-    endTile(norms)
+    storeRows(a, c, rows, sums, norms)
+    syncWarp()
+    release(m.tileRing, turn & (WALK_TILES - 1))
+    turn += 1
   }
   if (warpgroupIdx === 0) awaitTurn(turns)
 }
@@ -324,39 +324,47 @@ function passTurn({ isOn, other }: Turns): void {
   if (isOn) namedArrive(other, 128 * warpgroups)
 }
 
-/**
- * The calling thread: by a shuffle, past which nothing that depends on it is computed ahead. What the assembler would keep of it
- * for the end of a tile it would spill.
- */
-const ownThread = (): i32 => shuffle(i32(threadIdx.x), i32(laneIdx))
-
 /** The first of a thread's rows in the tile: warps have sixteen, and four lanes one and the eighth behind it. */
 const rowOf = (thread: i32): i32 => 16 * (thread >>> 5) + ((thread & 31) >>> 2)
 
-/** Stores the rows that stand for a query. */
+/** Where a row of a thread is stored. */
+interface RowPlace {
+  readonly token: i32
+  /** The first of the lane's columns, which are a quarter of the head's. */
+  readonly column: i32
+  /** Whether the row stands for a query. */
+  readonly isStored: boolean
+}
+
+const rowsOf = (c: PrefillConfig, tile: PrefillTile, thread: i32): RowPlace[] => {
+  const group = groupOf(c)
+  return each(laneRows, (r) => {
+    const row = rowOf(thread) + 8 * r
+    const offset = idiv(row, group)
+    return {
+      token: tile.token + offset,
+      column: (tile.kvHead * group + row - offset * group) * c.D + (thread & 3) * (c.D / 4),
+      isStored: offset < Math.min(tile.tokens, tileTokens(c)),
+    }
+  })
+}
+
 function storeRows(
   a: PrefillArguments,
   c: PrefillConfig,
-  tile: PrefillTile,
+  rows: readonly RowPlace[],
   sums: readonly f32[],
   norms: readonly f32[],
 ): void {
-  const group = groupOf(c)
-  const thread = ownThread()
-  const row = rowOf(thread)
-  for (const r of unroll(laneRows)) {
-    const offset = idiv(row + 8 * r, group)
-    if (offset < Math.min(tile.tokens, tileTokens(c))) {
-      const head = tile.kvHead * group + ((row + 8 * r) % group)
-      // A lane has a quarter of the columns, eight by eight.
-      const column = head * c.D + (thread & 3) * (c.D / 4)
+  rows.forEach(({ token, column, isStored }, r) => {
+    if (isStored) {
       for (const o of unroll(0, c.D / 8, 4)) {
         const words = each(4, (i) => {
-          const [first, second] = [0, 1].map((e) => sums[4 * (o + i) + 2 * r + e]! * norms[r]!)
-          return c.dtype === 'f16' ? u32.bits(packF16(first!, second!)) : u32.bits(packBf16(first!, second!))
+          const [even, odd] = [0, 1].map((e) => sums[4 * (o + i) + 2 * r + e]! * norms[r]!)
+          return c.dtype === 'f16' ? u32.bits(packF16(even!, odd!)) : u32.bits(packBf16(even!, odd!))
         })
-        storeWords(a.out, [tile.token + offset, column + 2 * o], words)
+        storeWords(a.out, [token, column + 2 * o], words)
       }
     }
-  }
+  })
 }
