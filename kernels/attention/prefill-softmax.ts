@@ -14,6 +14,7 @@ import {
   voteAny,
 } from '../../dsl/index.ts'
 import { UNIT } from './arithmetic.ts'
+import { foursSwizzle } from './prefill-memory.ts'
 
 /**
  * The softmax of prompts, row by row as units of tokens go by. A row's probabilities are 2^(score − reference), as f16 where they
@@ -63,18 +64,17 @@ export interface UnitMask {
 /** The row of accumulator `i`, of the lane's two. */
 const rowOf = (i: number): number => (i >> 1) & 1
 
-/** The token of accumulator `i`, less four times the lane of its quad: tokens lie in tiles so that a lane has four consecutive ones. */
+/** The token of accumulator `i`, less four times the lane's four of its sixteen: of each sixteen a lane has four consecutive ones. */
 const tokenOf = (i: number): number => 16 * (i >> 3) + 2 * (i & 1) + ((i >> 2) & 1)
 
 /** Makes the scores of tokens that rows do not see lower than all others. */
 export function hideTokens(scores: f32[], { last, window, isEdge }: UnitMask): void {
-  const mine = 4 * (laneIdx & 3)
-  const ends = last.map((token) => token - mine)
-  for (const i of unroll(scores.length))
-    if (tokenOf(i) > ends[rowOf(i)]!) scores[i] = f32(Number.NEGATIVE_INFINITY)
+  const ends = each(4, (swizzle) => last.map((token) => token - 4 * ((laneIdx & 3) ^ swizzle)))
+  const endOf = (i: number): i32 => ends[foursSwizzle(i >> 3)]![rowOf(i)]!
+  for (const i of unroll(scores.length)) if (tokenOf(i) > endOf(i)) scores[i] = f32(Number.NEGATIVE_INFINITY)
   if (isEdge) {
     for (const i of unroll(scores.length))
-      if (tokenOf(i) <= ends[rowOf(i)]! - window) scores[i] = f32(Number.NEGATIVE_INFINITY)
+      if (tokenOf(i) <= endOf(i) - window) scores[i] = f32(Number.NEGATIVE_INFINITY)
   }
 }
 

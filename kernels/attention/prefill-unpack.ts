@@ -28,6 +28,7 @@ import {
 import { kvFormats } from '../formats/kv.ts'
 import { quadSwizzle } from '../formats/kv-pages.ts'
 import {
+  foursSwizzle,
   type PrefillMemory,
   pitch,
   placeOfToken,
@@ -230,11 +231,11 @@ function unpackKeys(
   /** Chunks of f16 that one of bytes becomes. */
   const parts = bits === 4 ? 4 : 2
   const { token, near, swap } = bits === 4 ? nibbleLanes() : byteLanes()
-  const place = placeOfToken(token)
-  const slot = (((parts * near) & 7) + swap) ^ (place & 7)
   const tileBytes = unitTokens * pitch
   /** Of the warp's first item: its row and chunk among the codes, and its place among keys. */
   const row = 16 * unpacker() + token
+  const place = placeOfToken(row)
+  const slot = (((parts * near) & 7) + swap) ^ (place & 7)
   const src = row * rowBytes + 16 * near
   const dst = to * tilesOf(c.D) * tileBytes + (16 * unpacker() + place) * pitch + (slot << 4)
   const items = itemsOf(unitTokens / 16).flatMap((item) =>
@@ -255,8 +256,9 @@ function unpackKeys(
     },
     awaitRoom,
     ({ turn, fours, eight }, words) => {
-      // Eight tokens further places are four rows further, and chunks of rows are swizzled otherwise.
-      const rows = 16 * unpackers * turn + 4 * eight
+      // Eight tokens further places are four rows further, or before, and chunks of rows are swizzled otherwise.
+      const upperHalf = eight ^ (foursSwizzle(unpackers * turn) >> 1)
+      const rows = 16 * unpackers * turn + 4 * upperHalf
       const at = ((parts * chunkOf(fours)) >>> 3) * tileBytes + rows * pitch
       const affine = affineOf(words[4]!, words[4]!)
       if (4 * (fours + 1) <= chunks || chunkOf(fours) < chunks) {
@@ -264,7 +266,7 @@ function unpackKeys(
           const values = words.slice(0, 4).map((word) => valuesOf(c, word, i ^ swap, biases, affine))
           for (const upper of unroll(parts / 2)) {
             const four = values.map((pair) => pair[upper]!)
-            storeWords(m.keyBytes, [(dst ^ (16 * (4 * eight + 2 * upper + i))) + at], four)
+            storeWords(m.keyBytes, [(dst ^ (16 * (4 * upperHalf + 2 * upper + i))) + at], four)
           }
         }
       }
@@ -291,7 +293,7 @@ function unpackValues(
   const half = sixteen >>> 2
   // Lanes that load together differ in columns as quads are swizzled, and in halves of the unit.
   const near = (laneIdx >>> 3) ^ quadSwizzle(c.D, sixteen) ^ half
-  const affines = loadAffines(m, from, 16 * sixteen, live)
+  const affines = loadAffines(m, from, sixteen, live)
   /** Of the warp's first item: its first column, in fours and twos, and its place among codes. */
   const chunk = (4 * (unpacker() >>> 1)) ^ near
   const columns = 2 * ((unpacker() & 1) ^ half)
@@ -304,8 +306,9 @@ function unpackValues(
     undefined,
     (item) =>
       each(4, (i) => {
-        const at = i * quadBytes + further(item, 32 * unpackers)
-        return loadWords(m.raw, [from, (src ^ (16 * quadSwizzle(c.D, i))) + at], 2)
+        const four = i ^ foursSwizzle(sixteen)
+        const at = four * quadBytes + further(item, 32 * unpackers)
+        return loadWords(m.raw, [from, (src ^ (16 * quadSwizzle(c.D, four))) + at], 2)
       }).flat(),
     awaitRoom,
     (item, words) => {
@@ -324,16 +327,20 @@ function unpackValues(
   )
 }
 
-/** Scales and minima of sixteen tokens: of each four those of the even and of the odd ones. Those past the end may be anything. */
-function loadAffines(m: PrefillMemory, from: i32, first: i32, live: i32): Affine[][] {
+/**
+ * Scales and minima of sixteen tokens, by their places: of each four those of the even and of the odd ones. Those past the end may
+ * be anything.
+ */
+function loadAffines(m: PrefillMemory, from: i32, sixteen: i32, live: i32): Affine[][] {
   const params = regs(16, u32(0))
-  each(4, (i) => loadWords(m.rawParams, [from, 2 * (first + 4 * i)], 4))
-    .flat()
+  const firsts = each(4, (i) => 16 * sixteen + 4 * (i ^ foursSwizzle(sixteen)))
+  firsts
+    .flatMap((first) => loadWords(m.rawParams, [from, 2 * first], 4))
     .forEach((word, i) => {
       params[i] = word
     })
   if (live < unitTokens) {
-    for (const i of unroll(16)) if (first + i >= live) params[i] = 0
+    for (const i of unroll(16)) if (firsts[i >> 2]! + (i & 3) >= live) params[i] = 0
   }
   return each(4, (i) => each(2, (odd) => affineOf(params[4 * i + odd]!, params[4 * i + odd + 2]!)))
 }

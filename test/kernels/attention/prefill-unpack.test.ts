@@ -140,13 +140,13 @@ const swizzled = (row: number, column: number): number =>
 /** Where a key's and a value's element lie in the tiles of a unit. */
 const keyAt = (token: number, column: number): number =>
   swizzled(
-    (column >> 6) * unitTokens + (token & ~15) + placeOfToken(token & 15),
+    (column >> 6) * unitTokens + (token & ~15) + placeOfToken(token),
     (column & 48) + placeOfColumn(column & 15),
   )
 const valueAt = (D: number, token: number, column: number): number =>
   swizzled(
     (token >> 6) * D + rowOfColumn(D, column),
-    (token & 48) + (placeOfToken(token & 15) ^ (token < PAGE_TOKENS ? 0 : 8)),
+    (token & 48) + (placeOfToken(token) ^ (token < PAGE_TOKENS ? 0 : 8)),
   )
 
 const device = checkedEmulator()
