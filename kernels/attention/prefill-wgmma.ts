@@ -19,6 +19,7 @@ import {
   regs,
   release,
   shuffle,
+  shuffleXor,
   specialize,
   storeWords,
   syncWarp,
@@ -330,7 +331,7 @@ const rowOf = (thread: i32): i32 => 16 * (thread >>> 5) + ((thread & 31) >>> 2)
 /** Where a row of a thread is stored. */
 interface RowPlace {
   readonly token: i32
-  /** The first of the lane's columns, which are a quarter of the head's. */
+  /** The first column of an even lane's quarter of the head's and an odd one's together. */
   readonly column: i32
   /** Whether the row stands for a query. */
   readonly isStored: boolean
@@ -343,12 +344,16 @@ const rowsOf = (c: PrefillConfig, tile: PrefillTile, thread: i32): RowPlace[] =>
     const offset = idiv(row, group)
     return {
       token: tile.token + offset,
-      column: (tile.kvHead * group + row - offset * group) * c.D + (thread & 3) * (c.D / 4),
+      column: (tile.kvHead * group + row - offset * group) * c.D + ((thread & 3) >>> 1) * (c.D / 2),
       isStored: offset < Math.min(tile.tokens, tileTokens(c)),
     }
   })
 }
 
+/**
+ * Stores a thread's rows. A lane has a quarter of a row's columns, in runs of eight, which are 16 bytes; two lanes exchange
+ * half of them, so that they store 32 bytes side by side: a sector, of which the second half is not left for later.
+ */
 function storeRows(
   a: PrefillArguments,
   c: PrefillConfig,
@@ -356,15 +361,35 @@ function storeRows(
   sums: readonly f32[],
   norms: readonly f32[],
 ): void {
+  const runs = c.D / 32
+  const isOdd = (laneIdx & 1) === 1
+  // Of the runs of both, those of the even lane first, one lane stores the even ones and the other the odd ones.
+  const toEven = each(runs, (sector) => 2 * sector).filter((run) => run >= runs)
+  const toOdd = each(runs, (sector) => 2 * sector + 1).filter((run) => run < runs)
   rows.forEach(({ token, column, isStored }, r) => {
+    const own = each(runs, (run) =>
+      each(4, (i) => {
+        const [even, odd] = [0, 1].map((e) => sums[4 * (4 * run + i) + 2 * r + e]! * norms[r]!)
+        return c.dtype === 'f16' ? u32.bits(packF16(even!, odd!)) : u32.bits(packBf16(even!, odd!))
+      }),
+    )
+    const choose = (even: readonly u32[], odd: readonly u32[]): u32[] =>
+      even.map((word, i) => (isOdd ? odd[i]! : word))
+    const other = toEven.map((run, k) =>
+      choose(own[toOdd[k]!]!, own[run - runs]!).map((word) => shuffleXor(word, 1)),
+    )
+    const sectors = each(runs, (sector) => {
+      const [even, odd] = [2 * sector, 2 * sector + 1]
+      return choose(
+        even < runs ? own[even]! : other[toEven.indexOf(even)]!,
+        odd < runs ? other[toOdd.indexOf(odd)]! : own[odd - runs]!,
+      )
+    })
     if (isStored) {
-      for (const o of unroll(0, c.D / 8, 4)) {
-        const words = each(4, (i) => {
-          const [even, odd] = [0, 1].map((e) => sums[4 * (o + i) + 2 * r + e]! * norms[r]!)
-          return c.dtype === 'f16' ? u32.bits(packF16(even!, odd!)) : u32.bits(packBf16(even!, odd!))
-        })
-        storeWords(a.out, [token, column + 2 * o], words)
-      }
+      const at = column + (isOdd ? i32(8) : i32(0))
+      sectors.forEach((words, sector) => {
+        storeWords(a.out, [token, at + 16 * sector], words)
+      })
     }
   })
 }
