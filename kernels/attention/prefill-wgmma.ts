@@ -218,13 +218,14 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
   }
 
   /** Makes probabilities of the first unit of the tile at hand, whose scores have been computed. */
-  const beginTile = (): void => {
+  const beginTile = (storeRow: (r: number) => void): void => {
     if (first === last) announceTile(1)
     resetState(state)
     if (first < fullFrom || first >= fullTo) hideTokens(scores, maskOf(first))
     for (const r of unroll(laneRows)) {
       setReference(scores, state, r, a.scale)
       weighRow(scores, state, r, a.scale, f32(0))
+      storeRow(r)
     }
     packProbabilities(probabilities, scores)
   }
@@ -241,8 +242,8 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
   takeTile(tileAt(0))
   wgmmaWait(0)
   releaseKeys()
+  beginTile(() => {})
   for (;;) {
-    beginTile()
     let unit: i32 = first + 1
     while (unit <= last) {
       if (unit >= fullFrom && unit < fullTo) {
@@ -265,7 +266,7 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
       const rows = rowsOf(c, tileAt(0), ownThread())
       wgmmaWait(0)
       releaseValues()
-      storeRows(a, c, rows, sums, norms)
+      for (const r of unroll(laneRows)) storeRow(a, c, rows[r]!, r, sums, norms[r]!)
       break
     }
     // The last values of the tile are multiplied beside the first scores of the next.
@@ -283,10 +284,10 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     releaseKeys()
     wgmmaWait(0)
     releaseValues()
-    storeRows(a, c, rows, sums, norms)
     syncWarp()
     release(m.tileRing, turn & (WALK_TILES - 1))
     turn += 1
+    beginTile((r) => storeRow(a, c, rows[r]!, r, sums, norms[r]!))
   }
   if (warpgroupIdx === 0) awaitTurn(turns)
 }
@@ -354,42 +355,41 @@ const rowsOf = (c: PrefillConfig, tile: PrefillTile, thread: i32): RowPlace[] =>
  * Stores a thread's rows. A lane has a quarter of a row's columns, in runs of eight, which are 16 bytes; two lanes exchange
  * half of them, so that they store 32 bytes side by side: a sector, of which the second half is not left for later.
  */
-function storeRows(
+function storeRow(
   a: PrefillArguments,
   c: PrefillConfig,
-  rows: readonly RowPlace[],
+  { token, column, isStored }: RowPlace,
+  r: number,
   sums: readonly f32[],
-  norms: readonly f32[],
+  norm: f32,
 ): void {
   const runs = c.D / 32
   const isOdd = (laneIdx & 1) === 1
   // Of the runs of both, those of the even lane first, one lane stores the even ones and the other the odd ones.
   const toEven = each(runs, (sector) => 2 * sector).filter((run) => run >= runs)
   const toOdd = each(runs, (sector) => 2 * sector + 1).filter((run) => run < runs)
-  rows.forEach(({ token, column, isStored }, r) => {
-    const own = each(runs, (run) =>
-      each(4, (i) => {
-        const [even, odd] = [0, 1].map((e) => sums[4 * (4 * run + i) + 2 * r + e]! * norms[r]!)
-        return c.dtype === 'f16' ? u32.bits(packF16(even!, odd!)) : u32.bits(packBf16(even!, odd!))
-      }),
+  const own = each(runs, (run) =>
+    each(4, (i) => {
+      const [even, odd] = [0, 1].map((e) => sums[4 * (4 * run + i) + 2 * r + e]! * norm)
+      return c.dtype === 'f16' ? u32.bits(packF16(even!, odd!)) : u32.bits(packBf16(even!, odd!))
+    }),
+  )
+  const choose = (even: readonly u32[], odd: readonly u32[]): u32[] =>
+    even.map((word, i) => (isOdd ? odd[i]! : word))
+  const other = toEven.map((run, k) =>
+    choose(own[toOdd[k]!]!, own[run - runs]!).map((word) => shuffleXor(word, 1)),
+  )
+  const sectors = each(runs, (sector) => {
+    const [even, odd] = [2 * sector, 2 * sector + 1]
+    return choose(
+      even < runs ? own[even]! : other[toEven.indexOf(even)]!,
+      odd < runs ? other[toOdd.indexOf(odd)]! : own[odd - runs]!,
     )
-    const choose = (even: readonly u32[], odd: readonly u32[]): u32[] =>
-      even.map((word, i) => (isOdd ? odd[i]! : word))
-    const other = toEven.map((run, k) =>
-      choose(own[toOdd[k]!]!, own[run - runs]!).map((word) => shuffleXor(word, 1)),
-    )
-    const sectors = each(runs, (sector) => {
-      const [even, odd] = [2 * sector, 2 * sector + 1]
-      return choose(
-        even < runs ? own[even]! : other[toEven.indexOf(even)]!,
-        odd < runs ? other[toOdd.indexOf(odd)]! : own[odd - runs]!,
-      )
-    })
-    if (isStored) {
-      const at = column + (isOdd ? i32(8) : i32(0))
-      sectors.forEach((words, sector) => {
-        storeWords(a.out, [token, at + 16 * sector], words)
-      })
-    }
   })
+  if (isStored) {
+    const at = column + (isOdd ? i32(8) : i32(0))
+    sectors.forEach((words, sector) => {
+      storeWords(a.out, [token, at + 16 * sector], words)
+    })
+  }
 }
