@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline'
 import { Command } from 'commander'
 import { openCheckpoint } from '../checkpoint/open.ts'
 import { loadToScore } from '../cli/eval/scoring.ts'
+import { Reported } from '../cli/failure.ts'
 import { deviceOption, wholeNumber } from '../cli/options.ts'
 import type { Model } from '../models/model.ts'
 import { packWindows, readDocuments } from '../quantize/calibration.ts'
@@ -107,7 +108,8 @@ async function gather(processes: number, total: number): Promise<AccuracyRow[]> 
         console.error(`${rows.length} of ${total}: ${line}`)
       }
       const status = await closed
-      if (status !== 0) throw new Error(`process ${part} ended with ${status}; its message is above`)
+      if (status !== 0)
+        throw new Reported(`bench:accuracy: process ${part} ended with ${status}; its message is above`)
     }),
   )
   return rows

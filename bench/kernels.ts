@@ -23,18 +23,24 @@ interface KernelsOptions {
   readonly commit?: string
 }
 
-/** Compiles all programs and lets the driver load them; returns why some could not be, by case. */
+/**
+ * Compiles all programs and lets the driver load them, which it does with the first while the next are compiled; returns why
+ * some could not be, by case.
+ */
 async function compileAll(device: Device, cases: readonly KernelCase[]): Promise<Map<KernelCase, string>> {
   const failures = new Map<KernelCase, string>()
   const bar = progressBar('Compiling')
-  for (const [i, c] of cases.entries()) {
-    bar.update(i, cases.length)
-    try {
-      await device.loadAll([await loadProgram(c.kernel, c.config, device.target)])
-    } catch (error) {
-      failures.set(c, (error as Error).message)
-    }
-  }
+  let done = 0
+  await Promise.all(
+    cases.map(async (c) => {
+      try {
+        await device.loadAll([await loadProgram(c.kernel, c.config, device.target)])
+      } catch (error) {
+        failures.set(c, (error as Error).message)
+      }
+      bar.update(++done, cases.length)
+    }),
+  )
   bar.stop()
   return failures
 }

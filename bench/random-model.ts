@@ -5,10 +5,12 @@ import type { ModelConfig } from '../checkpoint/config.ts'
 import type { Checkpoint } from '../checkpoint/open.ts'
 import { describeFormat, weightsFileName } from '../checkpoint/quantized.ts'
 import { SafetensorsWriter } from '../checkpoint/safetensors-writer.ts'
+import { UsageError } from '../cli/failure.ts'
 import type { DType } from '../dsl/dtype.ts'
 import { randomCheckpoint } from '../models/random-weights.ts'
 import { type ModelName, namedConfig } from '../models/shapes.ts'
 import { formatOf, recipeNamed } from '../quantize/recipe.ts'
+import { describeDevices } from '../runtime/open-device.ts'
 import { byteCharacters } from '../serve/text/byte-level.ts'
 
 /** Where models of random weights are kept, so that the next run finds them. */
@@ -18,6 +20,20 @@ export interface RandomModelOptions {
   /** Folder to keep models in; one in memory, such as /dev/shm, is written soonest. */
   readonly parent?: string | undefined
   readonly onProgress?: (done: number, total: number) => void
+}
+
+/**
+ * Throws `UsageError` where a named model would be run by the emulator, whose memory its weights do not fit. `device` is the one
+ * that was asked for, if any.
+ */
+export async function needGpuFor(name: ModelName, device?: string): Promise<void> {
+  const { choice } = await describeDevices()
+  if ((device ?? choice.name).startsWith('cuda:')) return
+  const why = device ? `which ${device} is not` : `and there is none here (${choice.reason})`
+  throw new UsageError(
+    `${name} by name has billions of random weights, for a GPU, ${why}; run it where an NVIDIA driver and a GPU are, ` +
+      'or give the folder of a small model, such as examples/models/nano-w4a8kv4',
+  )
 }
 
 /** The folder of a named model with random weights in a format, which is written where it is not there yet. */

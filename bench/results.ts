@@ -51,11 +51,13 @@ export function resultHeader(
 }
 
 /** Options that say where something goes, or what is known anyway. */
-const placeOptions = new Set(['--json', '--html', '--steps', '--keep', '--commit'])
+const placeOptions = ['--json', '--html', '--keep', '--commit']
 
 /** The command that measures again, without its `placeOptions`. */
 export function commandOf(name: string, args: readonly string[]): string {
-  const kept = args.filter((arg, i) => !placeOptions.has(arg) && !placeOptions.has(args[i - 1] ?? ''))
+  // Elsewhere steps are what is measured.
+  const places = new Set(name === 'throughput' ? [...placeOptions, '--steps'] : placeOptions)
+  const kept = args.filter((arg, i) => !places.has(arg) && !places.has(args[i - 1] ?? ''))
   if (kept[0] === 'bench') return `quattuor ${kept.join(' ')}`
   return `npm run bench:${name}${kept.length > 0 ? ` -- ${kept.join(' ')}` : ''}`
 }

@@ -161,10 +161,11 @@ async function flat(steps: number, seed: number): Promise<Row[]> {
 }
 
 /** What is killed: the process of a made-up model, or of one on a device. */
-async function serverToKill({ model, format, device, keep }: SoakOptions): Promise<ChildServer> {
+async function serverToKill(options: SoakOptions): Promise<ChildServer> {
+  const { model, format, device } = options
   if (model === undefined)
     return startFakeServer({ sequences: streams, pages: 600, stepMilliseconds: 2, waiting: 1000 })
-  const folder = await folderOf(model, format, keep)
+  const folder = await folderOf(model, format, options)
   return startDeviceServer(folder, device, { sequences: streams, context: 2048, waiting: 1000 })
 }
 

@@ -51,7 +51,8 @@ async function randomFolder(name: string, format: string): Promise<string> {
   const { isModelName, namedShapes } = await import('../models/shapes.ts')
   if (!isModelName(name))
     throw new UsageError(`there is no shape ${name}; there are ${Object.keys(namedShapes).join(', ')}`)
-  const { randomModelFolder } = await import('../bench/random-model.ts')
+  const { needGpuFor, randomModelFolder } = await import('../bench/random-model.ts')
+  await needGpuFor(name)
   const bar = progressBar('Writing random weights', bytesText)
   return randomModelFolder(name, format, { onProgress: (done, total) => bar.update(done, total) }).finally(
     bar.stop,

@@ -95,6 +95,13 @@ export function copyTensor<T>(
 ): void {
   deviceOnly('copyTensor')
 }
+/**
+ * `cp.async.bulk.prefetch.L2`: has `bytes` contiguous bytes (a multiple of 16, the address too) brought into L2, and does not
+ * wait. Issued by one thread.
+ */
+export function prefetchBulk<T>(_src: Source<T>, _srcIndex: readonly i32[], _bytes: i32): void {
+  deviceOnly('prefetchBulk')
+}
 /** `prefetch.tensormap` for the map that copies of tiles like `tile` from or to `tensor` use. By one thread. */
 export function prefetchTensor<T>(_tile: Shared<T>, _tensor: Source<T> | Destination<T>): void {
   deviceOnly('prefetchTensor')

@@ -13,7 +13,7 @@ import {
   unroll,
 } from '../dsl/index.ts'
 import { columnOf, hasColumns, turnsOf } from '../dsl/std/index.ts'
-import { overlapLaunches, rowOptions, rowShare } from './half-rows.ts'
+import { numberAhead, overlapLaunches, prefetchRow, rowOptions, rowShare } from './half-rows.ts'
 
 export interface EmbedTokensConfig {
   readonly dtype: 'f16' | 'bf16'
@@ -35,6 +35,7 @@ export const embedTokens = kernel(
     // What comes later may read what was planned before this launch, without waiting for more than this one.
     overlapLaunches({ atOnce: false })
     const id = a.ids.at(blockIdx.x)
+    const ahead = numberAhead(a.ids, c.H)
     const known = id >= 0 && id < c.V
     // All loads before the first store: the compiler cannot know that they do not depend on it.
     const turns = each(turnsOf(share), (turn) => {
@@ -48,6 +49,7 @@ export const embedTokens = kernel(
     for (const turn of unroll(turns.length)) {
       if (hasColumns(share, turn)) storeWords(a.out, [blockIdx.x, columnOf(share, turn)], turns[turn]!)
     }
+    prefetchRow(a.table, ahead, c.V, c.H)
   },
 )
 

@@ -1,4 +1,4 @@
-import { exp2ProductReference, fmaF32, reciprocalExactReference } from '../dsl/exact-reference.ts'
+import { fmaF32, reciprocalExactReference } from '../dsl/exact-reference.ts'
 import { exp2OfStepsReference } from '../dsl/exp2-steps.ts'
 import {
   blockIdx,
@@ -13,7 +13,7 @@ import {
   LOG2E,
   type Out,
 } from '../dsl/index.ts'
-import { exp2Product, reciprocalExact } from '../dsl/std/index.ts'
+import { reciprocalExact } from '../dsl/std/index.ts'
 import { overlapLaunches, type RowConfig, rowOptions, rowShare, storeFloats } from './half-rows.ts'
 import { storeQuantized } from './quantize-rows.ts'
 import { gated } from './silu-mul.ts'
@@ -27,23 +27,26 @@ export interface GeluMulConfig extends RowConfig {
   readonly form: GeluForm
 }
 
-/** Gates further out are taken for this far out, whose gelu is the gate itself or −10⁻³⁶ at most. */
-const FARTHEST = { erf: 12.7, tanh: 20 } as const
+/**
+ * Gates further out are taken for this far out, where the form's part of the gate is 1 above and next to nothing below:
+ * gelu is −3·10⁻¹⁰ there with the error function, −7·10⁻¹³ with the tangent.
+ */
+const FARTHEST = 6.5
 
 /** ½ (1 + tanh u) is a sigmoid of 2u, and u is √(2/π) (x + 0.044715 x³): in powers of two, x (CUBIC · x² + LINEAR). */
 const LINEAR = -2 * Math.sqrt(2 / Math.PI) * LOG2E
 const CUBIC = 0.044715 * LINEAR
-const MOST_EXPONENT = 125
+/** The sigmoid's exponents are up to 43.3. Less this they are all negative, as `TO_STEPS` wants them. */
+const MOST_EXPONENT = 44
 
 /**
- * Φ(−x) for 0 ≤ x ≤ 12.7 is t · P(t) · exp(−x²/2) with t = 1 / (1 + TAIL_POLE · x), to 5·10⁻⁶ of itself: coefficients of P,
- * highest first, by least squares reweighted until the largest error is least, for several poles.
+ * log₂ Φ(−x) for 0 ≤ x ≤ 6.5 is x · P(x) − 1, to 5·10⁻⁶ of Φ: the logarithm has no bell to follow, and a short polynomial
+ * does. Coefficients of P, highest first, by least squares reweighted until the largest error is least.
  */
 const TAIL = [
-  ...[-0.07392989263163884, 0.1804527695311027, 0.01574170465208015, 0.13343156845042128],
-  ...[0.1204407724729722, 0.12386075604981892],
+  ...[-1.7603242189697683e-6, 6.000199481616501e-5, -0.0009170442237937277, 0.008451073123497053],
+  ...[-0.053835529329012186, -0.45859788859953793, -1.1511941083555732],
 ]
-const TAIL_POLE = 0.31
 
 /** Added to a number from −1024 to 0 it rounds it to a multiple of 2⁻¹², whose power of 2 by the hardware is known. */
 const TO_STEPS = 3072
@@ -55,26 +58,29 @@ const timesOf =
     (form === 'tanh' ? geluTanh(gate) : geluErf(gate)) * up
 
 function geluTanh(gate: f32): f32 {
-  const x = Math.max(gate, -FARTHEST.tanh)
-  const within = Math.min(x, FARTHEST.tanh)
-  const exponent = within * fma(within * within, f32(CUBIC), f32(LINEAR))
-  return x * reciprocalExact(1 + exp2Product(Math.max(Math.min(exponent, MOST_EXPONENT), -MOST_EXPONENT), 1))
+  const x = Math.max(gate, -FARTHEST)
+  const within = Math.min(x, FARTHEST)
+  const slope = fma(within * within, f32(CUBIC), f32(LINEAR))
+  const { power, tangent } = exp2Line(slope, within, -MOST_EXPONENT)
+  return x * (reciprocalExact(fma(power, tangent, f32(2 ** -MOST_EXPONENT))) * 2 ** -MOST_EXPONENT)
 }
 
 /** max(x, 0) − |x| · Φ(−|x|), which is x · Φ(x) on both sides of 0. */
 function geluErf(x: f32): f32 {
-  const distance = Math.min(Math.abs(x), FARTHEST.erf)
-  const t = reciprocalExact(fma(distance, f32(TAIL_POLE), f32(1)))
-  const polynomial = TAIL.slice(1).reduce((sum: f32, term) => fma(sum, t, f32(term)), f32(TAIL[0]!))
-  const tail = t * polynomial * bell(distance * distance)
-  return fma(-distance, tail, Math.max(x, 0))
+  const distance = Math.min(Math.abs(x), FARTHEST)
+  const slope = TAIL.slice(1).reduce((sum: f32, term) => fma(sum, distance, f32(term)), f32(TAIL[0]!))
+  const { power, tangent } = exp2Line(slope, distance, -1)
+  return fma(-distance * power, tangent, Math.max(x, 0))
 }
 
-/** exp(−square/2) down to 2⁻¹²⁰: of a multiple of 2⁻¹² by the hardware, and what is left to it by its tangent. */
-function bell(square: f32): f32 {
-  const steps = fma(square, f32(-LOG2E / 2), f32(TO_STEPS)) - TO_STEPS
-  const rest = fma(square, f32(-LOG2E / 2), -steps)
-  return exp2Flushing(steps) * fma(rest, f32(Math.LN2), f32(1))
+/**
+ * 2^(slope · x + offset) in two factors: the power of the nearest multiple of 2⁻¹² by the hardware, and of what is left to it
+ * by its tangent.
+ */
+function exp2Line(slope: f32, x: f32, offset: number): { power: f32; tangent: f32 } {
+  const shifted = fma(slope, x, f32(TO_STEPS + offset))
+  const rest = fma(slope, x, TO_STEPS + offset - shifted)
+  return { power: exp2Flushing(shifted - TO_STEPS), tangent: fma(rest, f32(Math.LN2), f32(1)) }
 }
 
 /** gelu(gate) · up of the kernels on the host, bit for bit. */
@@ -83,28 +89,29 @@ export const geluTimesReference = (form: GeluForm, gate: number, up: number): nu
 
 function geluTanhReference(gate: number): number {
   const { fround, max, min } = Math
-  const x = max(gate, -FARTHEST.tanh)
-  const within = min(x, FARTHEST.tanh)
-  const exponent = fround(within * fmaF32(fround(within * within), fround(CUBIC), fround(LINEAR)))
-  const power = exp2ProductReference(max(min(exponent, MOST_EXPONENT), -MOST_EXPONENT), 1)
-  return fround(x * reciprocalExactReference(fround(1 + power)))
+  const x = max(gate, -FARTHEST)
+  const within = min(x, FARTHEST)
+  const slope = fmaF32(fround(within * within), fround(CUBIC), fround(LINEAR))
+  const { power, tangent } = exp2LineReference(slope, within, -MOST_EXPONENT)
+  const scaled = reciprocalExactReference(fmaF32(power, tangent, 2 ** -MOST_EXPONENT))
+  return fround(x * (scaled * 2 ** -MOST_EXPONENT))
 }
 
 function geluErfReference(x: number): number {
-  const { fround } = Math
-  const distance = Math.min(Math.abs(x), fround(FARTHEST.erf))
-  const t = reciprocalExactReference(fmaF32(distance, fround(TAIL_POLE), 1))
-  const polynomial = TAIL.slice(1).reduce((sum, term) => fmaF32(sum, t, fround(term)), fround(TAIL[0]!))
-  const tail = fround(fround(t * polynomial) * bellReference(fround(distance * distance)))
-  return fmaF32(-distance, tail, Math.max(x, 0))
+  const { abs, fround, max, min } = Math
+  const distance = min(abs(x), FARTHEST)
+  const slope = TAIL.slice(1).reduce((sum, term) => fmaF32(sum, distance, fround(term)), fround(TAIL[0]!))
+  const { power, tangent } = exp2LineReference(slope, distance, -1)
+  return fmaF32(fround(-distance * power), tangent, max(x, 0))
 }
 
-function bellReference(square: number): number {
-  const { fround } = Math
-  const factor = fround(-LOG2E / 2)
-  const steps = fmaF32(square, factor, TO_STEPS) - TO_STEPS
-  const rest = fmaF32(square, factor, -steps)
-  return fround(exp2OfStepsReference(steps) * fmaF32(rest, fround(Math.LN2), 1))
+function exp2LineReference(slope: number, x: number, offset: number): { power: number; tangent: number } {
+  const shifted = fmaF32(slope, x, TO_STEPS + offset)
+  const rest = fmaF32(slope, x, TO_STEPS + offset - shifted)
+  return {
+    power: exp2OfStepsReference(shifted - TO_STEPS),
+    tangent: fmaF32(rest, Math.fround(Math.LN2), 1),
+  }
 }
 
 const columns = (c: GeluMulConfig) => c.I

@@ -1,14 +1,17 @@
 import {
+  blockIdx,
   ceilDiv,
   f32,
   gridDim,
   type In,
   type InOut,
-  type i32,
+  i32,
   launchDependents,
   type Out,
+  prefetchBulk,
   staticAssert,
   target,
+  threadIdx,
   to,
   waitForPrevious,
 } from '../dsl/index.ts'
@@ -100,4 +103,23 @@ export function storeFloats(
     share,
     values.map((value) => to(dtype, value)),
   )
+}
+
+/** Bytes of 16-bit rows between a CTA's own and the one that it has brought into L2. With 12 MB lines are gone when wanted. */
+const AHEAD_BYTES = 6 * 2 ** 20
+
+/** Device: of the rows that `numbers` names, that of a later CTA, for `prefetchRow`; −1 past the last. */
+export function numberAhead(numbers: In<i32, string>, columns: number): i32 {
+  if (target.capability < 90) return -1
+  const later = blockIdx.x + Math.max(1, Math.floor(AHEAD_BYTES / (2 * columns)))
+  return later < gridDim.x ? numbers.at(later) : i32(-1)
+}
+
+/**
+ * Device: has a row of a table brought into L2 for a later CTA, which can ask for it only when it knows its number. Numbers
+ * outside of the table are none.
+ */
+export function prefetchRow(table: In<number, string>, number: i32, rows: i32, columns: number): void {
+  if (target.capability < 90) return
+  if (threadIdx.x === 0 && number >= 0 && number < rows) prefetchBulk(table, [number, 0], 2 * columns)
 }

@@ -32,7 +32,9 @@ import {
 } from '../dsl/std/index.ts'
 import {
   loadFloats,
+  numberAhead,
   overlapLaunches,
+  prefetchRow,
   type RowConfig,
   type RowOutput,
   rowOptions,
@@ -90,7 +92,10 @@ export const rmsNorm = kernel(
   },
 )
 
-/** RMSNorm of the rows that `rows` names, in its order: the tokens whose logits are wanted. */
+/**
+ * RMSNorm of the rows that `rows` names, in its order: the tokens whose logits are wanted. `rows` is read before the previous
+ * kernel has ended: it may not write it.
+ */
 export const rmsNormRows = kernel(
   import.meta.url,
   rowOptions(columns, 'halfs', 'R'),
@@ -106,9 +111,12 @@ export const rmsNormRows = kernel(
   ) {
     const share = rowShare(c.H)
     const weights = loadRow(a.gamma, [], share, to(c.dtype, 0))
+    const row = a.rows.at(blockIdx.x)
+    const ahead = numberAhead(a.rows, c.H)
     overlapLaunches()
-    const values = loadFloats(a.x, [a.rows.at(blockIdx.x)], share, c.dtype)
+    const values = loadFloats(a.x, [row], share, c.dtype)
     storeFloats(a.out, [blockIdx.x], share, c.dtype, normalized(values, weights, a.eps, c.H))
+    prefetchRow(a.x, ahead, a.x.dim('T'), c.H)
   },
 )
 

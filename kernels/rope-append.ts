@@ -71,6 +71,16 @@ const jobsOf = (c: RopeAppendConfig) => ({
 })
 const blocksOf = (c: RopeAppendConfig): number => ceilDiv(jobsOf(c).q + 2 * jobsOf(c).kv, WARPS)
 
+/**
+ * CTAs that should fit a multiprocessor beside each other: of 64 registers a thread, where what a lane has of a head, and the
+ * weights of its norm, fit in so many.
+ */
+const residentBlocks = (c: RopeAppendConfig): number => {
+  const hasNorm = c.qNorm || c.kNorm
+  if (c.D > 128) return hasNorm ? 4 : 6
+  return hasNorm ? 5 : 8
+}
+
 /** A head of one token: per pair of a lane's runs, the values. */
 type Runs = [f32[], f32[]][]
 
@@ -97,6 +107,7 @@ export const ropeAppend = kernel(
   {
     grid: (d, c: RopeAppendConfig) => [blocksOf(c), ceilDiv(d.T!, TOKENS)],
     block: [32 * WARPS],
+    blocksPerMultiprocessor: residentBlocks,
   },
   function ropeAppend(
     a: {
@@ -123,7 +134,6 @@ export const ropeAppend = kernel(
     const own = blockIdx.y * TOKENS + (laneIdx >>> 3)
     const isToken = own < a.qkv.dim('T')
     const token = Math.min(own, a.qkv.dim('T') - 1)
-    const slot = isToken ? a.slots.at(token) : -1
     const pairs = laneRuns(c)
     const job = blockIdx.x * WARPS + warpIdx
     const jobs = jobsOf(c)
@@ -140,12 +150,13 @@ export const ropeAppend = kernel(
         head.map((sides) => sides.map((side) => side.map((value) => f32(value))) as [f32[], f32[]]),
       )
     }
-    const pages = (block: typeof KEYS | typeof VALUES): PageStore => ({
+    const pages = (block: typeof KEYS | typeof VALUES, slot: i32): PageStore => ({
       kv: a.kv,
       kvParams: a.kvParams,
       c,
       block,
-      slot,
+      // A select behind the load, and no load of some lanes alone: what is written next would wait for it.
+      slot: isToken ? slot : -1,
       pairs,
       codes,
     })
@@ -169,6 +180,7 @@ export const ropeAppend = kernel(
           })
         })
       } else {
+        const slot = a.slots.at(token)
         const weights = a.kNorm ? loadWeights(a.kNorm, pairs, run) : undefined
         overlapLaunches()
         const first = (job - jobs.q) * kvHeads
@@ -178,15 +190,16 @@ export const ropeAppend = kernel(
           const turned = c.hadamard ? hadamard(rotated, c) : rotated
           return { head: first + i, runs: a.keyMean ? centred(turned, a.keyMean, first + i, pairs) : turned }
         })
-        storeVectors(pages(KEYS), keys)
+        storeVectors(pages(KEYS, slot), keys)
       }
     } else {
+      const slot = a.slots.at(token)
       overlapLaunches()
       if (job < jobs.q + 2 * jobs.kv) {
         const first = (job - jobs.q - jobs.kv) * kvHeads
         const values = load4(Hq + Hkv + first, kvHeads)
         storeVectors(
-          pages(VALUES),
+          pages(VALUES, slot),
           values.map((runs, i) => ({ head: first + i, runs })),
         )
       }

@@ -69,7 +69,7 @@ export const serveCommand = (pathOf?: (device: Device, file: string) => string):
         model === undefined
           ? undefined
           : await startServer([
-              await folderOf(model, options.format, options.keep),
+              await folderOf(model, options.format, options),
               ...(options.device ? ['--device', options.device] : []),
               ...['--sequences', String(options.sequences), '--step-tokens', String(options.stepTokens)],
               ...['--context', String(options.prompt + options.output)],

@@ -4,10 +4,10 @@ import { UsageError } from '../../cli/failure.ts'
 import { deviceOption, wholeNumber } from '../../cli/options.ts'
 import { bytesText, progressBar } from '../../cli/progress.ts'
 import { tableText } from '../../cli/table.ts'
-import { type ModelName, namedShapes } from '../../models/shapes.ts'
+import { isModelName, namedShapes } from '../../models/shapes.ts'
 import { openDevice } from '../../runtime/open-device.ts'
 import { ChildRunner } from '../../serve/process/child-runner.ts'
-import { randomModelFolder } from '../random-model.ts'
+import { needGpuFor, randomModelFolder } from '../random-model.ts'
 import { type Row, resultHeader, writeResults, writeRows } from '../results.ts'
 import { table } from '../table.ts'
 
@@ -24,19 +24,25 @@ interface StartupOptions {
 }
 
 /** A folder, or one with random weights of a named model, which is written first. */
-export async function folderOf(model: string, format: string, parent: string | undefined): Promise<string> {
+export async function folderOf(
+  model: string,
+  format: string,
+  { keep: parent, device }: { readonly keep?: string; readonly device?: string },
+): Promise<string> {
   if (existsSync(model)) return model
-  if (!Object.hasOwn(namedShapes, model))
+  if (!isModelName(model))
     throw new UsageError(`${model} is no folder; models by name are ${Object.keys(namedShapes).join(', ')}`)
+  await needGpuFor(model, device)
   const bar = progressBar('Writing random weights', bytesText)
-  return randomModelFolder(model as ModelName, format, { parent, onProgress: bar.update }).finally(bar.stop)
+  return randomModelFolder(model, format, { parent, onProgress: bar.update }).finally(bar.stop)
 }
 
 /** `save` says whether figures go where those of `npm run bench:startup` are kept, when no file is named. */
 export const startupCommand = (save = false): Command =>
   new Command('startup')
     .description(
-      'Seconds from nothing to the first step of a server: its process, memory, weights, kernels and graphs. ' +
+      'Seconds from nothing to the first step of a server: its process, memory, weights, kernels and graphs, and how many ' +
+        'kernels were compiled for it. ' +
         'The first start may compile kernels and read the disk; those after it find both in caches.',
     )
     .argument('<model>', 'folder of a checkpoint, or a name such as llama-3-8b for random weights')
@@ -53,7 +59,7 @@ export const startupCommand = (save = false): Command =>
     .option('--json <file>', 'file for the figures')
     .option('--commit <id>', 'the commit, where git is not there (default: QUATTUOR_COMMIT)')
     .action(async (model: string, options: StartupOptions) => {
-      const folder = await folderOf(model, options.format, options.keep)
+      const folder = await folderOf(model, options.format, options)
       const rows: Row[] = []
       for (let start = 1; start <= options.starts; start++) {
         const began = performance.now()
@@ -67,7 +73,7 @@ export const startupCommand = (save = false): Command =>
           waiting: 1,
         })
         const all = (performance.now() - began) / 1000
-        const { seconds, memory } = runner.ready
+        const { seconds, memory, kernels } = runner.ready
         await runner.close()
         if (start === 1)
           console.log(
@@ -76,7 +82,7 @@ export const startupCommand = (save = false): Command =>
               Object.entries(memory).map(([part, bytes]) => [part, bytesText(bytes)]),
             ),
           )
-        rows.push({ start, ...seconds, 'all, with the process': all })
+        rows.push({ start, ...seconds, 'all, with the process': all, ...kernels })
       }
       console.log(table(rows))
       const device = await openDevice(options.device)

@@ -7,13 +7,14 @@ import { deviceOption, gpusOption, wholeNumber } from '../../cli/options.ts'
 import { PAGE_TOKENS } from '../../kernels/formats/kv.ts'
 import { Model } from '../../models/model.ts'
 import { randomCheckpoint } from '../../models/random-weights.ts'
-import { type ModelName, namedConfig, namedShapes } from '../../models/shapes.ts'
+import { isModelName, namedConfig, namedShapes } from '../../models/shapes.ts'
 import { formatOf, recipeNamed } from '../../quantize/recipe.ts'
 import type { Device } from '../../runtime/device.ts'
 import { openDevice } from '../../runtime/open-device.ts'
 import { Engine } from '../../serve/engine/engine.ts'
 import { ModelRunner, scheduleLimitsOf } from '../../serve/engine/model-runner.ts'
 import { Timeline } from '../../serve/engine/timeline.ts'
+import { needGpuFor } from '../random-model.ts'
 import { type Row, resultHeader, writeResults, writeRows } from '../results.ts'
 import { table } from '../table.ts'
 import { measureOnGpus } from './pool.ts'
@@ -55,11 +56,12 @@ const shapes = (text: string): Shape[] =>
   })
 
 /** A folder's checkpoint, or random weights of a named model. */
-function checkpointOf(model: string, format: string): Checkpoint {
+async function checkpointOf(model: string, format: string, device: Device): Promise<Checkpoint> {
   if (existsSync(model)) return openCheckpoint(model)
-  if (!Object.hasOwn(namedShapes, model))
+  if (!isModelName(model))
     throw new UsageError(`${model} is no folder; models by name are ${Object.keys(namedShapes).join(', ')}`)
-  return randomCheckpoint(namedConfig(model as ModelName), formatOf(recipeNamed(format)))
+  await needGpuFor(model, device.name)
+  return randomCheckpoint(namedConfig(model), formatOf(recipeNamed(format)))
 }
 
 /** `save` writes the rows somewhere and returns where, when no file is named. */
@@ -150,7 +152,7 @@ async function measureFormat(
     pagesPerSequence,
     logitRows: running,
   }
-  const checkpoint = checkpointOf(name, format)
+  const checkpoint = await checkpointOf(name, format, device)
   const free = device.freeBytes()
   const loading = performance.now()
   const model = await Model.load(device, checkpoint, { limits, pages: running * pagesPerSequence })

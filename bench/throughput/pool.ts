@@ -27,7 +27,7 @@ export async function measureOnGpus(
   { gpus, sequences, rounds, beside, keep }: PoolOptions,
   onRow: (row: Row) => void,
 ): Promise<void> {
-  const folder = await folderOf(name, format, keep)
+  const folder = await folderOf(name, format, { ...(keep && { keep }), device: gpus[0]! })
   const began = performance.now()
   const { model } = await serveModel(folder, {
     devices: gpus,

@@ -84,6 +84,14 @@ export const asyncOps: Readonly<Record<string, OpSpec>> = {
     effect: 'write',
     check: checkCoordinates,
   },
+  /** Source, bytes. */
+  prefetchBulk: {
+    results: '',
+    args: 'address S',
+    where: { S: ints },
+    attributes: { 'globalOffset?': 'integer' },
+    effect: 'write',
+  },
   /** Source, destination, bytes. */
   storeBulk: {
     results: '',

@@ -132,6 +132,8 @@ export const asyncWriters: Readonly<Record<string, Write>> = {
     w.line('mov.b64', param, `param_${attributes.index}`)
     w.line('cvta.param.u64', w.name(results[0]!), param)
   },
+  prefetchBulk: (w, { args, attributes }) =>
+    w.line('cp.async.bulk.prefetch.L2.global', global(w, args[0]!, attributes), w.operand(args[1]!)),
   prefetchTensor: (w, { args }) => w.line('prefetch.tensormap', address(w, args[0]!, 0)),
   cachePolicy: (w, { results, attributes }) =>
     w.line(`createpolicy.fractional.L2::evict_${attributes.evict}.b64`, w.name(results[0]!), '1.0'),

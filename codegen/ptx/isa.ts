@@ -106,6 +106,7 @@ const table: readonly (readonly [
     80,
     90,
   ],
+  ['cp.async.bulk.prefetch.L2.global', '[s], size', 80, 90],
   ['cp.async.bulk.global.shared::cta.bulk_group', '[d], [s], size', 80, 90],
   ['cp.reduce.async.bulk.global.shared::cta.bulk_group.add.{s32,u32,f32}', '[d], [s], size', 80, 90],
   [

@@ -93,6 +93,23 @@ function chainClaim(o: Outputs, claims: Claims, items: i32): void {
   }
 }
 
+/**
+ * Tells all warps whether the step's item, which is one of two halves, is the one that was claimed last; a barrier must follow.
+ * Nobody adds its sequence up later, then.
+ */
+export function giveJoin(o: Outputs, claims: Claims, items: i32, step: i32): void {
+  const { a, c, d, m } = o
+  if (laneIdx === 0) {
+    const joins = hasLast(claims)
+    m.joins.put(i32(joins), 0)
+    if (joins) {
+      const { head, pass } = placeOf(a, c, d, items, turnAt(step))
+      a.arrivals.put(0, loadItem(m.items, step & 1).sequence, counterOf(o, head, pass))
+      claims.others = claims.before + 1
+    }
+  }
+}
+
 /** Gives the CTA's turns to the warps that add up (`mergeClaimed`), one after the other. By the warp that copies. */
 export function giveClaimed(o: Outputs, claims: Claims, items: i32): void {
   const { a, c, d, m } = o

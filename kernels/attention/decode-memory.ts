@@ -28,6 +28,8 @@ export interface DecodeMemory {
   /** What the CTA adds up: `TURN`, counted from 1, or 0, and `ROW`; and the words of that turn's item, or of the last claimed. */
   readonly merged: Shared<i32>
   readonly claimed: Shared<i32>
+  /** Whether the other half of the item at hand is to be added to it. */
+  readonly joins: Shared<i32>
 }
 
 export const TURN = 0
@@ -50,6 +52,7 @@ export function makeDecodeMemory(c: DecodeConfig, d: DecodeShape): DecodeMemory 
     rowSums: shared<f32>('f32', [d.rowRoom, 2]),
     merged: shared<i32>('i32', [2]),
     claimed: shared<i32>('i32', [1, ITEM_WORDS]),
+    joins: shared<i32>('i32', [1]),
   }
 }
 

@@ -1,6 +1,7 @@
 import { f32, gridDim, i32, idiv, laneIdx, range, regs, u32, warpIdx } from '../../dsl/index.ts'
-import { claimParts, giveClaimed, noClaims } from './decode-claims.ts'
+import { claimParts, giveClaimed, giveJoin, noClaims } from './decode-claims.ts'
 import { firstBlock, overlap, placeOf, startCopies, turnAt, unitsIn, waitOwnCopies } from './decode-copies.ts'
+import { joinRows, joins, leaveJoined } from './decode-join.ts'
 import { type Decode, meet } from './decode-lanes.ts'
 import { mergeClaimed } from './decode-merge.ts'
 import { loadFirstQuery, prepareQueries, type QueryArguments, queryWords } from './decode-queries.ts'
@@ -54,6 +55,9 @@ function workAt({ c, d, m }: Decode, { turns, placeAt }: Walk, step: i32) {
 const endsPart = (unit: i32, isLast: boolean, isApart: boolean): boolean =>
   (unit & (SPLIT_UNITS - 1)) === SPLIT_UNITS - 1 || isLast || isApart
 
+/** Whether all units of an item are added up: where it is its sequence's first, and where there is one other part. */
+const isKept = (o: Decode, item: Item): boolean => isFirst(item) || joins(o, item)
+
 /** The warps that compute. */
 export function compute(o: Decode & { readonly a: QueryArguments & SumArguments }, items: i32): void {
   const { a, c, d, m } = o
@@ -99,7 +103,7 @@ export function compute(o: Decode & { readonly a: QueryArguments & SumArguments 
         const steps = attendUnit(o, at, query, sums, { extent, pass, unit, isApart: apart })
         if (i === 0) readQuery(step + 1, loadItem(m.items, (step + 1) & 1))
         if (endsPart(unit, i === units - 1, apart)) {
-          if (isFirst(extent)) addSplitValues(total, sums)
+          if (isKept(o, extent)) addSplitValues(total, sums)
           else {
             meet()
             const rows = walk.rowsAt(step)
@@ -120,7 +124,11 @@ export function compute(o: Decode & { readonly a: QueryArguments & SumArguments 
     const rows = walk.rowsAt(step)
     if (units === 0) readQuery(step + 1, loadItem(m.items, (step + 1) & 1))
     else if (rows.item.parts === 1) putRows(o, rows, total)
-    else if (isFirst(extent)) putPart(o, rows, rows.item.slot, total, regs(d.laneRows, f32(0)))
+    else if (joins(o, rows.item) && m.joins.at(0) !== 0) {
+      joinRows(o, rows, total)
+      meet()
+      leaveJoined(o, rows)
+    } else if (isKept(o, extent)) putPart(o, rows, rows.item.slot, total, regs(d.laneRows, f32(0)))
   }
   mergeClaimed(o, items)
 }
@@ -145,7 +153,7 @@ export function assist(o: Outputs, items: i32): void {
         if (i === 0 || i === units - 1) claimParts(o, claims, items, step, i === 0, i === units - 1)
         assistUnit(o, stream, at, sums, { extent, pass, unit, isApart: apart })
         if (endsPart(unit, i === units - 1, apart)) {
-          if (isFirst(extent)) addSplitStrands(total, sums)
+          if (isKept(o, extent)) addSplitStrands(total, sums)
           else {
             giveRowSums(o, sums)
             meet()
@@ -153,9 +161,12 @@ export function assist(o: Outputs, items: i32): void {
           }
         }
       }
-      if (isFirst(extent)) giveRowSums(o, total)
+      if (isKept(o, extent)) giveRowSums(o, total)
+      if (joins(o, extent)) giveJoin(o, claims, items, step)
     }
     meet()
+    // The others have read what all of them do.
+    if (units > 0 && joins(o, extent) && o.m.joins.at(0) !== 0) meet()
   }
   giveClaimed(o, claims, items)
 }

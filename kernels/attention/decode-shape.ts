@@ -127,7 +127,7 @@ const fixedBytes = (D: number, rows: number, bits: number): number => {
     room * (4 * UNIT + 2 * 4 * WARPS + 8 + 4) +
     4 * (operandWords(bits, rows) + UNIT) +
     16 * MOST_SLOTS +
-    180
+    184
   )
 }
 

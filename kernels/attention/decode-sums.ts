@@ -28,7 +28,11 @@ export interface SumArguments {
 export type Outputs = Decode & { readonly a: SumArguments }
 
 /** Runs of neighbouring columns of which a lane has sums: their first one and the values, of [fragment][half]. */
-function eachRun({ c, d }: Decode, values: readonly f32[][], body: (column: i32, run: f32[]) => void): void {
+export function eachRun(
+  { c, d }: Decode,
+  values: readonly f32[][],
+  body: (column: i32, run: f32[]) => void,
+): void {
   if (d.bits === 16) {
     ownTiles(c.D, d.tiles).forEach(({ tile, isOwn }, i) => {
       if (c.D % 64 === 0 || isOwn) {

@@ -96,6 +96,9 @@ export function partsIn(item: ItemExtent): i32 {
   return isFirst(item) ? 1 : ofOthers
 }
 
+/** Whether each item of the sequence is one part of two: who claims the last one adds the other to it in registers. */
+export const isHalf = ({ parts, run }: Item): boolean => parts === 2 && run === SPLIT_UNITS
+
 /** The tokens of a unit that a query of the sequence sees: from, and end. */
 export function liveOf(
   { from, end }: { readonly from: i32; readonly end: i32 },

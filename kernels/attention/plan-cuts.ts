@@ -17,13 +17,16 @@ const FINE_LENGTH = 72
 const MOST_UNITS = MOST_SPLITS * SPLIT_UNITS
 
 /** What a CTA may have more than its share, so that a sequence need not be cut. */
-const EXCESS = 1.2
+const EXCESS = 1.05
 
 /** Pages of a unit. */
 const UNIT_PAGES = UNIT / PAGE_TOKENS
 
+/** What a page weighs (`weightOf`). */
+const PAGE_WEIGHT = 3
+
 /** Room for items by weight (`weightOf`): as many for each lane of a warp. */
-export const WEIGHTS = 32 * ceilDiv(MOST_UNITS * UNIT_PAGES + 1, 32)
+export const WEIGHTS = 32 * ceilDiv(PAGE_WEIGHT * MOST_UNITS * UNIT_PAGES + 1, 32)
 
 /** What there is to do in a step. */
 export interface Totals {
@@ -110,8 +113,12 @@ const headPages = ({ from, end, firstUnit }: Sequence, units: i32): i32 =>
 const tailPages = ({ end, lastUnit }: Sequence, units: i32): i32 =>
   units > 0 ? pagesBetween((lastUnit + 1 - units) * UNIT, end) : 0
 
-/** What an item takes a CTA, in pages: a part has to be given to others, or added to theirs. */
-export const weightOf = (pages: i32, isPart: boolean): i32 => (pages > 0 ? pages + i32(isPart) : 0)
+/**
+ * What an item takes a CTA, in thirds of a page of two: a unit of one page takes a third of a page more than half of one of two, and so
+ * does a part, which has to be given to others, or added to theirs.
+ */
+const weightOf = (pages: i32, isPart: boolean): i32 =>
+  pages > 0 ? PAGE_WEIGHT * pages + (pages & 1) + i32(isPart) : 0
 
 const pagesBetween = (from: i32, end: i32): i32 => idiv(end - 1, PAGE_TOKENS) - idiv(from, PAGE_TOKENS) + 1
 

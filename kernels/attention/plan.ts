@@ -17,7 +17,6 @@ import {
   threadIdx,
   unroll,
   waitForPrevious,
-  warpIdx,
 } from '../../dsl/index.ts'
 import { ceilDiv } from '../../dsl/math.ts'
 import { PAGE_TOKENS } from '../formats/kv.ts'
@@ -26,15 +25,7 @@ import { hasEngine } from './decode-copies.ts'
 import { type DecodeConfig, decodeShape } from './decode-shape.ts'
 import { ITEM_WORDS, SPLIT_UNITS } from './items.ts'
 import { cutOf, FINE_RUNS, FINE_UNITS, runsOf, sizesOf, type Totals } from './plan-cuts.ts'
-import {
-  dealtRows,
-  findSeconds,
-  makeDeal,
-  orderCtas,
-  placeOf,
-  putPartsFirst,
-  putWeights,
-} from './plan-deal.ts'
+import { dealtRows, makeDeal, orderCtas, placeOf, putPartsFirst, putWeights } from './plan-deal.ts'
 import { writeItems } from './plan-list.ts'
 import { clearCounts, countItems, makeRanks, ranksOf, rankWarps, rankWeights } from './plan-ranks.ts'
 import { PLAN_THREADS, type PlanConfig, sequenceOf, unitsOf } from './plan-sequences.ts'
@@ -133,8 +124,6 @@ export const planAttention = kernel(
       const ownRanks = ranksOf(ranks, own, sizes, cut)
       if (rows > 0) {
         putWeights(deal, own, sizes, cut, ownRanks)
-        barrier()
-        if (warpIdx === 0) findSeconds(deal, c, items)
         barrier()
         orderCtas(deal, c, rows, items)
       }

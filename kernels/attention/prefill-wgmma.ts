@@ -93,8 +93,8 @@ export function prefillWgmma(a: PrefillArguments, c: PrefillConfig): void {
   const m = makeMemory(c, c, c)
   if (threadIdx.x === 128 * warpgroups) initMemory(m)
   barrier()
-  launchDependents()
   waitForPrevious()
+  launchDependents()
   specialize({
     consumers: { warps: 4 * warpgroups, registers: c.registers, run: () => attend(a, c, m) },
     unpackers: { warps: unpackers, registers: unpackerRegisters(c), run: () => unpackTiles(c, m) },

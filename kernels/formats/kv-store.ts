@@ -180,8 +180,11 @@ function affineCodes(values: readonly f32[], levels: number, clip?: number) {
   const params = [f16(Math.max(range * (1 / levels), SMALLEST_SCALE)), f16(min)]
   const perStep = 1 / f32(params[0]!)
   const offset = f32(params[1]!)
-  const encode = (value: f32): f32 =>
-    Math.min(Math.max((clamped(value) - offset) * perStep, 0), levels) + WHOLE
+  const levelOf = (value: f32): f32 => (value - offset) * perStep
+  const within = (level: f32): f32 => Math.min(Math.max(level, 0), levels)
+  // Levels never fall where values rise: to clamp a value to the range is to clamp its level to those of the range's ends.
+  const [first, last] = clip === undefined ? [0, levels] : [within(levelOf(low)), within(levelOf(high))]
+  const encode = (value: f32): f32 => Math.min(Math.max(levelOf(value), first), last) + WHOLE
   return { params, encode }
 }
 

@@ -68,14 +68,21 @@ const blockFeatures = ({ parts }: WgmmaProduct): number => 64 / featureRows(part
 const tokenTensors = ({ parts }: WgmmaProduct): readonly In<number, 'M'>[] =>
   parts.outScale === undefined ? parts.tokens : [...parts.tokens, parts.outScale]
 
-export function makeEpilogue(g: WgmmaProduct): Epilogue | undefined {
+/** @param held the sums of slices that wait in shared memory (`holdSums`), over which the staging tiles lie. */
+export function makeEpilogue(g: WgmmaProduct, held: Shared<number> | undefined): Epilogue | undefined {
   const { a, c, parts, plan } = g
   if (plan.partial) return undefined
   const count = tokenTensors(g).length
   const isStaged = dtypeBytes[parts.out] <= 2
-  const shape = [plan.strips, plan.stagingTiles, plan.staged, blockFeatures(g)]
+  const strip = [plan.staged, blockFeatures(g)]
+  // Those of a warpgroup lie over its own sums: another one may still wait for its own.
+  const heldTiles = idiv(plan.held * 2048, plan.staged * 128)
+  const stage = (): Shared<number> =>
+    held === undefined
+      ? shared<number>(parts.out, swizzledTile([plan.strips, plan.stagingTiles, ...strip], parts.out))
+      : overlay<number>(held, parts.out, swizzledTile([plan.strips, heldTiles, ...strip], parts.out))
   return {
-    staging: isStaged ? shared<number>(parts.out, swizzledTile(shape, parts.out)) : undefined,
+    staging: isStaged ? stage() : undefined,
     tokens: count > 0 ? shared<u32>('u32', [c.rowGroups, c.tokens / 2, 2 * count]) : undefined,
     residual:
       c.residual && isStaged && a.residual!.dtype === parts.out

@@ -29,6 +29,11 @@ export interface WgmmaTiles {
    * sums are added in ascending order, by warpgroups and CTAs that have one each or by one warpgroup that has all.
    */
   readonly slices?: number
+  /**
+   * Of the quads of sums of a slice that do not fit the registers (`parksSums`): how many of a thread's wait in shared
+   * memory, an even number. None unless given; the others wait in `scratch`.
+   */
+  readonly held?: number
   /** CTAs of a cluster with neighbouring row tiles, each of which loads its share of the activations for all. */
   readonly multicast: number
   /** Token tiles of a band (`ProductTiles`): all unless given. */
@@ -93,8 +98,9 @@ export interface WgmmaPlan {
   /** Slices of K that have sums of their own, and whether one warpgroup adds them up. */
   readonly slices: number
   readonly sliced: boolean
-  /** Whether the sums of slices wait in device memory for those of the next. */
+  /** Whether the sums of slices wait in memory for those of the next, and how many quads of a thread's in shared memory. */
   readonly parked: boolean
+  readonly held: number
   /** CTAs of a cluster. */
   readonly cluster: number
   /** Whether the producers are a warpgroup that gives its registers to the consumers. */
@@ -116,7 +122,7 @@ export const consumerRegisters = 232
 
 /** Columns from which on sums of 4-bit weights beside 16-bit floats consist of slices, and how many. */
 const LONG_COLUMNS = 8192
-const LONG_SLICES = 4
+const LONG_SLICES = 2
 
 /**
  * The slices of K of which the sums of a format consist: a rule of the format and of K, never of the tokens or the tiles,
@@ -209,6 +215,7 @@ export function wgmmaPlan(t: WgmmaTiles, format: WeightFormat, x: OperandType): 
     slices: t.slices ?? 1,
     sliced: isSliced(t),
     parked: parksSums(t),
+    held: t.held ?? 0,
     cluster: wgmmaCluster(t),
     rebalance: rebalances(t),
     loadsAhead: format.bits === 4 && hasRoomAhead(t),
@@ -252,13 +259,16 @@ export const partialPitch = (plan: WgmmaPlan): number => plan.rows + 4
 export const partialBytes = (t: WgmmaTiles, plan: WgmmaPlan): number =>
   plan.partial ? t.kGroups * t.tokens * partialPitch(plan) * 4 : 0
 
+/** Bytes of the sums of slices that wait in shared memory. */
+const heldBytes = (plan: WgmmaPlan): number => plan.held * plan.consumers * 16
+
 /** Bytes of shared memory that a GEMM takes, the alignment of its tiles included. */
 export function wgmmaSharedBytes(t: WgmmaTiles, format: WeightFormat, x: OperandType): number {
   const plan = wgmmaPlan(t, format, x)
   const ring = t.stages * stageBytes(t, plan)
-  const staging = plan.partial
-    ? 0
-    : plan.strips * plan.stagingTiles * plan.staged * 128 + plan.consumerGroups * t.tokens * 8
+  // Staging tiles lie over the sums that are held.
+  const staged = Math.max(heldBytes(plan), plan.strips * plan.stagingTiles * plan.staged * 128)
+  const staging = plan.partial ? 0 : staged + plan.consumerGroups * t.tokens * 8
   return Math.ceil(ring / 1024) * 1024 + staging + 16 * t.stages
 }
 
@@ -325,6 +335,14 @@ export function checkWgmmaTiles(t: WgmmaTiles, format: WeightFormat, x: OperandT
       (t.tokens % (2 * 32) === 0 && !plan.partial && plan.slices === 1 && (t.pieces ?? t.band) === undefined),
     'tiles of multiples of 64 tokens are cut in halves, where one warpgroup has all of a sum and there are no slices, bands ' +
       'and pieces',
+  )
+  staticAssert(
+    plan.held === 0 || (plan.parked && t.blocks === 1 && plan.held % 2 === 0 && plan.held <= ownSums(t) / 4),
+    'of sums of slices that do not fit the registers an even number of quads may be held, where warpgroups have one block each',
+  )
+  staticAssert(
+    plan.held === 0 || plan.held * 2048 >= plan.stagingTiles * plan.staged * 128,
+    `staging = ${t.staging} tiles lie over the sums that are held: hold more, or take fewer tiles`,
   )
   staticAssert(!plan.partial || t.blocks === 1, 'warpgroups whose sums are added have one block each')
   staticAssert(plan.partial || t.staging >= 2, 'staging takes at least two tiles that take turns')

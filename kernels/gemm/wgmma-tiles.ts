@@ -78,8 +78,8 @@ function orderedWish({ M, N, K }: GemmShape, format: WeightFormat): Wish {
   const strips = Math.ceil(N / unitRows)
   const isTall = strips > 2 * MULTIPROCESSORS
   if (slices > 1 && M <= 128) {
-    const tokens = M <= 8 ? 8 : M <= 16 ? 16 : M <= 64 ? 64 : 128
-    return { tokens, kGroups: 2, split: slices / 2, slices, units: M <= 64 ? 2 : 1, stages: 12, producers: 2 }
+    const tokens = M <= 8 ? 8 : M <= 16 ? 16 : M <= 32 ? 32 : M <= 64 ? 64 : 128
+    return { tokens, split: slices, slices, units: M <= 64 ? 2 : 1, steps: 8, stages: 12, producers: 2 }
   }
   if (slices > 1) return { tokens: 128, rowGroups: 2, slices, stages: 6 }
   if (M <= 16) {
@@ -226,6 +226,18 @@ const provenOrdered: readonly Wish[] = [
   { tokens: 8, stages: 20, producers: 2 },
   { tokens: 8, stages: 12, producers: 2, ctasPerMultiprocessor: 2 },
   { tokens: 8, units: 2, stages: 12, producers: 2 },
+  { tokens: 8, units: 2, steps: 8, stages: 12, producers: 2 },
+  { tokens: 8, rowGroups: 2, units: 2, steps: 8, stages: 8, producers: 2 },
+  { tokens: 16, units: 2, steps: 8, stages: 12, producers: 2 },
+  { tokens: 16, rowGroups: 2, units: 2, steps: 8, stages: 7, producers: 2 },
+  { tokens: 32, units: 2, steps: 8, stages: 8, producers: 2 },
+  { tokens: 32, rowGroups: 2, units: 2, steps: 8, stages: 6, producers: 2 },
+  { tokens: 64, units: 2, steps: 8, stages: 5, producers: 2 },
+  { tokens: 64, rowGroups: 2, units: 2, steps: 8, stages: 4, producers: 2 },
+  { tokens: 64, steps: 8, stages: 10, producers: 2 },
+  { tokens: 64, rowGroups: 2, steps: 8, stages: 8, producers: 2 },
+  { tokens: 128, steps: 8, stages: 6, producers: 2 },
+  { tokens: 256, stages: 3, producers: 2 },
   { tokens: 8, rowGroups: 2, stages: 8 },
   { tokens: 8, rowGroups: 2, units: 2, stages: 5, producers: 2, ctasPerMultiprocessor: 2 },
   { tokens: 8, rowGroups: 4, stages: 10, producers: 2 },
@@ -282,16 +294,26 @@ const provenShort: readonly Wish[] = [
   { tokens: 128, stages: 9, producers: 2 },
 ]
 
-/** As `provenOrdered`, of sums in slices that warpgroups and CTAs have one each. */
+/** As `provenOrdered`, of sums in slices that warpgroups and CTAs have one each, or that wait for the next one's. */
 const provenSlices: readonly Wish[] = [
-  { tokens: 8, kGroups: 2, split: 2, units: 2, stages: 12, producers: 2 },
-  { tokens: 8, kGroups: 4, units: 2, stages: 16, producers: 2 },
-  { tokens: 16, kGroups: 2, split: 2, units: 2, stages: 12, producers: 2 },
-  { tokens: 16, kGroups: 4, units: 2, stages: 12, producers: 2 },
-  { tokens: 32, kGroups: 4, units: 2, stages: 8, producers: 2 },
-  { tokens: 64, kGroups: 2, split: 2, units: 2, stages: 6, producers: 2 },
-  { tokens: 64, kGroups: 4, stages: 8, producers: 2 },
-  { tokens: 128, kGroups: 2, split: 2, stages: 6, producers: 2 },
+  { tokens: 8, split: 2, units: 2, steps: 8, stages: 16, producers: 2 },
+  { tokens: 8, split: 2, units: 2, steps: 8, stages: 12, producers: 2 },
+  { tokens: 8, kGroups: 2, units: 2, steps: 8, stages: 16, producers: 2 },
+  { tokens: 16, split: 2, units: 2, steps: 8, stages: 12, producers: 2 },
+  { tokens: 16, kGroups: 2, units: 2, steps: 8, stages: 12, producers: 2 },
+  { tokens: 32, split: 2, units: 2, steps: 8, stages: 8, producers: 2 },
+  { tokens: 32, kGroups: 2, units: 2, steps: 8, stages: 8, producers: 2 },
+  { tokens: 64, split: 2, units: 2, steps: 8, stages: 5, producers: 2 },
+  { tokens: 64, kGroups: 2, steps: 8, stages: 10, producers: 2 },
+  { tokens: 128, split: 2, steps: 8, stages: 6, producers: 2 },
+  { tokens: 128, kGroups: 2, stages: 6, producers: 2 },
+  { tokens: 128, rowGroups: 2, split: 2, stages: 5, producers: 2 },
+  { tokens: 256, rowGroups: 2, units: 0.5, held: 18, staging: 8, stages: 4, producers: 2 },
+  { tokens: 256, rowGroups: 2, units: 0.5, held: 18, staging: 8, multicast: 2, stages: 4, producers: 2 },
+  {
+    ...{ tokens: 256, rowGroups: 2, units: 0.5, held: 18, staging: 8, multicast: 2, stages: 4, producers: 2 },
+    ...{ keep: 'weights', band: 8 },
+  },
 ]
 
 /** Whether a wish for other formats suits this one: whole loads in a group of k-steps. */
@@ -302,13 +324,10 @@ const canCompute = (tiles: WgmmaTiles, format: WeightFormat): boolean =>
 export function provenTiles(format: WeightFormat, x: OperandType): readonly WgmmaTiles[] {
   const whole = x === 'i8' ? provenExact : x === 'e4m3' ? provenShort : provenOrdered
   const slices = sumSlices(format, Number.POSITIVE_INFINITY)
+  // Beside two sets of sums the registers have no room for the fragments of eight k-steps.
+  const alone = whole.filter(({ halves, steps }) => !halves && steps !== 8)
   const wishes =
-    slices === 1
-      ? whole
-      : [
-          ...whole,
-          ...[...whole.filter(({ halves }) => !halves), ...provenSlices].map((wish) => ({ ...wish, slices })),
-        ]
+    slices === 1 ? whole : [...whole, ...[...alone, ...provenSlices].map((wish) => ({ ...wish, slices }))]
   const found = new Map<string, WgmmaTiles>()
   for (const wish of wishes) {
     const tiles = fitted(wish, format, x, SHARED_BYTES)

@@ -62,7 +62,7 @@ import {
   makeEpilogue,
   prepareTile,
 } from './wgmma-epilogue.ts'
-import { joinSlice } from './wgmma-parked.ts'
+import { fetchParked, holdSums, joinSlice } from './wgmma-parked.ts'
 import { finishPartial, partialSums, preparePartial, storePartial } from './wgmma-partial.ts'
 import { joinPieces } from './wgmma-pieces.ts'
 import {
@@ -122,7 +122,8 @@ export function gemmWgmma(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts):
   // Which weights a CTA wants stands in the list of tiles, which the kernel before may have made.
   if (parts.list !== undefined) waitForPrevious()
   const stages = makeStages(g)
-  const epilogue = makeEpilogue(g)
+  const held = holdSums(g)
+  const epilogue = makeEpilogue(g, held)
   const sums = plan.partial ? partialSums(g, stages.xs) : undefined
   if (parts.list !== undefined && !hasTile(stages)) return
   const isFilling = threadIdx.x === plan.consumers
@@ -142,7 +143,7 @@ export function gemmWgmma(a: WgmmaArguments, c: WgmmaConfig, parts: WgmmaParts):
 
   if (warpgroupIdx < plan.consumerGroups) {
     if (plan.rebalance) increaseRegisters(consumerRegisters)
-    consume(g, stages, epilogue, sums)
+    consume(g, stages, epilogue, sums ?? held)
   } else {
     if (plan.rebalance) decreaseRegisters(producerRegisters)
     if (isFilling) produce(g, stages)
@@ -163,7 +164,7 @@ interface Progress {
   previous: i32
 }
 
-/** A warpgroup: the products of its rows, tile by tile. */
+/** A warpgroup: the products of its rows, tile by tile. `sums`: where those of several are added, or of slices wait. */
 function consume(
   g: WgmmaProduct,
   stages: Stages,
@@ -272,9 +273,12 @@ function consumeTiles(
         const end = sliceBegin(g, slice + 1, stages.allSteps)
         if (begin < end) {
           multiplySteps(begin, end)
+          const isFirst = begin === 0
+          const isLast = end === stages.allSteps
+          const fetched = plan.parked ? fetchParked(g, { rowGroup, acc }, isLast && !isFirst) : []
           wgmmaWait(0)
           release(ring, progress.previous)
-          if (plan.parked) joinSlice(g, { rowGroup, acc }, begin === 0, end === stages.allSteps)
+          if (plan.parked) joinSlice(g, sums, { rowGroup, acc }, fetched, isFirst, isLast)
           else
             total.forEach((sum, b) => {
               for (const i of unroll(sum.length)) sum[i] = sum[i]! + acc[b]![i]!

@@ -55,11 +55,16 @@ const kept = 4
  * Lines are appended as they become known, so that a run that is killed loses the shape that it was at; a line that is
  * cut short is ignored. A later line about the same thing replaces an earlier one. A shape of run r has tried every
  * program of runs up to r, which is why a configuration that is added later is all that is measured then.
+ *
+ * A configuration whose PTX has changed is another program. Times of the one before stay until their shape is measured
+ * again: a run that ends earlier must not lose who was fastest.
  */
 export class RecordFile {
   readonly path: string | null
   readonly #runs = new Map<number, RunFacts>()
   readonly #programs = new Map<number, ProgramEntry>()
+  /** The last program of a configuration. */
+  readonly #current = new Map<string, number>()
   readonly #cells = new Map<string, CellEntry>()
   readonly #failures: FailureEntry[] = []
   #run = 0
@@ -96,11 +101,10 @@ export class RecordFile {
     const known = this.#find(facts)
     if (known && known.ptxHash === facts.ptxHash && known.registers === facts.registers) return known.id
     const same = known?.ptxHash === facts.ptxHash
-    // Times of a program stay; those of another text under the same configuration do not.
-    const id = same ? known.id : Math.max(-1, ...this.#programs.keys()) + 1
-    if (known && !same) this.#forget(known.id)
+    const id = this.#withText(facts)?.id ?? Math.max(-1, ...this.#programs.keys()) + 1
+    if (known && !same) this.#forgetFailures(known.id)
     const entry = { id, run: same ? known.run : this.#run, ...facts }
-    this.#programs.set(id, entry)
+    this.#keep(entry)
     this.#append(programLine(entry))
     return id
   }
@@ -170,31 +174,42 @@ export class RecordFile {
       failed.add(program)
       return first
     })
-    const cells = [...this.#cells.values()]
-    const programs = [...this.#programs.values()]
+    const cells = [...this.#cells.values()].map((cell) => ({ ...cell, timings: cell.timings.slice(0, kept) }))
+    const timed = new Set(cells.flatMap(({ timings }) => timings.map(({ program }) => program)))
+    const programs = [...this.#programs.values()].filter((each) => {
+      return timed.has(each.id) || this.#find(each)!.id === each.id
+    })
     const used = new Set([...cells, ...programs, ...failures].map(({ run }) => run))
     const lines = [
       ...[...this.#runs].filter(([run]) => used.has(run)).map(([run, facts]) => ({ run, ...facts })),
       ...programs.map(programLine),
       ...failures.map(failureLine),
-      ...cells.map((cell) => cellLine({ ...cell, timings: cell.timings.slice(0, kept) })),
+      ...cells.map(cellLine),
     ]
     const temporary = `${this.path}.${process.pid}.partial`
     writeFileSync(temporary, lines.map((line) => `${JSON.stringify(line)}\n`).join(''))
     renameSync(temporary, this.path)
   }
 
+  /** The program that a configuration has now: its last one. */
   #find({ config, dims }: Pick<ProgramFacts, 'config' | 'dims'>): ProgramEntry | undefined {
-    const name = programName(config, dims)
-    return [...this.#programs.values()].find((each) => programName(each.config, each.dims) === name)
+    const id = this.#current.get(programName(config, dims))
+    return id === undefined ? undefined : this.#programs.get(id)
   }
 
-  #forget(program: number): void {
-    this.#programs.delete(program)
-    for (const [name, cell] of this.#cells) {
-      const timings = cell.timings.filter((timing) => timing.program !== program)
-      if (timings.length < cell.timings.length) this.#cells.set(name, { ...cell, timings })
-    }
+  /** The program of a configuration and a text, its last one or not. */
+  #withText({ config, dims, ptxHash }: ProgramFacts): ProgramEntry | undefined {
+    const name = programName(config, dims)
+    const programs = [...this.#programs.values()]
+    return programs.find((each) => each.ptxHash === ptxHash && programName(each.config, each.dims) === name)
+  }
+
+  #keep(entry: ProgramEntry): void {
+    this.#programs.set(entry.id, entry)
+    this.#current.set(programName(entry.config, entry.dims), entry.id)
+  }
+
+  #forgetFailures(program: number): void {
     for (let i = this.#failures.length - 1; i >= 0; i--)
       if (this.#failures[i]!.program === program) this.#failures.splice(i, 1)
   }
@@ -220,8 +235,8 @@ export class RecordFile {
     } else if ('program' in line) {
       const { program, ...entry } = line as unknown as ProgramFacts & { program: number; run: number }
       const known = this.#find(entry)
-      if (known && known.id !== program) this.#forget(known.id)
-      this.#programs.set(program, { id: program, ...entry })
+      if (known && known.id !== program) this.#forgetFailures(known.id)
+      this.#keep({ id: program, ...entry })
     } else if ('failed' in line) {
       const { failed, ...entry } = line as unknown as Omit<FailureEntry, 'program'> & { failed: number }
       this.#failures.push({ ...entry, program: failed, key: entry.key })

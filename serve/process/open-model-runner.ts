@@ -1,7 +1,9 @@
 import { PAGE_TOKENS } from '../../kernels/formats/kv.ts'
 import { Model } from '../../models/model.ts'
 import { openModel } from '../../models/open-model.ts'
+import { cubinCache } from '../../runtime/cuda/cubin-cache.ts'
 import { openDevice } from '../../runtime/open-device.ts'
+import { programCache } from '../../runtime/program-cache.ts'
 import { ModelRunner, scheduleLimitsOf } from '../engine/model-runner.ts'
 import { planMemory } from '../engine/plan-memory.ts'
 import { type OpenedRunner, watermarkOf } from './open-runner.ts'
@@ -53,6 +55,7 @@ export async function openModelRunner(
       device: `${device.name} (${device.properties.description})`,
       memory: { ...parts, reserve: Math.max(0, budget - planned) },
       seconds: clock.laps,
+      kernels: await kernelSources(),
     },
   }
 }
@@ -64,6 +67,17 @@ export async function openModelRunner(
 const usualSizes = (onGpu: boolean, promptsFirst: boolean) => {
   if (!onGpu) return { sequences: 32, tokens: 512 }
   return promptsFirst ? { sequences: 512, tokens: 4096 } : { sequences: 256, tokens: 2048 }
+}
+
+/** How many kernels this process has compiled so far, has had the driver compile, and has found on disk both ways. */
+async function kernelSources(): Promise<Record<string, number>> {
+  const [programs, cubins] = await Promise.all([programCache().statistics(), cubinCache().statistics()])
+  return {
+    'programs compiled': programs.misses,
+    'programs found': programs.hits,
+    'compiled by the driver': cubins.compiled,
+    'cubins found': cubins.cached,
+  }
 }
 
 /** Seconds of the parts of a start. */

@@ -28,6 +28,7 @@ export async function openRunner(
       device: 'made up',
       memory: {},
       seconds: {},
+      kernels: {},
     },
   }
 }

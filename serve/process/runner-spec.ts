@@ -57,6 +57,8 @@ export const readyMessage = z.object({
   memory: z.record(z.string(), z.number()),
   /** Seconds of the parts of the start. */
   seconds: z.record(z.string(), z.number()),
+  /** Kernels of the start by where they came from. */
+  kernels: z.record(z.string(), z.number()),
 })
 
 export type ReadyMessage = z.infer<typeof readyMessage>

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { writeRandomModel } from '../../bench/random-model.ts'
+import { needGpuFor, writeRandomModel } from '../../bench/random-model.ts'
 import { openCheckpoint } from '../../checkpoint/open.ts'
 import { randomCheckpoint } from '../../models/random-weights.ts'
 import { namedConfig } from '../../models/shapes.ts'
@@ -44,5 +44,12 @@ for (const [name, format] of [
     assert.is(new Set(texts.slice(256)).size, 444, 'every token is a word of its own')
     assert.ok(texts.slice(256).every((text) => /^ w[0-9a-z]+$/.test(text)))
   })
+
+test('a named model is refused where the emulator would run it, with what to do instead', async () => {
+  await needGpuFor('llama-3-8b', 'cuda:1')
+  const refused = await needGpuFor('llama-3-8b', 'emulator').catch((error: Error) => error)
+  assert.is((refused as Error).name, 'UsageError')
+  assert.match((refused as Error).message, /which emulator is not; .*give the folder of a small model/)
+})
 
 test.run()

@@ -1,6 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { mergeResults, type Row } from '../../bench/results.ts'
+import { commandOf, mergeResults, type Row } from '../../bench/results.ts'
 
 const figures = new Set(['us', 'date', 'commit'])
 
@@ -24,6 +24,17 @@ test('rows that a run did not measure stay where they were, with the date and co
     newer[0],
     newer[1],
   ])
+})
+
+test('the command of a result has what is measured, and not where it goes', () => {
+  const of = (name: string, line: string) => commandOf(name, line.split(' '))
+  assert.is(
+    of('throughput', 'bench throughput m --steps file --json out --rounds 2'),
+    'quattuor bench throughput m --rounds 2',
+  )
+  assert.is(of('accuracy', 'm --steps --seeds 3 --commit a'), 'npm run bench:accuracy -- m --steps --seeds 3')
+  assert.is(of('layer', '--steps 64:4096'), 'npm run bench:layer -- --steps 64:4096')
+  assert.is(of('gemm', '--commit a'), 'npm run bench:gemm')
 })
 
 test.run()

@@ -62,7 +62,7 @@ test('the tables of tile constants name those that there are', () => {
   const shape = { M: 16, N: 4096, K: 8192 }
   const format = weightFormats['w4a16-g128']
   const tiles = defaultWgmmaTiles(format, shape, 'f16', { sharedBytes: 227 * 1024 }) as WgmmaTiles
-  const { path: _, ...constants } = { ...tiles, band: 8, keep: 'weights', pieces: 2, halves: true }
+  const { path: _, ...constants } = { ...tiles, band: 8, keep: 'weights', pieces: 2, halves: true, held: 20 }
   assert.equal(
     new Set(table('tiles').map(([name]) => name)),
     new Set(Object.keys(constants).map((name) => `\`${name}\``)),

@@ -24,15 +24,21 @@ const pieces = [
   { context: 1533, queries: 33 },
   { context: 2304, queries: 771 },
 ]
+/** Small enough for tools that are slower by orders of magnitude; still three units, and several tiles a CTA. */
+const few = [
+  { context: 290, queries: 40 },
+  { context: 7, queries: 7 },
+]
 const some = (every: number) => (token: number, head: number) => (7 * token + 3 * head) % every === 0
 
 /** Prefill attention on a GPU: the cases of the emulator's tests at more and larger shapes. */
 await testOnGpu('prefill attention on CUDA', hopperGpu, (add, device, test) => {
   let seed = 1
   const addCase = (o: Omit<PrefillOptions, 'seed' | 'dtype'>) => {
-    const options = { ...o, dtype: 'f16' as const, ctas: 7, seed: seed++ }
+    const options = { ctas: 7, ...o, dtype: 'f16' as const, seed: seed++ }
     const { kv, D, Hq, Hkv, dtype, window } = options
-    const name = `${kv} D=${D} heads ${Hq}/${Hkv} ${dtype} window ${window ?? 'none'}, ${o.sequences.length} sequences`
+    const queries = o.sequences.reduce((sum, each) => sum + each.queries, 0)
+    const name = `${kv} D=${D} heads ${Hq}/${Hkv} ${dtype} window ${window ?? 'none'}, ${o.sequences.length} sequences of ${queries} tokens`
     add(name, () => prefillCase(options))
   }
   // Programs take seconds to compile, so that cases share them.
@@ -41,6 +47,7 @@ await testOnGpu('prefill attention on CUDA', hopperGpu, (add, device, test) => {
     for (const each of heads) addCase({ kv, D: 128, ...each, sequences: mixed, compared: some(13) })
     const grouped = { kv, D: 128, Hq: 8, Hkv: 2 } as const
     for (const window of [1, 100, 129]) addCase({ ...grouped, sequences: mixed, window, compared: some(13) })
+    addCase({ ...grouped, sequences: few, ctas: 2 })
     addCase({ ...grouped, sequences: pieces, compared: some(149) })
     addCase({ ...grouped, sequences: mixed, keySigma: 200, compared: some(13) })
     addCase({ ...grouped, sequences: [{ context: 4200, queries: 70 }], compared: some(23) })

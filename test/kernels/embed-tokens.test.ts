@@ -19,6 +19,10 @@ for (const dtype of halfTypes) {
   }
 }
 
+// So many rows of this width that the first CTAs have those of others brought into L2, and some ids are none.
+const many = embedTokensCase({ T: 210, H: 16384, dtype: 'f16', seed: 4 })
+test(many.name, () => runCase(device, many))
+
 test('a token alone gives what it gives in a batch', () =>
   assertSameInParts(
     device,

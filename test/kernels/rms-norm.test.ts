@@ -32,6 +32,10 @@ for (const dtype of halfTypes) {
   }
 }
 
+// So many rows of this width that the first CTAs have those of others brought into L2.
+const many = rmsNormRowsCase({ T: 9, H: 16384, R: 200, dtype: 'f16', seed: 7 })
+test(many.name, () => runCase(device, many))
+
 test('the references are near the norm in float64', () => {
   const random = rng(21)
   const H = 1408

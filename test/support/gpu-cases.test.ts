@@ -2,7 +2,7 @@ import { type Test, test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { openEmulator } from '../../runtime/emulator/device.ts'
 import { siluMulCase } from '../kernels/cases/rows.ts'
-import { caseName, someOf, testCases } from './gpu-cases.ts'
+import { caseName, isNamed, someOf, testCases } from './gpu-cases.ts'
 
 test('cases run in order, made shortly before their turn, and one that cannot be made fails alone', async () => {
   const device = openEmulator()
@@ -39,6 +39,14 @@ test('every n-th case is left where a number is given', () => {
   assert.equal(someOf([0, 1, 2, 3, 4, 5, 6], '3'), [0, 3, 6])
   assert.equal(someOf([0, 1], undefined), [0, 1])
   assert.equal(someOf([0, 1], 'none'), [0, 1])
+})
+
+test('names are chosen by a regular expression where there is one', () => {
+  const names = ['V=7 f16', 'V=300 f16', 'V=300 f32']
+  const chosen = (pattern?: string) => names.filter((name) => isNamed(name, pattern))
+  assert.equal(chosen('V=300'), ['V=300 f16', 'V=300 f32'])
+  assert.equal(chosen('V=7|f32'), ['V=7 f16', 'V=300 f32'])
+  assert.equal(chosen(), names)
 })
 
 test.run()

@@ -1,4 +1,4 @@
-import { suite, type Test } from 'uvu'
+import { type Callback, suite, type Test } from 'uvu'
 import type { Target } from '../../codegen/target.ts'
 import type { Device } from '../../runtime/device.ts'
 import { describeDevices, openDevice } from '../../runtime/open-device.ts'
@@ -23,7 +23,7 @@ export const hopperGpu = {
 
 /**
  * Runs a suite on the first GPU that serves; without one says why it is skipped. `fill` adds the tests, those of kernels
- * through `add`.
+ * through `add`. `QUATTUOR_TEST_NAMES` chooses among the names, `QUATTUOR_TEST_EVERY` among what `add` was called with.
  */
 export async function testOnGpu(
   title: string,
@@ -37,8 +37,15 @@ export async function testOnGpu(
     // Not in a `before` hook, whose errors uvu does not show.
     const device = await openDevice(gpu.name)
     const cases: NamedCase[] = []
-    fill((name, make) => cases.push({ name, make }), device, test)
-    testCases(test, device, someOf(cases, process.env.QUATTUOR_TEST_EVERY))
+    const { QUATTUOR_TEST_EVERY: every, QUATTUOR_TEST_NAMES: names } = process.env
+    const add = (name: string, make: () => KernelCase) => {
+      if (isNamed(name, names)) cases.push({ name, make })
+    }
+    const addTest = (name: string, run: Callback<unknown>) => {
+      if (isNamed(name, names)) test(name, run)
+    }
+    fill(add, device, Object.assign(addTest, test))
+    testCases(test, device, someOf(cases, every))
     test.after(() => device.close())
   } else {
     console.log(`skipped: ${title}, because ${needs}`)
@@ -46,6 +53,10 @@ export async function testOnGpu(
   }
   test.run()
 }
+
+/** Whether a name fits a regular expression; all do without one. */
+export const isNamed = (name: string, pattern: string | undefined): boolean =>
+  pattern === undefined || new RegExp(pattern).test(name)
 
 /** Every n-th case, for tools that make the GPU slower by orders of magnitude; all without a number. */
 export function someOf<C>(cases: readonly C[], every: string | undefined): C[] {

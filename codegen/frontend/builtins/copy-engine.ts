@@ -116,6 +116,13 @@ const copyBulk = new Builtin(
   },
 )
 
+const prefetchBulk = new Builtin('prefetchBulk', [3, 3], (ev, [src, index, n], site) => {
+  const tensor = tensorArgument(ev, src, ['read'], site, 0)
+  const { operand, bytes } = bytesArgument(ev, n, site, 2)
+  const from = end(ev, tensor, indexArgument(ev, tensor, index, site, 1), bytes, site)
+  ev.emitter.emit('prefetchBulk', [], [from.register, operand], { globalOffset: from.offset })
+})
+
 /** `storeBulk` and `addBulk`: from shared to global memory. */
 const toGlobal = (name: 'storeBulk' | 'addBulk'): Builtin =>
   new Builtin(name, [5, 5], (ev, [dst, dstIndex, src, srcIndex, n], site) => {
@@ -240,6 +247,7 @@ export const copyEngine: readonly (readonly [string, Value])[] = [
   ['addBulk', toGlobal('addBulk')],
   ['copyTensor', copyTensor],
   ['storeTensor', storeTensor],
+  ['prefetchBulk', prefetchBulk],
   ['prefetchTensor', prefetchTensor],
   ['commitBulk', effect('commitBulk')],
   ['waitBulk', waitBulk],

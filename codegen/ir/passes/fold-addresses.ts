@@ -54,6 +54,7 @@ const addresses: Readonly<Record<string, readonly string[]>> = {
   copyBulk: ['sharedOffset', 'globalOffset', 'barrierOffset'],
   copyTensor: ['sharedOffset', 'barrierOffset'],
   storeTensor: ['sharedOffset'],
+  prefetchBulk: ['globalOffset'],
   storeBulk: ['sharedOffset', 'globalOffset'],
   addBulk: ['sharedOffset', 'globalOffset'],
 }

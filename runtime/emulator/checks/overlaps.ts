@@ -2,7 +2,7 @@ import type { Findings } from './findings.ts'
 import { nameOf } from './findings.ts'
 import type { LaunchInfo, Site } from './interface.ts'
 import type { Order } from './order.ts'
-import type { AccessKind, Shadow } from './shadow.ts'
+import type { AccessKind, Conflict, Shadow } from './shadow.ts'
 
 /** A launch that may still run when a later one begins. */
 interface Running {
@@ -18,7 +18,8 @@ const most = 64
 /**
  * Launches that may begin before their predecessor has ended: until a thread knows of a `griddepcontrol.wait`, it must
  * not touch what earlier launches touch. A predecessor that lets others start before it has waited itself may be
- * overtaken with its own predecessors unfinished.
+ * overtaken with its own predecessors unfinished. One in which no thread waits may also end before them: then who waits for it
+ * has not waited for them.
  */
 export class Overlaps {
   private readonly order: Order
@@ -26,10 +27,13 @@ export class Overlaps {
   private readonly findings: Findings
   /** Launches that may run beside the present one, then that one. */
   private running: Running[] = []
+  /** Those that run even when the present one has waited. */
+  private unwaited: (Running & { readonly end: number })[] = []
   /** Whether the present launch may overlap with others. */
   private isOverlapping = false
-  /** Whether it lets others start before it has waited. */
+  /** Whether it lets others start before it has waited, and whether it waits. */
   private startsOthersEarly = false
+  private waitsAtAll = false
   /** By thread of the cluster: the names of waits. */
   private waits = new Map<number, number>()
 
@@ -42,13 +46,20 @@ export class Overlaps {
   /** Something else ran on the device: what came before has ended. */
   interrupt(): void {
     this.running = []
+    this.unwaited = []
   }
 
   beginLaunch({ kernel, sites, overlaps }: LaunchInfo): void {
-    if (!overlaps) this.running = []
+    if (this.isOverlapping && !this.waitsAtAll) {
+      const before = this.running.slice(0, -1)
+      const ended = before.map((launch, i) => ({ ...launch, end: this.running[i + 1]!.start }))
+      this.unwaited = [...this.unwaited, ...ended].slice(-most)
+    }
+    if (!overlaps) this.interrupt()
     else if (!this.startsOthersEarly) this.running = this.running.slice(-1)
     this.isOverlapping = this.running.length > 0
     this.startsOthersEarly = false
+    this.waitsAtAll = false
     this.running = [...this.running.slice(1 - most), { kernel, sites, start: this.order.launchStart }]
   }
 
@@ -59,6 +70,7 @@ export class Overlaps {
   /** `griddepcontrol.wait`, by a thread of the cluster. */
   wait(thread: number, clusterThread: number): void {
     if (!this.isOverlapping) return
+    this.waitsAtAll = true
     this.waits.set(clusterThread, this.order.enter(thread))
     this.order.warpSync(thread >> 5)
   }
@@ -78,14 +90,32 @@ export class Overlaps {
   /** An access to global memory by the thread that entered last; `describe` begins a sentence about it. */
   check(kind: AccessKind, address: number, bytes: number, site: number, describe: () => string): void {
     if (!this.isOverlapping) return
-    const [first] = this.running
-    const earlier = this.shadow.earlier(kind, address, bytes, first!.start, this.order.launchStart)
-    if (!earlier || this.hasWaited()) return
-    const launch = this.running.findLast(({ start }) => start <= earlier.access)!
-    const otherSite = launch.sites[earlier.site]!
+    const earlierIn = (from: number, to: number) => this.shadow.earlier(kind, address, bytes, from, to)
+    const earlier = earlierIn(this.running[0]!.start, this.order.launchStart)
+    if (earlier && !this.hasWaited()) {
+      const launch = this.running.findLast(({ start }) => start <= earlier.access)!
+      this.report(earlier, site, launch, () => `${describe()} before waitForPrevious()`)
+      return
+    }
+    for (const launch of this.unwaited) {
+      const earlier = earlierIn(launch.start, launch.end)
+      if (earlier) {
+        this.report(
+          earlier,
+          site,
+          launch,
+          () => `${describe()} behind a launch that ends without waitForPrevious()`,
+        )
+        return
+      }
+    }
+  }
+
+  private report(earlier: Conflict, site: number, { kernel, sites }: Running, describe: () => string): void {
+    const otherSite = sites[earlier.site]!
     this.findings.add('early-dependent', 'global', site, otherSite, () => {
       const verb = earlier.kind === 'read' ? 'reads' : 'writes'
-      return `${describe()} before waitForPrevious(), and kernel ${launch.kernel} (${nameOf(otherSite)}), which may still run, ${verb} it.`
+      return `${describe()}, and kernel ${kernel} (${nameOf(otherSite)}), which may still run, ${verb} it.`
     })
   }
 }

@@ -42,6 +42,7 @@ cp       .async .bulk .global .source(shared::cta) .completion(bulk_group) .hint
 cp       .async .bulk .tensor .dim(1d 2d 3d) .dst(shared::cluster shared::cta) .global .tile? .completion(mbarrier::complete_tx::bytes) .hint(L2::cache_hint)?  [a], [b{}], [barrier], policy?
 cp       .async .bulk .tensor .dim(1d 2d 3d) .dst(shared::cluster) .global .tile? .completion(mbarrier::complete_tx::bytes) .multicast(multicast::cluster) .hint(L2::cache_hint)?  [a], [b{}], [barrier], ctas, policy?
 cp       .async .bulk .tensor .dim(1d 2d 3d) .global .source(shared::cta) .tile? .completion(bulk_group) .hint(L2::cache_hint)?  [a{}], [b], policy?
+cp       .async .bulk .prefetch .L2 .global .hint(L2::cache_hint)?              [a], size, policy?
 cp       .async .bulk .commit_group
 cp       .async .bulk .wait_group .read?                                        n
 cp       .reduce .async .bulk .global .source(shared::cta) .completion(bulk_group) .hint(L2::cache_hint)? .action(add) .type(s32 u32 f32)  [a], [b], size, policy?

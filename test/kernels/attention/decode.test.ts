@@ -61,6 +61,11 @@ const cases: DecodeOptions[] = [
     ...{ kv: 'kv4', dtype: 'f16', D: 64, Hq: 2, Hkv: 1, planCtas: 4, ahead: true, seed: 29 },
     sequences: [...singles(1400, 1100), { context: 1800, queries: 2 }, ...singles(1025)],
   },
+  // The first part of two is the last that is attended to.
+  {
+    ...{ kv: 'kv4', dtype: 'f16', D: 64, Hq: 2, Hkv: 1, planCtas: 4, reversed: true, seed: 31 },
+    sequences: [...singles(1700, 1100), { context: 1290, queries: 2 }, ...singles(70)],
+  },
   // Many parts, added up row by row; rows that fill no chunk, and several query tokens.
   {
     ...{ kv: 'kv4', dtype: 'f16', D: 64, Hq: 3, Hkv: 1, planCtas: 30, seed: 30 },

@@ -43,6 +43,8 @@ export interface DecodeOptions {
   readonly window?: number
   /** CTAs of a head that the plan reckons with, if not those of the kernel: few make long items. */
   readonly planCtas?: number
+  /** Whether items are attended to in the reverse of the plan's order. */
+  readonly reversed?: boolean
   /** Whether the outputs are those of launches that begin before the one before them has ended. */
   readonly ahead?: boolean
   readonly seed: number
@@ -164,6 +166,7 @@ export async function runDecode(device: Device, o: DecodeStep) {
   const args = { ...rest, pages: table, ...kvParams, items, itemCount, window, scale: o.scale }
   const decode = await prepare(device, decodeAttention, config, args)
   plan.run()
+  if (o.reversed) await reverseItems(items, itemCount)
   decode.run()
   if (o.ahead) {
     // Behind a launch that has waited for the plan, and lets them begin before it ends.
@@ -182,6 +185,15 @@ export async function runDecode(device: Device, o: DecodeStep) {
   }
   for (const tensor of [...Object.values(tensors), ...Object.values(kvParams)]) tensor.free()
   return result
+}
+
+async function reverseItems(items: Tensor, itemCount: Tensor): Promise<void> {
+  const [words, [count]] = [(await items.read()) as Int32Array, (await itemCount.read()) as Int32Array]
+  const list = Array.from({ length: count! }, (_, i) => [
+    ...words.slice(ITEM_WORDS * i, ITEM_WORDS * (i + 1)),
+  ])
+  words.set(list.reverse().flat())
+  items.write(words)
 }
 
 /** A row of the outputs: which sequence's, query token and head. */
@@ -291,7 +303,7 @@ function floatBound(
 export const decodeName = (o: DecodeOptions): string =>
   `${o.kv} D=${o.D} heads ${o.Hq}/${o.Hkv} ${o.dtype}: ` +
   `${o.sequences.map(({ context, queries }) => `${queries} of ${context}`).join(', ')}` +
-  `${o.window === undefined ? '' : `, window ${o.window}`}${o.ahead ? ', ahead' : ''}`
+  `${o.window === undefined ? '' : `, window ${o.window}`}${o.ahead ? ', ahead' : ''}${o.reversed ? ', reversed' : ''}`
 
 /** Runs a case and checks its outputs, and that it leaves its counters and parts as they were. */
 export async function runDecodeCase(device: Device, o: DecodeOptions): Promise<void> {

@@ -186,7 +186,7 @@ export function rmsNormRowsCase(o: RowOptions & { readonly R: number }): KernelC
   const { T, H, dtype, R } = o
   const { args, x, gamma } = normParts(o)
   const normalized = rmsNormReference(x, gamma, eps)
-  const rows = Int32Array.from({ length: R }, (_, r) => (T - 1 - 2 * r + 4 * T) % T)
+  const rows = Int32Array.from({ length: R }, (_, r) => (T * (r + 1) - 1 - 2 * r) % T)
   const expected = Float64Array.from(
     { length: R * H },
     (_, i) => normalized[rows[Math.floor(i / H)]! * H + (i % H)]!,

@@ -37,6 +37,8 @@ const tilesOf = {
     sharing({ tokens: 24, kGroups: 2 }),
     sharing({ tokens: 16, split: 2, producers: 2 }),
     sharing({ tokens: 136, units: 0.5 }),
+    sharing({ tokens: 160, rowGroups: 2, units: 0.5, held: 6, ctas: 1 }),
+    sharing({ tokens: 136, units: 0.5, held: 16 }),
   ],
   4: [
     sharing({ tokens: 24, rowGroups: 2, ctas: 1 }),
@@ -45,6 +47,7 @@ const tilesOf = {
     sharing({ tokens: 32, kGroups: 2, split: 2, units: 0.5 }),
     sharing({ tokens: 16, split: 4 }),
     sharing({ tokens: 192, rowGroups: 2, units: 0.5, ctas: 1 }),
+    sharing({ tokens: 160, rowGroups: 2, units: 0.5, held: 20, ctas: 1, producers: 2 }),
   ],
 } as const
 

@@ -28,11 +28,12 @@ for (const file of readdirSync(folder)) {
     assert.equal(products(served), products(records))
   })
 
-  test(`every time on record is that of a configuration, and each configuration is there once: ${format}`, () => {
+  test(`every time on record is that of a configuration, and each is there once with a text: ${format}`, () => {
     const lines = readFileSync(join(folder, file), 'utf8').trim().split('\n')
     const entries = lines.map((line) => JSON.parse(line) as Record<string, unknown>)
     const programs = entries.filter((entry) => 'config' in entry)
-    assert.is(new Set(programs.map(({ config }) => JSON.stringify(config))).size, programs.length)
+    const names = programs.map(({ config, ptxHash }) => JSON.stringify([config, ptxHash]))
+    assert.is(new Set(names).size, programs.length)
     const known = new Set(programs.map(({ program }) => program))
     const timed = entries.flatMap((entry) => ('us' in entry ? (entry.us as number[][]) : []))
     assert.equal(

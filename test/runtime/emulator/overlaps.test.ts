@@ -17,6 +17,7 @@ const kernels = {
   one_waits: `griddepcontrol.launch_dependents; @%p1 griddepcontrol.wait; bar.sync 0; ${increment}`,
   writes_early: `ld.global.u32 %r2, [%rd1+1024]; .loc 1 6 1
     st.global.u32 [%rd4], %r2; griddepcontrol.wait;`,
+  never_waits: `griddepcontrol.launch_dependents; ${increment}`,
 } as const
 type Name = keyof typeof kernels
 const ptx = moduleText(
@@ -52,6 +53,29 @@ async function chain(
   }
 }
 
+/** Runs launches, each of a kernel, the buffer that it reads, and the one that it writes; gives the first fault. */
+async function faultOf(
+  launches: readonly (readonly [name: Name, from: number, to: number])[],
+): Promise<DeviceError | undefined> {
+  const device = openEmulator({ checks: true })
+  try {
+    const buffers = [0, 1, 2, 3].map(() => device.allocate(2048))
+    for (const buffer of buffers) device.fill(buffer, 1)
+    for (const [name, from, to] of launches) {
+      const program = { ...programOf({ name, ptx, block: [64, 1, 1] }), overlaps: true }
+      const args = [buffers[from]!.address, buffers[to]!.address]
+      device.prepareLaunch(device.load(program), { grid: [1, 1, 1] }, args).run()
+    }
+    await device.synchronize()
+    return undefined
+  } catch (error) {
+    if (error instanceof DeviceError) return error
+    throw error
+  } finally {
+    await device.close()
+  }
+}
+
 test('what waits before it reads, or learns that another thread has waited, is in order', async () => {
   assert.is(await chain(['waits_first', 'waits_first', 'one_waits']), undefined)
 })
@@ -67,27 +91,12 @@ test('reading before the wait what the predecessor writes is a fault', async () 
 })
 
 test('so is writing before the wait what the predecessor reads or writes', async () => {
-  const device = openEmulator({ checks: true })
-  const [a, b] = [device.allocate(2048), device.allocate(2048)]
-  for (const buffer of [a, b]) device.fill(buffer, 1)
-  for (const [name, args] of [
-    ['waits_first', [a, b]],
-    ['writes_early', [b, a]],
-  ] as const) {
-    const program = { ...programOf({ name, ptx, block: [64, 1, 1] }), overlaps: true }
-    const addresses = args.map(({ address }) => address)
-    device.prepareLaunch(device.load(program), { grid: [1, 1, 1] }, addresses).run()
-  }
-  try {
-    await device.synchronize()
-    assert.unreachable()
-  } catch (error) {
-    if (!(error instanceof DeviceError)) throw error
-    assert.is(error.code, 'EMULATOR_EARLY_DEPENDENT')
-    assert.match(error.message, /writes 4 bytes .* kernel waits_first .* reads it/)
-  } finally {
-    await device.close()
-  }
+  const error = await faultOf([
+    ['waits_first', 0, 1],
+    ['writes_early', 1, 0],
+  ])
+  assert.is(error?.code, 'EMULATOR_EARLY_DEPENDENT')
+  assert.match(error!.message, /writes 4 bytes .* kernel waits_first .* reads it/)
 })
 
 test('without overlap, or with other work between, the order is the stream’s', async () => {
@@ -96,30 +105,30 @@ test('without overlap, or with other work between, the order is the stream’s',
 })
 
 test('a launch that lets others start before it waits may be overtaken with its predecessors unfinished', async () => {
-  const readsFirst = async (middle: Name): Promise<DeviceError | undefined> => {
-    const device = openEmulator({ checks: true })
-    try {
-      const buffers = [0, 1, 2, 3].map(() => device.allocate(2048))
-      for (const buffer of buffers) device.fill(buffer, 1)
-      const launch = (name: Name, from: number, to: number): void => {
-        const program = { ...programOf({ name, ptx, block: [64, 1, 1] }), overlaps: true }
-        const args = [buffers[from]!.address, buffers[to]!.address]
-        device.prepareLaunch(device.load(program), { grid: [1, 1, 1] }, args).run()
-      }
-      launch('waits_first', 0, 1)
-      launch(middle, 0, 2)
-      launch('waits_late', 1, 3)
-      await device.synchronize()
-      return undefined
-    } catch (error) {
-      if (error instanceof DeviceError) return error
-      throw error
-    } finally {
-      await device.close()
-    }
-  }
+  const readsFirst = (middle: Name) =>
+    faultOf([
+      ['waits_first', 0, 1],
+      [middle, 0, 2],
+      ['waits_late', 1, 3],
+    ])
   assert.is(await readsFirst('waits_first'), undefined)
   assert.is((await readsFirst('one_waits'))?.code, 'EMULATOR_EARLY_DEPENDENT')
+})
+
+test('who waits for a launch that waits at its end has waited for those before it; for one that does not wait, not', async () => {
+  const readsFirst = (middle: Name) =>
+    faultOf([
+      ['waits_first', 0, 1],
+      [middle, 0, 2],
+      ['waits_first', 1, 3],
+    ])
+  assert.is(await readsFirst('waits_late'), undefined)
+  const error = await readsFirst('never_waits')
+  assert.is(error?.code, 'EMULATOR_EARLY_DEPENDENT')
+  assert.match(
+    error!.message,
+    /reads 4 bytes .* behind a launch that ends without waitForPrevious\(\), and kernel waits_first .* writes it/,
+  )
 })
 
 test.run()

@@ -156,17 +156,60 @@ test('who is hopeless at every neighbouring shape is left out there, and tried a
   assert.equal(table.raced, ['16: a,b,c', '32: a,b', '64: a,b,c', '96: a,b'])
 })
 
-test('a program of another text counts as new, and its old times are gone', async () => {
-  const at = path()
-  await run(at, ['a'], [cell(1)], tableMeasurer({ a: 5 }))
-  const text = readFileSync(at, 'utf8').replace(/"ptxHash":"\w+"/, '"ptxHash":"000000000000"')
+/** A file of what a run found with programs that have been compiled to another text since. */
+function withOtherTexts(at: string): string {
   const other = path()
   new RecordFile(other).begin(fakeFacts)
-  appendFileSync(other, text)
-  const table = tableMeasurer({ a: 7 })
-  await run(other, ['a'], [cell(1)], table)
-  assert.equal(table.raced, ['1: a'])
+  appendFileSync(other, readFileSync(at, 'utf8').replaceAll(/"ptxHash":"\w{8}/g, '"ptxHash":"00000000'))
+  return other
+}
+
+test('a program of another text counts as new, and its old times are gone once its shape is measured', async () => {
+  const at = path()
+  await run(at, ['a', 'b'], [cell(1), cell(2)], tableMeasurer({ a: 5, b: 6 }))
+  const other = withOtherTexts(at)
+  const table = tableMeasurer({ a: 7, b: 8 })
+  await run(other, ['a', 'b'], [cell(1)], table)
+  assert.equal(table.raced, ['1: a,b'])
   assert.is(winner(other, 1)!.us, 7)
+  assert.is(winner(other, 2)!.us, 10)
+  await run(other, ['a', 'b'], [cell(1), cell(2)], table)
+  assert.equal(table.raced, ['1: a,b', '2: a,b'])
+  assert.equal([winner(other, 1)!.us, winner(other, 2)!.us], [7, 14])
+  const programs = readFileSync(other, 'utf8').match(/^\{"program"/gm)
+  assert.is(programs?.length, 2, 'programs that no shape has times of are dropped')
+  const file = new RecordFile(withOtherTexts(other))
+  file.begin(fakeFacts)
+  const text = (ptxHash: string) => ({ config: { name: 'a' }, registers: 1, spills: 0, shared: 0, ptxHash })
+  const [one, two] = [file.program(text('one')), file.program(text('two'))]
+  assert.is.not(one, two)
+  assert.is(file.program(text('one')), one, 'a text that comes back is the program that it was')
+  assert.not(file.hasTried(cell(1), one))
+})
+
+test('a run that is cut off before it measures loses no winner, though every program has changed', async () => {
+  const at = path()
+  await run(at, ['a', 'b'], [cell(1), cell(2)], tableMeasurer({ a: 5, b: 6 }))
+  const other = withOtherTexts(at)
+  const table = tableMeasurer({ a: 7, b: 8 })
+  const cut = { ...table.measurer, measure: () => Promise.reject(new Error('cut off')) }
+  const file = new RecordFile(other)
+  file.begin(fakeFacts)
+  const options = { target: fakeTarget, file, compiler: fakeCompiler(), measurer: cut }
+  const end = await tune(fakeTask(['a', 'b'], [cell(1), cell(2)]), options).catch((error) => error)
+  assert.match(String(end), /cut off/)
+  const fastest = () => [1, 2].map((M) => [winner(other, M)!.config.name, winner(other, M)!.us])
+  assert.equal(fastest(), [
+    ['a', 5],
+    ['a', 10],
+  ])
+  new RecordFile(other).compact()
+  assert.equal(fastest(), [
+    ['a', 5],
+    ['a', 10],
+  ])
+  await run(other, ['a', 'b'], [cell(1), cell(2)], table)
+  assert.equal(table.raced, ['1: a,b', '2: a,b'], 'both shapes are measured again')
 })
 
 test('a line that was cut short is ignored, and what follows begins on a line of its own', async () => {

@@ -61,7 +61,8 @@ export function bulkCopy(e: Emitter, operands: Operands): void {
         w.i32.const(Number(modifiers.read !== undefined)),
       )
   } else if (modifiers.tensor) tensorCopy(e, operands)
-  else linearCopy(e, operands)
+  // There are no caches to bring anything into.
+  else if (!modifiers.prefetch) linearCopy(e, operands)
 }
 
 function linearCopy(e: Emitter, [a, b, size, last, ctas]: Operands): void {
