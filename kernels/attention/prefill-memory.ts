@@ -65,10 +65,18 @@ export const pitch = 2 * tileColumns
 export const tilesOf = (columns: number): number => Math.ceil(columns / tileColumns)
 
 /**
- * Where a token lies among sixteen: a lane's accumulators of scores, 2t, 2t + 1, 8 + 2t and 8 + 2t + 1, are then its tokens 4t,
- * 4t + 2, 4t + 1 and 4t + 3, which a word of values holds, and which are the fragments of the next product.
+ * Where a token of a unit lies among its sixteen: a lane's accumulators of scores, 2t, 2t + 1, 8 + 2t and 8 + 2t + 1, are then
+ * the tokens 4q, 4q + 2, 4q + 1 and 4q + 3, where q is the lane's four of that sixteen. They are what a word of values holds, and
+ * the fragments of the next product.
  */
-export const placeOfToken = (token: i32): i32 => 8 * (token & 1) + 2 * (token >>> 2) + ((token >>> 1) & 1)
+export const placeOfToken = (token: i32): i32 =>
+  8 * (token & 1) + 2 * (((token >>> 2) & 3) ^ foursSwizzle(token >>> 4)) + ((token >>> 1) & 1)
+
+/**
+ * What the four fours of a sixteen, of the eight of a unit, are xored with: lanes that read the parameters of one four of each sixteen
+ * at a time meet different banks.
+ */
+export const foursSwizzle = (sixteen: i32): i32 => (sixteen >>> 1) & 3
 
 /** Where a column lies among sixteen of a key, or of a query: even ones first, as they are unpacked from words. */
 export const placeOfColumn = (column: i32): i32 => 8 * (column & 1) + (column >>> 1)

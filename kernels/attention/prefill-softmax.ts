@@ -3,9 +3,10 @@ import {
   exp2Flushing,
   f32,
   fma,
-  type i32,
+  i32,
   laneIdx,
   packF16,
+  rcp,
   regs,
   shuffleXor,
   u32,
@@ -13,6 +14,7 @@ import {
   voteAny,
 } from '../../dsl/index.ts'
 import { UNIT } from './arithmetic.ts'
+import { foursSwizzle } from './prefill-memory.ts'
 
 /**
  * The softmax of prompts, row by row as units of tokens go by. A row's probabilities are 2^(score − reference), as f16 where they
@@ -62,45 +64,76 @@ export interface UnitMask {
 /** The row of accumulator `i`, of the lane's two. */
 const rowOf = (i: number): number => (i >> 1) & 1
 
-/** The token of accumulator `i`, less four times the lane of its quad: tokens lie in tiles so that a lane has four consecutive ones. */
+/** The token of accumulator `i`, less four times the lane's four of its sixteen: of each sixteen a lane has four consecutive ones. */
 const tokenOf = (i: number): number => 16 * (i >> 3) + 2 * (i & 1) + ((i >> 2) & 1)
 
 /** Makes the scores of tokens that rows do not see lower than all others. */
 export function hideTokens(scores: f32[], { last, window, isEdge }: UnitMask): void {
-  const mine = 4 * (laneIdx & 3)
-  const ends = last.map((token) => token - mine)
-  for (const i of unroll(scores.length))
-    if (tokenOf(i) > ends[rowOf(i)]!) scores[i] = f32(Number.NEGATIVE_INFINITY)
+  const ends = each(4, (swizzle) => last.map((token) => token - 4 * ((laneIdx & 3) ^ swizzle)))
+  const endOf = (i: number): i32 => ends[foursSwizzle(i >> 3)]![rowOf(i)]!
+  for (const i of unroll(scores.length)) if (tokenOf(i) > endOf(i)) scores[i] = f32(Number.NEGATIVE_INFINITY)
   if (isEdge) {
     for (const i of unroll(scores.length))
-      if (tokenOf(i) <= ends[rowOf(i)]! - window) scores[i] = f32(Number.NEGATIVE_INFINITY)
+      if (tokenOf(i) <= endOf(i) - window) scores[i] = f32(Number.NEGATIVE_INFINITY)
   }
 }
 
 /**
- * Makes probabilities of a unit's scores, in place; `scale` takes scores to units of log2. Returns what the rows' sums of values
- * so far must be multiplied by.
+ * Has a row's reference follow the largest score of a unit, which is rarely anything to do; `scale` takes scores to units of log2.
+ * Returns what the row's sums so far must be multiplied by.
  */
-export function softmaxUnit(scores: f32[], state: RowState, scale: f32): f32[] {
-  const tops = each(laneRows, () => regs(1, f32(Number.NEGATIVE_INFINITY)))
-  for (const i of unroll(scores.length)) tops[rowOf(i)]![0] = Math.max(tops[rowOf(i)]![0]!, scores[i]!)
-  const factors = each(laneRows, (r) => {
-    const before = state.reference[r]!
-    const top = maxOfLanes(tops[r]![0]!) * scale
-    const reference = top > before + (TOP_POWER + HEADROOM) ? top - TOP_POWER : before
+export function moveReference(scores: readonly f32[], state: RowState, r: number, scale: f32): f32 {
+  const before = state.reference[r]!
+  const factor = regs(1, f32(1))
+  const most = before + (TOP_POWER + HEADROOM)
+  // No lane of the warp has to know the others' scores unless one of them has such a score.
+  const mayMove = f32.bits(topOfBits(scores, r)) * scale > most || most < 0
+  if (voteAny(mayMove)) {
+    const top = topOfRow(scores, r) * scale
+    const reference = top > most ? top - TOP_POWER : before
     state.reference[r] = reference
-    return exp2Flushing(before - reference)
-  })
-  const sums = each(laneRows, () => regs(2, f32(0)))
-  for (const i of unroll(scores.length)) {
-    const r = rowOf(i)
+    factor[0] = exp2Flushing(before - reference)
+  }
+  return factor[0]!
+}
+
+/** The same for a tile's first unit. */
+export function setReference(scores: readonly f32[], state: RowState, r: number, scale: f32): void {
+  const top = topOfRow(scores, r) * scale
+  state.reference[r] = top > NO_REFERENCE + (TOP_POWER + HEADROOM) ? top - TOP_POWER : f32(NO_REFERENCE)
+}
+
+/** Makes probabilities of a row's scores, in place. */
+export function weighRow(scores: f32[], state: RowState, r: number, scale: f32, factor: f32): void {
+  const sums = regs(2, f32(0))
+  for (const i of ofRow(scores, r)) {
     const probability = exp2Flushing(fma(scores[i]!, scale, -state.reference[r]!))
     scores[i] = probability
-    sums[r]![i & 1] = sums[r]![i & 1]! + probability
+    sums[i & 1] = sums[i & 1]! + probability
   }
-  for (const r of unroll(laneRows))
-    state.total[r] = fma(state.total[r]!, factors[r]!, sums[r]![0]! + sums[r]![1]!)
-  return factors
+  state.total[r] = fma(state.total[r]!, factor, sums[0]! + sums[1]!)
+}
+
+/** The accumulators of a lane's row. */
+const ofRow = (scores: readonly f32[], r: number): number[] =>
+  scores.map((_, i) => i).filter((i) => rowOf(i) === r)
+
+/** The largest score of a row. */
+const topOfRow = (scores: readonly f32[], r: number): f32 =>
+  maxOfLanes(ofRow(scores, r).reduce((top, i) => Math.max(top, scores[i]!), f32(Number.NEGATIVE_INFINITY)))
+
+/**
+ * The largest of a lane's scores, or 0 if that is more: its bits, which are compared as integers, three at a time. Four
+ * comparisons are under way.
+ */
+function topOfBits(scores: readonly f32[], r: number): i32 {
+  const own = ofRow(scores, r).map((i) => i32.bits(scores[i]!))
+  const tops = each(4, () => regs(1, i32(0)))
+  for (const i of unroll(0, own.length, 2)) {
+    const top = tops[(i >> 1) & 3]!
+    top[0] = Math.max(Math.max(own[i]!, own[i + 1]!), top[0]!)
+  }
+  return Math.max(Math.max(tops[0]![0]!, tops[1]![0]!), Math.max(tops[2]![0]!, tops[3]![0]!))
 }
 
 /** Brings sums of values to new references, which is rarely anything to do. */
@@ -114,16 +147,12 @@ export const probabilityWords = (): u32[][] => each(UNIT / 16, () => regs(4, u32
 
 /** Rounds probabilities to f16. */
 export function packProbabilities(dst: u32[][], probabilities: readonly f32[]): void {
-  dst.forEach((words, h) => {
-    for (const i of unroll(4)) {
-      const first = 8 * h + 2 * i
-      words[i] = u32.bits(packF16(probabilities[first]!, probabilities[first + 1]!))
-    }
-  })
+  for (const i of unroll(0, probabilities.length, 2))
+    dst[i >> 3]![(i >> 1) & 3] = u32.bits(packF16(probabilities[i]!, probabilities[i + 1]!))
 }
 
 /** 1 over the sum of each row's probabilities. */
-export const normsOf = ({ total }: RowState): f32[] => total.map((sum) => 1 / sumOfLanes(sum))
+export const normsOf = ({ total }: RowState): f32[] => total.map((sum) => rcp(sumOfLanes(sum)))
 
 /** The largest of what the four lanes of a row have. */
 function maxOfLanes(part: f32): f32 {

@@ -1,4 +1,5 @@
 import { blockIdx, gridDim, type In, type i32, idiv, load, type Shared } from '../../dsl/index.ts'
+import { UNIT } from './arithmetic.ts'
 import { groupOf, type PrefillShape, tileTokens } from './prefill-shape.ts'
 
 /** The list of a step's tiles, which every key/value head has, and what else describes queries. */
@@ -64,3 +65,13 @@ export function tileOf(words: readonly i32[]): PrefillTile {
 /** The query token of a row of a tile, from the tile's first on; rows without one take the last. */
 export const tokenOfRow = (shape: PrefillShape, tile: PrefillTile, row: i32): i32 =>
   Math.min(idiv(row, groupOf(shape)), Math.min(tile.tokens, tileTokens(shape)) - 1)
+
+/** The last half unit that a row of a tile sees, of all positions: but the second one of the tile's first unit, if that is its last. */
+export const lastHalfOf = (shape: PrefillShape, tile: PrefillTile): i32 => {
+  const last = tile.position + Math.min(tile.tokens, tileTokens(shape)) - 1
+  return Math.max(idiv(last, UNIT / 2), 2 * tile.firstUnit + 1)
+}
+
+/** Whether no row of a tile sees the second half of its last unit. */
+export const endsInHalf = (shape: PrefillShape, tile: PrefillTile): boolean =>
+  lastHalfOf(shape, tile) === 2 * tile.lastUnit

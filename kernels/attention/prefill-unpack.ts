@@ -28,6 +28,7 @@ import {
 import { kvFormats } from '../formats/kv.ts'
 import { quadSwizzle } from '../formats/kv-pages.ts'
 import {
+  foursSwizzle,
   type PrefillMemory,
   pitch,
   placeOfToken,
@@ -36,7 +37,7 @@ import {
   unitTokens,
 } from './prefill-memory.ts'
 import { type PrefillConfig, unpackers } from './prefill-shape.ts'
-import { loadTile, tileOf } from './prefill-tiles.ts'
+import { lastHalfOf, loadTile, tileOf } from './prefill-tiles.ts'
 
 /** The warps that make of a unit's codes the tiles that `wgmma` reads, f16 of code · scale + minimum, rounded once. */
 export function unpackTiles(c: PrefillConfig, m: PrefillMemory): void {
@@ -56,28 +57,28 @@ export function unpackTiles(c: PrefillConfig, m: PrefillMemory): void {
     advance(from, m.rawRing, 1)
     advance(to, ring, 1)
   }
-  /** The unit whose keys come next, the last of its tile, and the tokens of the tile's sequence. */
+  /** The unit whose keys come next, the last half of one of its tile, and the tokens of the tile's sequence. */
   let unit: i32 = 0
-  let last: i32 = -1
+  let lastHalf: i32 = -1
   let context: i32 = 0
   /** Tokens of the sequence from the unit on whose values come next; none: there is no such unit. */
   let live: i32 = 0
   for (;;) {
-    if (unit > last) {
+    if (2 * unit > lastHalf) {
       waitFull(m.tileRing, turn)
       const tile = tileOf(loadTile(m.tiles, turn.stage))
       syncWarp()
       release(m.tileRing, turn.stage)
       advance(turn, m.tileRing, 1)
       unit = tile.firstUnit
-      last = tile.tokens > 0 ? tile.lastUnit : unit - 1
+      lastHalf = tile.tokens > 0 ? lastHalfOf(c, tile) : 2 * unit - 1
       context = tile.context
     }
     // Keys are a unit ahead of values, as products of scores are.
-    const hasKeys = unit <= last
+    const hasKeys = 2 * unit <= lastHalf
     if (hasKeys)
       unpackPart(m.keyRing, toKeys, (awaitRoom) =>
-        unpackKeys(c, m, biases, from.stage, toKeys.stage, awaitRoom),
+        unpackKeys(c, m, biases, from.stage, toKeys.stage, 2 * unit === lastHalf, awaitRoom),
       )
     if (live > 0)
       unpackPart(m.valueRing, toValues, (awaitRoom) =>
@@ -109,21 +110,36 @@ const itemsOf = (count: number): Item[] =>
 const further = ({ turn, exists }: Item, step: number): i32 =>
   exists === undefined ? turn * step : exists ? i32(turn * step) : i32(0)
 
-/** Has items done one after the other, each with words that have been on their way while the one before it was done. */
+/**
+ * Has items done one after the other, each with words that have been on their way while the one before it was done. With `isHalf`
+ * only those of the first half.
+ */
 function pipeline<T extends Item>(
   items: readonly T[],
+  isHalf: boolean | undefined,
   fetch: (item: T) => u32[],
   awaitRoom: () => void,
   unpack: (item: T, words: readonly u32[]) => void,
 ): void {
-  let words = fetch(items[0]!)
+  /** From those of the first on; returns the words of the item behind the last. */
+  const unpackItems = (from: number, to: number, first: u32[]): u32[] => {
+    let words = first
+    for (const i of unroll(from, to)) {
+      const item = items[i]!
+      const current = words
+      if (i + 1 < items.length) words = fetch(items[i + 1]!)
+      if (item.exists === undefined) unpack(item, current)
+      else if (item.exists) unpack(item, current)
+    }
+    return words
+  }
+  const first = fetch(items[0]!)
   awaitRoom()
-  items.forEach((item, i) => {
-    const current = words
-    if (i + 1 < items.length) words = fetch(items[i + 1]!)
-    if (item.exists === undefined) unpack(item, current)
-    else if (item.exists) unpack(item, current)
-  })
+  if (isHalf === undefined) unpackItems(0, items.length, first)
+  else {
+    const words = unpackItems(0, items.length / 2, first)
+    if (!isHalf) unpackItems(items.length / 2, items.length, words)
+  }
 }
 
 /** 1024 and 64 as f16, twice: numbers whose lowest bits take a code as it is, or as the upper half of a byte. */
@@ -206,6 +222,7 @@ function unpackKeys(
   biases: Biases,
   from: i32,
   to: i32,
+  isHalf: boolean,
   awaitRoom: () => void,
 ): void {
   const { bits } = kvFormats[c.kv]
@@ -214,20 +231,21 @@ function unpackKeys(
   /** Chunks of f16 that one of bytes becomes. */
   const parts = bits === 4 ? 4 : 2
   const { token, near, swap } = bits === 4 ? nibbleLanes() : byteLanes()
-  const place = placeOfToken(token)
-  const slot = (((parts * near) & 7) + swap) ^ (place & 7)
   const tileBytes = unitTokens * pitch
   /** Of the warp's first item: its row and chunk among the codes, and its place among keys. */
   const row = 16 * unpacker() + token
+  const place = placeOfToken(row)
+  const slot = (((parts * near) & 7) + swap) ^ (place & 7)
   const src = row * rowBytes + 16 * near
   const dst = to * tilesOf(c.D) * tileBytes + (16 * unpacker() + place) * pitch + (slot << 4)
-  const items = each(ceilDiv(chunks, 4), (fours) =>
-    itemsOf(unitTokens / 16).flatMap((item) => each(2, (eight) => ({ ...item, fours, eight }))),
-  ).flat()
+  const items = itemsOf(unitTokens / 16).flatMap((item) =>
+    each(ceilDiv(chunks, 4), (fours) => each(2, (eight) => ({ ...item, fours, eight }))).flat(),
+  )
   // Tokens whose rows begin in the same bank take different halves of them.
   const chunkOf = (fours: number): i32 => near + 4 * (chunks === 8 ? fours ^ swap : fours)
   pipeline(
     items,
+    isHalf,
     ({ turn, fours, eight }) => {
       const rows = 16 * unpackers * turn + 8 * eight
       const chunk = 4 * (fours + 1) <= chunks ? chunkOf(fours) : Math.min(chunkOf(fours), chunks - 1)
@@ -238,8 +256,9 @@ function unpackKeys(
     },
     awaitRoom,
     ({ turn, fours, eight }, words) => {
-      // Eight tokens further places are four rows further, and chunks of rows are swizzled otherwise.
-      const rows = 16 * unpackers * turn + 4 * eight
+      // Eight tokens further places are four rows further, or before, and chunks of rows are swizzled otherwise.
+      const upperHalf = eight ^ (foursSwizzle(unpackers * turn) >> 1)
+      const rows = 16 * unpackers * turn + 4 * upperHalf
       const at = ((parts * chunkOf(fours)) >>> 3) * tileBytes + rows * pitch
       const affine = affineOf(words[4]!, words[4]!)
       if (4 * (fours + 1) <= chunks || chunkOf(fours) < chunks) {
@@ -247,7 +266,7 @@ function unpackKeys(
           const values = words.slice(0, 4).map((word) => valuesOf(c, word, i ^ swap, biases, affine))
           for (const upper of unroll(parts / 2)) {
             const four = values.map((pair) => pair[upper]!)
-            storeWords(m.keyBytes, [(dst ^ (16 * (4 * eight + 2 * upper + i))) + at], four)
+            storeWords(m.keyBytes, [(dst ^ (16 * (4 * upperHalf + 2 * upper + i))) + at], four)
           }
         }
       }
@@ -274,7 +293,7 @@ function unpackValues(
   const half = sixteen >>> 2
   // Lanes that load together differ in columns as quads are swizzled, and in halves of the unit.
   const near = (laneIdx >>> 3) ^ quadSwizzle(c.D, sixteen) ^ half
-  const affines = loadAffines(m, from, 16 * sixteen, live)
+  const affines = loadAffines(m, from, sixteen, live)
   /** Of the warp's first item: its first column, in fours and twos, and its place among codes. */
   const chunk = (4 * (unpacker() >>> 1)) ^ near
   const columns = 2 * ((unpacker() & 1) ^ half)
@@ -284,10 +303,12 @@ function unpackValues(
   const slot = 2 * (sixteen & 3) + half
   pipeline(
     itemsOf(quadBytes / 32),
+    undefined,
     (item) =>
       each(4, (i) => {
-        const at = i * quadBytes + further(item, 32 * unpackers)
-        return loadWords(m.raw, [from, (src ^ (16 * quadSwizzle(c.D, i))) + at], 2)
+        const four = i ^ foursSwizzle(sixteen)
+        const at = four * quadBytes + further(item, 32 * unpackers)
+        return loadWords(m.raw, [from, (src ^ (16 * quadSwizzle(c.D, four))) + at], 2)
       }).flat(),
     awaitRoom,
     (item, words) => {
@@ -306,16 +327,20 @@ function unpackValues(
   )
 }
 
-/** Scales and minima of sixteen tokens: of each four those of the even and of the odd ones. Those past the end may be anything. */
-function loadAffines(m: PrefillMemory, from: i32, first: i32, live: i32): Affine[][] {
+/**
+ * Scales and minima of sixteen tokens, by their places: of each four those of the even and of the odd ones. Those past the end may
+ * be anything.
+ */
+function loadAffines(m: PrefillMemory, from: i32, sixteen: i32, live: i32): Affine[][] {
   const params = regs(16, u32(0))
-  each(4, (i) => loadWords(m.rawParams, [from, 2 * (first + 4 * i)], 4))
-    .flat()
+  const firsts = each(4, (i) => 16 * sixteen + 4 * (i ^ foursSwizzle(sixteen)))
+  firsts
+    .flatMap((first) => loadWords(m.rawParams, [from, 2 * first], 4))
     .forEach((word, i) => {
       params[i] = word
     })
   if (live < unitTokens) {
-    for (const i of unroll(16)) if (first + i >= live) params[i] = 0
+    for (const i of unroll(16)) if (firsts[i >> 2]! + (i & 3) >= live) params[i] = 0
   }
   return each(4, (i) => each(2, (odd) => affineOf(params[4 * i + odd]!, params[4 * i + odd + 2]!)))
 }

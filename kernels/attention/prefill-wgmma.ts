@@ -19,6 +19,7 @@ import {
   regs,
   release,
   shuffle,
+  shuffleXor,
   specialize,
   storeWords,
   syncWarp,
@@ -53,16 +54,25 @@ import {
 import {
   hideTokens,
   laneRows,
+  moveReference,
   normsOf,
   packProbabilities,
   probabilityWords,
   rescaleSums,
   resetState,
   rowState,
-  softmaxUnit,
+  setReference,
   type UnitMask,
+  weighRow,
 } from './prefill-softmax.ts'
-import { loadTile, type PrefillTile, type StepTiles, tileOf, tokenOfRow } from './prefill-tiles.ts'
+import {
+  endsInHalf,
+  loadTile,
+  type PrefillTile,
+  type StepTiles,
+  tileOf,
+  tokenOfRow,
+} from './prefill-tiles.ts'
 import { unpackTiles } from './prefill-unpack.ts'
 
 export interface PrefillArguments extends StepTiles, CacheArguments, QueryArguments {
@@ -107,9 +117,15 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
   let keysDone: i32 = 0
   const valuesAt = consumerCursor(0)
   let turn: i32 = 0
-  const scoreAtom = wgmmaAtom(UNIT, 'f16')
+  // Of the tile at hand: its first unit and its last, where units begin and end that all of the warpgroup's rows see in full, the last
+  // not among them, and whether of the last only the first half is seen.
+  let first: i32 = 0
+  let last: i32 = 0
+  let fullFrom: i32 = 0
+  let fullTo: i32 = 0
+  let isHalf: i32 = 0
   const valueAtom = wgmmaAtom(c.D, 'f16')
-  const scores = regs(scoreAtom.c.registers, f32(0))
+  const scores = scoresOf(UNIT)
   const sums = regs(valueAtom.c.registers, f32(0))
   const probabilities = probabilityWords()
   const state = rowState()
@@ -127,18 +143,19 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
   // What a product reads is waited for ahead of its turn, which the other warpgroup may have meanwhile.
   const awaitKeys = (): void => waitFull(m.keyRing, cursorOf(c, keysDone))
   const awaitValues = (): void => waitFull(m.valueRing, valuesAt)
-  const startScores = (): void => {
+  const startScores = (dst: f32[]): void => {
     wgmmaFence()
     for (const k of unroll(c.D / 16)) {
       const queries = matrixOperand(m.queries.row(warpgroupIdx, i32(k >> 2)), [0, 16 * (k & 3)])
       const keys = matrixOperand(m.keys.row(stageOf(c, keysDone), i32(k >> 2)), [0, 16 * (k & 3)])
-      wgmma(scoreAtom, scores, queries, keys, k > 0)
+      wgmma(wgmmaAtom(2 * dst.length, 'f16'), dst, queries, keys, k > 0)
     }
     wgmmaCommit()
   }
-  const startValues = (isFirst: boolean): void => {
+  /** Starts the products of a unit's values, or of those of its first sixteens. */
+  const startValues = (sixteens: number, isFirst: boolean): void => {
     wgmmaFence()
-    for (const k of unroll(UNIT / 16)) {
+    for (const k of unroll(sixteens)) {
       const values = matrixOperand(m.values.row(valuesAt.stage, i32(k >> 2)), [0, 16 * (k & 3)])
       // The places of odd tokens come first in the unit's second half.
       const [even, below, odd, belowOdd] = probabilities[k]!
@@ -146,6 +163,11 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
       wgmma(valueAtom, sums, words, values, k > 0 || !isFirst)
     }
     wgmmaCommit()
+  }
+  /** The values of the tile's last unit. */
+  const startLastValues = (): void => {
+    if (isHalf === 1) startValues(UNIT / 32, last === first)
+    else startValues(UNIT / 16, last === first)
   }
   const releaseKeys = (): void => {
     syncWarp()
@@ -157,56 +179,68 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     release(m.valueRing, valuesAt.stage)
     advance(valuesAt, m.valueRing, 1)
   }
-  /** Starts the first scores of the tile whose queries have been stored. */
-  const beginTile = (): void => {
-    awaitKeys()
-    awaitTurn(turns)
-    startScores()
-    passTurn(turns)
+  /** Reads a tile's description while products run: beside them a load takes hundreds of cycles. */
+  const takeTile = (tile: PrefillTile): void => {
+    const lowest = tile.position + tokenOfRow(c, tile, groupRows * warpgroupIdx)
+    const highest = tile.position + tokenOfRow(c, tile, groupRows * warpgroupIdx + groupRows - 1)
+    first = tile.firstUnit
+    last = tile.lastUnit
+    isHalf = endsInHalf(c, tile) ? i32(1) : i32(0)
+    fullFrom = idiv(Math.max(highest - a.window + UNIT, 0), UNIT)
+    fullTo = Math.min(idiv(lowest + 1, UNIT), last)
   }
-  /** The positions of the warpgroup's first row and of its last. */
-  const rowsAt = (tile: PrefillTile) => ({
-    lowest: tile.position + tokenOfRow(c, tile, groupRows * warpgroupIdx),
-    highest: tile.position + tokenOfRow(c, tile, groupRows * warpgroupIdx + groupRows - 1),
-  })
-  /** The first unit that all rows see in full, and where from `unit` on such units end. */
-  const firstFull = (highest: i32): i32 => idiv(Math.max(highest - a.window + UNIT, 0), UNIT)
-  const endOfFull = (unit: i32): i32 => {
-    const tile = tileAt(0)
-    const { lowest, highest } = rowsAt(tile)
-    // The last is not among them, seen in full or not: it has the next tile's queries copied.
-    return unit < firstFull(highest) ? unit : Math.min(idiv(lowest + 1, UNIT), tile.lastUnit)
-  }
+  /**
+   * The calling thread: by a shuffle, past which nothing that depends on it is computed ahead. What the assembler would keep of it
+   * for the end of a tile it would spill.
+   */
+  const ownThread = (): i32 => shuffle(i32(threadIdx.x), i32(laneIdx))
   const maskOf = (unit: i32): UnitMask => {
     const tile = tileAt(0)
     const row = rowOf(ownThread())
-    const first = tile.position - unit * UNIT
+    const start = tile.position - unit * UNIT
     return {
-      last: each(laneRows, (r) => first + tokenOfRow(c, tile, row + 8 * r)),
+      last: each(laneRows, (r) => start + tokenOfRow(c, tile, row + 8 * r)),
       window: a.window,
-      isEdge: unit < firstFull(rowsAt(tile).highest),
+      isEdge: unit < fullFrom,
     }
   }
-  /** From a unit's scores to its probabilities; what the sums of the units before must be multiplied by. */
-  const weighTokens = (mask?: UnitMask): f32[] => {
-    if (mask) hideTokens(scores, mask)
-    return softmaxUnit(scores, state, a.scale)
-  }
-  /** A unit behind the tile's first: scores, and the values of the unit before it. */
-  const attendUnit = (isSecond: boolean, isLast: boolean, mask?: UnitMask): void => {
+  /** A unit behind the tile's first, or its first half: `scores`, and the values of the unit before it. */
+  const attendUnit = (scores: f32[], isSecond: boolean, isLast: boolean, maskedUnit?: i32): void => {
     awaitKeys()
     awaitValues()
     awaitTurn(turns)
-    startScores()
-    startValues(isSecond)
+    startScores(scores)
+    startValues(UNIT / 16, isSecond)
     passTurn(turns)
+    const mask = maskedUnit === undefined ? undefined : maskOf(maskedUnit)
     wgmmaWait(1)
     releaseKeys()
     if (isLast) announceTile(1)
-    const factors = weighTokens(mask)
+    if (mask) hideTokens(scores, mask)
+    const upper = moveReference(scores, state, 0, a.scale)
+    weighRow(scores, state, 0, a.scale, upper)
+    const lower = moveReference(scores, state, 1, a.scale)
+    // Values are multiplied beside the first row's exponentials.
     wgmmaWait(0)
     releaseValues()
-    rescaleSums(sums, factors)
+    weighRow(scores, state, 1, a.scale, lower)
+    rescaleSums(sums, [upper, lower])
+    packProbabilities(probabilities, scores)
+  }
+
+  /**
+   * Makes probabilities of the first unit of the tile at hand, whose scores have been computed; meanwhile `storeRow` stores what a row
+   * of the tile before it has become.
+   */
+  const beginTile = (storeRow: (r: number) => void): void => {
+    if (first === last) announceTile(1)
+    resetState(state)
+    if (first < fullFrom || first >= fullTo) hideTokens(scores, maskOf(first))
+    for (const r of unroll(laneRows)) {
+      setReference(scores, state, r, a.scale)
+      weighRow(scores, state, r, a.scale, f32(0))
+      storeRow(r)
+    }
     packProbabilities(probabilities, scores)
   }
 
@@ -214,50 +248,63 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
   if (tileAt(0).tokens === 0) return
   if (warpgroupIdx === 1) passTurn(turns)
   awaitQueries(m, c)
-  beginTile()
+  awaitKeys()
+  awaitTurn(turns)
+  startScores(scores)
+  passTurn(turns)
+  takeTile(tileAt(0))
   wgmmaWait(0)
   releaseKeys()
-  const norms = regs(laneRows, f32(0))
+  beginTile(() => {})
   for (;;) {
-    const first = tileAt(0).firstUnit
-    resetState(state)
-    if (tileAt(0).lastUnit === first) announceTile(1)
-    weighTokens(maskOf(first))
-    packProbabilities(probabilities, scores)
     let unit: i32 = first + 1
-    while (unit <= tileAt(0).lastUnit) {
-      const end = endOfFull(unit)
-      if (unit < end) {
-        for (const each of range(unit, end)) attendUnit(each === first + 1, false)
-        unit = end
+    while (unit <= last) {
+      if (unit >= fullFrom && unit < fullTo) {
+        for (const each of range(unit, fullTo)) attendUnit(scores, each === first + 1, false)
+        unit = fullTo
       } else {
-        attendUnit(unit === first + 1, unit === tileAt(0).lastUnit, maskOf(unit))
+        if (unit === last && isHalf === 1) attendUnit(scoresOf(UNIT / 2), unit === first + 1, true, unit)
+        else attendUnit(scores, unit === first + 1, unit === last, unit)
         unit = unit + 1
       }
     }
-    normsOf(state).forEach((norm, r) => {
-      norms[r] = norm
-    })
+    const hasNext = tileAt(1).tokens > 0
+    const norms = normsOf(state)
+    if (!hasNext) {
+      awaitValues()
+      awaitTurn(turns)
+      startLastValues()
+      passTurn(turns)
+      const rows = rowsOf(c, tileAt(0), ownThread())
+      wgmmaWait(0)
+      releaseValues()
+      for (const r of unroll(laneRows)) storeRow(a, c, rows[r]!, r, sums, norms[r]!)
+      break
+    }
+    // The last values of the tile are multiplied beside the first scores of the next.
+    awaitQueries(m, c)
+    awaitKeys()
     awaitValues()
     awaitTurn(turns)
-    startValues(tileAt(0).lastUnit === first)
+    startScores(scores)
+    startLastValues()
     passTurn(turns)
-    const hasNext = tileAt(1).tokens > 0
-    if (hasNext) awaitQueries(m, c)
+    const rows = rowsOf(c, tileAt(0), ownThread())
+    takeTile(tileAt(1))
+    wgmmaWait(1)
+    releaseKeys()
     wgmmaWait(0)
     releaseValues()
-    if (!hasNext) break
-    beginTile()
-    storeRows(a, c, tileAt(0), sums, norms)
     syncWarp()
     release(m.tileRing, turn & (WALK_TILES - 1))
     turn += 1
-    wgmmaWait(0)
-    releaseKeys()
+    beginTile((r) => storeRow(a, c, rows[r]!, r, sums, norms[r]!))
   }
-  storeRows(a, c, tileAt(0), sums, norms)
   if (warpgroupIdx === 0) awaitTurn(turns)
 }
+
+/** Room for the scores of a warpgroup's rows and so many tokens. */
+const scoresOf = (tokens: number): f32[] => regs(tokens / 2, f32(0))
 
 /** The place of a unit's keys in their ring, of those of all tiles: without a register for either part of it. */
 const stageOf = (c: PrefillConfig, unit: i32): i32 => unit & (c.keyStages - 1)
@@ -290,39 +337,70 @@ function passTurn({ isOn, other }: Turns): void {
   if (isOn) namedArrive(other, 128 * warpgroups)
 }
 
-/**
- * The calling thread: by a shuffle, past which nothing that depends on it is computed ahead. What the assembler would keep of it
- * for the end of a tile it would spill.
- */
-const ownThread = (): i32 => shuffle(i32(threadIdx.x), i32(laneIdx))
-
 /** The first of a thread's rows in the tile: warps have sixteen, and four lanes one and the eighth behind it. */
 const rowOf = (thread: i32): i32 => 16 * (thread >>> 5) + ((thread & 31) >>> 2)
 
-/** Stores the rows that stand for a query. */
-function storeRows(
+/** Where a row of a thread is stored. */
+interface RowPlace {
+  readonly token: i32
+  /** The first column of an even lane's quarter of the head's and an odd one's together. */
+  readonly column: i32
+  /** Whether the row stands for a query. */
+  readonly isStored: boolean
+}
+
+const rowsOf = (c: PrefillConfig, tile: PrefillTile, thread: i32): RowPlace[] => {
+  const group = groupOf(c)
+  return each(laneRows, (r) => {
+    const row = rowOf(thread) + 8 * r
+    const offset = idiv(row, group)
+    return {
+      token: tile.token + offset,
+      column: (tile.kvHead * group + row - offset * group) * c.D + ((thread & 3) >>> 1) * (c.D / 2),
+      isStored: offset < Math.min(tile.tokens, tileTokens(c)),
+    }
+  })
+}
+
+/**
+ * Stores a thread's rows. A lane has a quarter of a row's columns, in runs of eight, which are 16 bytes; two lanes exchange
+ * half of them, so that they store 32 bytes side by side: a sector, of which the second half is not left for later.
+ */
+function storeRow(
   a: PrefillArguments,
   c: PrefillConfig,
-  tile: PrefillTile,
+  { token, column, isStored }: RowPlace,
+  r: number,
   sums: readonly f32[],
-  norms: readonly f32[],
+  norm: f32,
 ): void {
-  const group = groupOf(c)
-  const thread = ownThread()
-  const row = rowOf(thread)
-  for (const r of unroll(laneRows)) {
-    const offset = idiv(row + 8 * r, group)
-    if (offset < Math.min(tile.tokens, tileTokens(c))) {
-      const head = tile.kvHead * group + ((row + 8 * r) % group)
-      // A lane has a quarter of the columns, eight by eight.
-      const column = head * c.D + (thread & 3) * (c.D / 4)
-      for (const o of unroll(0, c.D / 8, 4)) {
-        const words = each(4, (i) => {
-          const [first, second] = [0, 1].map((e) => sums[4 * (o + i) + 2 * r + e]! * norms[r]!)
-          return c.dtype === 'f16' ? u32.bits(packF16(first!, second!)) : u32.bits(packBf16(first!, second!))
-        })
-        storeWords(a.out, [tile.token + offset, column + 2 * o], words)
-      }
-    }
+  const runs = c.D / 32
+  const isOdd = (laneIdx & 1) === 1
+  // Of the runs of both, those of the even lane first, one lane stores the even ones and the other the odd ones.
+  const toEven = each(runs, (sector) => 2 * sector).filter((run) => run >= runs)
+  const toOdd = each(runs, (sector) => 2 * sector + 1).filter((run) => run < runs)
+  const own = each(runs, (run) =>
+    each(4, (i) => {
+      const [even, odd] = [0, 1].map((e) => sums[4 * (4 * run + i) + 2 * r + e]! * norm)
+      return c.dtype === 'f16' ? u32.bits(packF16(even!, odd!)) : u32.bits(packBf16(even!, odd!))
+    }),
+  )
+  const choose = (even: readonly u32[], odd: readonly u32[]): u32[] =>
+    even.map((word, i) => (isOdd ? odd[i]! : word))
+  const other = toEven.map((run, k) =>
+    choose(own[toOdd[k]!]!, own[run - runs]!).map((word) => shuffleXor(word, 1)),
+  )
+  const sectors = each(runs, (sector) => {
+    const [even, odd] = [2 * sector, 2 * sector + 1]
+    return choose(
+      even < runs ? own[even]! : other[toEven.indexOf(even)]!,
+      odd < runs ? other[toOdd.indexOf(odd)]! : own[odd - runs]!,
+    )
+  })
+  if (isStored) {
+    const at = column + (isOdd ? i32(8) : i32(0))
+    sectors.forEach((words, sector) => {
+      storeWords(a.out, [token, at + 16 * sector], words)
+    })
   }
 }

@@ -41,7 +41,7 @@ import {
   unpackers,
   warpgroups,
 } from '../../../kernels/attention/prefill-shape.ts'
-import { loadTile, tileOf } from '../../../kernels/attention/prefill-tiles.ts'
+import { lastHalfOf, loadTile, tileOf } from '../../../kernels/attention/prefill-tiles.ts'
 import { unpackTiles } from '../../../kernels/attention/prefill-unpack.ts'
 import { PAGE_TOKENS } from '../../../kernels/formats/kv.ts'
 import { KEYS, KvPages, VALUES } from '../../../kernels/formats/kv-pages.ts'
@@ -105,7 +105,9 @@ export const readTiles = kernel(
             for (const byte of range(16 * threadIdx.x, bytes, 16 * 128 * warpgroups)) {
               const row = byte >>> 7
               const column = 64 * idiv(row, unitTokens) + 8 * (((byte >>> 4) & 7) ^ (row & 7))
-              if (ring === m.valueRing || column < c.D) {
+              // The second half of a unit is no keys where nobody sees it.
+              const half = 2 * unit + idiv(row & (unitTokens - 1), unitTokens / 2)
+              if (ring === m.valueRing || (column < c.D && half <= lastHalfOf(c, tile))) {
                 const words = loadWords(from, [at.stage * bytes + byte], 4)
                 storeWords(to, [tile.token + unit, tile.kvHead, byte >>> 1], words)
               }
@@ -138,13 +140,13 @@ const swizzled = (row: number, column: number): number =>
 /** Where a key's and a value's element lie in the tiles of a unit. */
 const keyAt = (token: number, column: number): number =>
   swizzled(
-    (column >> 6) * unitTokens + (token & ~15) + placeOfToken(token & 15),
+    (column >> 6) * unitTokens + (token & ~15) + placeOfToken(token),
     (column & 48) + placeOfColumn(column & 15),
   )
 const valueAt = (D: number, token: number, column: number): number =>
   swizzled(
     (token >> 6) * D + rowOfColumn(D, column),
-    (token & 48) + (placeOfToken(token & 15) ^ (token < PAGE_TOKENS ? 0 : 8)),
+    (token & 48) + (placeOfToken(token) ^ (token < PAGE_TOKENS ? 0 : 8)),
   )
 
 const device = checkedEmulator()
@@ -190,7 +192,7 @@ for (const kv of ['kv4', 'kv8'] as const)
           sequence,
           slots.length - firstUnit,
           1,
-          0,
+          context - 1,
           context,
           firstUnit,
           lastUnit,
