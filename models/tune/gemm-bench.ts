@@ -33,7 +33,7 @@ const rotation = 8
  * From so many tokens on products take all the power that a GPU has, so that in turns one takes the time of those that need
  * more. After a rest they do not, and who is fastest then is fastest on end too (docs/decisions/042-last-waves-in-halves.md).
  */
-const powerTokens = 2048
+const powerTokens = 1024
 const restMs = 30
 /** Bursts of each after rests, and replays of a burst, of which the first does not count. */
 const bursts = 2
