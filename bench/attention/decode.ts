@@ -14,11 +14,7 @@ import { rng } from '../../test/support/rng.ts'
 import { launchMicroseconds } from '../measure.ts'
 import { randomTensor } from '../random-tensors.ts'
 import type { Row } from '../results.ts'
-
-/** The heads of Llama 3 8B. */
-const heads = { Hq: 32, Hkv: 8, D: 128 } as const
-const dtype = 'f16'
-const NO_WINDOW = 2 ** 30
+import { dtype, heads, NO_WINDOW } from './heads.ts'
 
 /** Keys and values of a measurement in bytes: more than any cache holds. */
 const rotationBytes = 320e6

@@ -15,11 +15,7 @@ import { WrongResult } from '../../runtime/tune/bench.ts'
 import { launchMicroseconds } from '../measure.ts'
 import { randomTensor } from '../random-tensors.ts'
 import type { Row } from '../results.ts'
-
-/** The heads of Llama 3 8B. */
-const heads = { Hq: 32, Hkv: 8, D: 128 } as const
-const dtype = 'f16'
-const NO_WINDOW = 2 ** 30
+import { dtype, heads, NO_WINDOW } from './heads.ts'
 
 /** Places that launches take turns with: queries and outputs of one alone are more than a cache holds. */
 const copies = 3
