@@ -72,11 +72,18 @@ const FEW_ROWS = 8
  * Device: lets the launches around overlap this one. What stands before it must not depend on the kernel before. With few
  * rows the next kernel begins at once: it is a product, whose weights are on their way the earlier. With more, kernels over
  * rows in turns would pile up and all wait, at up to 3 µs each, so it begins when this one has what it waits for. It always
- * does where not `atOnce`: what the next kernel reads without waiting for this one is then all there.
+ * does where not `atOnce`: what the next kernel reads without waiting for this one is then all there. `rows` is their
+ * number, that of CTAs unless given.
  */
-export function overlapLaunches({ atOnce = true }: { readonly atOnce?: boolean } = {}): void {
+export function overlapLaunches({
+  atOnce = true,
+  rows = gridDim.x,
+}: {
+  readonly atOnce?: boolean
+  readonly rows?: i32
+} = {}): void {
   if (target.capability < 90) return
-  if (atOnce && gridDim.x <= FEW_ROWS) launchDependents()
+  if (atOnce && rows <= FEW_ROWS) launchDependents()
   waitForPrevious()
   launchDependents()
 }

@@ -53,7 +53,7 @@ export interface RopeAppendConfig extends KvConfig {
   readonly kvClip?: number
 }
 
-const WARPS = 4
+const WARPS = 2
 /** Tokens of a warp. */
 const TOKENS = 4
 
@@ -77,8 +77,8 @@ const blocksOf = (c: RopeAppendConfig): number => ceilDiv(jobsOf(c).q + 2 * jobs
  */
 const residentBlocks = (c: RopeAppendConfig): number => {
   const hasNorm = c.qNorm || c.kNorm
-  if (c.D > 128) return hasNorm ? 4 : 6
-  return hasNorm ? 5 : 8
+  const warps = c.D > 128 ? (hasNorm ? 16 : 24) : hasNorm ? 20 : 32
+  return warps / WARPS
 }
 
 /** A head of one token: per pair of a lane's runs, the values. */
@@ -131,9 +131,10 @@ export const ropeAppend = kernel(
       R % 16 === 0 && R <= D && R >= 2 * run,
       'the rotated columns must be a multiple of 16 within the head',
     )
+    const tokens = a.qkv.dim('T')
     const own = blockIdx.y * TOKENS + (laneIdx >>> 3)
-    const isToken = own < a.qkv.dim('T')
-    const token = Math.min(own, a.qkv.dim('T') - 1)
+    const isToken = own < tokens
+    const token = Math.min(own, tokens - 1)
     const pairs = laneRuns(c)
     const job = blockIdx.x * WARPS + warpIdx
     const jobs = jobsOf(c)
@@ -165,7 +166,7 @@ export const ropeAppend = kernel(
       const angles = loadAngles(a.cosSin, a.positions.at(token), R, pairs, run)
       if (job < jobs.q) {
         const weights = a.qNorm ? loadWeights(a.qNorm, pairs, run) : undefined
-        overlapLaunches()
+        overlapLaunches({ rows: tokens })
         const heads = headsPerWarp(Hq, D)
         const first = job * heads
         load4(first, heads).forEach((vector, i) => {
@@ -182,7 +183,7 @@ export const ropeAppend = kernel(
       } else {
         const slot = a.slots.at(token)
         const weights = a.kNorm ? loadWeights(a.kNorm, pairs, run) : undefined
-        overlapLaunches()
+        overlapLaunches({ rows: tokens })
         const first = (job - jobs.q) * kvHeads
         const keys = load4(Hq + first, kvHeads).map((vector, i) => {
           const normal = weights ? normalized(vector, weights, c, pairs) : vector
@@ -194,7 +195,7 @@ export const ropeAppend = kernel(
       }
     } else {
       const slot = a.slots.at(token)
-      overlapLaunches()
+      overlapLaunches({ rows: tokens })
       if (job < jobs.q + 2 * jobs.kv) {
         const first = (job - jobs.q - jobs.kv) * kvHeads
         const values = load4(Hq + Hkv + first, kvHeads)
