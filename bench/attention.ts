@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander'
 import type { KvFormatName } from '../kernels/formats/kv.ts'
 import { type DecodePoint, measureDecode } from './attention/decode.ts'
+import { type MixedPoint, measureMixed } from './attention/mixed.ts'
 import { measurePrefill, type PrefillPoint } from './attention/prefill.ts'
 import { runBench } from './command.ts'
 import { openGpu } from './open-gpu.ts'
@@ -38,12 +39,34 @@ const steps: Readonly<Record<KvFormatName, readonly (readonly [batch: number, co
   ],
 }
 
+/** The same with contexts of all lengths up to twice as many tokens. */
+const uneven: Readonly<Record<'kv4' | 'kv8', readonly (readonly [batch: number, context: number])[]>> = {
+  kv4: [
+    [64, 1024],
+    [64, 1536],
+    [256, 1024],
+    [16, 8192],
+    [512, 1280],
+  ],
+  kv8: [
+    [64, 1024],
+    [256, 1024],
+  ],
+}
+
+/** Steps of generated tokens and a prompt. */
+const mixed: readonly MixedPoint[] = [
+  { kv: 'kv4', batch: 64, context: 1024, queries: 1024 },
+  { kv: 'kv4', batch: 256, context: 1024, queries: 512 },
+  { kv: 'kv4', batch: 1, context: 1024, queries: 2048 },
+]
+
 function pointsOf(kv: KvFormatName): DecodePoint[] {
   const points = steps[kv].map(([batch, context]) => ({ kv, batch, context, queries: 1, even: true }))
   if (kv === 'kv16') return points
   return [
     ...points,
-    ...[64, 256].map((batch) => ({ kv, batch, context: 1024, queries: 1, even: false })),
+    ...uneven[kv].map(([batch, context]) => ({ kv, batch, context, queries: 1, even: false })),
     { kv, batch: 64, context: 1024, queries: 4, even: true },
   ]
 }
@@ -71,6 +94,11 @@ async function run(options: AttentionOptions): Promise<void> {
       rows.push(row)
       console.log(lineOf(row))
     }
+    for (const point of mixed.filter((each) => each.kv === kv)) {
+      const row = await measureMixed(device, point)
+      rows.push(row)
+      console.log(mixedLine(row))
+    }
   }
   console.log(writeResults(device, 'attention', rows, options))
   await device.close()
@@ -81,6 +109,9 @@ const lineOf = (row: Row): string => (row.kernel === 'prefill' ? promptLine(row)
 const promptLine = (row: Row): string =>
   `prefill ${row.kv} ${row.batch} x ${row.context}, the last ${row.queries} tokens: ${Number(row.us).toFixed(1)} µs, ` +
   `${Number(row.tflops).toFixed(0)} TFLOPS`
+
+const mixedLine = (row: Row): string =>
+  `append and attention, ${row.kv} ${row.batch} x ${row.context} beside a prompt of ${row.queries}: ${Number(row.us).toFixed(1)} µs`
 
 const stepLine = (row: Row): string =>
   `${row.kernel} ${row.kv} ${row.batch} x ${row.context}${row.even ? '' : ' uneven'}` +

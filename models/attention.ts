@@ -62,13 +62,21 @@ interface Variant {
   readonly layers: readonly StepLaunch[]
 }
 
+/** Decode attention behind the kernel that makes queries ready, and beside prefill attention, which stands between. */
+interface DecodeVariants {
+  readonly alone: Variant
+  readonly beside: Variant
+}
+
 /**
- * Attention of all layers. A step's work is listed first; each layer then has one launch for sequences of generated tokens,
- * and one for those of prompts, where there are any. Kernels are prepared when a step first needs them.
+ * Attention of all layers. A step's work is listed first; each layer then has one launch for sequences of prompts, and one for those
+ * of generated tokens, where there are any, which runs beside it. Kernels are prepared when a step first needs them.
  */
 export class Attention {
   readonly #parts: AttentionParts
-  readonly #variants = new Map<string, Promise<Variant>>()
+  #prefill: Promise<Variant> | undefined
+  /** By query tokens. */
+  readonly #decode = new Map<number, Promise<DecodeVariants>>()
   readonly #owned: Tensor[] = []
 
   /** Query tokens of a sequence that attention takes at once. */
@@ -104,26 +112,25 @@ export class Attention {
     for (const tensor of this.#owned) tensor.free()
   }
 
-  #variantsOf({ queries, prompts }: StepKind): Promise<Variant[]> {
-    const decode = (most: number) => this.#once(`decode ${most}`, () => this.#prepareDecode(most))
-    if (queries === 1 && !prompts) return Promise.all([decode(1)])
-    if (!this.#prefills) return Promise.all([decode(this.#most)])
-    const prefill = () => this.#once('prefill', () => this.#preparePrefill())
-    return Promise.all(prompts ? [decode(queries), prefill()] : [decode(queries)])
+  async #variantsOf({ queries, prompts }: StepKind): Promise<Variant[]> {
+    if (queries <= 1 && !prompts) return [(await this.#decodeOf(1)).alone]
+    if (!this.#prefills) return [(await this.#decodeOf(this.#most)).alone]
+    if (!prompts) return [(await this.#decodeOf(queries)).alone]
+    this.#prefill ??= this.#preparePrefill()
+    if (queries === 0) return [await this.#prefill]
+    const [prefill, decode] = await Promise.all([this.#prefill, this.#decodeOf(queries)])
+    return [prefill, decode.beside]
+  }
+
+  #decodeOf(queries: number): Promise<DecodeVariants> {
+    const variants = this.#decode.get(queries) ?? this.#prepareDecode(queries)
+    this.#decode.set(queries, variants)
+    return variants
   }
 
   /** Whether prefill attention takes prompts; else decode attention takes all. */
   get #prefills(): boolean {
     return this.#most === Infinity
-  }
-
-  #once(name: string, prepareIt: () => Promise<Variant>): Promise<Variant> {
-    let variant = this.#variants.get(name)
-    if (!variant) {
-      variant = prepareIt()
-      this.#variants.set(name, variant)
-    }
-    return variant
   }
 
   /**
@@ -138,7 +145,7 @@ export class Attention {
     return Math.min(most, sequences + Math.ceil((2 * cache.pages * PAGE_TOKENS) / SPLIT))
   }
 
-  async #prepareDecode(queries: number): Promise<Variant> {
+  async #prepareDecode(queries: number): Promise<DecodeVariants> {
     const { device, config, cache, activations } = this.#parts
     const { queryStart, context, prompts, pages, q, attended } = activations
     const sequences = pages.shape[0]!
@@ -150,26 +157,28 @@ export class Attention {
     partials.fill(0xff)
     const arrivals = this.#allocate('i32', [sequences, c.Counters])
     arrivals.fill(0)
-    return this.#eachLayer(
-      'attention',
-      async (window) => {
-        const lists = {
-          items: this.#allocate('i32', [rooms, ITEM_WORDS]),
-          itemCount: this.#allocate('i32', [1]),
-        }
-        lists.items.fill(0)
-        const args = { queryStart, context, pages, window, ...lists, ...(this.#prefills && { prompts }) }
-        const constants = { ...planConfig(c), prompts: this.#prefills }
-        return { lists, plan: await prepare(device, planAttention, constants, args) }
-      },
-      (lists, window, layer) =>
+    const { plans, listsOf } = await this.#eachWindow(async (window) => {
+      const lists = {
+        items: this.#allocate('i32', [rooms, ITEM_WORDS]),
+        itemCount: this.#allocate('i32', [1]),
+      }
+      lists.items.fill(0)
+      const args = { queryStart, context, pages, window, ...lists, ...(this.#prefills && { prompts }) }
+      const constants = { ...planConfig(c), prompts: this.#prefills }
+      return { lists, plan: await prepare(device, planAttention, constants, args) }
+    })
+    const variantOf = async (beside: number): Promise<Variant> => ({
+      plans,
+      layers: await this.#eachLayer('attention', (window, layer) =>
         prepare(device, decodeAttention, c, {
-          ...{ q, pages, partials, arrivals, window, out: attended },
+          ...{ q, pages, partials, arrivals, window, beside, out: attended },
           ...cache.layers[layer]!,
-          ...lists,
+          ...listsOf(window),
           scale: this.#scale(),
         }),
-    )
+      ),
+    })
+    return { alone: await variantOf(0), beside: await variantOf(1) }
   }
 
   async #preparePrefill(): Promise<Variant> {
@@ -178,46 +187,53 @@ export class Attention {
     const { multiprocessors } = device.properties
     const c = prefillConfig({ ...this.#shape(), multiprocessors })
     const rooms = mostPrefillTiles(q.shape[0]!, context.shape[0]!, tileTokens(c))
-    return this.#eachLayer(
-      'prefill',
-      async (window) => {
-        const lists = {
-          tiles: this.#allocate('i32', [rooms, TILE_WORDS]),
-          tileCount: this.#allocate('i32', [1]),
-          taken: this.#allocate('i32', [1]),
-        }
-        const args = { queryStart, context, prompts, window, ...lists }
-        const constants = { tileTokens: tileTokens(c) }
-        return { lists, plan: await prepare(device, planPrefill, constants, args) }
-      },
-      (lists, window, layer) =>
-        prepare(device, prefillAttention, c, {
-          ...{ q, pages, window, out: attended },
-          ...cache.layers[layer]!,
-          ...lists,
-          scale: this.#scale() * LOG2E,
-        }),
+    const { plans, listsOf } = await this.#eachWindow(async (window) => {
+      const lists = {
+        tiles: this.#allocate('i32', [rooms, TILE_WORDS]),
+        tileCount: this.#allocate('i32', [1]),
+        taken: this.#allocate('i32', [1]),
+      }
+      const args = { queryStart, context, prompts, window, ...lists }
+      const constants = { tileTokens: tileTokens(c) }
+      return { lists, plan: await prepare(device, planPrefill, constants, args) }
+    })
+    const layers = await this.#eachLayer('prefill', (window, layer) =>
+      prepare(device, prefillAttention, c, {
+        ...{ q, pages, window, out: attended },
+        ...cache.layers[layer]!,
+        ...listsOf(window),
+        scale: this.#scale() * LOG2E,
+      }),
     )
+    return { plans, layers }
   }
 
-  /** Makes the lists of each window, and the launches of each layer with those of its own. */
-  async #eachLayer<Lists>(
-    name: string,
+  /** Makes the lists of each window that layers have, and the launches that fill them. */
+  async #eachWindow<Lists>(
     planOf: (window: number) => Promise<{ lists: Lists; plan: Launch }>,
-    layerOf: (lists: Lists, window: number, layer: number) => Promise<Launch>,
-  ): Promise<Variant> {
-    const { config, activations } = this.#parts
-    const windows = config.windows.map((window) => window ?? WHOLE_CONTEXT)
-    const plans = new Map<number, { lists: Lists; plan: Launch }>()
-    for (const window of new Set(windows)) plans.set(window, await planOf(window))
-    const layers = await Promise.all(
-      windows.map((window, layer) => layerOf(plans.get(window)!.lists, window, layer)),
-    )
-    const size = { B: activations.context.shape[0]! }
+  ): Promise<{ plans: StepLaunch[]; listsOf: (window: number) => Lists }> {
+    const all = new Map<number, { lists: Lists; plan: Launch }>()
+    for (const window of new Set(this.#windows)) all.set(window, await planOf(window))
+    const size = { B: this.#parts.activations.context.shape[0]! }
     return {
-      plans: [...plans.values()].map(({ plan }) => ({ name: 'plan', launch: plan, size })),
-      layers: layers.map((launch) => ({ name, launch, size: { T: activations.q.shape[0]! } })),
+      plans: [...all.values()].map(({ plan }) => ({ name: 'plan', launch: plan, size })),
+      listsOf: (window) => all.get(window)!.lists,
     }
+  }
+
+  /** The launches of each layer. */
+  async #eachLayer(
+    name: string,
+    layerOf: (window: number, layer: number) => Promise<Launch>,
+  ): Promise<StepLaunch[]> {
+    const launches = await Promise.all(this.#windows.map(layerOf))
+    const size = { T: this.#parts.activations.q.shape[0]! }
+    return launches.map((launch) => ({ name, launch, size }))
+  }
+
+  /** The window of each layer. */
+  get #windows(): number[] {
+    return this.#parts.config.windows.map((window) => window ?? WHOLE_CONTEXT)
   }
 
   #shape() {

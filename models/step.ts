@@ -82,8 +82,8 @@ export function stepOf(parts: readonly StepPart[], pagesPerSequence: number): St
 
 /** Which kernels a step needs. */
 export interface StepKind {
-  /** Sequences have so many generated tokens at most: kernels for one are leaner. */
-  readonly queries: 1 | typeof DECODE_QUERIES
+  /** Sequences have so many generated tokens at most: kernels for one are leaner, and prompts alone need none. */
+  readonly queries: 0 | 1 | typeof DECODE_QUERIES
   /** Whether there are tokens of prompts. */
   readonly prompts: boolean
 }
@@ -94,20 +94,22 @@ export const decodeStep: StepKind = { queries: 1, prompts: false }
 /** All kinds of steps. */
 export const stepKinds: readonly StepKind[] = [
   decodeStep,
+  { queries: 0, prompts: true },
   { queries: 1, prompts: true },
   { queries: DECODE_QUERIES, prompts: false },
   { queries: DECODE_QUERIES, prompts: true },
 ]
 
 export function kindOf({ queryStart, prompts }: Pick<StepInput, 'queryStart' | 'prompts'>): StepKind {
-  let queries: StepKind['queries'] = 1
+  let most = 0
   let hasPrompts = false
   for (let i = 0; i < prompts.length; i++) {
     const count = queryStart[i + 1]! - queryStart[i]!
     if (prompts[i] !== 0 && count > 0) hasPrompts = true
-    else if (count > 1) queries = DECODE_QUERIES
+    else most = Math.max(most, count)
   }
-  return { queries, prompts: hasPrompts }
+  if (most > 1) return { queries: DECODE_QUERIES, prompts: hasPrompts }
+  return { queries: hasPrompts && most === 0 ? 0 : 1, prompts: hasPrompts }
 }
 
 /** What attention knows of the sequences of a step; the fields of a `StepInput`. */

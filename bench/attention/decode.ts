@@ -104,6 +104,7 @@ export async function measureDecode(device: Device, point: DecodePoint): Promise
     out: keep(Tensor.allocate(device, dtype, [tokens, Hq * D])),
     window: NO_WINDOW,
     scale: 1 / Math.sqrt(D),
+    beside: 0,
   }
   shared.partials.fill(0xff)
   const order = shuffled(copies * pagesEach)

@@ -39,6 +39,8 @@ export interface CopySource {
   readonly kvParams?: In<f16, 'Pages Hkv 2 64 2'>
   readonly pages: In<i32, 'B MaxPages'>
   readonly items: Items
+  /** Whether the launch before is waited for at the end alone. */
+  readonly beside: i32
 }
 
 /** Pages of a unit. */
@@ -60,10 +62,10 @@ export interface Ring {
 /** Whether blocks come through the copy engine, or else by `cp.async`. */
 export const hasEngine = (): boolean => target.capability >= 90
 
-/** Waits for the launch before, and lets the next one begin. */
-export function overlap(): void {
+/** Waits for the launch before, unless it is to run beside it, and lets the next one begin. */
+export function overlap({ beside }: CopySource): void {
   if (!hasEngine()) return
-  waitForPrevious()
+  if (beside === 0) waitForPrevious()
   launchDependents()
 }
 
@@ -177,10 +179,10 @@ function makeStream(a: CopySource, c: DecodeConfig, d: DecodeShape, items: i32):
 export function startCopies(a: CopySource, c: DecodeConfig, d: DecodeShape, ring: Ring, items: i32): Stream {
   const s = makeStream(a, c, d, items)
   for (const _ of unroll(c.slots - 1)) {
-    if (c.ahead && hasEngine() && (s.now.unit + 1) * UNIT > s.now.old) waitForPrevious()
+    if (c.ahead && hasEngine() && a.beside === 0 && (s.now.unit + 1) * UNIT > s.now.old) waitForPrevious()
     copyBlock(a, c, d, ring, s)
   }
-  if (c.ahead) overlap()
+  if (c.ahead) overlap(a)
   return s
 }
 

@@ -68,7 +68,8 @@ function loadQuery(o: Queries, rows: TurnRows, row: i32): u32[] {
   for (const turn of unroll(ceilDiv(c.D, 128))) {
     const quad = laneIdx + 32 * turn
     if (isLive && (c.D % 128 === 0 || quad < c.D / 4)) {
-      loadWords(a.q, [token, column + 4 * quad], 2).forEach((word, i) => {
+      // Past the first cache, which may have what was there before, for nobody may have waited for the launch before.
+      loadWords(a.q, [token, column + 4 * quad], 2, { cache: 'cg' }).forEach((word, i) => {
         words[2 * turn + i] = word
       })
     }

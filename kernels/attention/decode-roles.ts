@@ -1,6 +1,26 @@
-import { f32, gridDim, i32, idiv, laneIdx, range, regs, u32, warpIdx } from '../../dsl/index.ts'
+import {
+  f32,
+  gridDim,
+  i32,
+  idiv,
+  laneIdx,
+  range,
+  regs,
+  u32,
+  waitForPrevious,
+  warpIdx,
+} from '../../dsl/index.ts'
 import { claimParts, giveClaimed, giveJoin, noClaims } from './decode-claims.ts'
-import { firstBlock, overlap, placeOf, startCopies, turnAt, unitsIn, waitOwnCopies } from './decode-copies.ts'
+import {
+  firstBlock,
+  hasEngine,
+  overlap,
+  placeOf,
+  startCopies,
+  turnAt,
+  unitsIn,
+  waitOwnCopies,
+} from './decode-copies.ts'
 import { joinRows, joins, leaveJoined } from './decode-join.ts'
 import { type Decode, meet } from './decode-lanes.ts'
 import { mergeClaimed } from './decode-merge.ts'
@@ -81,7 +101,7 @@ export function compute(o: Decode & { readonly a: QueryArguments & SumArguments 
   const item = loadItem(a.items, index)
   const word = readWord(i32(0))
   let next = readWord(i32(1))
-  if (c.ahead) overlap()
+  if (c.ahead) overlap(a)
   readQuery(i32(0), item)
   giveWord(i32(0), word)
   meet()
@@ -169,4 +189,6 @@ export function assist(o: Outputs, items: i32): void {
     if (units > 0 && joins(o, extent) && o.m.joins.at(0) !== 0) meet()
   }
   giveClaimed(o, claims, items)
+  // Whoever waits for this launch has then waited for the one before.
+  if (hasEngine() && a.beside !== 0) waitForPrevious()
 }

@@ -44,6 +44,11 @@ export const decodeAttention = kernel(
       itemCount: In<i32, '1'>
       /** Tokens that a query sees, itself included. */
       window: i32
+      /**
+       * Not 0 where it runs beside the launch before, and waits for it at its end: that one must have waited for whatever stores what
+       * decode attention reads before it lets others begin, and must store nothing that it reads or stores.
+       */
+      beside: i32
       /** Factor of the scores, usually 1/√D. */
       scale: f32
       partials: InOut<u32, 'Slots PartialRows PartialColumns'>
@@ -58,7 +63,7 @@ export const decodeAttention = kernel(
     const o = { a, c, d, m: makeDecodeMemory(c, d), ring }
     if (threadIdx.x === 0) initBlockRing(c, ring)
     barrier()
-    if (!c.ahead) overlap()
+    if (!c.ahead) overlap(a)
 
     const items = a.itemCount.at(0)
     if (warpIdx < WARPS) compute(o, items)

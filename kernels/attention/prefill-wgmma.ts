@@ -164,6 +164,11 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     }
     wgmmaCommit()
   }
+  /** The values of the tile's last unit. */
+  const startLastValues = (): void => {
+    if (isHalf === 1) startValues(UNIT / 32, last === first)
+    else startValues(UNIT / 16, last === first)
+  }
   const releaseKeys = (): void => {
     syncWarp()
     release(m.keyRing, stageOf(c, keysDone))
@@ -174,6 +179,7 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     release(m.valueRing, valuesAt.stage)
     advance(valuesAt, m.valueRing, 1)
   }
+  /** Reads a tile's description while products run: beside them a load takes hundreds of cycles. */
   const takeTile = (tile: PrefillTile): void => {
     const lowest = tile.position + tokenOfRow(c, tile, groupRows * warpgroupIdx)
     const highest = tile.position + tokenOfRow(c, tile, groupRows * warpgroupIdx + groupRows - 1)
@@ -183,6 +189,11 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     fullFrom = idiv(Math.max(highest - a.window + UNIT, 0), UNIT)
     fullTo = Math.min(idiv(lowest + 1, UNIT), last)
   }
+  /**
+   * The calling thread: by a shuffle, past which nothing that depends on it is computed ahead. What the assembler would keep of it
+   * for the end of a tile it would spill.
+   */
+  const ownThread = (): i32 => shuffle(i32(threadIdx.x), i32(laneIdx))
   const maskOf = (unit: i32): UnitMask => {
     const tile = tileAt(0)
     const row = rowOf(ownThread())
@@ -206,18 +217,21 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     releaseKeys()
     if (isLast) announceTile(1)
     if (mask) hideTokens(scores, mask)
-    const first = moveReference(scores, state, 0, a.scale)
-    weighRow(scores, state, 0, a.scale, first)
-    const second = moveReference(scores, state, 1, a.scale)
+    const upper = moveReference(scores, state, 0, a.scale)
+    weighRow(scores, state, 0, a.scale, upper)
+    const lower = moveReference(scores, state, 1, a.scale)
     // Values are multiplied beside the first row's exponentials.
     wgmmaWait(0)
     releaseValues()
-    weighRow(scores, state, 1, a.scale, second)
-    rescaleSums(sums, [first, second])
+    weighRow(scores, state, 1, a.scale, lower)
+    rescaleSums(sums, [upper, lower])
     packProbabilities(probabilities, scores)
   }
 
-  /** Makes probabilities of the first unit of the tile at hand, whose scores have been computed. */
+  /**
+   * Makes probabilities of the first unit of the tile at hand, whose scores have been computed; meanwhile `storeRow` stores what a row
+   * of the tile before it has become.
+   */
   const beginTile = (storeRow: (r: number) => void): void => {
     if (first === last) announceTile(1)
     resetState(state)
@@ -229,7 +243,6 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     }
     packProbabilities(probabilities, scores)
   }
-  const ownThread = (): i32 => shuffle(i32(threadIdx.x), i32(laneIdx))
 
   announceTile(0)
   if (tileAt(0).tokens === 0) return
@@ -260,8 +273,7 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     if (!hasNext) {
       awaitValues()
       awaitTurn(turns)
-      if (isHalf === 1) startValues(UNIT / 32, last === first)
-      else startValues(UNIT / 16, last === first)
+      startLastValues()
       passTurn(turns)
       const rows = rowsOf(c, tileAt(0), ownThread())
       wgmmaWait(0)
@@ -275,8 +287,7 @@ function attend(a: PrefillArguments, c: PrefillConfig, m: PrefillMemory): void {
     awaitValues()
     awaitTurn(turns)
     startScores(scores)
-    if (isHalf === 1) startValues(UNIT / 32, last === first)
-    else startValues(UNIT / 16, last === first)
+    startLastValues()
     passTurn(turns)
     const rows = rowsOf(c, tileAt(0), ownThread())
     takeTile(tileAt(1))

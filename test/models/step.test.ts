@@ -65,9 +65,11 @@ test('a step needs what its sequences need: which kernel attends is a matter of 
   assert.equal(of([1, 0, 1], []), { queries: 1, prompts: false })
   assert.equal(of([1, 8], []), { queries: 8, prompts: false })
   assert.equal(of([1], [1]), { queries: 1, prompts: true })
+  assert.equal(of([0], [1, 9]), { queries: 0, prompts: true })
   assert.equal(of([1], [8, 9]), { queries: 1, prompts: true })
   assert.equal(of([2], [40]), { queries: 8, prompts: true })
   assert.equal(of([1], [0]), { queries: 1, prompts: false })
+  assert.equal(of([0], [0]), { queries: 1, prompts: false })
 })
 
 test('more generated tokens of a sequence than decode attention takes are no step', () => {

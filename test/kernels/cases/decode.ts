@@ -163,7 +163,7 @@ export async function runDecode(device: Device, o: DecodeStep) {
     { ...planConfig(config), ...(o.planCtas ? { ctas: o.planCtas } : {}) },
     { queryStart, context, pages: table, window, items, itemCount },
   )
-  const args = { ...rest, pages: table, ...kvParams, items, itemCount, window, scale: o.scale }
+  const args = { ...rest, pages: table, ...kvParams, items, itemCount, window, beside: 0, scale: o.scale }
   const decode = await prepare(device, decodeAttention, config, args)
   plan.run()
   if (o.reversed) await reverseItems(items, itemCount)
