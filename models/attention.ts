@@ -191,6 +191,7 @@ export class Attention {
       const lists = {
         tiles: this.#allocate('i32', [rooms, TILE_WORDS]),
         tileCount: this.#allocate('i32', [1]),
+        taken: this.#allocate('i32', [1]),
       }
       const args = { queryStart, context, prompts, window, ...lists }
       const constants = { tileTokens: tileTokens(c) }

@@ -95,6 +95,7 @@ export async function measureMixed(device: Device, point: MixedPoint): Promise<R
       const list = {
         tiles: keep(Tensor.allocate(device, 'i32', [tiles, TILE_WORDS])),
         tileCount: keep(Tensor.allocate(device, 'i32', [1])),
+        taken: keep(Tensor.allocate(device, 'i32', [1])),
       }
       const constants = { ...planConfig(decode), prompts: true }
       const plans = [

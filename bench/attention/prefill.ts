@@ -52,6 +52,7 @@ export async function measurePrefill(device: Device, point: PrefillPoint): Promi
     const list = {
       tiles: keep(Tensor.allocate(device, 'i32', [room, TILE_WORDS])),
       tileCount: keep(Tensor.allocate(device, 'i32', [1])),
+      taken: keep(Tensor.allocate(device, 'i32', [1])),
       window: NO_WINDOW,
     }
     const step = {

@@ -2,6 +2,7 @@ import {
   advance,
   arrive,
   arriveExpecting,
+  blockIdx,
   type Cursor,
   copyBulk,
   expectBytes,
@@ -21,7 +22,7 @@ import { PAGE_TOKENS } from '../formats/kv.ts'
 import { KEYS, VALUES } from '../formats/kv-pages.ts'
 import { type PrefillMemory, unitPages, WALK_TILES } from './prefill-memory.ts'
 import type { PrefillConfig } from './prefill-shape.ts'
-import { itemOfTurn, itemsOf, type StepTiles, TILE_WORDS } from './prefill-tiles.ts'
+import { itemOfTurn, itemsOf, type StepTiles, TILE_WORDS, takeTurn } from './prefill-tiles.ts'
 
 /** The cache as prefill reads it. */
 export interface CacheArguments {
@@ -41,8 +42,11 @@ interface CopyWalk {
   readonly place: i32[]
 }
 
-/** What it knows of the tile at hand: turn, sequence, key/value head, last page that a query sees, next unit, and the last. */
-const [TURN, SEQUENCE, HEAD, PAGE, NEXT, LAST] = [0, 1, 2, 3, 4, 5]
+/**
+ * What it knows of the tile at hand: turn, sequence, key/value head, last page that a query sees, next unit, and the last; the item
+ * behind it, and the turn that says which is the one behind that.
+ */
+const [TURN, SEQUENCE, HEAD, PAGE, NEXT, LAST, ITEM, BEHIND] = [0, 1, 2, 3, 4, 5, 6, 7]
 
 /**
  * The thread that copies: of each tile of the CTA the description, and keys and values of its units, as stages come free. Keys are a
@@ -50,10 +54,11 @@ const [TURN, SEQUENCE, HEAD, PAGE, NEXT, LAST] = [0, 1, 2, 3, 4, 5]
  */
 export function copyTiles(a: StepTiles & CacheArguments, c: PrefillConfig, m: PrefillMemory): void {
   const pages = () => regs(unitPages, i32(0))
-  const walk = { at: producerCursor(), items: itemsOf(a, c), pages: pages(), place: regs(6, i32(0)) }
+  const walk = { at: producerCursor(), items: itemsOf(a, c), pages: pages(), place: regs(8, i32(0)) }
   const { place } = walk
   place[TURN] = -1
-  fetchTile(a, c, m, walk, i32(0))
+  place[ITEM] = blockIdx.x
+  fetchTile(a, c, m, walk)
   nextTile(a, c, m, walk)
   /** Of the unit before, whose values come next: below 0 where there is none. */
   let head: i32 = -1
@@ -103,10 +108,11 @@ function findPages(a: CacheArguments, { pages, place }: CopyWalk): void {
     pages[i] = a.pages.at(place[SEQUENCE]!, Math.min(place[NEXT]! * unitPages + i, place[PAGE]!))
 }
 
-/** Fetches the tile of a turn, if there is one. */
-function fetchTile(a: StepTiles, c: PrefillConfig, m: PrefillMemory, walk: CopyWalk, turn: i32): void {
-  const item = itemOfTurn(turn)
-  if (item < walk.items) {
+/** Fetches the tile of the next item, if there is one, and takes a turn for the one behind it. */
+function fetchTile(a: StepTiles, c: PrefillConfig, m: PrefillMemory, { items, place }: CopyWalk): void {
+  const item = place[ITEM]!
+  if (item < items) {
+    place[BEHIND] = takeTurn(a)
     arriveExpecting(m.fetched, 0, 4 * TILE_WORDS)
     copyBulk(m.fetchedTile, [0], a.tiles, [idiv(item, c.Hkv), 0], 4 * TILE_WORDS, m.fetched, 0)
   }
@@ -116,7 +122,7 @@ function fetchTile(a: StepTiles, c: PrefillConfig, m: PrefillMemory, walk: CopyW
 function nextTile(a: StepTiles & CacheArguments, c: PrefillConfig, m: PrefillMemory, walk: CopyWalk): void {
   const { place } = walk
   const turn = place[TURN]! + 1
-  const item = itemOfTurn(turn)
+  const item = place[ITEM]!
   place[TURN] = turn
   place[NEXT] = 0
   place[LAST] = -1
@@ -127,7 +133,8 @@ function nextTile(a: StepTiles & CacheArguments, c: PrefillConfig, m: PrefillMem
     ;[...load(m.fetchedTile, [0], 4), ...load(m.fetchedTile, [4], 4)].forEach((word, i) => {
       words[i] = word
     })
-    fetchTile(a, c, m, walk, turn + 1)
+    place[ITEM] = itemOfTurn(a, walk.items, place[BEHIND]!)
+    fetchTile(a, c, m, walk)
     place[SEQUENCE] = words[0]!
     place[HEAD] = item - idiv(item, c.Hkv) * c.Hkv
     words[0] = place[HEAD]!

@@ -53,6 +53,7 @@ export const planPrefill = kernel(
       window: i32
       tiles: Out<i32, 'Tiles 8'>
       tileCount: Out<i32, '1'>
+      taken: Out<i32, '1'>
     },
     c: PrefillPlanConfig,
   ) {
@@ -90,7 +91,10 @@ export const planPrefill = kernel(
     const end = prefixSum(own)
     const before = startsOf(counts, end - own)
     store(places, [share * threadIdx.x], before)
-    if (threadIdx.x === THREADS - 1) a.tileCount.put(end, 0)
+    if (threadIdx.x === THREADS - 1) {
+      a.tileCount.put(end, 0)
+      a.taken.put(0, 0)
+    }
     barrier()
     eachTile((tile, at) => {
       store(a.tiles, [atomicAdd(places, [at], i32(1)), 0], tile)

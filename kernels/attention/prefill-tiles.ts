@@ -1,4 +1,4 @@
-import { blockIdx, gridDim, type In, type i32, idiv, load, type Shared } from '../../dsl/index.ts'
+import { atomicAdd, gridDim, type In, type InOut, i32, idiv, load, type Shared } from '../../dsl/index.ts'
 import { UNIT } from './arithmetic.ts'
 import { groupOf, type PrefillShape, tileTokens } from './prefill-shape.ts'
 
@@ -10,6 +10,8 @@ export interface StepTiles {
    */
   readonly tiles: In<i32, 'Tiles 8'>
   readonly tileCount: In<i32, '1'>
+  /** How often CTAs have taken a tile beyond their first: 0 ahead of a launch, and behind it. */
+  readonly taken: InOut<i32, '1'>
   /** Tokens that a query sees, itself included. */
   readonly window: i32
 }
@@ -36,10 +38,19 @@ export interface PrefillTile {
 /** Tiles of all key/value heads. */
 export const itemsOf = (a: StepTiles, shape: PrefillShape): i32 => a.tileCount.at(0) * shape.Hkv
 
-/** The item that the calling CTA takes at a turn: CTAs go back and forth, as the list begins with the longest. */
-export function itemOfTurn(turn: i32): i32 {
-  const first = turn * gridDim.x
-  return (turn & 1) === 0 ? first + blockIdx.x : first + (gridDim.x - 1 - blockIdx.x)
+/**
+ * Takes a turn for an item beyond the calling CTA's first: `itemOfTurn` says which, and should do so much later, as turns are a
+ * word of global memory.
+ */
+export const takeTurn = ({ taken }: StepTiles): i32 => atomicAdd(taken, [0], i32(1))
+
+/**
+ * The item of a turn: the longest that is left, as the list begins with the longest. There is none from `items` on. There are as many
+ * turns as items, as each CTA that has an item takes turns until there is none: the last turn leaves things as they were.
+ */
+export function itemOfTurn({ taken }: StepTiles, items: i32, turn: i32): i32 {
+  if (turn === items - 1) taken.put(0, 0)
+  return gridDim.x + turn
 }
 
 /** The words of a tile in shared memory. */

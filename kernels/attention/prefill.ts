@@ -1,4 +1,13 @@
-import { type Elem, type f16, type f32, type In, type i32, kernel, type Out } from '../../dsl/index.ts'
+import {
+  type Elem,
+  type f16,
+  type f32,
+  type In,
+  type InOut,
+  type i32,
+  kernel,
+  type Out,
+} from '../../dsl/index.ts'
 import { type PrefillConfig, prefillThreads } from './prefill-shape.ts'
 import { prefillWgmma } from './prefill-wgmma.ts'
 
@@ -21,6 +30,7 @@ export const prefillAttention = kernel(
       pages: In<i32, 'B MaxPages'>
       tiles: In<i32, 'Tiles 8'>
       tileCount: In<i32, '1'>
+      taken: InOut<i32, '1'>
       /** What takes scores to units of log2: usually log2(e)/√D. */
       scale: f32
       /** Tokens that a query sees, itself included. */

@@ -27,7 +27,7 @@ for (const [seed, window, tileTokens] of [
     const starts = startsOf(sequences)
     const room = mostPrefillTiles(starts.at(-1)!, sequences.length, tileTokens)
     const config = { tileTokens }
-    const { tiles, tileCount } = await runKernel(device, planPrefill, config, {
+    const { tiles, tileCount, taken } = await runKernel(device, planPrefill, config, {
       queryStart: { dtype: 'i32', shape: [starts.length], data: Int32Array.from(starts) },
       context: {
         dtype: 'i32',
@@ -42,9 +42,11 @@ for (const [seed, window, tileTokens] of [
       window,
       tiles: { dtype: 'i32', shape: [room, 8], data: new Int32Array(8 * room) },
       tileCount: { dtype: 'i32', shape: [1] },
+      taken: { dtype: 'i32', shape: [1], data: Int32Array.of(77) },
     })
     const expected = prefillTilesReference(sequences, config, window)
     assert.is(tileCount![0], expected.length)
+    assert.is(taken![0], 0)
     assert.ok(expected.length <= room)
     const words = Array.from(tiles!.subarray(0, 8 * expected.length) as Int32Array)
     const listed = expected.map((_, i) => words.slice(8 * i, 8 * i + 8))

@@ -8,6 +8,7 @@ import {
   type Elem,
   type f16,
   type In,
+  type InOut,
   type i32,
   idiv,
   kernel,
@@ -65,6 +66,7 @@ export const readTiles = kernel(
       pages: In<i32, 'B MaxPages'>
       tiles: In<i32, 'Tiles 8'>
       tileCount: In<i32, '1'>
+      taken: InOut<i32, '1'>
       window: i32
       keys: Out<f16, 'Slots Hkv KeyElements'>
       values: Out<f16, 'Slots Hkv ValueElements'>
@@ -218,6 +220,7 @@ for (const kv of ['kv4', 'kv8'] as const)
           pages: { dtype: 'i32', shape: [sequences.length, maxPages], data: table },
           tiles: { dtype: 'i32', shape: [tiles.length, 8], data: Int32Array.from(tiles.flat()) },
           tileCount: { dtype: 'i32', shape: [1], data: Int32Array.of(tiles.length) },
+          taken: { dtype: 'i32', shape: [1], data: Int32Array.of(0) },
           window: 2 ** 30,
           keys: out(sizes.keys),
           values: out(sizes.values),

@@ -1,4 +1,5 @@
 import { test } from 'uvu'
+import * as assert from 'uvu/assert'
 import { checkedEmulator } from '../../support/checked-emulator.ts'
 import { assertSame, runCase, runKernel } from '../../support/run-kernel.ts'
 import { inPieces, type PrefillOptions, prefillCase } from '../cases/prefill.ts'
@@ -62,7 +63,11 @@ prompts.forEach((each, i) => {
   test(`a row of ${each.kv} has the same bits in whatever piece of its prompt it comes`, async () => {
     const o = { ...each, sequences: [{ context: 300, queries: 300 }], seed: 200 + i }
     const whole = prefillCase(o)
-    const outOf = async (c: typeof whole) => (await runKernel(device, c.kernel, c.config, c.args)).out!
+    const outOf = async (c: typeof whole) => {
+      const { out, taken } = await runKernel(device, c.kernel, c.config, c.args)
+      assert.equal(taken, Int32Array.of(0), 'who takes the last tile leaves none taken for the next launch')
+      return out!
+    }
     const expected = await outOf(whole)
     for (const pieces of [
       [1, 130, 64, 105],

@@ -133,6 +133,7 @@ export function prefillCase(o: PrefillOptions): KernelCase {
       pages: { dtype: 'i32', shape: [sequences.length, cache.maxPages], data: cache.table },
       tiles: { dtype: 'i32', shape: [Math.max(1, tiles.length), 8], data: Int32Array.from(tiles.flat()) },
       tileCount: { dtype: 'i32', shape: [1], data: Int32Array.of(tiles.length) },
+      taken: { dtype: 'i32', shape: [1], data: Int32Array.of(0) },
       scale: Math.fround(scale * LOG2E),
       window,
       out: { dtype, shape: [T, Hq * D] },
@@ -179,6 +180,7 @@ export function inPieces(c: KernelCase, o: PrefillOptions, pieces: readonly numb
     ...c.args,
     tiles: { dtype: 'i32' as const, shape: [tiles.length, 8], data: Int32Array.from(tiles.flat()) },
     tileCount: { dtype: 'i32' as const, shape: [1], data: Int32Array.of(tiles.length) },
+    taken: { dtype: 'i32' as const, shape: [1], data: Int32Array.of(0) },
   }
   return { ...c, args }
 }
