@@ -7,6 +7,7 @@ import {
   copyBulk,
   expectBytes,
   type f16,
+  gridDim,
   type In,
   i32,
   idiv,
@@ -58,6 +59,7 @@ export function copyTiles(a: StepTiles & CacheArguments, c: PrefillConfig, m: Pr
   const { place } = walk
   place[TURN] = -1
   place[ITEM] = blockIdx.x
+  place[BEHIND] = -1 - blockIdx.x
   fetchTile(a, c, m, walk)
   nextTile(a, c, m, walk)
   /** Of the unit before, whose values come next: below 0 where there is none. */
@@ -108,11 +110,11 @@ function findPages(a: CacheArguments, { pages, place }: CopyWalk): void {
     pages[i] = a.pages.at(place[SEQUENCE]!, Math.min(place[NEXT]! * unitPages + i, place[PAGE]!))
 }
 
-/** Fetches the tile of the next item, if there is one, and takes a turn for the one behind it. */
+/** Fetches the tile of the next item, if there is one, and takes a turn for the one behind it, unless that is the CTA's second. */
 function fetchTile(a: StepTiles, c: PrefillConfig, m: PrefillMemory, { items, place }: CopyWalk): void {
   const item = place[ITEM]!
   if (item < items) {
-    place[BEHIND] = takeTurn(a)
+    if (item >= gridDim.x) place[BEHIND] = takeTurn(a)
     arriveExpecting(m.fetched, 0, 4 * TILE_WORDS)
     copyBulk(m.fetchedTile, [0], a.tiles, [idiv(item, c.Hkv), 0], 4 * TILE_WORDS, m.fetched, 0)
   }

@@ -10,7 +10,7 @@ export interface StepTiles {
    */
   readonly tiles: In<i32, 'Tiles 8'>
   readonly tileCount: In<i32, '1'>
-  /** How often CTAs have taken a tile beyond their first: 0 ahead of a launch, and behind it. */
+  /** How often CTAs have taken a tile beyond their first two: 0 ahead of a launch, and behind it. */
   readonly taken: InOut<i32, '1'>
   /** Tokens that a query sees, itself included. */
   readonly window: i32
@@ -39,18 +39,19 @@ export interface PrefillTile {
 export const itemsOf = (a: StepTiles, shape: PrefillShape): i32 => a.tileCount.at(0) * shape.Hkv
 
 /**
- * Takes a turn for an item beyond the calling CTA's first: `itemOfTurn` says which, and should do so much later, as turns are a
+ * Takes a turn for an item beyond the calling CTA's first two: `itemOfTurn` says which, and should do so much later, as turns are a
  * word of global memory.
  */
 export const takeTurn = ({ taken }: StepTiles): i32 => atomicAdd(taken, [0], i32(1))
 
 /**
- * The item of a turn: the longest that is left, as the list begins with the longest. There is none from `items` on. There are as many
- * turns as items, as each CTA that has an item takes turns until there is none: the last turn leaves things as they were.
+ * The item of a turn: the longest that is left, as the list begins with the longest. There is none from `items` on. CTAs have two items
+ * without a turn, there and back (the turns below 0), and take turns until there is none, so that there are as many turns as
+ * items behind the first of all CTAs: the last leaves things as they were.
  */
 export function itemOfTurn({ taken }: StepTiles, items: i32, turn: i32): i32 {
-  if (turn === items - 1) taken.put(0, 0)
-  return gridDim.x + turn
+  if (turn === items - gridDim.x - 1) taken.put(0, 0)
+  return 2 * gridDim.x + turn
 }
 
 /** The words of a tile in shared memory. */
