@@ -55,12 +55,14 @@ const [TURN, SEQUENCE, HEAD, PAGE, NEXT, LAST, ITEM, BEHIND] = [0, 1, 2, 3, 4, 5
  */
 export function copyTiles(a: StepTiles & CacheArguments, c: PrefillConfig, m: PrefillMemory): void {
   const pages = () => regs(unitPages, i32(0))
+  // The first description is on its way beside the count of tiles, whether there is one or not.
+  copyDescription(a, m, Math.min(idiv(blockIdx.x, c.Hkv), a.tiles.dim('Tiles') - 1))
   const walk = { at: producerCursor(), items: itemsOf(a, c), pages: pages(), place: regs(8, i32(0)) }
   const { place } = walk
   place[TURN] = -1
   place[ITEM] = blockIdx.x
   place[BEHIND] = -1 - blockIdx.x
-  fetchTile(a, c, m, walk)
+  if (place[ITEM]! >= walk.items) waitBarrier(m.fetched, 0, 0)
   nextTile(a, c, m, walk)
   /** Of the unit before, whose values come next: below 0 where there is none. */
   let head: i32 = -1
@@ -115,9 +117,14 @@ function fetchTile(a: StepTiles, c: PrefillConfig, m: PrefillMemory, { items, pl
   const item = place[ITEM]!
   if (item < items) {
     if (item >= gridDim.x) place[BEHIND] = takeTurn(a)
-    arriveExpecting(m.fetched, 0, 4 * TILE_WORDS)
-    copyBulk(m.fetchedTile, [0], a.tiles, [idiv(item, c.Hkv), 0], 4 * TILE_WORDS, m.fetched, 0)
+    copyDescription(a, m, idiv(item, c.Hkv))
   }
+}
+
+/** Asks for a tile of the list. */
+function copyDescription(a: StepTiles, m: PrefillMemory, tile: i32): void {
+  arriveExpecting(m.fetched, 0, 4 * TILE_WORDS)
+  copyBulk(m.fetchedTile, [0], a.tiles, [tile, 0], 4 * TILE_WORDS, m.fetched, 0)
 }
 
 /** Moves on to the next turn's tile, which has been fetched, and fetches the one behind it. */
