@@ -104,26 +104,22 @@ test('without overlap, or with other work between, the order is the stream’s',
   assert.is(await chain(['waits_first', 'waits_late'], { between: true }), undefined)
 })
 
+/** The fault of three launches of which the last, `reader`, reads what the first has written. */
+const skipping = (middle: Name, reader: Name) =>
+  faultOf([
+    ['waits_first', 0, 1],
+    [middle, 0, 2],
+    [reader, 1, 3],
+  ])
+
 test('a launch that lets others start before it waits may be overtaken with its predecessors unfinished', async () => {
-  const readsFirst = (middle: Name) =>
-    faultOf([
-      ['waits_first', 0, 1],
-      [middle, 0, 2],
-      ['waits_late', 1, 3],
-    ])
-  assert.is(await readsFirst('waits_first'), undefined)
-  assert.is((await readsFirst('one_waits'))?.code, 'EMULATOR_EARLY_DEPENDENT')
+  assert.is(await skipping('waits_first', 'waits_late'), undefined)
+  assert.is((await skipping('one_waits', 'waits_late'))?.code, 'EMULATOR_EARLY_DEPENDENT')
 })
 
 test('who waits for a launch that waits at its end has waited for those before it; for one that does not wait, not', async () => {
-  const readsFirst = (middle: Name) =>
-    faultOf([
-      ['waits_first', 0, 1],
-      [middle, 0, 2],
-      ['waits_first', 1, 3],
-    ])
-  assert.is(await readsFirst('waits_late'), undefined)
-  const error = await readsFirst('never_waits')
+  assert.is(await skipping('waits_late', 'waits_first'), undefined)
+  const error = await skipping('never_waits', 'waits_first')
   assert.is(error?.code, 'EMULATOR_EARLY_DEPENDENT')
   assert.match(
     error!.message,
